@@ -1,0 +1,54 @@
+"""The registry of labels: each separates one use of BLAKE2b (its `person`, at most 16 bytes) from every other.
+
+`docs/protocol.md`, "Labels".  A test holds that no two are equal or one the zero-padded form of another.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Label(bytes, Enum):
+    """BLAKE2b `person` values.  Signing labels carry a version and a suite inside the signed hash."""
+
+    # identity
+    ROOT = b"kithkin root"
+    RECOVER = b"kithkin recover"
+    SAFETY = b"kithkin safety"
+    DEVICE = b"kithkin device"
+    CERTIFICATE = b"kithkin cert"
+    COUNTERSIGN = b"kithkin counter"
+    REVOCATION = b"kithkin revoke"
+    STATEMENT = b"kithkin stmt id"
+    KEYSTORE = b"kithkin keystore"
+    PAYLOAD = b"kithkin payload"
+    PAIRING = b"kithkin pair"
+    PAIRING_MAC = b"kithkin pair mac"
+    INVITE = b"kithkin invite"
+    DEVICE_PROOF = b"kithkin proof"
+    HELLO = b"kithkin hello"
+    HELLO_TOPIC = b"kithkin hello z"
+    # log
+    WRITER = b"kithkin writer"
+    MESSAGE_KEY = b"kithkin message"
+    OPENING = b"kithkin opening"
+    CLIENT = b"kithkin client"
+    # space
+    SPACE = b"kithkin space"
+    CONSENT = b"kithkin consent"
+    SUCCEED = b"kithkin succeed"
+    SLOT_HINT = b"kithkin slot"
+    SLOT_KEY = b"kithkin slot key"
+    RECORD = b"kithkin record"
+    RECORD_KEY = b"kithkin rec key"
+    CAPABILITY = b"kithkin cap"
+    CHANNEL = b"kithkin channel"
+    TOPIC = b"kithkin topic"
+    RENDEZVOUS = b"kithkin z"
+    # documents and history
+    MESSAGE_ID = b"kithkin msg id"
+    IMPORT_ID = b"kithkin import"
+    PACK = b"kithkin pack"
+    DIGEST = b"kithkin digest"
+    DATABASE = b"kithkin database"
+    INDEX = b"kithkin index"
