@@ -1,0 +1,64 @@
+# `make demo` tells the story, `make test` proves it.  Both install what they need into .venv first, from hash locks.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+PACKAGES := identity netstack crdt sync apps
+JS := tests/interop/js
+# -n 2: the suite is made of many short tests and a few that wait for other processes
+PYTEST_FLAGS ?= -n 2 --dist worksteal
+
+# Tests find node and kithkin by name, whether they come from the system or from the venv.
+export PATH := $(BIN):$(PATH)
+
+.PHONY: venv test check format demo bench soak lock clean
+
+venv: .stamps/python .stamps/node
+
+.stamps/system: .ci/system
+	@mkdir -p .stamps
+	bash .ci/system
+	@touch $@
+
+.stamps/python: requirements/dev.txt pyproject.toml .stamps/system
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.stamps/node: $(JS)/package-lock.json requirements/node.txt .stamps/python
+	bash .ci/node $(BIN)/python
+	cd $(JS) && npm ci --no-audit --no-fund
+	@touch $@
+
+check: .stamps/python
+	ruff check .
+	ruff format --check .
+	mypy --strict $(PACKAGES) $(wildcard benchmarks) tests
+	lint-imports
+
+test: venv check
+	pytest $(PYTEST_FLAGS)
+
+format: .stamps/python
+	ruff check --fix .
+	ruff format .
+
+demo: .stamps/python
+	kithkin demo
+
+bench: venv
+	python -m benchmarks
+
+# Hours, not minutes; the log is evidence and is committed.
+soak: venv
+	@mkdir -p docs/evidence
+	set -o pipefail; pytest --soak -m soak -v -s 2>&1 | tee docs/evidence/soak.txt
+
+lock: .stamps/python
+	bash .ci/lock
+
+clean:
+	rm -rf .stamps .venv build *.egg-info $(JS)/node_modules
+
+SHELL := /bin/bash
