@@ -1,0 +1,426 @@
+"""Every line that the service says: results and events, as frozen pydantic models whose JSON is the command line's.
+
+Keys may be added, none renamed (`docs/protocol.md`, "Command line").  Ids are text; times are aware UTC datetimes and
+become ISO 8601 with a `Z`.  What a peer wrote stands in these models as it is: escaping is for whoever draws it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MessageState = Literal["queued", "relayed", "delivered", "read", "expired", "received"]
+ContactState = Literal["pending", "active", "blocked"]
+ChatKind = Literal["self", "direct", "group"]
+ChatState = Literal["invited", "active", "left", "removed"]
+MemberState = Literal["invited", "active", "left", "removed"]
+DeviceState = Literal["active", "dormant", "revoked"]
+Role = Literal["creator", "admin", "member"]
+History = Literal["all", "none"]
+Sort = Literal["time", "score"]
+ExportFormat = Literal["jsonl", "yjs"]
+
+CODES = frozenset(
+    """usage profile_in_use profile_not_found profile_unreadable profile_newer wrong_passphrase keystore_corrupt
+    no_passphrase not_a_pair_code not_an_invite payload_damaged expired already_used own_code wrong_code
+    too_many_devices too_many_members phrase_invalid profile_exists not_found not_allowed empty_text text_too_long
+    text_invalid bad_query bad_line file_exists disk_full timeout not_available_yet internal""".split()
+)
+"""The codes that a KithkinError may carry; `internal` means a defect of ours and is never raised on purpose."""
+
+
+class Line(BaseModel):
+    """One JSON object of output."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+# ---- the profile and its devices -----------------------------------------------------------------------------------
+
+
+class Created(Line):
+    """A new profile.  The phrase is shown once and kept nowhere."""
+
+    identity: str
+    device: str
+    phrase: str
+
+
+class Ready(Line):
+    """The node accepts peers at `address` ("host:port")."""
+
+    ready: Literal[True] = True
+    identity: str
+    device: str
+    address: str
+
+
+class Device(Line):
+    id: str
+    name: str
+    this: bool
+    added: datetime
+    last_seen: datetime | None
+    state: DeviceState
+
+
+class Devices(Line):
+    devices: list[Device]
+
+
+class DeviceRef(Line):
+    device: str
+
+
+class Payload(Line):
+    """What the new device shows: text and QR are the same."""
+
+    payload: str
+
+
+class Wrong(Line):
+    """The digits did not match; `left` tries remain."""
+
+    wrong: Literal[True] = True
+    left: int
+
+
+class Linked(Line):
+    linked: Literal[True] = True
+    identity: str
+    device: str
+
+
+class Grant(Line):
+    """What approving would grant, before anything has happened.  `grants` are sentences for people."""
+
+    grants: list[str]
+    history: History
+    expires: datetime
+
+
+class Digits(Line):
+    """Six digits to be typed on the new device."""
+
+    code: str
+
+
+class Approved(Line):
+    approved: Literal[True] = True
+    device: str
+
+
+class Changed(Line):
+    changed: Literal[True] = True
+
+
+# ---- people ----------------------------------------------------------------------------------------------------------
+
+
+class Profile(Line):
+    identity: str
+    name: str
+    about: str
+
+
+class Invite(Line):
+    invite: str
+    expires: datetime
+
+
+class Contact(Line):
+    """`name` is mine for it where I renamed it, else its profile's; `chat` is the direct chat once there is one."""
+
+    id: str
+    name: str
+    state: ContactState
+    verified: bool
+    blocked: bool
+    chat: str | None = None
+    about: str = ""
+
+
+class Contacts(Line):
+    contacts: list[Contact]
+
+
+class ContactRef(Line):
+    contact: str
+
+
+class Accepted(Line):
+    contact: str
+    chat: str
+
+
+class Safety(Line):
+    """60 digits over both root keys; equal on both sides, read aloud or scanned."""
+
+    safety_number: str
+    verified: bool
+
+
+# ---- chats -----------------------------------------------------------------------------------------------------------
+
+
+class Chat(Line):
+    """`last` is the time of the newest visible message, `preview` the beginning of its text (200 characters)."""
+
+    id: str
+    title: str
+    kind: ChatKind
+    state: ChatState
+    members: int
+    unread: int
+    last: datetime | None
+    preview: str = ""
+    preview_author: str = ""
+
+
+class Chats(Line):
+    chats: list[Chat]
+
+
+class ChatRef(Line):
+    chat: str
+
+
+class Member(Line):
+    id: str
+    name: str
+    role: Role
+    state: MemberState
+
+
+class Members(Line):
+    members: list[Member]
+
+
+class File(Line):
+    name: str
+    size: int
+
+
+class Message(Line):
+    """One bubble.  `author` is an identity, `reactions` maps an emoji to identities, `source` is the quoted source of
+    an imported line.  `checked` is false while a message from a history pack is not yet verified against its feed;
+    `late` says that it arrived long after its own time."""
+
+    id: str
+    author: str
+    author_name: str
+    device: str
+    text: str
+    at: datetime
+    state: MessageState
+    edited: bool = False
+    deleted: bool = False
+    reply_to: str | None = None
+    reactions: dict[str, list[str]] = Field(default_factory=dict)
+    files: list[File] = Field(default_factory=list)
+    source: str | None = None
+    checked: bool = True
+    late: bool = False
+    mine: bool = False
+
+
+class Messages(Line):
+    """Oldest first.  `more`: older ones remain (with `after`: newer ones)."""
+
+    messages: list[Message]
+    more: bool
+
+
+class Sent(Line):
+    id: str
+    state: MessageState
+
+
+class MessageRef(Line):
+    id: str
+
+
+class ReadUpto(Line):
+    read_upto: str | None
+
+
+class Hit(Line):
+    id: str
+    chat: str
+    author: str
+    text: str
+    snippet: str
+    at: datetime
+    score: float
+    author_name: str = ""
+
+
+class Hits(Line):
+    """`total` counts all hits, whatever the limit was."""
+
+    hits: list[Hit]
+    total: int
+    took_ms: float
+
+
+class Pending(Line):
+    """One message of mine that some device has not opened: `delivered` of `devices`."""
+
+    id: str
+    chat: str
+    state: MessageState
+    delivered: int
+    devices: int
+
+
+class Outbox(Line):
+    pending: list[Pending]
+
+
+# ---- the node --------------------------------------------------------------------------------------------------------
+
+
+class Peer(Line):
+    """A device with which a proved connection stands."""
+
+    device: str
+    identity: str
+    name: str
+    address: str
+
+
+class Dht(Line):
+    """`nodes` known, `bootstrapped` once one has answered; `enabled` is false where no bootstrap is set."""
+
+    enabled: bool = False
+    bootstrapped: bool = False
+    nodes: int = 0
+
+
+class Status(Line):
+    """`online`: the node accepts peers.  `pending` messages in the outbox; `feeds` and `entries` stored."""
+
+    identity: str
+    device: str
+    online: bool
+    peers: list[Peer]
+    dht: Dht
+    pending: int
+    feeds: int
+    entries: int
+    address: str | None = None
+    name: str = ""
+
+
+class PersonMonth(Line):
+    """`month` is "YYYY-MM"."""
+
+    identity: str
+    name: str
+    month: str
+    messages: int
+
+
+class ChatStorage(Line):
+    chat: str
+    title: str
+    messages: int
+    bytes: int
+
+
+class Stats(Line):
+    messages: list[PersonMonth]
+    storage: list[ChatStorage]
+
+
+class Imported(Line):
+    imported: int
+    skipped: int
+
+
+class Exported(Line):
+    exported: int
+
+
+class Check(Line):
+    name: str
+    ok: bool
+    detail: str
+
+
+class Checks(Line):
+    checks: list[Check]
+
+
+class Problem(Line):
+    code: str
+    message: str
+
+
+class Failure(Line):
+    error: Problem
+
+
+# ---- events ----------------------------------------------------------------------------------------------------------
+
+
+class MessageEvent(Line):
+    """A message came, or an old one looks different now (edited, deleted, reacted to)."""
+
+    event: Literal["message"] = "message"
+    chat: str
+    message: Message
+    new: bool = True
+
+
+class StatusEvent(Line):
+    """A message of mine moved on."""
+
+    event: Literal["status"] = "status"
+    chat: str
+    id: str
+    state: MessageState
+    delivered: int
+    devices: int
+
+
+class PeerEvent(Line):
+    event: Literal["peer"] = "peer"
+    peer: Peer
+    connected: bool
+
+
+class DeviceEvent(Line):
+    """A device of mine was added or changed; `notice` is a sentence for people."""
+
+    event: Literal["device"] = "device"
+    device: Device
+    notice: str = ""
+
+
+class ContactEvent(Line):
+    event: Literal["contact"] = "contact"
+    contact: Contact
+
+
+class ChatEvent(Line):
+    event: Literal["chat"] = "chat"
+    chat: Chat
+
+
+class ProgressEvent(Line):
+    """`what` is a sentence's beginning ("history", "index", "import"); `total` is 0 while unknown."""
+
+    event: Literal["progress"] = "progress"
+    what: str
+    done: int
+    total: int
+    chat: str | None = None
+
+
+Event = Annotated[
+    MessageEvent | StatusEvent | PeerEvent | DeviceEvent | ContactEvent | ChatEvent | ProgressEvent,
+    Field(discriminator="event"),
+]

@@ -1,0 +1,67 @@
+"""What texts from people must look like before anything is done with them (`docs/protocol.md`, "Limits")."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from identity.errors import KithkinError
+
+MAX_TEXT = 64 * 1024
+MAX_QUERY = 4 * 1024
+MAX_NAME = 128
+MAX_ABOUT = 1024
+MAX_EMOJI = 64
+
+
+def check_text(text: str) -> str:
+    """A message's text, unchanged.  Raises `empty_text`, `text_too_long` (bytes of UTF-8), `text_invalid`."""
+    if not text.strip():
+        raise KithkinError("empty_text", "A message needs some text.")
+    if len(text) > MAX_TEXT or len(_utf8(text)) > MAX_TEXT:
+        raise KithkinError(
+            "text_too_long", f"A message holds at most {MAX_TEXT // 1024} KiB of text; send a file instead."
+        )
+    _utf8(text)
+    if "\0" in text:
+        raise KithkinError("text_invalid", "The text holds a NUL character.")
+    return text
+
+
+def check_name(name: str, limit: int = MAX_NAME, *, empty: bool = False) -> str:
+    """A name, title or line about somebody: one line, NFC, trimmed.  Raises as `check_text`."""
+    if len(name) > limit or len(_utf8(name)) > limit:
+        raise KithkinError("text_too_long", f"At most {limit} bytes fit here.")
+    name = unicodedata.normalize("NFC", name).strip()
+    if not name and not empty:
+        raise KithkinError("empty_text", "A name is needed here.")
+    if any(unicodedata.category(char) == "Cc" for char in name):
+        raise KithkinError("text_invalid", "A name is one line without control characters.")
+    return name
+
+
+def check_emoji(emoji: str) -> str:
+    """A reaction: one short mark without white space or controls."""
+    emoji = check_name(emoji, MAX_EMOJI)
+    if any(char.isspace() for char in emoji):
+        raise KithkinError("text_invalid", "A reaction is one mark without spaces.")
+    return emoji
+
+
+def check_query(query: str) -> str:
+    """A search: bounded before anything parses it.  Raises `bad_query`."""
+    if len(query) > MAX_QUERY:
+        raise KithkinError("bad_query", f"A search holds at most {MAX_QUERY} characters.")
+    try:
+        query.encode()
+    except UnicodeEncodeError:
+        raise KithkinError("bad_query", "The search is not valid Unicode.") from None
+    if "\0" in query or not any(char.isalnum() for char in query):
+        raise KithkinError("bad_query", "A search needs at least one word.")
+    return query
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise KithkinError("text_invalid", "The text is not valid Unicode.") from None
