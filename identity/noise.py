@@ -17,9 +17,9 @@ from hashlib import sha512
 from typing import Any
 
 from nacl import bindings
-from noise.backends.default.backend import DefaultNoiseBackend  # type: ignore[import-untyped]
-from noise.connection import Keypair, NoiseConnection  # type: ignore[import-untyped]
-from noise.exceptions import NoiseProtocolNameError  # type: ignore[import-untyped]
+from noise.backends.default.backend import DefaultNoiseBackend
+from noise.connection import Keypair, NoiseConnection
+from noise.exceptions import NoiseProtocolNameError
 
 from identity.errors import DecodeError
 from identity.keys import AgreementKey, Random, SigningKey, check_point
@@ -60,7 +60,7 @@ class NoiseSession:
         # noiseprotocol has no types: `Any` stays inside this file
         try:
             connection: Any = NoiseConnection.from_name(pattern.encode("ascii"), backend=BACKEND)
-        except (NoiseProtocolNameError, NotImplementedError) as error:
+        except (NoiseProtocolNameError, NotImplementedError, ValueError) as error:
             raise ValueError(f"no such Noise pattern: {pattern}") from error
         protocol = connection.noise_protocol
         protocol.dh_fn = Seeded(protocol.dh_fn, rng)

@@ -1,0 +1,1 @@
+"""The DHT's own datagrams: addresses, requests and responses, the peer handshake."""

@@ -1,0 +1,19 @@
+"""Domain separators of the HyperDHT family: `H( H(name) | index )`, H = BLAKE2b-256.
+
+`docs/protocol.md`, "Handshake" and "Secret stream".
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+
+def namespace(name: str, index: int) -> bytes:
+    """32 bytes that separate use `index` of the subsystem `name` from every other."""
+    return blake2b(blake2b(name.encode(), digest_size=32).digest() + bytes((index,)), digest_size=32).digest()
+
+
+PEER_HANDSHAKE = namespace("hyperswarm/dht", 0)
+PEER_HOLEPUNCH = namespace("hyperswarm/dht", 1)
+STREAM_INITIATOR = namespace("hyperswarm/secret-stream", 0)
+STREAM_RESPONDER = namespace("hyperswarm/secret-stream", 1)
