@@ -1,0 +1,218 @@
+"""Values of a chat's documents, one dataclass for what a root holds.
+
+`docs/protocol.md`, "Values of a chat".  All are facts that their author adds and nobody changes: an edit, a reaction
+taken back or a newer receipt is a further value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from crdt.docs.fields import (
+    FLAG,
+    KEY,
+    MAX_INT,
+    MOMENT,
+    NAME,
+    TEXT,
+    WRITER,
+    Member,
+    Shape,
+    nested,
+    octets,
+    pair,
+    several,
+    whole,
+    words,
+)
+from crdt.docs.ids import NONCE_BYTES
+from identity.statement import MAX_STATEMENT, MAX_STATEMENTS
+
+MAX_FILES = 16
+MAX_DEVICES = 6
+MAX_RECEIPT = 1024  # feeds one receipt names
+MAX_LIFETIME = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An attachment: basename, bytes, Merkle root of its sealed chunks, file key; media type as its author claims."""
+
+    name: str
+    size: int
+    root: bytes
+    key: bytes
+    media: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message.  `nonce` (16 B) makes its id; `at` (Unix ms) and `source` are the quoted origin of an imported one;
+    `lifetime` is in seconds from the entry's stamp.  Text may be empty only where files stand."""
+
+    nonce: bytes
+    text: str
+    reply_to: bytes | None = None
+    at: int | None = None
+    source: str | None = None
+    lifetime: int | None = None
+    files: tuple[File, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A new text for a message of the same author, whichever of the author's devices writes it."""
+
+    message: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """A mark: this member's `emoji` on a message is now on or off."""
+
+    message: bytes
+    emoji: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The highest entry read of each feed named: (writer id, seq), writers rising."""
+
+    upto: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A feed's signature for the feed that admits it, which is named by its writer key W."""
+
+    admitting: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedFeed:
+    """A feed that asks to be admitted: its writer key W, its device id, that device's prekey P, and consents."""
+
+    writer: bytes
+    device: bytes
+    prekey: bytes
+    consents: tuple[Consent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Come into this space.  `creator` is the W of the creator's feed (its core key follows and gives the space id);
+    `feeds` are the W of the feeds in that space that may write the `add`, for consents to name (none: the creator's).
+    """
+
+    space: bytes
+    creator: bytes
+    title: str
+    feeds: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """I come: the device statements of my identity, and a feed for each of my devices present."""
+
+    space: bytes
+    statements: tuple[bytes, ...]
+    feeds: tuple[OfferedFeed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """I do not come."""
+
+    space: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a member calls itself: a copy of the profile in its personal space."""
+
+    name: str
+    about: str | None = None
+    picture: File | None = None
+
+
+FILE = Shape(
+    File,
+    (
+        Member("name", "name", words(255)),
+        Member("size", "size", whole(0, MAX_INT)),
+        Member("root", "root", KEY),
+        Member("key", "key", KEY),
+        Member("type", "media", words(127), optional=True),
+    ),
+)
+MESSAGE = Shape(
+    Message,
+    (
+        Member("nonce", "nonce", octets(NONCE_BYTES)),
+        Member("text", "text", words(64 * 1024, empty=True)),
+        Member("reply", "reply_to", KEY, optional=True),
+        Member("at", "at", MOMENT, optional=True),
+        Member("from", "source", NAME, optional=True),
+        Member("life", "lifetime", whole(1, MAX_LIFETIME), optional=True),
+        Member("files", "files", several(nested(FILE), 1, MAX_FILES), optional=True, default=()),
+    ),
+    check=lambda message: bool(message.text or message.files),
+)
+EDIT = Shape(Edit, (Member("id", "message", KEY), Member("text", "text", TEXT)))
+REACTION = Shape(
+    Reaction, (Member("id", "message", KEY), Member("emoji", "emoji", words(64)), Member("on", "on", FLAG))
+)
+
+
+def _rising(receipt: Receipt) -> bool:
+    writers = [writer for writer, _ in receipt.upto]
+    return all(first < second for first, second in pairwise(writers))
+
+
+RECEIPT = Shape(
+    Receipt,
+    (Member("upto", "upto", several(pair(WRITER, whole(0, MAX_INT)), 1, MAX_RECEIPT)),),
+    check=_rising,
+)
+CONSENT = Shape(Consent, (Member("by", "admitting", KEY), Member("sig", "signature", octets(64))))
+CONSENTS = several(nested(CONSENT), 1, MAX_DEVICES)
+OFFERED_FEED = Shape(
+    OfferedFeed,
+    (
+        Member("writer", "writer", KEY),
+        Member("device", "device", KEY),
+        Member("prekey", "prekey", KEY),
+        Member("consents", "consents", CONSENTS),
+    ),
+)
+OFFER = Shape(
+    Offer,
+    (
+        Member("offer", "space", KEY),
+        Member("creator", "creator", KEY),
+        Member("title", "title", NAME),
+        Member("feeds", "feeds", several(KEY, 1, MAX_DEVICES), optional=True, default=()),
+    ),
+)
+STATEMENTS = several(octets(1, MAX_STATEMENT), 1, MAX_STATEMENTS)
+ANSWER = Shape(
+    Answer,
+    (
+        Member("answer", "space", KEY),
+        Member("statements", "statements", STATEMENTS),
+        Member("feeds", "feeds", several(nested(OFFERED_FEED), 1, MAX_DEVICES)),
+    ),
+)
+DECLINE = Shape(Decline, (Member("decline", "space", KEY),))
+PROFILE = Shape(
+    Profile,
+    (
+        Member("name", "name", NAME),
+        Member("about", "about", words(4096), optional=True),
+        Member("picture", "picture", nested(FILE), optional=True),
+    ),
+)

@@ -1,0 +1,232 @@
+"""The fields of document values: what each may hold, and its one JSON form.
+
+`docs/protocol.md`, "Values".  A value is an object of at most a dozen members in a fixed order, absent members left
+out, in the shortest JSON: no spaces, strings raw but for `"`, `\\` and control characters (the escapes that
+`JSON.stringify` gives).  A text is taken only if writing what was read gives the same text: so there is one form, no
+duplicate member, no unknown one, no float, no lone surrogate.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from json import JSONDecoder
+from json.encoder import encode_basestring as quote  # JSON's escapes alone; the rest of Unicode stays as it is
+from typing import Any, Generic, TypeVar
+
+MAX_INT = 2**53 - 1
+MAX_TEXT = 64 * 1024  # bytes of UTF-8
+MAX_MS = 253_402_300_799_999  # the end of the year 9999: every time can be shown
+
+Json = Any  # what a JSON parser gives: checked member by member below
+T = TypeVar("T")
+
+_scan: Callable[[str], tuple[Json, int]] = JSONDecoder().raw_decode
+
+
+class Invalid(ValueError):
+    """A value out of its bounds, read or about to be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One type of member.  `read` checks and converts parsed JSON, `write` checks a value and gives JSON text."""
+
+    read: Callable[[Json], Any]
+    write: Callable[[Any], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """JSON name, attribute of the dataclass, type; optional ones default to None, repeated ones to ()."""
+
+    name: str
+    attribute: str
+    field: Field
+    optional: bool = False
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape(Generic[T]):
+    """One dataclass as JSON.  `check` looks at what no single member can know."""
+
+    make: type[T]
+    members: tuple[Member, ...]
+    check: Callable[[T], bool] | None = None
+
+    def from_object(self, found: Json) -> T:
+        """The value of a parsed object.  Raises Invalid; unknown members are found by the comparison of texts."""
+        if type(found) is not dict:
+            raise Invalid("not an object")
+        given: dict[str, Any] = {}
+        for member in self.members:
+            if member.name in found:
+                given[member.attribute] = member.field.read(found[member.name])
+            elif not member.optional:
+                raise Invalid(f"no {member.name}")
+        value = self.make(**given)
+        if self.check is not None and not self.check(value):
+            raise Invalid("members contradict one another")
+        return value
+
+    def text(self, value: T) -> str:
+        """The one JSON text of a value.  Raises Invalid where it is out of bounds."""
+        if self.check is not None and not self.check(value):
+            raise Invalid("members contradict one another")
+        parts = []
+        for member in self.members:
+            item = getattr(value, member.attribute)
+            if not (member.optional and item == member.default):
+                parts.append(f'"{member.name}":{member.field.write(item)}')
+        return "{" + ",".join(parts) + "}"
+
+
+def parse(shape: Shape[T], text: str) -> T | None:
+    """The value of exactly this JSON text, or None: any other text of the same value is refused as well."""
+    try:
+        found, _ = _scan(text)
+        value = shape.from_object(found)
+        return value if shape.text(value) == text else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def scan_object(text: str) -> Mapping[str, Json] | None:
+    """The object that a JSON text starts with, unchecked."""
+    try:
+        found, _ = _scan(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if type(found) is dict else None
+
+
+def words(limit: int, *, empty: bool = False) -> Field:
+    """Text of at most `limit` bytes of UTF-8 without NUL."""
+
+    def check(value: Json) -> str:
+        # a lone surrogate raises UnicodeEncodeError, a ValueError
+        if type(value) is not str or not (value or empty) or len(value.encode()) > limit or "\0" in value:
+            raise Invalid("text out of bounds")
+        return value
+
+    return Field(check, lambda value: quote(check(value)))
+
+
+def octets(low: int, high: int | None = None) -> Field:
+    """Bytes as base64 without padding."""
+    high = low if high is None else high
+    longest = (high * 4 + 2) // 3
+
+    def read(value: Json) -> bytes:
+        if type(value) is not str or len(value) > longest:
+            raise Invalid("bytes out of bounds")
+        try:
+            data = a2b_base64(value + "=" * (-len(value) % 4))
+        except (Base64Error, ValueError):
+            raise Invalid("not base64") from None
+        if not low <= len(data) <= high:
+            raise Invalid("bytes out of bounds")
+        return data
+
+    def write(value: Any) -> str:
+        if type(value) is not bytes or not low <= len(value) <= high:
+            raise Invalid("bytes out of bounds")
+        return f'"{b2a_base64(value, newline=False).decode().rstrip("=")}"'
+
+    return Field(read, write)
+
+
+def whole(low: int, high: int) -> Field:
+    """An integer of JSON, below 2^53."""
+
+    def check(value: Json) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise Invalid("integer out of bounds")
+        return value
+
+    return Field(check, lambda value: str(check(value)))
+
+
+def _flag(value: Json) -> bool:
+    if type(value) is not bool:
+        raise Invalid("not a flag")
+    return value
+
+
+def choice(*names: str) -> Field:
+    """One of a few words."""
+    allowed = frozenset(names)
+
+    def check(value: Json) -> str:
+        if type(value) is not str or value not in allowed:
+            raise Invalid("not one of the words")
+        return value
+
+    return Field(check, lambda value: quote(check(value)))
+
+
+def pattern(expression: str) -> Field:
+    """Text that a pattern matches whole."""
+    match = re.compile(expression, re.ASCII).fullmatch
+
+    def check(value: Json) -> str:
+        if type(value) is not str or match(value) is None:
+            raise Invalid("text of another form")
+        return value
+
+    return Field(check, lambda value: quote(check(value)))
+
+
+def several(item: Field, low: int, high: int) -> Field:
+    """A list, as a tuple."""
+
+    def read(value: Json) -> tuple[Any, ...]:
+        if type(value) is not list or not low <= len(value) <= high:
+            raise Invalid("list out of bounds")
+        return tuple([item.read(entry) for entry in value])
+
+    def write(value: Any) -> str:
+        if type(value) is not tuple or not low <= len(value) <= high:
+            raise Invalid("list out of bounds")
+        return "[" + ",".join([item.write(entry) for entry in value]) + "]"
+
+    return Field(read, write)
+
+
+def pair(first: Field, second: Field) -> Field:
+    """A list of exactly two."""
+
+    def read(value: Json) -> tuple[Any, Any]:
+        if type(value) is not list or len(value) != 2:
+            raise Invalid("not a pair")
+        return first.read(value[0]), second.read(value[1])
+
+    def write(value: Any) -> str:
+        if type(value) is not tuple or len(value) != 2:
+            raise Invalid("not a pair")
+        return f"[{first.write(value[0])},{second.write(value[1])}]"
+
+    return Field(read, write)
+
+
+def nested(shape: Shape[Any]) -> Field:
+    """An object inside an object."""
+
+    def write(value: Any) -> str:
+        if type(value) is not shape.make:
+            raise Invalid("another type")
+        return shape.text(value)
+
+    return Field(shape.from_object, write)
+
+
+KEY = octets(32)  # ids, public keys, hashes
+TEXT = words(MAX_TEXT)
+NAME = words(256)
+FLAG = Field(_flag, lambda value: "true" if _flag(value) else "false")
+MOMENT = whole(0, MAX_MS)  # Unix milliseconds
+WRITER = pattern("[A-Z2-7]{16}")

@@ -1,0 +1,212 @@
+"""Values of the personal space's documents: patches, each of one subject, that set some of its fields.
+
+`docs/protocol.md`, "Values of the personal space".  A field left None is not touched; `on` adds the subject to its set
+or takes it out.  Folded (`personal.py`), the same dataclass is the view: every field as its latest patch set it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crdt.docs.chat import CONSENTS, FILE, STATEMENTS, Consent, File
+from crdt.docs.fields import FLAG, KEY, MOMENT, NAME, Member, Shape, choice, nested, octets, words
+from crdt.docs.ids import SORT_KEY_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class OwnProfile:
+    """My profile; an empty `about` clears it."""
+
+    name: str | None = None
+    about: str | None = None
+    picture: File | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A person, by identity (root key).  An empty `name` goes back to `profile`, the name they gave themselves."""
+
+    identity: bytes
+    on: bool | None = None
+    name: str | None = None
+    profile: str | None = None
+    pending: bool | None = None
+    blocked: bool | None = None
+    verified: bool | None = None
+    space: bytes | None = None  # our direct space
+    statements: tuple[bytes, ...] = ()  # their device statements as last seen
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A chat, by space id: what a device of mine needs to list it, ask for admission and find its members."""
+
+    space: bytes
+    on: bool | None = None
+    kind: str | None = None  # self, direct, group
+    state: str | None = None  # invited, active, left, removed, declined
+    creator: bytes | None = None  # W of the creator's feed
+    title: str | None = None
+    peer: bytes | None = None  # the other identity of a direct chat, or who offered a group
+    rendezvous: bytes | None = None  # Z as last known
+    muted: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting of mine on all devices."""
+
+    name: str
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMark:
+    """How far I have read a chat: the sort key of a row and its message id.  The highest counts, not the latest."""
+
+    space: bytes
+    upto: bytes
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Text not sent yet; empty when sent or thrown away."""
+
+    space: bytes
+    text: str | None = None
+    reply_to: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """An invite I gave out, by its key I: every device of mine answers it until it expires."""
+
+    key: bytes
+    on: bool | None = None
+    seed: bytes | None = None  # of I
+    secret: bytes | None = None  # its one-use secret
+    created: int | None = None
+    expires: int | None = None
+    used_by: bytes | None = None  # the identity its use belongs to
+
+
+@dataclass(frozen=True, slots=True)
+class OwnWriter:
+    """A feed of one of my devices that waits to be admitted to a space, by (space, W)."""
+
+    space: bytes
+    writer: bytes
+    on: bool | None = None
+    device: bytes | None = None
+    prekey: bytes | None = None
+    consents: tuple[Consent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceName:
+    """What I call a device of mine, by device id."""
+
+    device: bytes
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Deleted for me alone: one message of a space, or (no message) every row up to the sort key `upto`."""
+
+    space: bytes
+    message: bytes | None = None
+    on: bool | None = None
+    upto: bytes | None = None
+
+
+MAX_DRAFT = 64 * 1024
+SORT_KEY = octets(SORT_KEY_BYTES)
+_LOOSE = words(256, empty=True)
+_ON = Member("on", "on", FLAG, optional=True)
+
+OWN_PROFILE = Shape(
+    OwnProfile,
+    (
+        Member("name", "name", NAME, optional=True),
+        Member("about", "about", words(4096, empty=True), optional=True),
+        Member("picture", "picture", nested(FILE), optional=True),
+    ),
+)
+CONTACT = Shape(
+    Contact,
+    (
+        Member("id", "identity", KEY),
+        _ON,
+        Member("name", "name", _LOOSE, optional=True),
+        Member("profile", "profile", _LOOSE, optional=True),
+        Member("pending", "pending", FLAG, optional=True),
+        Member("blocked", "blocked", FLAG, optional=True),
+        Member("verified", "verified", FLAG, optional=True),
+        Member("space", "space", KEY, optional=True),
+        Member("statements", "statements", STATEMENTS, optional=True, default=()),
+    ),
+)
+CHAT = Shape(
+    Chat,
+    (
+        Member("space", "space", KEY),
+        _ON,
+        Member("kind", "kind", choice("self", "direct", "group"), optional=True),
+        Member("state", "state", choice("invited", "active", "left", "removed", "declined"), optional=True),
+        Member("creator", "creator", KEY, optional=True),
+        Member("title", "title", _LOOSE, optional=True),
+        Member("peer", "peer", KEY, optional=True),
+        Member("z", "rendezvous", KEY, optional=True),
+        Member("muted", "muted", FLAG, optional=True),
+    ),
+)
+SETTING = Shape(
+    Setting,
+    (Member("name", "name", words(64)), Member("value", "value", words(4096, empty=True), optional=True)),
+)
+READ_MARK = Shape(
+    ReadMark, (Member("space", "space", KEY), Member("upto", "upto", SORT_KEY), Member("id", "message", KEY))
+)
+DRAFT = Shape(
+    Draft,
+    (
+        Member("space", "space", KEY),
+        Member("text", "text", words(MAX_DRAFT, empty=True), optional=True),
+        Member("reply", "reply_to", KEY, optional=True),
+    ),
+)
+INVITE = Shape(
+    Invite,
+    (
+        Member("key", "key", KEY),
+        _ON,
+        Member("seed", "seed", KEY, optional=True),
+        Member("secret", "secret", octets(16, 64), optional=True),
+        Member("created", "created", MOMENT, optional=True),
+        Member("expires", "expires", MOMENT, optional=True),
+        Member("by", "used_by", KEY, optional=True),
+    ),
+)
+OWN_WRITER = Shape(
+    OwnWriter,
+    (
+        Member("space", "space", KEY),
+        Member("writer", "writer", KEY),
+        _ON,
+        Member("device", "device", KEY, optional=True),
+        Member("prekey", "prekey", KEY, optional=True),
+        Member("consents", "consents", CONSENTS, optional=True, default=()),
+    ),
+)
+DEVICE_NAME = Shape(DeviceName, (Member("device", "device", KEY), Member("name", "name", NAME, optional=True)))
+HIDDEN = Shape(
+    Hidden,
+    (
+        Member("space", "space", KEY),
+        Member("id", "message", KEY, optional=True),
+        _ON,
+        Member("upto", "upto", SORT_KEY, optional=True),
+    ),
+)
