@@ -76,11 +76,12 @@ class SqliteStore:
             _create(path)
             self._database = apsw.Connection(str(path), vfs=None if vfs is None else f"multipleciphers-{vfs}")
             self._prepare(self._database, key)
-        except BaseException as error:
-            if self._database is not None:
-                self._database.close(True)
-            if isinstance(error, apsw.Error | OSError):
-                raise self._refusal(error) from error
+        except (apsw.Error, OSError) as error:
+            refusal = self._refusal(error)
+            self.close()
+            raise refusal from error
+        except KithkinError:
+            self.close()
             raise
 
     def get(self, table: Table, key: bytes) -> bytes | None:
@@ -135,7 +136,7 @@ class SqliteStore:
         # secure_delete has zeroed what was deleted; older images of those pages are left in the log alone.
         def empty_log(database: apsw.Connection) -> None:
             self._sync(database)
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            database.execute("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
         self._serve(empty_log)
 
@@ -185,8 +186,9 @@ class SqliteStore:
         there = {row[0] for row in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if version < VERSION and there:
             raise KithkinError("profile_unreadable", f"{self.path.name} is a database of something else")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute(_SETTINGS)
+        # Incremental: a commit never moves pages about, `scrub` gives free ones back.  Before anything is written.
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL").fetchall()
+        database.execute(_SETTINGS).fetchall()  # each statement runs once the one before gave its row
         self._set_synchronous(database, "FULL")
         with _transaction(database):  # also where nothing is missing: it takes the lock
             for table in Table:
