@@ -1,0 +1,89 @@
+"""One UDP port behind one interface, with two homes: `udp_linux` (batches, segmentation offload) and `udp_portable`.
+
+Both pass `tests/unit/netstack_udx/test_udp_shells.py`.  A *run* is what the kernel's UDP_SEGMENT and UDP_GRO speak of: several
+datagrams to or from one address as one contiguous buffer, cut every `segment` bytes, the last one possibly shorter.  The
+portable shell cuts runs itself, so nobody above needs to know which home they are in.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+Address = tuple[str, int]  # numeric host and port, IPv4 or IPv6
+
+
+class Datagram(NamedTuple):
+    """Received: `data` is valid only during the callback.  `segment` 0: one datagram; else a run of that size."""
+
+    data: memoryview
+    source: Address
+    segment: int
+
+
+class Outgoing(NamedTuple):
+    """To be sent: `segment` 0 is one datagram, else a run of datagrams of that size."""
+
+    address: Address
+    data: bytes | bytearray | memoryview
+    segment: int = 0
+
+
+Receive = Callable[[Sequence[Datagram]], None]
+Writable = Callable[[], None]
+
+
+class UdpShell(Protocol):
+    """A bound UDP port.  Loss is allowed everywhere; errors of single datagrams count as loss and are counted."""
+
+    @property
+    def address(self) -> Address:
+        """Where we are bound: the port the kernel chose if 0 was asked for."""
+        ...
+
+    @property
+    def writable(self) -> bool:
+        """False while the kernel takes no more: hold back, `on_writable` is called when it does again."""
+        ...
+
+    @property
+    def errors(self) -> int:
+        """Datagrams the kernel refused (unreachable, too long, no buffers), in all."""
+        ...
+
+    def send_batch(self, batch: Sequence[Outgoing]) -> None:
+        """Sends now what the kernel takes, keeps the rest in a bounded queue, drops beyond that."""
+        ...
+
+    def close(self) -> None:
+        """Stops receiving at once, drops what is queued and frees the port.  May be called twice."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Until no task, reader or socket is left."""
+        ...
+
+
+ShellName = Literal["auto", "linux", "portable"]
+
+
+async def bind(
+    host: str,
+    port: int,
+    receive: Receive,
+    *,
+    on_writable: Writable | None = None,
+    shell: ShellName = "auto",
+) -> UdpShell:
+    """Binds and starts receiving: `receive(batch)` runs in the event loop for every batch of datagrams.
+
+    `host` is numeric; port 0 lets the kernel choose.  Raises OSError as `socket.bind` does.
+    """
+    if shell == "linux" or (shell == "auto" and sys.platform == "linux"):
+        from netstack.udp_linux import bind_linux
+
+        return await bind_linux(host, port, receive, on_writable)
+    from netstack.udp_portable import bind_portable
+
+    return await bind_portable(host, port, receive, on_writable)

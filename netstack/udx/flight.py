@@ -1,0 +1,355 @@
+"""What was sent and is not acknowledged: runs of packets, loss detection (RACK, RFC 8985) and delivery rate.
+
+A *run* is a stretch of consecutive packets that left at one moment, all of `size` payload bytes but the last.  Books are
+kept per run, not per packet: an acknowledgement of fifty packets costs as much as one of one.  Acknowledgements and
+losses that concern a part of a run split it.  Numbers are unbounded, times seconds, weights bytes with headers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from netstack.udx.packet import HEADER_SIZE
+from netstack.udx.rtt import RttEstimator
+
+_EPSILON = 1e-6  # times are floats: "not later than" needs a grain
+_REORDERING_SACKS = 3
+
+
+class Run:
+    """`state` is one of SENT, LOST, GONE; `older` and `newer` link the runs in flight by time of sending."""
+
+    __slots__ = (
+        "delivered",
+        "delivered_at",
+        "end",
+        "fin",
+        "first_sent",
+        "limited",
+        "newer",
+        "older",
+        "payload",
+        "sent",
+        "size",
+        "start",
+        "state",
+        "timeouts",
+        "transmits",
+        "weight",
+    )
+
+    def __init__(self, start: int, end: int, payload: memoryview, size: int, fin: bool) -> None:
+        self.start = start
+        self.end = end
+        self.payload = payload
+        self.size = size
+        self.fin = fin  # the last packet is the stream's end
+        self.weight = len(payload) + HEADER_SIZE * (end - start)
+        self.state = _SENT
+        self.sent = 0.0
+        self.transmits = 0
+        self.timeouts = 0
+        self.delivered = 0
+        self.delivered_at = 0.0
+        self.first_sent = 0.0
+        self.limited = False
+        self.older: Run = self
+        self.newer: Run = self
+
+
+_SENT, _LOST, _GONE = range(3)
+
+
+@dataclass(slots=True)
+class Delivery:
+    """What one acknowledgement brought."""
+
+    acked: int = 0  # bytes
+    packets: int = 0
+    rate: float = 0.0
+    limited: bool = False
+    prior_delivered: int = 0
+    rtt: float = 0.0  # 0.0: no packet that was sent once only
+    fin: bool = False  # the end packet is among them
+    _prior_at: float = field(default=0.0, repr=False)
+    _send_elapsed: float = field(default=0.0, repr=False)
+    _newest: float = field(default=-1.0, repr=False)
+
+
+class Flight:
+    """`first` is the lowest number not acknowledged, `next` the one that the next packet gets."""
+
+    def __init__(self, rtt: RttEstimator) -> None:
+        self.first = 0
+        self.next = 0
+        self.inflight = 0  # bytes sent, neither delivered nor believed lost
+        self.outstanding = 0  # bytes sent and not delivered, lost ones included
+        self.delivered = 0
+        self.lost = 0  # bytes ever believed lost
+        self.retransmitted = 0  # packets
+        self.recovering = False  # RACK: no patience with reordering then
+        self._rtt = rtt
+        self._runs: list[Run] = []  # by number
+        self._waiting: deque[Run] = deque()  # lost, to be sent again; may hold runs that are GONE by now
+        self._packets = 0  # in self._runs
+        self._clock = Run(0, 0, memoryview(b""), 1, False)  # ring by time of sending: the oldest is its `newer`
+        self._delivered_at = 0.0
+        self._first_sent = 0.0
+        self._limited_until = 0
+        self._rack_sent = -1.0
+        self._rack_end = 0
+        self._rack_rtt = 0.0
+        self._highest = 0  # behind the highest number delivered
+        self._reordering = False
+
+    @property
+    def empty(self) -> bool:
+        return not self._runs
+
+    @property
+    def sacked(self) -> int:
+        """Packets delivered beyond a gap."""
+        return self.next - self.first - self._packets
+
+    @property
+    def packets(self) -> int:
+        """Packets not delivered."""
+        return self._packets
+
+    @property
+    def has_lost(self) -> bool:
+        waiting = self._waiting
+        while waiting and waiting[0].state != _LOST:
+            waiting.popleft()
+        return bool(waiting)
+
+    def send_new(self, payload: memoryview, size: int, fin: bool, now: float) -> Run:
+        """Books the next packets: `payload` cut every `size` bytes; an end packet may be empty."""
+        count = -(-len(payload) // size) or 1
+        run = Run(self.next, self.next + count, payload, size, fin)
+        self.next = run.end
+        self._runs.append(run)
+        self._packets += count
+        self.outstanding += run.weight
+        self._sent(run, now)
+        return run
+
+    def resend_lost(self, limit: int, now: float) -> Run | None:
+        """Takes the next lost run, at most `limit` packets of it, as sent again."""
+        if not self.has_lost:
+            return None
+        run = self._waiting.popleft()
+        if run.end - run.start > limit:
+            self._split(self._index(run.start), run.start + limit)
+        self._resent(run, now)
+        return run
+
+    def resend_last(self, now: float) -> Run | None:
+        """The very last packet once more: a tail loss probe.  None if it is already waiting as lost."""
+        if not self._runs or self._runs[-1].state == _LOST:
+            return None
+        run = self._runs[-1]
+        if run.end - run.start > 1:
+            run = self._split(len(self._runs) - 1, run.end - 1)
+        self._unlink(run)
+        self.inflight -= run.weight
+        self._resent(run, now)
+        return run
+
+    def mark_limited(self) -> None:
+        """The sender has nothing more to send: rates of what is in flight say nothing about the path."""
+        self._limited_until = self.delivered + self.inflight or 1
+
+    def acknowledge(self, ack: int, sacks: Sequence[tuple[int, int]], now: float) -> Delivery:
+        """`ack` and `sacks` in unbounded numbers, `ack` at most `next`; sacks outside of what was sent are skipped."""
+        delivery = Delivery()
+        runs = self._runs
+        if ack > self.first:
+            count = 0
+            total = len(runs)
+            while count < total and runs[count].end <= ack:
+                count += 1
+            if count < total and runs[count].start < ack:
+                self._split(count, ack)
+                count += 1
+            taken = runs[:count]
+            del runs[:count]
+            self.first = ack
+            for run in taken:
+                self._deliver(run, delivery, now)
+        for start, end in sacks:
+            if self.first <= start < end <= self.next:
+                self._take_range(start, end, delivery, now)
+        if delivery.packets:
+            self._finish(delivery, now)
+        return delivery
+
+    def detect_losses(self, now: float) -> tuple[int, float]:
+        """RACK: (packets newly believed lost, seconds until the next might be: 0.0 = none in doubt)."""
+        if self._rack_sent < 0:
+            return 0, 0.0
+        patience = self._rack_rtt + self._window()
+        lost = 0
+        doubt = 0.0
+        run = self._clock.newer
+        while run is not self._clock and run.sent <= self._rack_sent:
+            after = run.newer
+            if run.sent < self._rack_sent or run.end < self._rack_end:
+                remaining = run.sent + patience - now
+                if remaining <= _EPSILON:
+                    lost += run.end - run.start
+                    self._lose(run)
+                elif remaining > doubt:
+                    doubt = remaining
+            run = after
+        return lost, doubt
+
+    def time_out(self, now: float) -> int:
+        """A retransmission timeout: the first run and everything overdue is lost.  Returns the worst run's count of timeouts."""
+        patience = self._rack_rtt + self._window()
+        worst = 0
+        for at, run in enumerate(self._runs):
+            if run.state == _LOST:
+                continue
+            if at == 0 or run.sent + patience < now:
+                run.timeouts += 1
+                worst = max(worst, run.timeouts)
+                self._lose(run)
+        return worst
+
+    def clear(self) -> None:
+        """Forgets all: the stream is closed."""
+        self._runs.clear()
+        self._waiting.clear()
+        self._clock.newer = self._clock.older = self._clock
+        self.inflight = self.outstanding = self._packets = 0
+
+    def _window(self) -> float:
+        """How long RACK waits for reordered packets."""
+        if not self._reordering and (self.recovering or self.sacked >= _REORDERING_SACKS):
+            return 0.0
+        return min(self._rtt.least / 4, self._rtt.smoothed)
+
+    def _sent(self, run: Run, now: float) -> None:
+        if not self.inflight:
+            self._first_sent = self._delivered_at = now
+        run.state = _SENT
+        run.sent = now
+        run.transmits += 1
+        run.delivered = self.delivered
+        run.delivered_at = self._delivered_at
+        run.first_sent = self._first_sent
+        run.limited = self._limited_until > 0
+        self.inflight += run.weight
+        newest = self._clock.older
+        run.older, run.newer = newest, self._clock
+        newest.newer = self._clock.older = run
+
+    def _resent(self, run: Run, now: float) -> None:
+        self.retransmitted += run.end - run.start
+        self._sent(run, now)
+
+    def _unlink(self, run: Run) -> None:
+        run.older.newer = run.newer
+        run.newer.older = run.older
+
+    def _lose(self, run: Run) -> None:
+        self._unlink(run)
+        run.state = _LOST
+        self.inflight -= run.weight
+        self.lost += run.weight
+        self._waiting.append(run)
+
+    def _index(self, seq: int) -> int:
+        """Of the run that holds `seq`, or of the first behind it."""
+        return bisect_right(self._runs, seq, key=_end)
+
+    def _split(self, index: int, seq: int) -> Run:
+        """Cuts the run at `seq`; the run keeps the front, the rest comes back as a new one in the same state."""
+        run = self._runs[index]
+        cut = (seq - run.start) * run.size
+        rest = Run(seq, run.end, run.payload[cut:], run.size, run.fin)
+        run.end = seq
+        run.payload = run.payload[:cut]
+        run.fin = False
+        run.weight -= rest.weight
+        rest.state = run.state
+        rest.sent, rest.transmits, rest.timeouts = run.sent, run.transmits, run.timeouts
+        rest.delivered, rest.delivered_at = run.delivered, run.delivered_at
+        rest.first_sent, rest.limited = run.first_sent, run.limited
+        self._runs.insert(index + 1, rest)
+        if run.state == _SENT:
+            rest.older, rest.newer = run, run.newer
+            run.newer.older = rest
+            run.newer = rest
+        elif run.state == _LOST:
+            self._waiting.appendleft(rest)
+        return rest
+
+    def _take_range(self, start: int, end: int, delivery: Delivery, now: float) -> None:
+        runs = self._runs
+        low = self._index(start)
+        if low == len(runs) or runs[low].start >= end:
+            return
+        if runs[low].start < start:
+            self._split(low, start)
+            low += 1
+        high = low
+        while high < len(runs) and runs[high].end <= end:
+            high += 1
+        if high < len(runs) and runs[high].start < end:
+            self._split(high, end)
+            high += 1
+        taken = runs[low:high]
+        del runs[low:high]
+        for run in taken:
+            self._deliver(run, delivery, now)
+
+    def _deliver(self, run: Run, delivery: Delivery, now: float) -> None:
+        if run.state == _SENT:
+            self._unlink(run)
+            self.inflight -= run.weight
+        run.state = _GONE
+        count = run.end - run.start
+        self._packets -= count
+        self.outstanding -= run.weight
+        self.delivered += run.weight
+        self._delivered_at = now
+        delivery.acked += run.weight
+        delivery.packets += count
+        delivery.fin = delivery.fin or run.fin
+        if run.delivered >= delivery.prior_delivered and run.sent >= delivery._newest:
+            delivery.prior_delivered = run.delivered
+            delivery._prior_at = run.delivered_at
+            delivery._send_elapsed = run.sent - run.first_sent
+            delivery._newest = run.sent
+            delivery.limited = run.limited
+            self._first_sent = run.sent
+        elapsed = self._rtt.clamp(now - run.sent)
+        once = run.transmits == 1
+        if once:
+            delivery.rtt = elapsed if not delivery.rtt else min(delivery.rtt, elapsed)
+        if once or elapsed >= self._rtt.least:  # else the acknowledgement may be for an earlier copy
+            if run.sent > self._rack_sent or (run.sent == self._rack_sent and run.end > self._rack_end):
+                self._rack_sent, self._rack_end = run.sent, run.end
+                self._rack_rtt = elapsed
+        if run.end > self._highest:
+            self._highest = run.end
+        elif once:
+            self._reordering = True
+
+    def _finish(self, delivery: Delivery, now: float) -> None:
+        if self._limited_until and self.delivered > self._limited_until:
+            self._limited_until = 0
+        if delivery.rtt:
+            self._rtt.add(delivery.rtt, now)
+        interval = max(delivery._send_elapsed, now - delivery._prior_at)
+        if delivery._newest >= 0 and interval > 0 and interval >= self._rtt.least - _EPSILON:
+            delivery.rate = (self.delivered - delivery.prior_delivered) / interval
+
+
+def _end(run: Run) -> int:
+    return run.end

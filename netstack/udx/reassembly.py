@@ -1,0 +1,109 @@
+"""The receiving half of a stream: what came, in order, and what came too early.
+
+Numbers are unbounded (see `packet.unwrap`).  Early packets are parked, at most `MAX_AHEAD` numbers ahead and `MAX_BYTES`
+in all; what does not fit is dropped and comes again.  Received ranges are kept sorted and merged, so that a
+selective acknowledgement is a copy of the first 50.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from netstack.udx.packet import MAX_SACKS
+
+MAX_AHEAD = 8_192  # 4 MiB of window in the smallest full packets is about 3,700
+MAX_BYTES = 8 << 20
+
+
+class Reassembly:
+    """`next` is the first number that has not come; `end` the number of the peer's end packet, once known."""
+
+    __slots__ = ("_ends", "_parked", "_starts", "end", "next", "parked_bytes")
+
+    def __init__(self) -> None:
+        self.next = 0
+        self.end: int | None = None
+        self.parked_bytes = 0
+        self._parked: dict[int, bytes] = {}
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    @property
+    def gaps(self) -> bool:
+        return bool(self._starts)
+
+    @property
+    def ended(self) -> bool:
+        """Everything up to and with the end packet is here."""
+        return self.end is not None and self.next > self.end
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """Received half-open ranges beyond `next`, lowest first, at most 50."""
+        return list(zip(self._starts[:MAX_SACKS], self._ends[:MAX_SACKS], strict=True))
+
+    def finish(self, seq: int) -> None:
+        """The peer's end packet carries this number: nothing behind it belongs to the stream."""
+        if self.end is None:
+            self.end = seq
+
+    def add(self, seq: int, payload: bytes) -> list[bytes]:
+        """One packet's payload; returns what is now in order (empty payloads of end packets included)."""
+        if self.end is not None and seq > self.end:
+            return []
+        if seq == self.next:
+            self.next = seq + 1
+            return [payload, *self._release()] if self._starts else [payload]
+        self._park(seq, payload)
+        return []
+
+    def add_run(self, seq: int, payloads: Sequence[bytes]) -> list[bytes]:
+        """Consecutive packets from `seq` on, some of which may have come before."""
+        if seq == self.next and not self._starts and self.end is None:
+            self.next = seq + len(payloads)
+            return list(payloads)
+        out: list[bytes] = []
+        for number, payload in enumerate(payloads, seq):
+            out += self.add(number, payload)
+        return out
+
+    def clear(self) -> None:
+        """Forgets everything parked: the stream is closed."""
+        self._parked.clear()
+        self._starts.clear()
+        self._ends.clear()
+        self.parked_bytes = 0
+
+    def _park(self, seq: int, payload: bytes) -> None:
+        if seq < self.next or seq in self._parked or seq >= self.next + MAX_AHEAD:
+            return
+        if self.parked_bytes + len(payload) > MAX_BYTES:
+            return
+        self._parked[seq] = payload
+        self.parked_bytes += len(payload)
+        starts, ends = self._starts, self._ends
+        at = bisect_right(starts, seq)  # ranges before `at` start at or below seq
+        joins_left = at > 0 and ends[at - 1] == seq
+        joins_right = at < len(starts) and starts[at] == seq + 1
+        if joins_left and joins_right:
+            ends[at - 1] = ends[at]
+            del starts[at], ends[at]
+        elif joins_left:
+            ends[at - 1] = seq + 1
+        elif joins_right:
+            starts[at] = seq
+        else:
+            starts.insert(at, seq)
+            ends.insert(at, seq + 1)
+
+    def _release(self) -> list[bytes]:
+        """What follows `next` without a gap."""
+        if self._starts[0] != self.next:
+            return []
+        end = self._ends[0]
+        pop = self._parked.pop
+        out = [pop(number) for number in range(self.next, end)]
+        self.parked_bytes -= sum(map(len, out))
+        self.next = end
+        del self._starts[0], self._ends[0]
+        return out

@@ -1,0 +1,78 @@
+"""Round-trip times: smoothed estimate, windowed minimum, retransmission timeout (RFC 6298 with UDX's bounds)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+RTO_MIN = 1.0
+RTO_MAX = 30.0
+_SUSPECT = 5.0  # a longer sample probably contains a suspended machine
+MIN_WINDOW = 300.0
+
+
+class WindowedMin:
+    """The least value of the last `window` seconds; samples leave as smaller or newer ones come."""
+
+    __slots__ = ("_samples", "_window")
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._samples: deque[tuple[float, float]] = deque()  # (time, value), values rising
+
+    def add(self, value: float, now: float) -> None:
+        samples = self._samples
+        while samples and samples[-1][1] >= value:
+            samples.pop()
+        samples.append((now, value))
+        while samples[0][0] < now - self._window:
+            samples.popleft()
+        if len(samples) > 64:  # a rising ramp of samples: thin it, the minimum stays
+            del samples[1]
+
+    @property
+    def value(self) -> float:
+        """0.0 before the first sample."""
+        return self._samples[0][1] if self._samples else 0.0
+
+
+class RttEstimator:
+    """Fed with samples of packets sent once only (Karn); all values in seconds."""
+
+    __slots__ = ("_least", "latest", "rto", "smoothed", "variation")
+
+    def __init__(self) -> None:
+        self.smoothed = 0.0  # 0.0: no sample yet
+        self.variation = 0.0
+        self.latest = 0.0
+        self.rto = RTO_MIN
+        self._least = WindowedMin(MIN_WINDOW)
+
+    @property
+    def known(self) -> bool:
+        return self.smoothed > 0.0
+
+    @property
+    def least(self) -> float:
+        return self._least.value
+
+    def clamp(self, sample: float) -> float:
+        """Cuts samples that a suspended machine inflated: over 5 s and far outside of what was seen."""
+        if not self.known:
+            return min(sample, RTO_MAX)
+        bound = self.smoothed + 5 * self.variation
+        if sample > bound and sample > _SUSPECT:
+            return min(bound, RTO_MAX)
+        return sample
+
+    def add(self, sample: float, now: float) -> None:
+        """One sample, already clamped."""
+        sample = max(sample, 1e-6)
+        self.latest = sample
+        self._least.add(sample, now)
+        if not self.known:
+            self.smoothed = sample
+            self.variation = sample / 2
+        else:
+            self.variation += (abs(self.smoothed - sample) - self.variation) / 4
+            self.smoothed += (sample - self.smoothed) / 8
+        self.rto = min(max(self.smoothed + 4 * self.variation, RTO_MIN), RTO_MAX)

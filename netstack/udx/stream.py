@@ -1,0 +1,693 @@
+"""One UDX stream: the sans-IO core that its owner feeds with packets and time, and asks for packets and events.
+
+How an owner drives it (the endpoint does; `intake.dispatch` does the first line for whole batches):
+
+    stream.receive(data, source, now)         for every datagram or run that names the stream's local id
+    stream.write(data); stream.end(); ...     at any time
+    for event in stream.take_events(): ...    after any of these
+    shell.send_batch(stream.take_outgoing(now))   after any of these, once per turn: acknowledgements of the whole turn go out as one
+    loop.call_at(stream.next_wake(), ...)     then stream.wake(now), take_events, take_outgoing again
+
+After `Closed` keep routing packets and waking until `finished`: the stream answers what the other side repeats because our last
+packet was lost.  It costs nothing to forget it earlier, but the other side may then see a timeout.
+
+Times are float seconds of one monotonic clock.  Bytes given to `write` must not change until they are acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from math import inf
+
+from identity.errors import DecodeError
+from netstack.udp import Address, Outgoing
+from netstack.udx.backlog import Backlog
+from netstack.udx.congestion import CongestionControl, FixedWindow, Sample
+from netstack.udx.events import Closed, Data, Drained, End, Event, Message, Reason, RemoteChanged
+from netstack.udx.flight import Flight, Run
+from netstack.udx.packet import (
+    ACK,
+    DATA,
+    DESTROY,
+    END,
+    HEADER,
+    HEADER_SIZE,
+    HEARTBEAT,
+    MAGIC,
+    MESSAGE,
+    SACK,
+    VERSION,
+    Buffer,
+    Header,
+    decode_header,
+    decode_sacks,
+    encode_header,
+    encode_sacks,
+    split_body,
+    unwrap,
+)
+from netstack.udx.reassembly import Reassembly
+from netstack.udx.rtt import RttEstimator
+
+BASE_MTU = 1_200
+RECEIVE_WINDOW = 4 << 20
+HIGH_WATER = 256 << 10
+MAX_TIMEOUTS = 6
+RUN_BYTES = 65_000  # a run is one sendmsg: below the largest UDP payload ...
+RUN_PACKETS = 64  # ... and at most the kernel's UDP_MAX_SEGMENTS
+_OVERHEAD = {4: 48, 6: 68}  # IP, UDP and UDX headers
+_PROBE_FLOOR = 0.010  # a tail probe before that finds a busy Python process, not a loss
+_PROBE_SLACK = 0.002  # more for a single packet, as the peer may delay its acknowledgement
+_PROBE_BLIND = 1.0  # without a round-trip sample
+_PACE_BURST = 0.004  # seconds of the pacing rate that may leave at once
+_DOUBT_FLOOR = 0.001
+_LINGER = 3.0
+_LINGER_REPLIES = 16
+_MAX_MESSAGES = 64
+_MASK = 0xFFFF_FFFF
+
+
+class _Phase(Enum):
+    OPEN = auto()
+    LINGERING = auto()  # closed for the owner; repeats its last word when asked
+    FINISHED = auto()
+
+
+class UdxStream:
+    """`local_id` is the id in packets that come, chosen at random; `connect` gives the other side's.
+
+    `adopt(source)` decides about packets from an address other than the remote's (or from any, before `connect`): True
+    makes it the remote from now on (event RemoteChanged), False drops the packet.  Without a hook packets are taken from
+    anywhere and the remote stays, which is what the C library does.  Headers are not authenticated: a hook that
+    says True to everybody lets whoever saw the id take the stream over.
+    """
+
+    def __init__(
+        self,
+        local_id: int,
+        *,
+        congestion: CongestionControl | None = None,
+        receive_window: int = RECEIVE_WINDOW,
+        adopt: Callable[[Address], bool] | None = None,
+        keepalive: float = 0.0,
+    ) -> None:
+        self.local_id = local_id
+        self.remote_id: int | None = None
+        self.remote: Address | None = None
+        self.adopt = adopt
+        self.keepalive = keepalive  # seconds of silence after which a heartbeat goes out; 0.0 = never
+        self.rtt = RttEstimator()
+        self.congestion: CongestionControl = congestion or FixedWindow()
+        self.packets_sent = 0
+        self.bytes_sent = 0
+        self.packets_received = 0
+        self.bytes_received = 0
+        self.refused = 0  # packets that were not valid
+        self.timeouts = 0
+        self._phase = _Phase.OPEN
+        self._closed: Reason | None = None
+        self._events: list[Event] = []
+        self._now = 0.0
+
+        self._in = Reassembly()
+        self._window = receive_window
+        self._buffered = 0
+        self._advertised = receive_window
+        self._ack_due = False
+        self._end_told = False
+
+        self._backlog = Backlog()
+        self._out = Flight(self.rtt)
+        self._messages: list[bytes] = []
+        self._payload = BASE_MTU - _OVERHEAD[4]
+        self._ending = False
+        self._end_sent = False
+        self._end_acked = False
+        self._full = False  # a write returned False and no Drained was told yet
+        self._peer_window = RECEIVE_WINDOW
+        self._window_seq = 0
+        self._window_ack = 0
+        self._heartbeat_due = False
+        self._destroy_seq = 0
+        self._replies = 0
+
+        self._recover_until = -1  # number behind what was in flight when the loss was found; -1 = open
+        self._probe_due = False
+        self._probed_until = -1  # a tail probe is out until this is acknowledged
+        self._rto_backoff = False
+        self._tokens = 0.0
+        self._refilled = -1.0
+
+        self._rto_at = inf
+        self._probe_at = inf
+        self._doubt_at = inf
+        self._silence_at = inf  # zero window probe
+        self._keepalive_at = inf
+        self._pace_at = inf
+        self._linger_at = inf
+
+    # -- for the owner ------------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        return self.remote_id is not None
+
+    @property
+    def closed(self) -> Reason | None:
+        return self._closed
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to say: the owner may forget the id."""
+        return self._phase is _Phase.FINISHED
+
+    @property
+    def queued(self) -> int:
+        """Bytes written and not yet acknowledged."""
+        return self._backlog.size + self._out.outstanding
+
+    @property
+    def flight(self) -> Flight:
+        """For statistics: inflight, delivered, lost, retransmitted."""
+        return self._out
+
+    @property
+    def high_water(self) -> int:
+        return HIGH_WATER + min(self.congestion.window, self._peer_window)
+
+    def connect(self, remote_id: int, remote: Address, now: float) -> None:
+        """Both ids and the address come from the handshake; there is no set-up packet."""
+        self.remote_id = remote_id
+        self._set_remote(remote)
+        self._refilled = self._now = now
+        self._touch(now)
+
+    def change_remote(self, remote: Address, now: float, remote_id: int | None = None) -> None:
+        """Another path to the same peer (the owner decided): everything from now on goes there."""
+        if remote_id is not None:
+            self.remote_id = remote_id
+        if remote != self.remote:
+            self._set_remote(remote)
+            self._events.append(RemoteChanged(remote))
+
+    def write(self, data: Buffer) -> bool:
+        """Queues bytes.  False: above the high-water mark, wait for Drained.  Raises ValueError after `end`."""
+        if self._ending:
+            raise ValueError("write after end")
+        if self._closed is not None:
+            return False
+        self._backlog.append(data)
+        if self.queued > self.high_water:
+            self._full = True
+        return not self._full
+
+    def end(self) -> None:
+        """Nothing more will be written; what was goes out first."""
+        self._ending = True
+
+    def destroy(self) -> None:
+        """Closes now: what is queued is dropped, the other side is told once (and again if it goes on sending)."""
+        if self._closed is not None:
+            return
+        if self.remote_id is None:
+            self._close(Reason.DESTROYED, linger=False)
+            return
+        self._destroy_seq = self._out.next
+        self._close(Reason.DESTROYED, linger=True)
+        self._ack_due = True
+
+    def send_message(self, data: Buffer) -> None:
+        """One unreliable datagram, at most `max_message` bytes; dropped when too many wait.  Raises ValueError."""
+        if len(data) > self.max_message:
+            raise ValueError("message longer than a packet")
+        if self._closed is None and len(self._messages) < _MAX_MESSAGES:
+            self._messages.append(bytes(data))
+
+    @property
+    def max_message(self) -> int:
+        return self._payload
+
+    def set_buffered(self, size: int) -> None:
+        """How many delivered bytes the owner still holds: the advertised window shrinks by them."""
+        self._buffered = size
+        free = max(0, self._window - size)
+        if self._advertised < self._window // 4 and free >= self._window // 2:
+            self._ack_due = True  # tell at once: the sender may be waiting for the room
+
+    def take_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def next_wake(self) -> float:
+        """When `wake` has something to do; inf = never."""
+        if self._phase is _Phase.FINISHED:
+            return inf
+        if self._phase is _Phase.LINGERING:
+            return self._linger_at
+        return min(self._rto_at, self._probe_at, self._doubt_at, self._silence_at, self._keepalive_at, self._pace_at)
+
+    # -- packets in ---------------------------------------------------------------------------------------------
+
+    def receive(self, data: memoryview, source: Address, now: float) -> None:
+        """One datagram that names our local id.  What is not a valid packet is counted in `refused`."""
+        try:
+            header = decode_header(data)
+            self.receive_packet(header, data[HEADER_SIZE:], source, now)
+        except DecodeError:
+            self.refused += 1
+
+    def receive_packet(self, header: Header, body: memoryview, source: Address, now: float) -> None:
+        """`body` is what follows the 20 bytes; it is copied where it is kept.  Raises DecodeError."""
+        if self._phase is _Phase.FINISHED or not self._admit(source):
+            return
+        self._now = now
+        area, payload = split_body(header, body)
+        self.packets_received += 1
+        self.bytes_received += HEADER_SIZE + len(body)
+        if self._phase is _Phase.LINGERING:
+            self._hear_lingering(header)
+            return
+        self._touch(now)
+        bits = header.bits
+        if bits & HEARTBEAT:
+            self._ack_due = True
+            return
+        seq = unwrap(header.seq, self._in.next)
+        if bits & (DATA | END):
+            self._ack_due = True
+            if seq >= self._in.next:
+                if bits & END:
+                    self._in.finish(seq)
+                self._deliver(self._in.add(seq, bytes(payload) if bits & DATA else b""))
+        if bits & DESTROY and seq >= self._in.next:
+            self._close(Reason.RESET, linger=False)
+            return
+        if bits & MESSAGE:
+            self._events.append(Message(bytes(payload)))
+        sacks = decode_sacks(area) if bits & SACK else ()
+        self._acknowledged(header.ack, header.window, seq, sacks, now)
+
+    def receive_run(
+        self,
+        bits: int,
+        windows: Sequence[int],
+        seqs: Sequence[int],
+        acks: Sequence[int],
+        payloads: Sequence[bytes],
+        source: Address,
+        now: float,
+    ) -> None:
+        """Packets of one size that came together, all plain DATA or all plain ACK: the columns of their headers.
+
+        Only the highest acknowledgement is processed, which says all that the others said.
+        """
+        if self._phase is not _Phase.OPEN or bits not in (ACK, DATA):
+            for at, payload in enumerate(payloads):
+                header = Header(bits, 0, self.local_id, windows[at], seqs[at], acks[at])
+                self.receive_packet(header, memoryview(payload), source, now)
+            return
+        if not self._admit(source):
+            return
+        self._now = now
+        count = len(seqs)
+        self.packets_received += count
+        self.bytes_received += count * (HEADER_SIZE + len(payloads[0]))
+        self._touch(now)
+        first = unwrap(seqs[0], self._in.next)
+        last = unwrap(seqs[-1], self._in.next)
+        if bits == DATA:
+            self._ack_due = True
+            if last - first == count - 1 and tuple(seqs) == tuple(range(seqs[0], seqs[0] + count)):
+                self._deliver(self._in.add_run(first, payloads))
+            else:
+                for wire, payload in zip(seqs, payloads, strict=True):
+                    self._deliver(self._in.add(unwrap(wire, self._in.next), payload))
+        near = self._out.first
+        best = max(range(count), key=lambda at: unwrap(acks[at], near)) if acks[-1] != max(acks) else count - 1
+        self._acknowledged(acks[best], windows[best], last, (), now)
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def wake(self, now: float) -> None:
+        """Runs the timers that are due; then ask for events and packets."""
+        self._now = now
+        if self._phase is _Phase.LINGERING:
+            if now >= self._linger_at:
+                self._phase = _Phase.FINISHED
+            return
+        if self._phase is _Phase.FINISHED:
+            return
+        if now >= self._pace_at:
+            self._pace_at = inf
+        if now >= self._doubt_at:
+            self._doubt_at = inf
+            self._detect(now)
+        if now >= self._probe_at:
+            self._probe_at = inf
+            if not self._out.empty and self._probed_until < 0:
+                self._probe_due = True
+                self._arm_rto(now)
+        if now >= self._rto_at:
+            self._time_out(now)
+        if now >= self._silence_at:
+            self._heartbeat_due = True
+            self._silence_at = now + 2 * self.rtt.rto
+        if now >= self._keepalive_at:
+            self._heartbeat_due = True
+            self._touch(now)
+
+    # -- packets out --------------------------------------------------------------------------------------------
+
+    def take_outgoing(self, now: float, budget: int = 1 << 20) -> list[Outgoing]:
+        """Packets to send now: at most about `budget` bytes of data, as runs, and one acknowledgement.
+
+        If the budget ran out, `next_wake` is now.
+        """
+        self._now = now
+        if self.remote is None or self.remote_id is None or self._phase is _Phase.FINISHED:
+            return []
+        if self._phase is _Phase.LINGERING:
+            return self._last_word()
+        out: list[Outgoing] = []
+        self._send_small(out)
+        runs = len(out)
+        self._refill(now)
+        if self._probe_due:
+            self._send_probe(out, now)
+        budget = self._send_lost(out, now, budget)
+        self._send_new(out, now, budget)
+        if self._ack_due and (len(out) == runs or self._in.gaps):
+            ranges = self._in.ranges()
+            packet = self._header(SACK if ranges else ACK, self._out.next) + encode_sacks(ranges)
+            self._emit(out, packet, 1)
+        self._ack_due = False
+        self._check_ended()
+        return out
+
+    # -- inner: receiving ---------------------------------------------------------------------------------------
+
+    def _admit(self, source: Address) -> bool:
+        if source == self.remote or self.adopt is None:
+            return True
+        if not self.adopt(source):
+            return False
+        if source != self.remote:  # the hook may have called connect or change_remote itself
+            self._set_remote(source)
+            self._events.append(RemoteChanged(source))
+        return True
+
+    def _deliver(self, payloads: Sequence[bytes]) -> None:
+        if payloads:
+            data = payloads[0] if len(payloads) == 1 else b"".join(payloads)
+            if data:
+                self._events.append(Data(data))
+        if self._in.ended and not self._end_told:
+            self._end_told = True
+            self._in.clear()
+            self._events.append(End())
+
+    def _hear_lingering(self, header: Header) -> None:
+        """The other side missed our last word if it still sends something that wants an answer."""
+        if self._closed is Reason.DESTROYED:
+            wants = not header.bits & DESTROY
+        else:
+            wants = bool(header.bits & (DATA | END | HEARTBEAT))
+        if wants and self._replies < _LINGER_REPLIES:
+            self._replies += 1
+            self._ack_due = True
+            self._linger_at = self._now + max(_LINGER, 2 * self.rtt.rto)
+
+    def _acknowledged(self, wire_ack: int, window: int, seq: int, sacks: Sequence[tuple[int, int]], now: float) -> None:
+        out = self._out
+        ack = unwrap(wire_ack, out.first)
+        if ack > out.next:
+            return
+        if ack >= out.first and (seq, ack) >= (self._window_seq, self._window_ack):
+            self._peer_window = window
+            self._window_seq, self._window_ack = seq, ack
+            if window:
+                self._silence_at = inf
+        if out.empty:
+            return
+        advanced = ack > out.first
+        before, lost_before = out.inflight, out.lost
+        near = out.first
+        ranges = [(unwrap(start, near), unwrap(end, near)) for start, end in sacks]
+        delivery = out.acknowledge(ack, ranges, now)
+        if not delivery.packets:
+            return
+        if self._probed_until >= 0 and out.first >= self._probed_until:
+            self._probed_until = -1
+        if self._recover_until >= 0 and out.first >= self._recover_until:
+            self._recover_until = -1
+            out.recovering = False
+            self.congestion.on_recovered(now)
+        self._detect(now)
+        self.congestion.on_acked(
+            Sample(
+                now,
+                delivery.acked,
+                out.lost - lost_before,
+                out.inflight,
+                before,
+                out.delivered,
+                delivery.rate,
+                delivery.limited,
+                delivery.prior_delivered,
+                delivery.rtt,
+            )
+        )
+        self._rto_backoff = False
+        if out.empty:
+            self._rto_at = self._probe_at = self._doubt_at = inf
+            if self._end_sent:
+                self._end_acked = True
+                self._ack_due = True  # a last packet, so that the other side surely has our acknowledgement of its end
+        else:
+            self._arm_rto(now)
+            if advanced:
+                self._arm_probe(now)
+        if self._full and self.queued <= self.high_water:
+            self._full = False
+            self._events.append(Drained())
+        self._check_ended()
+
+    def _detect(self, now: float) -> None:
+        lost, doubt = self._out.detect_losses(now)
+        self._doubt_at = now + max(doubt, _DOUBT_FLOOR) if doubt > 0 else inf
+        if lost:
+            self._pace_at = min(self._pace_at, now)
+            if self._recover_until < 0:
+                self._recover_until = self._out.next
+                self._out.recovering = True
+                self._probed_until = -1
+                self._probe_at = inf
+                self.congestion.on_loss_episode(now, self._out.inflight)
+
+    # -- inner: timers ------------------------------------------------------------------------------------------
+
+    def _arm_rto(self, now: float) -> None:
+        self._rto_at = now + self.rtt.rto * (2 if self._rto_backoff else 1)
+
+    def _arm_probe(self, now: float) -> None:
+        """A probe of the tail, unless a loss is already known: then acknowledgements or the timeout drive on."""
+        if self._out.empty or self._probed_until >= 0 or (self._recover_until >= 0 and not self._rto_backoff):
+            self._probe_at = inf
+            return
+        wait = _PROBE_BLIND
+        if self.rtt.known:
+            wait = max(2 * self.rtt.smoothed, _PROBE_FLOOR)
+            if self._out.packets == 1:
+                wait += _PROBE_SLACK
+        self._probe_at = min(now + wait, self._rto_at)
+
+    def _time_out(self, now: float) -> None:
+        self._rto_at = inf
+        if self._out.empty:
+            return
+        self.timeouts += 1
+        worst = self._out.time_out(now)
+        if worst > MAX_TIMEOUTS:
+            self._close(Reason.TIMED_OUT, linger=False)
+            return
+        self._recover_until = self._out.next
+        self._out.recovering = True
+        self._probed_until = -1
+        self._rto_backoff = True
+        self.congestion.on_timeout(now, self._out.inflight)
+        self._arm_rto(now)
+        self._pace_at = min(self._pace_at, now)
+
+    def _touch(self, now: float) -> None:
+        if self.keepalive > 0:
+            self._keepalive_at = now + self.keepalive
+
+    # -- inner: sending -----------------------------------------------------------------------------------------
+
+    def _refill(self, now: float) -> None:
+        rate = self.congestion.pacing_rate
+        burst = max(2.0 * BASE_MTU, rate * _PACE_BURST)
+        self._tokens = min(burst, self._tokens + max(0.0, now - self._refilled) * rate)
+        self._refilled = now
+        self._pace_at = inf
+
+    def _send_small(self, out: list[Outgoing]) -> None:
+        if self._heartbeat_due:
+            self._heartbeat_due = False
+            self._emit(out, self._header(HEARTBEAT, self._out.next), 1)
+        for message in self._messages:
+            self._emit(out, self._header(MESSAGE, self._out.next) + message, 1)
+        self._messages.clear()
+
+    def _send_probe(self, out: list[Outgoing], now: float) -> None:
+        """One packet beyond window and pace: new data if there is some, else the last packet once more."""
+        self._probe_due = False
+        run: Run | None
+        if self._more() and self._peer_window > self._out.outstanding + self._payload:
+            run = self._new_run(self._payload, now)
+        else:
+            run = self._out.resend_last(now)
+        if run is not None:
+            self._probed_until = run.end
+            self._emit_run(out, run)
+
+    def _send_lost(self, out: list[Outgoing], now: float, budget: int) -> int:
+        flight = self._out
+        while flight.has_lost:
+            if self._tokens <= 0 or budget <= 0:
+                self._pace(now, budget)
+                break
+            room = self.congestion.window - flight.inflight
+            if room <= 0:
+                break
+            full = self._payload + HEADER_SIZE
+            limit = max(1, min(room, int(self._tokens), RUN_BYTES) // full)
+            idle = not flight.inflight
+            run = flight.resend_lost(min(limit, RUN_PACKETS), now)
+            if run is None:
+                break
+            if idle:
+                self.congestion.on_restart(now)
+            budget -= run.weight
+            self._tokens -= run.weight
+            self._emit_run(out, run)
+            if self._rto_at == inf:
+                self._arm_rto(now)
+            if self._rto_backoff:
+                self._arm_probe(now)
+        return budget
+
+    def _send_new(self, out: list[Outgoing], now: float, budget: int) -> None:
+        flight = self._out
+        full = self._payload + HEADER_SIZE
+        most = min(RUN_BYTES // full, RUN_PACKETS)
+        while self._more() and not flight.has_lost:
+            if self._tokens <= 0 or budget <= 0:
+                self._pace(now, budget)
+                return
+            room = self.congestion.window - flight.inflight
+            free = self._peer_window - flight.outstanding
+            if room <= 0:
+                return
+            if free < full and (free <= 0 or not flight.empty):
+                if flight.empty and self._silence_at == inf:
+                    self._silence_at = now + self.rtt.rto
+                return
+            packets = max(1, min(room // full, free // full, max(2, int(self._tokens) // full), most))
+            idle = not flight.inflight
+            run = self._new_run(min(packets * self._payload, max(free, 1)), now)
+            if idle:
+                self.congestion.on_restart(now)
+            budget -= run.weight
+            self._tokens -= run.weight
+            self._emit_run(out, run)
+            if self._rto_at == inf:
+                self._arm_rto(now)
+            if self._recover_until < 0 and not flight.sacked:
+                self._arm_probe(now)
+        if not self._more() and not flight.has_lost and flight.inflight < self.congestion.window:
+            flight.mark_limited()
+
+    def _more(self) -> bool:
+        return self._backlog.size > 0 or (self._ending and not self._end_sent)
+
+    def _new_run(self, size: int, now: float) -> Run:
+        payload = self._backlog.take(size)
+        fin = self._ending and not self._backlog.size
+        if fin:
+            self._end_sent = True
+        return self._out.send_new(payload, self._payload, fin, now)
+
+    def _pace(self, now: float, budget: int) -> None:
+        if budget <= 0:
+            self._pace_at = now
+        else:
+            self._pace_at = now + max(-self._tokens, 1.0) / self.congestion.pacing_rate
+
+    def _header(self, bits: int, seq: int) -> bytes:
+        self._advertised = max(0, self._window - self._buffered - self._in.parked_bytes)
+        return encode_header(bits, self.remote_id or 0, self._advertised, seq, self._in.next)
+
+    def _emit(self, out: list[Outgoing], packet: bytes, packets: int) -> None:
+        if self.remote is not None:
+            self.packets_sent += packets
+            self.bytes_sent += len(packet)
+            out.append(Outgoing(self.remote, packet))
+            self._touch(self._now)
+
+    def _emit_run(self, out: list[Outgoing], run: Run) -> None:
+        """Headers are made fresh at every sending: acknowledgement and window are the present ones."""
+        if self.remote is None or self.remote_id is None:
+            return
+        count = run.end - run.start
+        self._advertised = window = max(0, self._window - self._buffered - self._in.parked_bytes)
+        pack = HEADER.pack
+        ack = self._in.next & _MASK
+        remote_id = self.remote_id
+        payload, size = run.payload, run.size
+        parts: list[Buffer] = []
+        at = 0
+        for seq in range(run.start, run.end):
+            parts.append(pack(MAGIC, VERSION, DATA, 0, remote_id, window, seq & _MASK, ack))
+            parts.append(payload[at : at + size])
+            at += size
+        if run.fin:
+            bits = DATA | END if len(payload) > (count - 1) * size else END
+            parts[-2] = pack(MAGIC, VERSION, bits, 0, remote_id, window, (run.end - 1) & _MASK, ack)
+        self.packets_sent += count
+        self.bytes_sent += run.weight
+        self._touch(self._now)
+        out.append(Outgoing(self.remote, b"".join(parts), size + HEADER_SIZE if count > 1 else 0))
+
+    # -- inner: life --------------------------------------------------------------------------------------------
+
+    def _set_remote(self, remote: Address) -> None:
+        self.remote = remote
+        self._payload = BASE_MTU - _OVERHEAD[6 if ":" in remote[0] else 4]
+
+    def _check_ended(self) -> None:
+        """Both ends acknowledged: ours by the other side, its by the packet that just left."""
+        if self._closed is None and self._end_acked and self._in.ended and not self._ack_due:
+            self._close(Reason.ENDED, linger=True)
+
+    def _close(self, reason: Reason, *, linger: bool) -> None:
+        self._closed = reason
+        self._phase = _Phase.LINGERING if linger else _Phase.FINISHED
+        self._linger_at = self._now + max(_LINGER, 2 * self.rtt.rto)
+        self._backlog.clear()
+        self._out.clear()
+        self._in.clear()
+        self._messages.clear()
+        self._events.append(Closed(reason))
+
+    def _last_word(self) -> list[Outgoing]:
+        if not self._ack_due:
+            return []
+        self._ack_due = False
+        out: list[Outgoing] = []
+        if self._closed is Reason.DESTROYED:
+            self._emit(out, self._header(DESTROY, self._destroy_seq), 1)
+        else:
+            self._emit(out, self._header(ACK, self._out.next), 1)
+        return out
