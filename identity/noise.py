@@ -60,7 +60,7 @@ class NoiseSession:
         # noiseprotocol has no types: `Any` stays inside this file
         try:
             connection: Any = NoiseConnection.from_name(pattern.encode("ascii"), backend=BACKEND)
-        except (NoiseProtocolNameError, NotImplementedError, ValueError) as error:
+        except (NoiseProtocolNameError, NotImplementedError, ValueError, LookupError) as error:
             raise ValueError(f"no such Noise pattern: {pattern}") from error
         protocol = connection.noise_protocol
         protocol.dh_fn = Seeded(protocol.dh_fn, rng)
