@@ -1,0 +1,215 @@
+"""Folds facts into what people see: rows, who read what, profiles, offers.
+
+`docs/protocol.md`, "Timeline".  Pure functions of a set of facts and of the space's membership (`Rights`): the same set
+gives the same result in any order, with any of it twice.  Membership is asked and never kept, so a close that arrives
+later only means folding again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from crdt.docs.chat import Answer, Decline, Edit, Message, Offer, Profile, Reaction, Receipt
+from crdt.docs.facts import Fact, FactKind, decode_fact, facts_of, facts_of_deletion, message_prefix, messages_of
+from crdt.docs.rows import Row
+from crdt.log.stamp import stamp_ms
+
+
+def _never(deleter: bytes, author: bytes) -> bool:
+    return False
+
+
+def _nothing(core: bytes, seq: int) -> Sequence[Fact]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What the folds ask of the space.
+
+    member: the member id that a feed's writer acts for, None for a feed that nobody admitted.
+    shows: whether an entry counts for messages, quarantined ones do not.
+    acts: the same for edits, reactions, deletions and the rest (a witnessed entry shows as a message only); None asks
+        `shows`.
+    may_delete: whether a member may delete another member's messages (deleter, author): creator and admins of a group.
+    clears: the CLEAR facts about a block, of those whose leaf hash is the block's.
+    """
+
+    member: Callable[[bytes], bytes | None]
+    shows: Callable[[bytes, int], bool]
+    may_delete: Callable[[bytes, bytes], bool] = _never
+    clears: Callable[[bytes, int], Sequence[Fact]] = _nothing
+    acts: Callable[[bytes, int], bool] | None = None
+
+    def acting(self, fact: Fact) -> bytes | None:
+        """The member that this fact counts for, None if it does not count."""
+        return self.member(fact.core) if (self.acts or self.shows)(fact.core, fact.seq) else None
+
+
+def counts_deletion(fact: Fact, author: bytes, rights: Rights) -> bool:
+    """Whether a DELETION or CLEAR fact counts against what this author (a member id) wrote."""
+    deleter = rights.acting(fact)
+    return deleter is not None and (deleter == author or rights.may_delete(deleter, author))
+
+
+def is_cleared(core: bytes, seq: int, author: bytes, rights: Rights) -> bool:
+    """Whether a counting deletion names this block of this author."""
+    return any(counts_deletion(fact, author, rights) for fact in rights.clears(core, seq))
+
+
+def fold_message(message: bytes, facts: Iterable[Fact], rights: Rights) -> Row | None:
+    """The row of one message from all facts about it, None where nothing is to be shown.
+
+    Of several copies the lowest in timeline order shows; their author is the one member whose id it can be.
+    """
+    copies: list[Fact] = []
+    others: list[Fact] = []
+    for fact in facts:
+        if fact.kind is FactKind.COPY:
+            if rights.shows(fact.core, fact.seq):
+                copies.append(fact)
+        else:
+            others.append(fact)
+    if len(copies) > 1:
+        copies.sort(key=lambda copy: (copy.order(), copy.arrived))
+    authors = [rights.member(copy.core) for copy in copies]
+    author = next((member for member in authors if member is not None), None)
+    if author is None:
+        return None
+    copies = [copy for copy, member in zip(copies, authors, strict=True) if member == author]
+    live = [copy for copy in copies if copy.value is not None and not is_cleared(copy.core, copy.seq, author, rights)]
+    if not live or any(fact.kind is FactKind.DELETION and counts_deletion(fact, author, rights) for fact in others):
+        gone = copies[0]
+        at = stamp_ms(gone.stamp)
+        return Row(message, author, gone.core, gone.seq, gone.place, gone.stamp, gone.arrived, at, "", deleted=True)
+    shown = live[0]
+    value = shown.value
+    if not isinstance(value, Message):
+        return None
+    ms = stamp_ms(shown.stamp)
+    text, edited = value.text, any(copy.value != value for copy in live[1:])
+    reactions: tuple[tuple[str, tuple[bytes, ...]], ...] = ()
+    if others:
+        edit = _latest_edit(others, author, rights)
+        if edit is not None:
+            text, edited = edit.text, True
+        reactions = _reactions(others, rights)
+    return Row(
+        message,
+        author,
+        shown.core,
+        shown.seq,
+        shown.place,
+        shown.stamp,
+        shown.arrived,
+        ms if value.at is None else value.at,
+        text,
+        value.source,
+        value.reply_to,
+        edited,
+        False,
+        None if value.lifetime is None else ms + value.lifetime * 1000,
+        reactions,
+        value.files,
+    )
+
+
+def _latest_edit(facts: Iterable[Fact], author: bytes, rights: Rights) -> Edit | None:
+    best: Fact | None = None
+    for fact in facts:
+        if (
+            fact.kind is FactKind.EDIT
+            and fact.value is not None
+            and rights.acting(fact) == author
+            and not is_cleared(fact.core, fact.seq, author, rights)
+            and (best is None or fact.order() > best.order())
+        ):
+            best = fact
+    return best.value if best is not None and isinstance(best.value, Edit) else None
+
+
+def _reactions(facts: Iterable[Fact], rights: Rights) -> tuple[tuple[str, tuple[bytes, ...]], ...]:
+    """For each member and emoji the latest mark."""
+    marks: dict[tuple[str, bytes], tuple[bytes, bool]] = {}
+    for fact in facts:
+        value = fact.value
+        if not isinstance(value, Reaction):
+            continue
+        member = rights.acting(fact)
+        if member is None or is_cleared(fact.core, fact.seq, member, rights):
+            continue
+        mark = fact.order(), value.on
+        if mark > marks.get((value.emoji, member), (b"", False)):
+            marks[value.emoji, member] = mark
+    found: dict[str, list[bytes]] = {}
+    for (emoji, member), (_, on) in sorted(marks.items()):
+        if on:
+            found.setdefault(emoji, []).append(member)
+    return tuple((emoji, tuple(members)) for emoji, members in found.items())
+
+
+def fold_receipts(facts: Iterable[Fact], rights: Rights) -> dict[bytes, dict[str, int]]:
+    """member id -> writer id -> the highest seq that this member read there."""
+    marks: dict[bytes, dict[str, int]] = {}
+    for fact in facts:
+        if isinstance(fact.value, Receipt) and (member := rights.acting(fact)) is not None:
+            read = marks.setdefault(member, {})
+            for writer, seq in fact.value.upto:
+                if seq > read.get(writer, -1):
+                    read[writer] = seq
+    return marks
+
+
+def fold_profiles(facts: Iterable[Fact], rights: Rights) -> dict[bytes, Profile]:
+    """member id -> its latest profile."""
+    best: dict[bytes, tuple[bytes, Profile]] = {}
+    for fact in facts:
+        if isinstance(fact.value, Profile) and (member := rights.acting(fact)) is not None:
+            order = fact.order()
+            if member not in best or order > best[member][0]:
+                best[member] = order, fact.value
+    return {member: profile for member, (_, profile) in best.items()}
+
+
+@dataclass(slots=True)
+class Talks:
+    """What a direct space says about one offered space: the latest word of each member."""
+
+    offers: dict[bytes, Offer] = field(default_factory=dict)
+    replies: dict[bytes, Answer | Decline] = field(default_factory=dict)
+
+
+def fold_offers(facts: Iterable[Fact], rights: Rights) -> dict[bytes, Talks]:
+    """offered space id -> latest offer and latest reply of each member id."""
+    found: dict[bytes, Talks] = {}
+    for fact in sorted(facts, key=Fact.order):
+        value = fact.value
+        if not isinstance(value, Offer | Answer | Decline) or (member := rights.acting(fact)) is None:
+            continue
+        talks = found.setdefault(value.space, Talks())
+        if isinstance(value, Offer):
+            talks.offers[member] = value
+        else:
+            talks.replies[member] = value
+    return found
+
+
+__all__ = [
+    "Fact",
+    "FactKind",
+    "Rights",
+    "Row",
+    "Talks",
+    "counts_deletion",
+    "decode_fact",
+    "facts_of",
+    "facts_of_deletion",
+    "fold_message",
+    "fold_offers",
+    "fold_profiles",
+    "fold_receipts",
+    "is_cleared",
+    "message_prefix",
+    "messages_of",
+]
