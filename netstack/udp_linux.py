@@ -69,6 +69,11 @@ class LinuxShell:
     def errors(self) -> int:
         return self._errors
 
+    def disable_offload(self) -> None:
+        """Plain datagrams only, as on a kernel without UDP_SEGMENT and UDP_GRO."""
+        self.offload_send = False
+        self.offload_receive = not _enabled(self._sock, socket.IPPROTO_UDP, _UDP_GRO, 0)
+
     def send_batch(self, batch: Sequence[Outgoing]) -> None:
         if self._closed:
             return

@@ -23,7 +23,8 @@ from math import inf
 from identity.errors import DecodeError
 from netstack.udp import Address, Outgoing
 from netstack.udx.backlog import Backlog
-from netstack.udx.congestion import CongestionControl, FixedWindow, Sample
+from netstack.udx.bbr import Bbr
+from netstack.udx.congestion import CongestionControl, Sample
 from netstack.udx.events import Closed, Data, Drained, End, Event, Message, Reason, RemoteChanged
 from netstack.udx.flight import Flight, Run
 from netstack.udx.packet import (
@@ -98,7 +99,7 @@ class UdxStream:
         self.adopt = adopt
         self.keepalive = keepalive  # seconds of silence after which a heartbeat goes out; 0.0 = never
         self.rtt = RttEstimator()
-        self.congestion: CongestionControl = congestion or FixedWindow()
+        self.congestion: CongestionControl = congestion or Bbr()
         self.packets_sent = 0
         self.bytes_sent = 0
         self.packets_received = 0

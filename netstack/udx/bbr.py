@@ -1,0 +1,288 @@
+"""BBR: congestion control from a model of the path (bandwidth and round trip), not from losses.
+
+Version 1 (draft-cardwell-iccrg-bbr-congestion-control-00), which the C library runs too, so that our streams and its share a
+path on equal terms.  Ours differs in three points, see `docs/decisions/0011`: the window while probing for the round trip is half the
+path's content instead of four packets; the round trip has a floor of what an event loop can resolve; and bytes are
+counted instead of packets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+
+from netstack.udx.congestion import Sample
+
+PACKET = 1_200
+HIGH_GAIN = 2.885  # 2/ln 2: doubles the rate every round
+CYCLE = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+WINDOW_GAIN = 2.0
+INITIAL_WINDOW = 10 * PACKET
+MIN_WINDOW = 4 * PACKET
+INITIAL_RATE = 25e6
+RATE_ROUNDS = 10
+ROUND_TRIP_WINDOW = 10.0
+PROBE_RTT_TIME = 0.2
+FULL_GROWTH = 1.25
+FULL_ROUNDS = 3
+PACING_MARGIN = 0.99
+RESOLUTION = 0.0005  # seconds: below it, the round trip measures event loops
+EXTRA_ROUNDS = 5
+MAX_EXTRA_TIME = 0.1
+MAX_QUANTUM = 64_000
+
+
+class Mode(Enum):
+    STARTUP = auto()
+    DRAIN = auto()
+    PROBE_BANDWIDTH = auto()
+    PROBE_RTT = auto()
+
+
+class WindowedMax:
+    """The greatest value of the last `window` rounds."""
+
+    __slots__ = ("_samples", "_window")
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._samples: deque[tuple[int, float]] = deque()  # (round, value), values falling
+
+    def add(self, value: float, at: int) -> None:
+        samples = self._samples
+        while samples and samples[-1][1] <= value:
+            samples.pop()
+        samples.append((at, value))
+        while samples[0][0] <= at - self._window:
+            samples.popleft()
+
+    @property
+    def value(self) -> float:
+        return self._samples[0][1] if self._samples else 0.0
+
+
+class Bbr:
+    """A `CongestionControl`."""
+
+    def __init__(self) -> None:
+        self.mode = Mode.STARTUP
+        self._window = INITIAL_WINDOW
+        self._rate = INITIAL_RATE
+        self._bandwidth = WindowedMax(RATE_ROUNDS)
+        self._round = 0
+        self._round_ends = 0  # `delivered` at which the present round ends
+        self._round_began = False
+
+        self._round_trip = 0.0  # 0.0: none yet
+        self._round_trip_at = 0.0
+        self._probe_until = 0.0  # 0.0: the window has not shrunk to it yet
+        self._probe_round_done = False
+
+        self._full_bandwidth = 0.0
+        self._full_rounds = 0
+        self._full = False
+        self._cycle = 2
+        self._cycle_at = 0.0
+        self._restarted = False
+
+        self._conserving = False  # first round of a recovery: send what was delivered, no more
+        self._recovering = False
+        self._prior_window = 0
+
+        self._extra = WindowedMax(EXTRA_ROUNDS)
+        self._extra_acked = 0
+        self._extra_at = 0.0
+
+    @property
+    def window(self) -> int:
+        return self._window
+
+    @property
+    def pacing_rate(self) -> float:
+        return self._rate
+
+    @property
+    def bandwidth(self) -> float:
+        """The path's bandwidth as far as it is known, bytes/s."""
+        return self._bandwidth.value
+
+    def on_acked(self, sample: Sample) -> None:
+        self._count_round(sample)
+        if sample.rate > 0 and (not sample.app_limited or sample.rate >= self.bandwidth):
+            self._bandwidth.add(sample.rate, self._round)
+        self._note_aggregation(sample)
+        self._advance_cycle(sample)
+        self._note_full()
+        self._drain(sample)
+        self._note_round_trip(sample)
+        self._set_rate(sample)
+        self._set_window(sample)
+
+    def on_loss_episode(self, now: float, inflight: int) -> None:
+        if not self._recovering:
+            self._save_window()
+        self._recovering = self._conserving = True
+        self._window = max(inflight, MIN_WINDOW)
+        self._round_ends = 0  # conserve for one full round from here
+
+    def on_recovered(self, now: float) -> None:
+        if self._recovering:
+            self._window = max(self._window, self._prior_window)
+        self._recovering = self._conserving = False
+
+    def on_timeout(self, now: float, inflight: int) -> None:
+        if not self._recovering:
+            self._save_window()
+        self._recovering = True
+        self._conserving = False
+        self._full_bandwidth = 0.0
+        self._window = max(inflight + PACKET, MIN_WINDOW)
+
+    def on_restart(self, now: float) -> None:
+        self._restarted = True
+        self._extra_acked, self._extra_at = 0, now
+        if self.mode is Mode.PROBE_BANDWIDTH:
+            self._rate = max(self._rate, self.bandwidth * PACING_MARGIN)
+
+    # -- the model ----------------------------------------------------------------------------------------------
+
+    def _count_round(self, sample: Sample) -> None:
+        self._round_began = False
+        if sample.prior_delivered >= self._round_ends:
+            self._round_ends = sample.delivered
+            self._round += 1
+            self._round_began = True
+            self._conserving = False
+
+    def _note_aggregation(self, sample: Sample) -> None:
+        """How much more than the bandwidth explains arrives in one go: the window must cover it."""
+        expected = self.bandwidth * (sample.now - self._extra_at)
+        if self._extra_acked <= expected:
+            self._extra_acked, self._extra_at, expected = 0, sample.now, 0.0
+        self._extra_acked += sample.acked
+        self._extra.add(min(self._extra_acked - expected, float(self._window)), self._round)
+
+    def _advance_cycle(self, sample: Sample) -> None:
+        if self.mode is not Mode.PROBE_BANDWIDTH:
+            return
+        elapsed = sample.now - self._cycle_at > self._round_trip
+        gain = CYCLE[self._cycle]
+        if gain > 1.0:
+            due = elapsed and (sample.lost > 0 or sample.before >= self._content(gain))
+        elif gain < 1.0:
+            due = elapsed or sample.before <= self._content(1.0)
+        else:
+            due = elapsed
+        if due:
+            self._cycle = (self._cycle + 1) % len(CYCLE)
+            self._cycle_at = sample.now
+
+    def _note_full(self) -> None:
+        if self._full or not self._round_began:
+            return
+        if self.bandwidth >= self._full_bandwidth * FULL_GROWTH:
+            self._full_bandwidth = self.bandwidth
+            self._full_rounds = 0
+            return
+        self._full_rounds += 1
+        self._full = self._full_rounds >= FULL_ROUNDS
+
+    def _drain(self, sample: Sample) -> None:
+        if self.mode is Mode.STARTUP and self._full:
+            self.mode = Mode.DRAIN
+        if self.mode is Mode.DRAIN and sample.inflight <= self._content(1.0):
+            self._enter_bandwidth(sample.now)
+
+    def _enter_bandwidth(self, now: float) -> None:
+        self.mode = Mode.PROBE_BANDWIDTH
+        self._cycle_at = now
+        # Flows that start together must not probe together: the phase follows from the bytes of the path, never 0.75.
+        self._cycle = (0, 2, 3, 4, 5, 6, 7)[int(self.bandwidth) % 7]
+
+    def _note_round_trip(self, sample: Sample) -> None:
+        now = sample.now
+        expired = self._round_trip > 0 and now > self._round_trip_at + ROUND_TRIP_WINDOW
+        if sample.rtt > 0 and (not self._round_trip or sample.rtt <= self._round_trip or expired):
+            self._round_trip = sample.rtt
+            self._round_trip_at = now
+        if expired and not self._restarted and self.mode is not Mode.PROBE_RTT:
+            self.mode = Mode.PROBE_RTT
+            self._save_window()
+            self._probe_until = 0.0
+        if self.mode is Mode.PROBE_RTT:
+            if not self._probe_until and sample.inflight <= self._probe_window():
+                self._probe_until = now + PROBE_RTT_TIME
+                self._probe_round_done = False
+                self._round_ends = sample.delivered
+            elif self._probe_until:
+                self._probe_round_done = self._probe_round_done or self._round_began
+                if self._probe_round_done and now > self._probe_until:
+                    self._round_trip_at = now
+                    self._window = max(self._window, self._prior_window)
+                    if self._full:
+                        self._enter_bandwidth(now)
+                    else:
+                        self.mode = Mode.STARTUP
+        self._restarted = False
+
+    # -- what follows from it -----------------------------------------------------------------------------------
+
+    def _gain(self) -> float:
+        match self.mode:
+            case Mode.STARTUP:
+                return HIGH_GAIN
+            case Mode.DRAIN:
+                return 1 / HIGH_GAIN
+            case Mode.PROBE_BANDWIDTH:
+                return CYCLE[self._cycle]
+            case Mode.PROBE_RTT:
+                return 1.0
+
+    def _content(self, gain: float) -> float:
+        """Bytes that the path holds, times gain."""
+        if not self._round_trip:
+            return float(INITIAL_WINDOW)
+        return gain * self.bandwidth * max(self._round_trip, RESOLUTION) + 3 * self._quantum()
+
+    def _quantum(self) -> float:
+        """What leaves in one go."""
+        return min(max(self._rate * 0.001, 2.0 * PACKET), MAX_QUANTUM)
+
+    def _probe_window(self) -> float:
+        return max(self._content(0.5), MIN_WINDOW)
+
+    def _set_rate(self, sample: Sample) -> None:
+        if not self.bandwidth:
+            if sample.rtt > 0:
+                self._rate = max(self._rate, HIGH_GAIN * self._window / sample.rtt)
+            return
+        rate = self._gain() * self.bandwidth * PACING_MARGIN
+        if self._full or rate > self._rate:
+            self._rate = max(rate, 2.0 * PACKET)
+
+    def _set_window(self, sample: Sample) -> None:
+        window = self._window
+        if sample.lost:
+            window = max(window - sample.lost, PACKET)
+        if self._conserving:
+            window = max(window, sample.inflight + sample.acked)
+        else:
+            gain = HIGH_GAIN if self.mode in (Mode.STARTUP, Mode.DRAIN) else WINDOW_GAIN
+            target = int(self._content(gain) + (self._extra_bytes() if self._full else 0))
+            if self._full:
+                window = min(window + sample.acked, target)
+            elif window < target or sample.delivered < INITIAL_WINDOW:
+                window += sample.acked
+        window = max(window, MIN_WINDOW)
+        if self.mode is Mode.PROBE_RTT:
+            window = min(window, int(self._probe_window()))
+        self._window = window
+
+    def _extra_bytes(self) -> float:
+        return min(self._extra.value, self.bandwidth * MAX_EXTRA_TIME)
+
+    def _save_window(self) -> None:
+        if self.mode is not Mode.PROBE_RTT and not self._recovering:
+            self._prior_window = self._window
+        else:
+            self._prior_window = max(self._prior_window, self._window)
