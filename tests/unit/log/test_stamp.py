@@ -1,0 +1,36 @@
+"""Stamps: a clock that never goes back and follows nobody far."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crdt.log.stamp import AHEAD_MS, make_stamp, next_stamp, stamp_may_lead, stamp_ms
+
+NOW = 1_790_000_000_000
+
+
+def test_the_clock_of_a_writer() -> None:
+    first = next_stamp(0, 0, NOW)
+    again = next_stamp(first, 0, NOW)
+    clock_set_back = next_stamp(again, 0, NOW - 5000)
+    after_theirs = next_stamp(again, make_stamp(NOW + 60_000, 7), NOW)
+    not_after_a_liar = next_stamp(again, make_stamp(NOW + AHEAD_MS + 1), NOW)
+    later = next_stamp(after_theirs, 0, NOW + 90_000)
+    assert [first, again, clock_set_back, after_theirs, not_after_a_liar, later] == [
+        make_stamp(NOW),
+        make_stamp(NOW, 1),
+        make_stamp(NOW, 2),
+        make_stamp(NOW + 60_000, 8),
+        make_stamp(NOW, 2),
+        make_stamp(NOW + 90_000),
+    ]
+    assert stamp_ms(after_theirs) == NOW + 60_000
+
+
+@given(st.integers(0, 2**62), st.integers(0, 2**62), st.integers(0, 2**44))
+def test_it_rises_strictly_and_stays_above_what_may_lead(last: int, seen: int, now: int) -> None:
+    stamp = next_stamp(last, seen, now)
+    assert stamp > last
+    assert stamp > seen or not stamp_may_lead(seen, now)
+    assert stamp == make_stamp(now) or stamp - 1 in (last, seen)
