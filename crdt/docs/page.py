@@ -60,7 +60,7 @@ def build_page(entries: Iterable[PageEntry], kind: DocKind = DocKind.CHAT, hides
             gone += [(put.root, put.key) for put in hidden]
     with doc.transaction():
         for root, key in gone:
-            del roots[root][key]
+            roots[root].pop(key, None)
     return doc
 
 
