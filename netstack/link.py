@@ -1,0 +1,255 @@
+"""One connection: a UDX stream, the secret stream in it, and what keeps both alive.  Sans-IO.
+
+`docs/protocol.md`, "Connections".  The endpoint finds the peer and agrees on keys; from there on a link turns bytes
+into frames and frames into bytes, says something every few seconds, and notices a peer that does not.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from math import inf
+
+from identity.errors import DecodeError
+from identity.keys import Random
+from netstack.events import Closed, Ended, Event, Failed, Frame, Opened, Reason, Writable
+from netstack.handshake import Agreement
+from netstack.limits import Limits
+from netstack.secret_stream import SecretStream
+from netstack.udp import Address
+from netstack.udx import events as udx
+from netstack.udx.stream import UdxStream
+
+EARLY = 64 * 1024  # bytes that may arrive before the handshake's answer does
+
+
+class Phase(Enum):
+    DIALING = auto()  # no keys yet
+    OPENING = auto()  # keys agreed; the peer's first frame has not come
+    OPEN = auto()
+    CLOSING = auto()  # we want no more of it; what was written is still being delivered
+    GONE = auto()  # told as closed; the stream may still repeat its last word
+
+
+UDX_REASONS = {
+    udx.Reason.ENDED: Reason.ENDED,
+    udx.Reason.DESTROYED: Reason.CLOSED,
+    udx.Reason.RESET: Reason.RESET,
+    udx.Reason.TIMED_OUT: Reason.TIMED_OUT,
+}
+
+
+class Link:
+    """`id` names it towards the owner, `stream.local_id` towards the peer."""
+
+    __slots__ = (
+        "_chunks",
+        "_deadline",
+        "_events",
+        "_heard",
+        "_held",
+        "_limits",
+        "_said",
+        "_secret",
+        "agreement",
+        "id",
+        "phase",
+        "scheduled",
+        "stream",
+    )
+
+    def __init__(self, id: int, stream: UdxStream, limits: Limits, now: float) -> None:
+        self.id = id
+        self.stream = stream
+        self.phase = Phase.DIALING
+        self.agreement: Agreement | None = None
+        self.scheduled = inf  # when the endpoint will wake it; the endpoint's own
+        self._limits = limits
+        self._secret: SecretStream | None = None
+        self._events: list[Event] = []
+        self._chunks: list[bytes] = []
+        self._held = 0
+        self._heard = self._said = now
+        self._deadline = now + limits.connect
+
+    # for the owner
+
+    def start(self, agreement: Agreement, remote_id: int, address: Address, rng: Random, now: float) -> None:
+        """The handshake is done: sends the opening of the secret stream to `address`."""
+        self.agreement = agreement
+        self._secret = SecretStream(
+            initiator=agreement.initiator,
+            handshake_hash=agreement.hash,
+            keys=agreement.keys,
+            rng=rng,
+            cap=self._limits.frame,
+        )
+        self.phase = Phase.OPENING
+        self.stream.connect(remote_id, address, now)
+        self.stream.write(self._secret.opening)
+        if agreement.initiator:
+            # an empty frame proves that we hold the keys, which the opening, made of the public transcript, does not
+            self.stream.write(self._secret.seal(b""))
+        self._said = now
+
+    def send(self, frame: bytes, now: float) -> bool:
+        """False: above the high-water mark (`Writable` follows), or no longer open."""
+        if self.phase not in (Phase.OPENING, Phase.OPEN) or self._secret is None:
+            return False
+        self._said = now
+        room = self.stream.write(self._secret.seal(frame))
+        if not room and self.stream.queued > self._limits.buffer:
+            self.abort(Reason.UNREAD)
+        return room
+
+    def end(self) -> None:
+        """Our side will send nothing more; the peer's frames still come."""
+        if self.phase in (Phase.OPENING, Phase.OPEN):
+            self.stream.end()
+
+    def close(self, now: float) -> None:
+        """Delivers what was written, takes nothing more, and is over after `linger` at the latest."""
+        if self.phase is Phase.OPEN:
+            self.phase = Phase.CLOSING
+            self._deadline = now + self._limits.linger
+            self.stream.end()
+            self.stream.set_buffered(0)
+        elif self.phase in (Phase.DIALING, Phase.OPENING):
+            self.abort(Reason.CLOSED)
+
+    def abort(self, reason: Reason, detail: str = "") -> None:
+        """Over at once; the peer is told so once."""
+        if self.phase is Phase.GONE:
+            return
+        self._over(reason, detail)
+        self.stream.destroy()
+
+    def hold(self, size: int, now: float) -> None:
+        """How many bytes of frames the owner has not dealt with: the peer is slowed down by as much."""
+        if self._held and not size:
+            self._heard = now  # the silence until now was of our own making
+        self._held = size
+        self.stream.set_buffered(size)
+
+    # for the endpoint
+
+    @property
+    def half_open(self) -> bool:
+        """Answered, and the dialler has not shown itself yet."""
+        return self.phase is Phase.OPENING and self.agreement is not None and not self.agreement.initiator
+
+    @property
+    def finished(self) -> bool:
+        return self.phase is Phase.GONE and self.stream.finished
+
+    def absorb(self, now: float) -> list[Event]:
+        """What the stream brought since the last call, as events."""
+        ended = False
+        over: udx.Reason | None = None
+        for event in self.stream.take_events():
+            match event:
+                case udx.Data(data):
+                    self._chunks.append(data)
+                    self._heard = now
+                case udx.End():
+                    ended = True
+                case udx.Drained():
+                    if self.phase is Phase.OPEN:
+                        self._events.append(Writable(self.id))
+                case udx.Closed(reason):
+                    over = reason
+                case _:
+                    pass
+        if self._chunks and self.phase is not Phase.GONE:
+            self._decode()
+        if ended:
+            self._on_end()
+        if over is not None:
+            self._on_closed(over)
+        events, self._events = self._events, []
+        return events
+
+    def wake(self, now: float) -> None:
+        self.stream.wake(now)
+        if self.phase is Phase.OPEN:
+            if now >= self._dead_at():
+                self.abort(Reason.SILENT)
+            elif now >= self._keepalive_at():
+                if self._secret is not None and not self.stream.queued:
+                    self.stream.write(self._secret.seal(b""))
+                self._said = now
+        elif self.phase in (Phase.DIALING, Phase.OPENING, Phase.CLOSING) and now >= self._deadline:
+            self.abort(
+                {Phase.DIALING: Reason.NO_ANSWER, Phase.OPENING: Reason.NO_PATH, Phase.CLOSING: Reason.CLOSED}[
+                    self.phase
+                ]
+            )
+
+    def next_wake(self) -> float:
+        at = self.stream.next_wake()
+        if self.phase is Phase.OPEN:
+            return min(at, self._keepalive_at(), self._dead_at())
+        return at if self.phase is Phase.GONE else min(at, self._deadline)
+
+    # inner
+
+    def _dead_at(self) -> float:
+        return inf if self._held else self._heard + self._limits.dead
+
+    def _keepalive_at(self) -> float:
+        return self._said + self._limits.keepalive
+
+    def _decode(self) -> None:
+        secret = self._secret
+        if secret is None:
+            if sum(map(len, self._chunks)) > EARLY:
+                self.abort(Reason.BAD_FRAME)
+            return
+        chunks, self._chunks = self._chunks, []
+        if self.phase is Phase.CLOSING:
+            return
+        try:
+            frames = secret.receive(chunks)
+        except DecodeError as error:
+            self.abort(Reason.BAD_FRAME, str(error))
+            return
+        if self.phase is Phase.OPENING and secret.opened:
+            self._open()
+        id = self.id
+        self._events.extend([Frame(id, frame) for frame in frames if frame])
+
+    def _open(self) -> None:
+        agreement = self.agreement
+        if agreement is None or self.stream.remote is None:
+            return
+        self.phase = Phase.OPEN
+        self._events.append(
+            Opened(
+                self.id,
+                agreement.initiator,
+                agreement.local_key,
+                agreement.remote_key,
+                agreement.hash,
+                self.stream.remote,
+            )
+        )
+
+    def _on_end(self) -> None:
+        if self.phase is Phase.OPEN:
+            if self._secret is not None and self._secret.buffered:
+                self.abort(Reason.BAD_FRAME, "the stream ends inside a frame")
+            else:
+                self._events.append(Ended(self.id))
+        elif self.phase in (Phase.DIALING, Phase.OPENING):
+            self.abort(Reason.RESET)
+
+    def _on_closed(self, reason: udx.Reason) -> None:
+        if self.phase is not Phase.GONE:
+            self._over(UDX_REASONS[reason])
+
+    def _over(self, reason: Reason, detail: str = "") -> None:
+        if self.phase in (Phase.OPEN, Phase.CLOSING):
+            self._events.append(Closed(self.id, reason, detail))
+        elif not self.half_open:  # whoever knocked and went away was never told of
+            self._events.append(Failed(self.id, reason))
+        self.phase = Phase.GONE
+        self._chunks.clear()

@@ -1,0 +1,80 @@
+"""The answering side of one port: which keys listen, who may knock how often, and answers to be repeated.
+
+`docs/protocol.md`, "Handshake".  An answer costs four products on the curve and a half-open connection, so what
+strangers can ask for is counted before anything is computed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from identity.errors import DecodeError
+from identity.keys import Random, SigningKey
+from netstack.dht.messages import NoisePayload
+from netstack.handshake import Agreement, answer, target_of
+from netstack.limits import Limits
+
+Reply = Callable[[bytes, NoisePayload], NoisePayload | None]
+
+
+class Listener:
+    """Keys that listen on one port.  Everything it remembers is bounded by `limits`."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._keys: dict[bytes, SigningKey] = {}  # target -> key
+        self._answers: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()  # message 1 -> (since, message 2)
+        self._allowance: OrderedDict[str, tuple[float, float]] = OrderedDict()  # host -> (handshakes left, as of)
+
+    def listen(self, key: SigningKey) -> None:
+        self._keys[target_of(key.public)] = key
+
+    def unlisten(self, public: bytes) -> None:
+        self._keys.pop(target_of(public), None)
+
+    @property
+    def keys(self) -> list[bytes]:
+        return [key.public for key in self._keys.values()]
+
+    def key_of(self, target: bytes) -> bytes | None:
+        """The listening public key that this target names, if any."""
+        key = self._keys.get(target)
+        return key.public if key else None
+
+    def repetition(self, message: bytes, now: float) -> bytes | None:
+        """The answer that this very message 1 got before: whoever repeats it must get the same one."""
+        known = self._answers.get(message)
+        if known is None or now - known[0] > self._limits.answer_life:
+            return None
+        return known[1]
+
+    def answer(
+        self, target: bytes, message: bytes, host: str, now: float, rng: Random, reply: Reply
+    ) -> tuple[bytes, Agreement | None] | None:
+        """Message 2 and what was agreed on (nothing, where the reply is an error); None to stay silent."""
+        key = self._keys.get(target)
+        if key is None or not self._spend(host, now):
+            return None
+        try:
+            answered = answer(key, message, rng, reply)
+        except DecodeError:
+            return None
+        if answered is not None:
+            self._answers[message] = (now, answered[0])
+            while len(self._answers) > self._limits.answers or self._oldest_is_stale(now):
+                self._answers.popitem(last=False)
+        return answered
+
+    def _oldest_is_stale(self, now: float) -> bool:
+        return bool(self._answers) and now - next(iter(self._answers.values()))[0] > self._limits.answer_life
+
+    def _spend(self, host: str, now: float) -> bool:
+        """Takes one handshake off the host's allowance; False where none is left."""
+        limits = self._limits
+        left, since = self._allowance.pop(host, (float(limits.handshake_burst), now))
+        left = min(float(limits.handshake_burst), left + (now - since) * limits.handshake_rate)
+        self._allowance[host] = (max(left - 1, 0.0) if left >= 1 else left, now)
+        while len(self._allowance) > limits.hosts:
+            self._allowance.popitem(last=False)
+        return left >= 1
