@@ -1,6 +1,6 @@
 """Raw UDX, process to process on loopback: how many MB/s one stream carries.
 
-    python -m benchmarks.udx_loopback [--megabytes 256] [--rounds 5] [--shell linux|plain|portable] [--profile send|receive]
+    python -m benchmarks.udx_loopback [--megabytes 256] [--rounds 5] [--shell linux|plain|portable]
 
 `plain` is the Linux shell without segmentation offload.  Two processes, no encryption; the time runs from the first
 write to the acknowledgement of the last byte.  Prints one JSON line.
@@ -19,10 +19,10 @@ import statistics
 import time
 from multiprocessing.connection import Connection
 
+from netstack.shell_udx import UdxPort
 from netstack.udp import ShellName
 from netstack.udp_linux import LinuxShell
 from netstack.udx.events import Closed, Data, Drained, End, Event
-from netstack.udx.port import UdxPort
 from netstack.udx.stream import UdxStream
 
 _SENDER, _RECEIVER = 1, 2

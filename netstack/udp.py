@@ -1,8 +1,8 @@
 """One UDP port behind one interface, with two homes: `udp_linux` (batches, segmentation offload) and `udp_portable`.
 
-Both pass `tests/unit/netstack_udx/test_udp_shells.py`.  A *run* is what the kernel's UDP_SEGMENT and UDP_GRO speak of: several
-datagrams to or from one address as one contiguous buffer, cut every `segment` bytes, the last one possibly shorter.  The
-portable shell cuts runs itself, so nobody above needs to know which home they are in.
+Both pass one suite (`tests/unit/test_netstack_udx_shells.py`).  A *run* is what the kernel's UDP_SEGMENT and UDP_GRO
+speak of: several datagrams to or from one address as one contiguous buffer, cut every `segment` bytes, the last one
+possibly shorter.  A shell without offload cuts runs itself, so nobody above needs to know which home they are in.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """BBR: congestion control from a model of the path (bandwidth and round trip), not from losses.
 
-Version 1 (draft-cardwell-iccrg-bbr-congestion-control-00), which the C library runs too, so that our streams and its share a
-path on equal terms.  Ours differs in three points, see `docs/decisions/0011`: the window while probing for the round trip is half the
-path's content instead of four packets; the round trip has a floor of what an event loop can resolve; and bytes are
-counted instead of packets.
+Version 1 (draft-cardwell-iccrg-bbr-congestion-control-00), which the C library runs too, so that our streams and its
+share a path on equal terms.  `docs/decisions/0011` says where ours differs and why.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What was sent and is not acknowledged: runs of packets, loss detection (RACK, RFC 8985) and delivery rate.
 
-A *run* is a stretch of consecutive packets that left at one moment, all of `size` payload bytes but the last.  Books are
-kept per run, not per packet: an acknowledgement of fifty packets costs as much as one of one.  Acknowledgements and
-losses that concern a part of a run split it.  Numbers are unbounded, times seconds, weights bytes with headers.
+A *run* is a stretch of consecutive packets that left at one moment, all of `size` payload bytes but the last.  Books
+are kept per run, not per packet: an acknowledgement of fifty packets costs as much as one of one.  Acknowledgements
+and losses that concern a part of a run split it.  Numbers are unbounded, times seconds, weights bytes with headers.
 """
 
 from __future__ import annotations
@@ -208,7 +208,10 @@ class Flight:
         return lost, doubt
 
     def time_out(self, now: float) -> int:
-        """A retransmission timeout: the first run and everything overdue is lost.  Returns the worst run's count of timeouts."""
+        """A retransmission timeout: the first run and everything overdue is lost.
+
+        Returns how often the worst of these runs has timed out.
+        """
         patience = self._rack_rtt + self._window()
         worst = 0
         for at, run in enumerate(self._runs):
@@ -332,10 +335,10 @@ class Flight:
         once = run.transmits == 1
         if once:
             delivery.rtt = elapsed if not delivery.rtt else min(delivery.rtt, elapsed)
-        if once or elapsed >= self._rtt.least:  # else the acknowledgement may be for an earlier copy
-            if run.sent > self._rack_sent or (run.sent == self._rack_sent and run.end > self._rack_end):
-                self._rack_sent, self._rack_end = run.sent, run.end
-                self._rack_rtt = elapsed
+        believable = once or elapsed >= self._rtt.least  # else the acknowledgement may be for an earlier copy
+        if believable and (run.sent, run.end) > (self._rack_sent, self._rack_end):
+            self._rack_sent, self._rack_end = run.sent, run.end
+            self._rack_rtt = elapsed
         if run.end > self._highest:
             self._highest = run.end
         elif once:

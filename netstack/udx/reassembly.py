@@ -1,7 +1,7 @@
 """The receiving half of a stream: what came, in order, and what came too early.
 
-Numbers are unbounded (see `packet.unwrap`).  Early packets are parked, at most `MAX_AHEAD` numbers ahead and `MAX_BYTES`
-in all; what does not fit is dropped and comes again.  Received ranges are kept sorted and merged, so that a
+Numbers are unbounded (see `packet.unwrap`).  Early packets are parked, at most `MAX_AHEAD` numbers ahead and
+`MAX_BYTES` in all; what does not fit is dropped and comes again.  Received ranges are kept sorted and merged, so that a
 selective acknowledgement is a copy of the first 50.
 """
 

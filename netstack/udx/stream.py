@@ -2,14 +2,14 @@
 
 How an owner drives it (the endpoint does; `intake.dispatch` does the first line for whole batches):
 
-    stream.receive(data, source, now)         for every datagram or run that names the stream's local id
-    stream.write(data); stream.end(); ...     at any time
-    for event in stream.take_events(): ...    after any of these
-    shell.send_batch(stream.take_outgoing(now))   after any of these, once per turn: acknowledgements of the whole turn go out as one
-    loop.call_at(stream.next_wake(), ...)     then stream.wake(now), take_events, take_outgoing again
+    stream.receive(data, source, now)             for every datagram that names the stream's local id
+    stream.write(data); stream.end(); ...         at any time
+    for event in stream.take_events(): ...        after any of these
+    shell.send_batch(stream.take_outgoing(now))   after any of these, once a turn: one acknowledgement for all of it
+    loop.call_at(stream.next_wake(), ...)         then stream.wake(now), take_events, take_outgoing again
 
-After `Closed` keep routing packets and waking until `finished`: the stream answers what the other side repeats because our last
-packet was lost.  It costs nothing to forget it earlier, but the other side may then see a timeout.
+After `Closed` keep routing packets and waking until `finished`: the stream answers what the other side repeats because
+our last packet was lost.  It costs nothing to forget it earlier, but the other side may then see a timeout.
 
 Times are float seconds of one monotonic clock.  Bytes given to `write` must not change until they are acknowledged.
 """
@@ -79,8 +79,8 @@ class UdxStream:
     """`local_id` is the id in packets that come, chosen at random; `connect` gives the other side's.
 
     `adopt(source)` decides about packets from an address other than the remote's (or from any, before `connect`): True
-    makes it the remote from now on (event RemoteChanged), False drops the packet.  Without a hook packets are taken from
-    anywhere and the remote stays, which is what the C library does.  Headers are not authenticated: a hook that
+    makes it the remote from now on (event RemoteChanged), False drops the packet.  Without a hook packets are taken
+    from anywhere and the remote stays, which is what the C library does.  Headers are not authenticated: a hook that
     says True to everybody lets whoever saw the id take the stream over.
     """
 
@@ -460,7 +460,7 @@ class UdxStream:
             )
         )
         self._rto_backoff = False
-        if out.empty:
+        if not out.packets:
             self._rto_at = self._probe_at = self._doubt_at = inf
             if self._end_sent:
                 self._end_acked = True

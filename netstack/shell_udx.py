@@ -1,7 +1,7 @@
 """Raw UDX on one UDP port, without handshakes: the smallest owner of streams.
 
-The endpoint above puts Noise before it; benchmarks, interoperability tests and whoever has another key exchange use this.
-It shows the whole contract between streams and their owner: one timer, packets and events after every turn.
+The endpoint above puts Noise before it; benchmarks, interoperability tests and whoever has another key exchange use
+this.  It shows the whole contract between streams and their owner: one timer, packets and events after every turn.
 """
 
 from __future__ import annotations
