@@ -1,0 +1,92 @@
+"""Consent: what a new feed's W signs before anybody may admit it (`docs/protocol/23-control.md`, "Consent").
+
+The signature names the space, the one feed that may admit, the kind of admission and everything that the operation
+says about the newcomer, so nobody can admit a feed that is not offered to it, or as something else, or under another
+device or prekey.  A succession is signed by the old W in the same way, outside its feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from crdt.log.head import valid_writer
+from crdt.space.control import Add, Admit, ControlEntry, Op, Parent, Revoke, Succeed
+from identity.codec import Writer
+from identity.device_set import revoked_devices
+from identity.errors import DecodeError
+from identity.keys import SigningKey, verify
+from identity.labels import Label
+from identity.statement import Statement, decode_statement
+
+ADD, ADMIT = 1, 2
+
+
+def consent_body(space: bytes, admitting: bytes, identity: bytes | None, device: bytes, prekey: bytes) -> bytes:
+    """space id | core key of the admitting feed | operation (1, 2) | identity (1 only) | device id | prekey."""
+    kind = ADMIT if identity is None else ADD
+    return space + admitting + bytes((kind,)) + (identity or b"") + device + prekey
+
+
+def sign_consent(
+    key: SigningKey, space: bytes, admitting: bytes, *, identity: bytes | None, device: bytes, prekey: bytes
+) -> bytes:
+    """64 bytes.  identity: for `add`; None for `admit` into the member of the admitting feed (core key)."""
+    return key.sign(Label.CONSENT, consent_body(space, admitting, identity, device, prekey))
+
+
+def verify_consent(space: bytes, admitting: bytes, op: Add | Admit) -> bool:
+    """Whether the feed of `op` agreed to be admitted by this feed (core key), and as this."""
+    identity = op.identity if isinstance(op, Add) else None
+    body = consent_body(space, admitting, identity, op.device, op.prekey)
+    return valid_writer(op.writer) and verify(op.writer, Label.CONSENT, body, op.consent)
+
+
+def succession_body(space: bytes, core: bytes, parents: Sequence[Parent]) -> bytes:
+    """space id | core key of the new feed | control parents of its block 0."""
+    out = Writer().raw(space).raw(core)
+    return out.array(tuple(parents), lambda w, p: w.raw(p.core).uint(p.seq).raw(p.hash)).finish()
+
+
+def sign_succession(old: SigningKey, space: bytes, core: bytes, parents: Sequence[Parent]) -> bytes:
+    """64 bytes by the old W for the feed `core` whose block 0 names exactly these parents."""
+    return old.sign(Label.SUCCEED, succession_body(space, core, parents))
+
+
+def verify_succession(space: bytes, entry: ControlEntry, op: Succeed) -> bool:
+    body = succession_body(space, entry.core, entry.parents)
+    return valid_writer(op.old) and verify(op.old, Label.SUCCEED, body, op.signature)
+
+
+def revoked_by(statements: Iterable[bytes], identity: bytes) -> frozenset[bytes]:
+    """Devices of `identity` that these encoded statements show as revoked; what is no statement is left out."""
+    return _revoked(frozenset(statements), identity)
+
+
+@lru_cache(maxsize=256)
+def _revoked(statements: frozenset[bytes], identity: bytes) -> frozenset[bytes]:
+    return revoked_devices(_decoded(statements), identity)
+
+
+def _decoded(statements: Iterable[bytes]) -> list[Statement]:
+    good = []
+    for data in statements:
+        try:
+            good.append(decode_statement(data))
+        except DecodeError:
+            continue
+    return good
+
+
+def verify_op(space: bytes, entry: ControlEntry, op: Op) -> bool:
+    """Whether the signatures inside an operation are good.  One that is not never counts."""
+    match op:
+        case Add() | Admit():
+            return verify_consent(space, entry.core, op)
+        case Succeed():
+            return verify_succession(space, entry, op)
+        case Revoke():
+            identities = {s.identity for s in _decoded(op.statements)}
+            return any(op.device in revoked_by(op.statements, identity) for identity in identities)
+        case _:
+            return True

@@ -1,0 +1,410 @@
+"""Control bodies: what a control entry says, as values and as bytes (`docs/protocol/23-control.md`).
+
+Body = parents | ops.  Ten operations are known; one with another number is kept byte for byte, named, and ignored by
+the fold, so a later version can add one.  Nothing here asks whether an operation has the right to count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
+
+from crdt.log.manifest import core_key
+from crdt.log.merkle import MAX_LENGTH
+from crdt.space.lineage import End
+from identity.codec import Reader, Writer
+from identity.errors import DecodeError
+from identity.statement import MAX_STATEMENT, MAX_STATEMENT_SET, MAX_STATEMENTS
+
+MAX_PARENTS = 1024  # tips that one entry joins; who has more writes a second entry
+MAX_OPS = 64
+MAX_MEMBERS = 50
+MAX_DEVICES = 6  # writers of one member that get keys
+MAX_ROSTER = MAX_MEMBERS * MAX_DEVICES
+MAX_SUPERSEDED = 512
+MAX_CLOSED = 256  # feeds that one close names
+MAX_TITLE = 256  # bytes
+MAX_KEY = 64
+MAX_VALUE = 4096
+MAX_UNKNOWN = 64 * 1024
+MAX_OP = 128 * 1024
+
+
+class SpaceKind(IntEnum):
+    PERSONAL = 0  # my devices
+    SELF = 1  # a chat with myself
+    DIRECT = 2  # two identities, fixed
+    GROUP = 3  # up to 50 members, three ranks
+
+
+class Parent(NamedTuple):
+    """A control entry by feed (core key), place and block hash."""
+
+    core: bytes
+    seq: int
+    hash: bytes
+
+
+class FeedEnd(NamedTuple):
+    """A feed, by its writer's key W, at a length with its tree hash."""
+
+    writer: bytes
+    length: int
+    root: bytes
+
+    @property
+    def core(self) -> bytes:
+        return core_key(self.writer)
+
+    @property
+    def end(self) -> End:
+        return End(self.length, self.root)
+
+
+class Rostered(NamedTuple):
+    """A feed (W) and the device that writes it."""
+
+    writer: bytes
+    device: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Op 0.  Only in block 0 of the creator's feed, with no parents.  title: at most 256 bytes of UTF-8."""
+
+    kind: SpaceKind
+    title: str
+    identity: bytes
+    device: bytes
+    statements: tuple[bytes, ...]
+    prekey: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Op 1: a new member `identity` with its first feed.  consent: see `consent.py`; prekey: X25519 P of the device."""
+
+    identity: bytes
+    writer: bytes
+    device: bytes
+    statements: tuple[bytes, ...]
+    prekey: bytes
+    consent: bytes
+
+    @property
+    def core(self) -> bytes:
+        return core_key(self.writer)
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Op 2: one more feed of the author's own member."""
+
+    writer: bytes
+    device: bytes
+    statements: tuple[bytes, ...]
+    prekey: bytes
+    consent: bytes
+
+    @property
+    def core(self) -> bytes:
+        return core_key(self.writer)
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Op 3: feeds of `member` (None: of the author's own) end where `feeds` says, ascending by W.
+
+    A removal of somebody else ends what it does not name at 0, so it names every feed of the member.
+    """
+
+    member: bytes | None
+    feeds: tuple[FeedEnd, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Op 4: the creator gives `member` rank 1."""
+
+    member: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Op 5: a setting of the space; `title` is one."""
+
+    key: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Op 6: a new content key.
+
+    roster: ascending by W; superseded: epoch ids (block hashes), ascending; rendezvous: `epoch.z_check` of its Z.
+    """
+
+    roster: tuple[Rostered, ...]
+    superseded: tuple[bytes, ...]
+    rendezvous: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Op 7: `device` is revoked, as these statements alone show (the revocation and the certificates it stands on)."""
+
+    device: bytes
+    statements: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Op 8: the author had opened this feed to here when an end or a fallen admission hid it."""
+
+    feed: FeedEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Succeed:
+    """Op 9, in block 0: the author's feed continues feed `old` after a clone or restore; signature by the old W."""
+
+    old: bytes
+    device: bytes
+    statements: tuple[bytes, ...]
+    prekey: bytes
+    signature: bytes
+
+    @property
+    def core(self) -> bytes:
+        """Core key of the old feed."""
+        return core_key(self.old)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An operation of a later version, as it came."""
+
+    code: int
+    data: bytes
+
+
+Op = Create | Add | Admit | Close | Admin | Set | Epoch | Revoke | Witness | Succeed | Unknown
+CODES: tuple[type[Op], ...] = (Create, Add, Admit, Close, Admin, Set, Epoch, Revoke, Witness, Succeed)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlBody:
+    """parents: ascending, each once; ops: 1 to 64."""
+
+    parents: tuple[Parent, ...]
+    ops: tuple[Op, ...]
+
+
+@dataclass(frozen=True)
+class ControlEntry:
+    """A control entry that stands in a verified feed.
+
+    id: its block hash; writer: W; root: the tree hash of its branch at length seq + 1 (any proof that the block stands
+    under a signed head gives it); stamp: as entries have it.
+    """
+
+    id: bytes
+    writer: bytes
+    seq: int
+    root: bytes
+    stamp: int
+    parents: tuple[Parent, ...]
+    ops: tuple[Op, ...]
+
+    @cached_property
+    def core(self) -> bytes:
+        return core_key(self.writer)
+
+    @property
+    def end(self) -> End:
+        """The shortest length of its branch that holds it."""
+        return End(self.seq + 1, self.root)
+
+    @property
+    def parent(self) -> Parent:
+        """How later entries name it."""
+        return Parent(self.core, self.seq, self.id)
+
+
+def encode_control(body: ControlBody) -> bytes:
+    """The body of a plaintext of kind control.  Raises ValueError for what no reader would accept."""
+    out = Writer()
+    out.array(body.parents, lambda w, p: w.raw(p.core).uint(p.seq).raw(p.hash))
+    out.array(body.ops, _write_op)
+    made = out.finish()
+    try:
+        decode_control(made)
+    except DecodeError as refused:
+        raise ValueError(str(refused)) from None
+    return made
+
+
+def decode_control(data: bytes) -> ControlBody:
+    """The inverse.  Raises DecodeError; unknown operations are kept."""
+    reader = Reader(data)
+    parents = tuple(reader.array(_read_parent, MAX_PARENTS))
+    ops = tuple(reader.array(_read_op, MAX_OPS))
+    reader.end()
+    _ascend(parents, "parents")
+    if not ops:
+        raise DecodeError("a control entry does something")
+    founding = sum(isinstance(op, Create | Add) for op in ops)
+    if founding > 1 or sum(isinstance(op, Epoch) for op in ops) > 1:
+        raise DecodeError("at most one create or add, and one epoch, an entry")
+    return ControlBody(parents, ops)
+
+
+def _read_parent(data: Reader) -> Parent:
+    return Parent(data.fixed(32), data.uint(MAX_LENGTH - 1), data.fixed(32))
+
+
+def _write_op(out: Writer, op: Op) -> None:
+    body = Writer()
+    if isinstance(op, Unknown):
+        out.uint(op.code).buffer(op.data)
+        return
+    code = CODES.index(type(op))
+    match op:
+        case Create():
+            body.fixed_uint(op.kind, 1).string(op.title).raw(op.identity)
+            _write_device(body, op.device, op.statements, op.prekey)
+        case Add():
+            _write_device(body.raw(op.identity).raw(op.writer), op.device, op.statements, op.prekey)
+            body.raw(op.consent)
+        case Admit():
+            _write_device(body.raw(op.writer), op.device, op.statements, op.prekey)
+            body.raw(op.consent)
+        case Close():
+            body.fixed_uint(op.member is not None, 1).raw(op.member or b"").array(op.feeds, _write_end)
+        case Admin():
+            body.raw(op.member)
+        case Set():
+            body.string(op.key).buffer(op.value)
+        case Epoch():
+            body.array(op.roster, lambda w, r: w.raw(r.writer).raw(r.device))
+            body.array(op.superseded, Writer.raw).raw(op.rendezvous)
+        case Revoke():
+            body.raw(op.device).array(op.statements, Writer.buffer)
+        case Witness():
+            _write_end(body, op.feed)
+        case Succeed():
+            _write_device(body.raw(op.old), op.device, op.statements, op.prekey)
+            body.raw(op.signature)
+    out.uint(code).buffer(body.finish())
+
+
+def _read_op(data: Reader) -> Op:
+    code = data.uint()
+    if code >= len(CODES):
+        return Unknown(code, data.buffer(MAX_UNKNOWN))
+    body = Reader(data.buffer(MAX_OP))
+    op = _READERS[code](body)
+    body.end()
+    return op
+
+
+def _write_device(out: Writer, device: bytes, statements: tuple[bytes, ...], prekey: bytes) -> None:
+    out.raw(device).array(statements, Writer.buffer).raw(prekey)
+
+
+def _read_device(data: Reader) -> tuple[bytes, tuple[bytes, ...], bytes]:
+    return data.fixed(32), _read_statements(data), data.fixed(32)
+
+
+def _read_statements(data: Reader) -> tuple[bytes, ...]:
+    statements = tuple(data.array(lambda r: r.buffer(MAX_STATEMENT), MAX_STATEMENTS))
+    if sum(map(len, statements)) > MAX_STATEMENT_SET:
+        raise DecodeError("too many bytes of statements")
+    return statements
+
+
+def _write_end(out: Writer, feed: FeedEnd) -> None:
+    out.raw(feed.writer).uint(feed.length).raw(feed.root)
+
+
+def _read_end(data: Reader) -> FeedEnd:
+    feed = FeedEnd(data.fixed(32), data.uint(MAX_LENGTH), data.fixed(32))
+    if feed.length == 0 and any(feed.root):
+        raise DecodeError("length 0 has no tree hash but zeros")
+    return feed
+
+
+def _read_create(data: Reader) -> Create:
+    kind = data.fixed_uint(1)
+    if kind > SpaceKind.GROUP:
+        raise DecodeError("unknown kind of space")
+    title, identity = data.string(MAX_TITLE), data.fixed(32)
+    return Create(SpaceKind(kind), title, identity, *_read_device(data))
+
+
+def _read_add(data: Reader) -> Add:
+    return Add(data.fixed(32), data.fixed(32), *_read_device(data), data.fixed(64))
+
+
+def _read_admit(data: Reader) -> Admit:
+    return Admit(data.fixed(32), *_read_device(data), data.fixed(64))
+
+
+def _read_close(data: Reader) -> Close:
+    member = data.fixed(32) if data.flag() else None
+    feeds = tuple(data.array(_read_end, MAX_CLOSED))
+    _ascend(tuple(feed.writer for feed in feeds), "closed feeds")
+    return Close(member, feeds)
+
+
+def _read_admin(data: Reader) -> Admin:
+    return Admin(data.fixed(32))
+
+
+def _read_set(data: Reader) -> Set:
+    return Set(data.string(MAX_KEY), data.buffer(MAX_VALUE))
+
+
+def _read_epoch(data: Reader) -> Epoch:
+    roster = tuple(data.array(lambda r: Rostered(r.fixed(32), r.fixed(32)), MAX_ROSTER))
+    superseded = tuple(data.array(lambda r: r.fixed(32), MAX_SUPERSEDED))
+    _ascend(tuple(place.writer for place in roster), "a roster")
+    _ascend(superseded, "superseded epochs")
+    return Epoch(roster, superseded, data.fixed(32))
+
+
+def _read_revoke(data: Reader) -> Revoke:
+    return Revoke(data.fixed(32), _read_statements(data))
+
+
+def _read_witness(data: Reader) -> Witness:
+    feed = _read_end(data)
+    if feed.length == 0:
+        raise DecodeError("nothing to witness")
+    return Witness(feed)
+
+
+def _read_succeed(data: Reader) -> Succeed:
+    return Succeed(data.fixed(32), *_read_device(data), data.fixed(64))
+
+
+def _ascend(values: tuple[object, ...], what: str) -> None:
+    if any(not a < b for a, b in pairwise(values)):  # type: ignore[operator]  # tuples of one sortable type
+        raise DecodeError(f"{what} ascend")
+
+
+_READERS = (
+    _read_create,
+    _read_add,
+    _read_admit,
+    _read_close,
+    _read_admin,
+    _read_set,
+    _read_epoch,
+    _read_revoke,
+    _read_witness,
+    _read_succeed,
+)

@@ -1,0 +1,197 @@
+"""The fold: which operations of a control graph count (`docs/protocol/24-membership.md`, "The fold").
+
+Closes are taken by rank of their author, 0 first; in each rank those of own devices before removals.  Any other
+operation counts if its author held the right among the counting operations of its past and it lies within the ends.
+The result is a pure function of the set of entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, cast
+
+from crdt.space.control import Close, Succeed
+from crdt.space.ends import FeedEnds
+from crdt.space.history import History, Placed, Row
+from crdt.space.rules import Ground, may
+from crdt.space.view import ADMIN, View, admits
+
+MAX_VIEWS = 20_000  # remembered states of pasts; they share what they have in common
+MAX_RESULTS = 64
+REMOVAL_BY_ADMIN = 2 * ADMIN + 1
+
+
+class Result(NamedTuple):
+    """What a set of operations folds to.  counted: bits of operations that count; taken: closes among them."""
+
+    view: View
+    counted: int
+    taken: int
+
+
+class Folder:
+    """Folds sets of operations that are closed under pasts; remembers what cannot change."""
+
+    def __init__(self, history: History, ground: Ground) -> None:
+        self._history = history
+        self._ground = ground
+        self._ends: FeedEnds = ground.ends
+        self._views: dict[tuple[int, int], View] = {}
+        self._results: dict[int, Result] = {}
+        self.void = 0  # operations that can never count
+
+    def settle(self, row: Row) -> None:
+        """Judges the closes of a row just appended.  Their pasts never change, so neither does this."""
+        for placed in row.placed:
+            if placed.close:
+                self._judge(placed)
+
+    def reset(self) -> None:
+        """Forgets everything: `void` has changed for operations that others build upon."""
+        self._views.clear()
+        self._results.clear()
+        self._ends.forget()
+        for placed in self._history.full:
+            placed.rights.clear()
+        for close in self._history.closes:  # in order: what a close's past holds is judged before it
+            self._judge(close)
+
+    def fold(self, scope: int) -> Result:
+        """`scope`: bits, closed under pasts."""
+        scope &= ~self.void
+        known = self._results.get(scope)
+        if known is not None:
+            return known
+        steps: dict[int, int] = {}
+        for close in self._history.closes:
+            if close.bit & scope:
+                step = self._ends.standing[close.index].step
+                steps[step] = steps.get(step, 0) | close.bit
+        taken = 0
+        for step in sorted(steps):
+            taken |= self._accept(scope, taken, steps[step], step)
+        result = self._count(scope, taken)
+        if len(self._results) >= MAX_RESULTS:
+            del self._results[next(iter(self._results))]
+        self._results[scope] = result
+        return result
+
+    def may(self, placed: Placed, scope: int) -> bool:
+        """Whether an operation would have the right to count with all of `scope` as its past."""
+        return may(self._ground, self.fold(scope).view, placed)
+
+    # -- one pass ---------------------------------------------------------------------------------------------
+
+    def _judge(self, close: Placed) -> None:
+        view = self.fold(close.past).view
+        member = view.member_of(close.core)
+        self._ends.judge(close, cast(Close, close.op), view.rank(member), member)
+
+    def _accept(self, scope: int, taken: int, trying: int, step: int) -> int:
+        """Bits of those closes of one step that count.  None of them bears upon another: two of one rank that cut
+        each other off both stand."""
+        view = View(self._history, self._ends, self._taken(taken))
+        counted = accepted = 0
+        for placed in self._history.structural:
+            if not placed.bit & scope or (placed.close and not placed.bit & trying):
+                continue
+            if not self._counts(placed, view, counted, taken, scope):
+                continue
+            if placed.close:
+                accepted |= placed.bit
+            else:
+                counted |= placed.bit
+                view.apply(placed)
+        if step != REMOVAL_BY_ADMIN:
+            return accepted
+        # An admin's removal of somebody whose appointment counts is dropped, whatever parents it names.
+        shielded = [c for c in self._history.each(accepted) if self._ends.standing[c.index].target in view.admins]
+        return accepted & ~sum(close.bit for close in shielded)
+
+    def _count(self, scope: int, taken: int) -> Result:
+        """Every operation of the scope, with the closes settled."""
+        view = View(self._history, self._ends, self._taken(taken))
+        counted = structural = 0
+        for placed in self._history.full:
+            if not placed.bit & scope or placed.close:
+                continue
+            if self._counts(placed, view, structural, taken, scope):
+                counted |= placed.bit
+                if placed.structural:
+                    structural |= placed.bit
+                    view.apply(placed)
+        return Result(view, counted | taken, taken)
+
+    def _counts(self, placed: Placed, view: View, counted: int, taken: int, scope: int) -> bool:
+        past = placed.past
+        if not self._right(placed, counted & past, taken & past):
+            return False
+        if placed.create:
+            return True
+        if taken and not self._ends.within(placed.row, view.end(placed.core)):
+            return False
+        return not (taken and isinstance(placed.op, Succeed) and self._voided(placed, placed.op, counted, taken, scope))
+
+    def _right(self, placed: Placed, counted: int, taken: int) -> bool:
+        key = counted, taken
+        known = placed.rights.get(key)
+        if known is None:
+            known = placed.rights[key] = may(self._ground, self._view(placed.row, counted, taken), placed)
+        return known
+
+    def _voided(self, placed: Placed, op: Succeed, counted: int, taken: int, scope: int) -> bool:
+        """A close of the old feed by anybody but a successor of it voids each succession outside its past."""
+        member = self._view(placed.row, counted & placed.past, taken & placed.past).member_of(op.core)
+        successors = {s.core for s in self._history.successions.get(op.core, ()) if s.bit & scope}
+        for close in self._history.each(taken):
+            standing = self._ends.standing[close.index]
+            if op.core not in standing.named or standing.target != member:
+                continue
+            if not placed.bit & close.past and close.core not in successors:
+                return True
+        return False
+
+    # -- states of pasts --------------------------------------------------------------------------------------
+
+    def _taken(self, taken: int) -> Iterator[tuple[int, Placed]]:
+        for close in self._history.each(taken):
+            target = self._ends.standing[close.index].target
+            if target is not None:
+                yield target, close
+
+    def _view(self, row: Row, counted: int, taken: int) -> View:
+        """The state that these operations and closes amount to; built out of a parent's where that is remembered."""
+        key = counted, taken
+        known = self._views.get(key)
+        if known is not None:
+            return known
+        base, rest = None, counted
+        for start in (row.past, *(parent.past for parent in row.parents)):
+            view = self._views.get((counted & start, taken & start))
+            if view is not None and (left := counted & ~start).bit_count() <= rest.bit_count():
+                base, rest = view, left
+        missing = sorted(self._history.each(rest), key=lambda placed: placed.order)
+        if base is None or self._twice(base, missing):
+            made = View(self._history, self._ends, self._taken(taken))
+            missing = sorted(self._history.each(counted), key=lambda placed: placed.order)
+        else:
+            made = base.branch(self._taken(taken))
+        for placed in missing:
+            made.apply(placed)
+        if len(self._views) >= MAX_VIEWS:
+            self._views.clear()
+        self._views[key] = made
+        return made
+
+    @staticmethod
+    def _twice(base: View, missing: list[Placed]) -> bool:
+        """Whether a feed is admitted twice: then who admitted whom depends on order, and all is applied in order."""
+        seen: set[bytes] = set()
+        for placed in missing:
+            core = admits(placed)
+            if core is None:
+                continue
+            if core in seen or core in base.admitted:
+                return True
+            seen.add(core)
+        return False

@@ -1,0 +1,294 @@
+"""The control graph of one space: what arrived, what waits, and the fold over what is complete.
+
+An entry waits until its parents are here, until every end it names is proved to lie on a signed branch, and until it is
+known which ends and entries of its own feed lie on its branch (`docs/protocol/24-membership.md`, "Arrival").  Nothing
+here verifies feeds: who adds an entry has found its block under a signed head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from crdt.space.consent import revoked_by, verify_op
+from crdt.space.control import MAX_PARENTS, Close, ControlEntry, Op, Parent
+from crdt.space.ends import FeedEnds
+from crdt.space.fold import Folder
+from crdt.space.history import History, Row
+from crdt.space.lineage import End, Lineage
+from crdt.space.membership import SpaceState, state_of
+from crdt.space.rules import Ground, Judge, Limits
+
+MAX_WAITING = 1000  # entries of one feed
+MAX_WAITING_ALL = 8192
+MAX_FORKED = 64  # entries beside another branch of their feed that are taken though nobody named them
+PREVIEW = b"\xff" * 32
+
+
+class Status(Enum):
+    COMPLETE = "complete"
+    WAITING = "waiting"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Unproved:
+    """A length and tree hash of a feed that an entry in waiting names: ask peers for the proof."""
+
+    core: bytes
+    end: End
+
+
+Verify = Callable[[bytes, ControlEntry, Op], bool]
+
+
+class ControlGraph:
+    """Control entries of one space.
+
+    lineage: which ends of a feed lie on one branch; verify, judge: signatures inside operations and device statements
+    (tests replace them); limits: how many members and devices get keys.
+    """
+
+    def __init__(
+        self,
+        space: bytes,
+        lineage: Lineage,
+        *,
+        limits: Limits | None = None,
+        verify: Verify = verify_op,
+        judge: Judge = revoked_by,
+        history: History | None = None,
+    ) -> None:
+        self.space = space
+        self._lineage = lineage
+        self._verify = verify
+        self._history = history or History()
+        self._ground = Ground(space, FeedEnds(self._history, self._agree), limits or Limits(), judge)
+        self._folder = Folder(self._history, self._ground)
+        self._agreed: dict[tuple[bytes, End, End], bool] = {}
+        self._waiting: dict[bytes, ControlEntry] = {}
+        self._waiting_of: dict[bytes, int] = {}
+        self._children: dict[bytes, set[bytes]] = {}  # parent not complete -> entries in waiting that name it
+        self._named: dict[bytes, set[End]] = {}  # core key -> ends that complete closes give it
+        self._forked: dict[bytes, int] = {}
+        self._tips: set[bytes] = set()
+        self._state: SpaceState | None = None
+
+    # -- arrival ----------------------------------------------------------------------------------------------
+
+    def add(self, entry: ControlEntry) -> list[ControlEntry]:
+        """Entries that became complete, parents first; empty if it waits, is known, or has no room to wait."""
+        if entry.id in self._history.rows or entry.id in self._waiting:
+            return []
+        if self._waiting_of.get(entry.core, 0) >= MAX_WAITING or len(self._waiting) >= MAX_WAITING_ALL:
+            return []
+        self._waiting[entry.id] = entry
+        self._waiting_of[entry.core] = self._waiting_of.get(entry.core, 0) + 1
+        absent = [p.hash for p in entry.parents if p.hash not in self._history.rows]
+        for hash_ in absent:
+            self._children.setdefault(hash_, set()).add(entry.id)
+        # A forked entry that waited for somebody to name it may go on now.
+        named = [hash_ for hash_ in absent if hash_ in self._waiting]
+        return self._release([*named, entry.id])
+
+    def recheck(self) -> list[ControlEntry]:
+        """As `add`, after new proofs: entries that waited for them."""
+        return self._release(list(self._waiting))
+
+    def _release(self, todo: list[bytes]) -> list[ControlEntry]:
+        done: list[ControlEntry] = []
+        while todo:
+            entry = self._waiting.get(todo.pop(0))
+            if entry is None or any(p.hash not in self._history.rows for p in entry.parents):
+                continue
+            honest = all(self._history.rows[p.hash].entry.parent == p for p in entry.parents)
+            if honest and not self._ready(entry):
+                continue
+            del self._waiting[entry.id]
+            self._waiting_of[entry.core] -= 1
+            if not honest:  # names a block where it does not stand: nobody can ever complete it
+                continue
+            self._take(entry)
+            done.append(entry)
+            todo.extend(sorted(self._children.pop(entry.id, ())))
+        return done
+
+    def _ready(self, entry: ControlEntry) -> bool:
+        """Whether everything the fold may ask about this entry's lineage is known."""
+        for op in entry.ops:
+            if isinstance(op, Close) and not all(self._placeable(f.core, f.end) for f in op.feeds):
+                return False
+        ends = self._named.get(entry.core, ())
+        if any(self._known(entry.core, entry.end, end) is None for end in ends):
+            return False
+        agreed = [self._known(entry.core, row.entry.end, entry.end) for row in self._beside(entry)]
+        if None in agreed:
+            return False
+        crowded = False in agreed and self._forked.get(entry.core, 0) >= MAX_FORKED
+        return not crowded or self._wanted(entry)
+
+    def _beside(self, entry: ControlEntry) -> list[Row]:
+        """Entries of its feed that its parents do not reach: none, for who writes honestly and in one place."""
+        past = 0
+        for parent in entry.parents:
+            past |= self._history.rows[parent.hash].reach
+        return [row for row in self._history.by_core.get(entry.core, ()) if row.mask & ~past]
+
+    def _placeable(self, core: bytes, end: End) -> bool:
+        if not self._lineage.proved(core, end):
+            return False
+        rows = self._history.by_core.get(core, ())
+        if any(self._known(core, row.entry.end, end) is None for row in rows):
+            return False
+        return all(self._known(core, other, end) is not None for other in self._named.get(core, ()))
+
+    def _wanted(self, entry: ControlEntry) -> bool:
+        """Whether an entry of another feed names it: then everybody who takes that one needs it."""
+        return any(
+            child in self._waiting and self._waiting[child].core != entry.core
+            for child in self._children.get(entry.id, ())
+        )
+
+    def _take(self, entry: ControlEntry) -> None:
+        if any(not self._agree(entry.core, row.entry.end, entry.end) for row in self._beside(entry)):
+            self._forked[entry.core] = self._forked.get(entry.core, 0) + 1
+        row = self._history.append(entry)
+        void = sum(p.bit for p in row.placed if not self._verify(self.space, entry, p.op))
+        void |= self._skipping(row)
+        self._folder.void |= void
+        if void & ~row.mask:
+            self._folder.reset()
+        else:
+            self._folder.settle(row)
+        for op in entry.ops:
+            if isinstance(op, Close):
+                for feed in op.feeds:
+                    self._named.setdefault(feed.core, set()).add(feed.end)
+        self._tips.difference_update(p.hash for p in entry.parents)
+        self._tips.add(entry.id)
+        self._state = None
+
+    def _skipping(self, row: Row) -> int:
+        """Bits of entries that leave out an earlier control entry of their own branch: they never count.
+
+        Whoever writes honestly has its own entries in its past; to leave one out is to act from before it.
+        """
+        bits = 0
+        for other in self._history.by_core[row.entry.core]:
+            early, late = (other, row) if other.entry.seq < row.entry.seq else (row, other)
+            if not early.mask & ~late.past or early.entry.seq == late.entry.seq:
+                continue
+            if self._agree(row.entry.core, early.entry.end, late.entry.end):
+                bits |= late.mask
+        return bits
+
+    # -- what is here -----------------------------------------------------------------------------------------
+
+    def status(self, entry: bytes) -> Status:
+        if entry in self._history.rows:
+            return Status.COMPLETE
+        return Status.WAITING if entry in self._waiting else Status.UNKNOWN
+
+    def entry(self, id_: bytes) -> ControlEntry | None:
+        """A complete entry."""
+        row = self._history.rows.get(id_)
+        return None if row is None else row.entry
+
+    def entries(self) -> list[ControlEntry]:
+        """Complete entries, parents first."""
+        return [row.entry for row in self._history.rows.values()]
+
+    def __len__(self) -> int:
+        return len(self._history.rows)
+
+    def tips(self, core: bytes | None = None) -> tuple[Parent, ...]:
+        """Complete entries that no other names: the parents of the next one, ascending, at most 1,024.
+
+        core: the feed that is going to write; its own last entries come first if there are too many.
+        """
+        rows = [self._history.rows[tip].entry for tip in self._tips]
+        if len(rows) > MAX_PARENTS:
+            rows = sorted(rows, key=lambda e: (e.core != core, e.id))[:MAX_PARENTS]
+        return tuple(sorted(entry.parent for entry in rows))
+
+    def missing(self) -> tuple[Parent, ...]:
+        """Parents that are nowhere: to be fetched by hash, on whatever branch."""
+        wanted = {
+            parent
+            for entry in self._waiting.values()
+            for parent in entry.parents
+            if parent.hash not in self._history.rows and parent.hash not in self._waiting
+        }
+        return tuple(sorted(wanted))
+
+    def unproved(self) -> tuple[Unproved, ...]:
+        """Ends named by entries in waiting that no proof stands behind yet."""
+        found = {
+            (feed.core, feed.end)
+            for entry in self._waiting.values()
+            for op in entry.ops
+            if isinstance(op, Close)
+            for feed in op.feeds
+            if not self._placeable(feed.core, feed.end)
+        }
+        return tuple(Unproved(*key) for key in sorted(found))
+
+    def forks(self) -> tuple[bytes, ...]:
+        """Feeds with control entries on more than one branch."""
+        return tuple(sorted(core for core, count in self._forked.items() if count))
+
+    def precedes(self, a: bytes, b: bytes) -> bool:
+        """Whether complete entry `a` lies in the past of complete entry `b`."""
+        mask = self._history.rows[a].mask
+        return mask & self._history.rows[b].past == mask
+
+    # -- the fold ---------------------------------------------------------------------------------------------
+
+    def state(self) -> SpaceState:
+        """The state of all complete entries."""
+        if self._state is None:
+            self._state = state_of(self._history, self._folder, self._ground, self._history.all)
+        return self._state
+
+    def preview(
+        self, writer: bytes, ops: Iterable[Op], *, seq: int, parents: tuple[Parent, ...] | None = None
+    ) -> SpaceState:
+        """The state as it will be once `writer` (W) has written these operations at `seq`.
+
+        What depends on the entry's own id or stamp (a member's name, ties) may come out differently.
+        """
+        entry = ControlEntry(PREVIEW, writer, seq, PREVIEW, 0, self.tips() if parents is None else parents, tuple(ops))
+        row = self._history.append(entry)
+        try:
+            self._folder.settle(row)
+            return state_of(self._history, self._folder, self._ground, self._history.all)
+        finally:
+            self._history.take_back(row)
+
+    def can(self, core: bytes, op: Op, *, seq: int | None = None) -> bool:
+        """Whether the writer of feed `core` may do this now (signatures apart)."""
+        writer = self.state().writers.get(core)
+        if writer is None:
+            return False
+        entry = ControlEntry(PREVIEW, writer.writer, seq or 0, PREVIEW, 0, self.tips(), (op,))
+        row = self._history.append(entry)
+        try:
+            return self._folder.may(row.placed[0], self._history.all & ~row.mask)
+        finally:
+            self._history.take_back(row)
+
+    # -- lineage, remembered ----------------------------------------------------------------------------------
+
+    def _known(self, core: bytes, a: End, b: End) -> bool | None:
+        key = (core, a, b) if a <= b else (core, b, a)
+        known = self._agreed.get(key)
+        if known is None:
+            known = self._lineage.agree(core, key[1], key[2])
+            if known is not None:
+                self._agreed[key] = known
+        return known
+
+    def _agree(self, core: bytes, a: End, b: End) -> bool:
+        """Whether two ends agree; everything complete was known to when it was taken."""
+        return bool(self._known(core, a, b))

@@ -1,0 +1,176 @@
+"""Rules: whether an operation has the right to count, by the state of its own past (`24-membership.md`, "Rights").
+
+One function an operation.  Rights follow admission, never a claimed identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from crdt.space.consent import revoked_by
+from crdt.space.control import (
+    MAX_DEVICES,
+    MAX_MEMBERS,
+    Add,
+    Admin,
+    Admit,
+    Close,
+    Create,
+    Epoch,
+    Op,
+    Revoke,
+    Set,
+    SpaceKind,
+    Succeed,
+    Unknown,
+    Witness,
+)
+from crdt.space.ends import FeedEnds
+from crdt.space.history import Placed
+from crdt.space.rendezvous import space_id
+from crdt.space.view import ADMIN, CREATOR, View
+
+# Devices of an identity (second argument) that these statements, all of which count, show as revoked.
+Judge = Callable[[frozenset[bytes], bytes], Container[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Members with an open writer, and open writers of one member that get keys."""
+
+    members: int = MAX_MEMBERS
+    devices: int = MAX_DEVICES
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What rules stand on besides the state of the past."""
+
+    space: bytes
+    ends: FeedEnds
+    limits: Limits = Limits()
+    judge: Judge = revoked_by
+
+    def revoked(self, view: View, core: bytes) -> bool:
+        """Whether the device of a writer is revoked: one operation names it, and all statements together show it."""
+        admission = view.admitted[core]
+        if not any(cast(Revoke, r.op).device == admission.device for r in view.revokes):
+            return False
+        identity = view.members[admission.member] if admission.member is not None else b""
+        return admission.device in self.judge(statements_of(view), identity)
+
+    def live(self, view: View, member: int) -> list[bytes]:
+        """The member's open writers whose devices are not revoked."""
+        return [core for core in view.feeds_of(member) if view.open(core) and not self.revoked(view, core)]
+
+
+def statements_of(view: View) -> frozenset[bytes]:
+    """Every statement that counting admissions and revocations carry."""
+    found: set[bytes] = set()
+    for admission in view.admitted.values():
+        op = admission.placed.op
+        if isinstance(op, Create | Add | Admit | Succeed):
+            found.update(op.statements)
+    for placed in view.revokes:
+        found.update(cast(Revoke, placed.op).statements)
+    return frozenset(found)
+
+
+def may(ground: Ground, view: View, placed: Placed) -> bool:
+    """Whether `placed` has the right to count; `view`: what counts of its past."""
+    entry = placed.row.entry
+    match placed.op:
+        case Create():
+            return entry.seq == 0 and not entry.parents and space_id(entry.core) == ground.space
+        case Succeed() as op:
+            return entry.seq == 0 and _may_succeed(ground, view, placed, op)
+        case op:
+            return view.open(placed.core) and RIGHTS[type(op)](ground, view, placed.core, op)
+
+
+def _may_succeed(ground: Ground, view: View, placed: Placed, op: Succeed) -> bool:
+    """The old feed was never closed by anybody but a successor of it, as far as the successor knew."""
+    if placed.core in view.admitted or view.member_of(op.core) is None:
+        return False
+    return not any(
+        op.core in ground.ends.standing[close.index].named and view.successor.get(close.core) != op.core
+        for close in view.closes.get(cast(int, view.member_of(op.core)), ())
+    )
+
+
+def _may_add(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+    op = cast(Add, op)
+    me = view.member_of(core)
+    if view.member_of(op.core) is not None:
+        return False
+    if view.kind == SpaceKind.GROUP:
+        return view.rank(me) <= ADMIN and not _full(ground, view)
+    if view.kind != SpaceKind.DIRECT:
+        return False
+    if view.rank(me) == CREATOR and len(view.members) < 2:
+        return True
+    # A direct space has two identities for ever.  One that lost its last writer is let in again by the other.
+    theirs = [member for member, identity in view.members.items() if identity == op.identity]
+    return bool(theirs) and me not in theirs and not any(ground.live(view, member) for member in theirs)
+
+
+def _full(ground: Ground, view: View) -> bool:
+    if len(view.members) < ground.limits.members:
+        return False
+    return sum(any(map(view.open, view.feeds_of(member))) for member in view.members) >= ground.limits.members
+
+
+def _may_admit(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+    if view.member_of(cast(Admit, op).core) is not None:
+        return False
+    me = view.member_of(core)
+    if me is None or len(view.admitted) < ground.limits.devices:
+        return me is not None
+    return len(ground.live(view, me)) < ground.limits.devices
+
+
+def _may_close(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+    me = view.member_of(core)
+    named = cast(Close, op).member
+    target = me if named is None else view.history.members.get(named)
+    if target == me:
+        return True
+    return view.kind == SpaceKind.GROUP and target in view.members and view.rank(me) < view.rank(target)
+
+
+def _may_appoint(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+    target = view.history.members.get(cast(Admin, op).member)
+    return view.kind == SpaceKind.GROUP and view.rank(view.member_of(core)) == CREATOR and target in view.members
+
+
+def _may_set(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+    return view.kind != SpaceKind.GROUP or view.rank(view.member_of(core)) <= ADMIN
+
+
+def _may_open_epoch(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+    """An epoch whose roster lacks the writer that opened it does not count: nobody opens one and reads on outside."""
+    writer = view.admitted[core].writer
+    return any(place.writer == writer for place in cast(Epoch, op).roster)
+
+
+def _always(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+    return True
+
+
+def _never(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+    return False
+
+
+RIGHTS: Mapping[type, Callable[[Ground, View, bytes, Op], bool]] = {
+    Add: _may_add,  # creator and admins; direct spaces: the other side, locked out
+    Admit: _may_admit,  # every member, its own devices
+    Close: _may_close,  # every member, its own devices; a lower rank, a higher one
+    Admin: _may_appoint,  # the creator
+    Set: _may_set,  # creator and admins; anybody where nobody moderates
+    Epoch: _may_open_epoch,  # everybody in its roster
+    Revoke: _always,
+    Witness: _always,
+    Unknown: _never,
+}

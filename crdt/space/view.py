@@ -1,0 +1,150 @@
+"""View: what a set of operations that all count amounts to (`24-membership.md`, "State").
+
+Views are built one out of another and share what did not change.  Members are the numbers of their create or add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from crdt.space.control import Add, Admin, Admit, Create, Revoke, SpaceKind, Succeed
+from crdt.space.history import History, Placed
+from crdt.space.lineage import End
+
+CREATOR, ADMIN, MEMBER = 0, 1, 2  # ranks: a lower one decides over a higher one
+
+
+class Admission(NamedTuple):
+    """How a feed came in.  name: of the operation, the lowest counts; member: None where its admitter had none."""
+
+    name: tuple[bytes, int]
+    member: int | None
+    writer: bytes
+    device: bytes
+    prekey: bytes
+    placed: Placed
+
+
+class Ends(Protocol):
+    """Where closes end a feed."""
+
+    def end_of(self, closes: tuple[Placed, ...], core: bytes) -> End | None: ...
+
+
+class View:
+    """Members, writers, ranks and ends.  Dictionaries are shared between views: `apply` copies before it changes."""
+
+    __slots__ = (
+        "_ends", "_found", "_own", "admins", "admitted", "closes", "creator", "history", "kind", "members", "revokes",
+        "successor",
+    )  # fmt: skip
+
+    def __init__(self, history: History, ends: Ends, closes: Iterable[tuple[int, Placed]]) -> None:
+        self.history = history
+        self._ends = ends
+        self.kind = SpaceKind.GROUP
+        self.creator: int | None = None
+        self.members: dict[int, bytes] = {}
+        self.admitted: dict[bytes, Admission] = {}
+        self.admins: frozenset[int] = frozenset()
+        self.revokes: tuple[Placed, ...] = ()
+        self.successor: dict[bytes, bytes] = {}
+        self.closes: dict[int, tuple[Placed, ...]] = {}
+        for member, close in closes:
+            self.closes[member] = (*self.closes.get(member, ()), close)
+        self._own = True
+        self._found: dict[tuple[bytes, int], End | None] = {}
+
+    def branch(self, closes: Iterable[tuple[int, Placed]]) -> View:
+        """A view that begins as this one, with these closes taken instead."""
+        other = View(self.history, self._ends, closes)
+        other.kind, other.creator = self.kind, self.creator
+        other.members, other.admitted, other.successor = self.members, self.admitted, self.successor
+        other.admins, other.revokes = self.admins, self.revokes
+        other._own = False
+        return other
+
+    def member_of(self, core: bytes) -> int | None:
+        found = self.admitted.get(core)
+        return None if found is None else found.member
+
+    def rank(self, member: int | None) -> int:
+        if member == self.creator:
+            return CREATOR
+        return ADMIN if member in self.admins else MEMBER
+
+    def end(self, core: bytes) -> End | None:
+        """Where the feed ends; None: open, or no writer at all."""
+        member = self.member_of(core)
+        if member is None:
+            return None
+        closes = self.closes.get(member)
+        if not closes:
+            return None
+        key = (core, member)
+        if key not in self._found:
+            self._found[key] = self._ends.end_of(closes, core)
+        return self._found[key]
+
+    def open(self, core: bytes) -> bool:
+        return self.member_of(core) is not None and self.end(core) is None
+
+    def feeds_of(self, member: int) -> list[bytes]:
+        return [core for core, admission in self.admitted.items() if admission.member == member]
+
+    def apply(self, placed: Placed) -> None:
+        """Takes in one more operation; those of its past that count were taken in before."""
+        op, core = placed.op, placed.core
+        match op:
+            case Create():
+                self._make_own()
+                if self.creator is None or placed.name < self.history.placed[self.creator].name:
+                    self.kind, self.creator = op.kind, placed.index
+                self.members[placed.index] = op.identity
+                writer = placed.row.entry.writer
+                self._admit(core, Admission(placed.name, placed.index, writer, op.device, op.prekey, placed))
+            case Add():
+                self._make_own()
+                self.members[placed.index] = op.identity
+                self._admit(op.core, Admission(placed.name, placed.index, op.writer, op.device, op.prekey, placed))
+            case Admit():
+                self._make_own()
+                member = self.member_of(core)
+                self._admit(op.core, Admission(placed.name, member, op.writer, op.device, op.prekey, placed))
+            case Succeed():
+                self._make_own()
+                member, writer = self.member_of(op.core), placed.row.entry.writer
+                self._admit(core, Admission(placed.name, member, writer, op.device, op.prekey, placed))
+                self.successor[core] = op.core
+            case Admin():
+                member = self.history.members.get(op.member)
+                if member is not None:
+                    self.admins |= {member}
+            case Revoke():
+                self.revokes += (placed,)
+            case _:
+                pass
+
+    def _admit(self, core: bytes, admission: Admission) -> None:
+        """Admitted twice, the lowest hash counts."""
+        other = self.admitted.get(core)
+        if other is None or admission.name < other.name:
+            self.admitted[core] = admission
+
+    def _make_own(self) -> None:
+        if not self._own:
+            self.members, self.admitted = dict(self.members), dict(self.admitted)
+            self.successor = dict(self.successor)
+            self._own = True
+
+
+def admits(placed: Placed) -> bytes | None:
+    """The core key of the feed that an operation brings in."""
+    match placed.op:
+        case Create() | Succeed():
+            return placed.core
+        case Add() | Admit():
+            return placed.op.core
+        case _:
+            return None
