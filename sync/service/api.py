@@ -18,6 +18,7 @@ from identity.errors import KithkinError
 from sync.service import models
 
 __all__ = [
+    "ANY_HOST",
     "DAY",
     "INVITE_SECONDS",
     "WAIT_SECONDS",
@@ -32,6 +33,7 @@ __all__ = [
 DAY = 86_400
 INVITE_SECONDS = 7 * DAY
 WAIT_SECONDS = 120.0
+ANY_HOST = "0.0.0.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Network:
     """How a node meets others.  `port` 0: the one kept in the profile.  `advertise`: the host told to peers, if not the
     bound one.  `bootstrap`: DHT nodes as "host:port"; empty: none; None: the public network."""
 
-    host: str = "0.0.0.0"
+    host: str = ANY_HOST
     port: int = 0
     advertise: str | None = None
     bootstrap: tuple[str, ...] | None = ()

@@ -19,6 +19,7 @@ from sync.service.text import check_query
 
 Result = TypeVar("Result", bound=models.Line)
 MAX_WAITING = 65_536
+STOPPED = "The node stopped before it answered; look whether it was done."
 _EVENT: TypeAdapter[models.Event] = TypeAdapter(models.Event)
 
 
@@ -51,8 +52,14 @@ class Call:
         self.replies: asyncio.Queue[Reply] = asyncio.Queue(MAX_WAITING)
         self.closed = False
 
+    async def answer(self) -> dict[str, Any]:
+        """The next item or the value, where there must be one.  Raises the server's KithkinError."""
+        if (answer := await self.next()) is None:
+            raise KithkinError("timeout", STOPPED)
+        return answer
+
     async def next(self) -> dict[str, Any] | None:
-        """The next item or the value, None at the end.  Raises the server's KithkinError."""
+        """As `answer`, but None at the end."""
         if self.closed:
             return None
         reply = await self.replies.get()
@@ -107,10 +114,10 @@ class SocketApproval:
 
     async def confirm(self) -> models.Digits:
         self._call.input("confirm")
-        return models.Digits.model_validate(await self._call.next())
+        return models.Digits.model_validate(await self._call.answer())
 
     async def done(self) -> models.Approved:
-        return models.Approved.model_validate(await self._call.next())
+        return models.Approved.model_validate(await self._call.answer())
 
 
 class SocketService:
@@ -139,7 +146,7 @@ class SocketService:
             await self._writer.wait_closed()
 
     async def _read(self) -> None:
-        reason = "The node stopped before it answered; look whether it was done."
+        reason = STOPPED
         try:
             while (line := await read_line(self._reader)) is not None:
                 reply = parse(Reply, line)
@@ -176,7 +183,7 @@ class SocketService:
     async def _ask(self, call: str, result: type[Result], **args: Any) -> Result:
         begun = self._begin(call, args)
         try:
-            return result.model_validate(await begun.next())
+            return result.model_validate(await begun.answer())
         finally:
             begun.cancel()
 
@@ -212,7 +219,7 @@ class SocketService:
     ) -> AsyncIterator[Approval]:
         call = self._begin("device_approve", {"text": text, "history": history, "wait": wait})
         try:
-            yield SocketApproval(call, models.Grant.model_validate(await call.next()))
+            yield SocketApproval(call, models.Grant.model_validate(await call.answer()))
         finally:
             call.cancel()
 

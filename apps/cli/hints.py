@@ -1,0 +1,37 @@
+"""A next step for every error that a person can meet."""
+
+from __future__ import annotations
+
+HINTS = {
+    "usage": "`kithkin --help` lists the commands, `kithkin COMMAND --help` the arguments of one.",
+    "profile_in_use": "Wait until the other process has ended, or stop it; a node that runs answers commands itself.",
+    "profile_not_found": "Make one with `kithkin init --name NAME`, or name another with --profile.",
+    "profile_unreadable": "Name a folder of yours with --profile; an existing profile must be readable by you alone.",
+    "profile_newer": "Update Kithkin; this version would damage what a newer one wrote.",
+    "wrong_passphrase": "Try again; nothing was changed.",
+    "keystore_corrupt": "Restore the profile from a backup, or link this device anew from another one.",
+    "no_passphrase": "Set KITHKIN_PASSPHRASE_FILE to a file that holds it, or run the command in a terminal.",
+    "not_a_pair_code": "`kithkin link` on the new device shows the text to approve.",
+    "not_an_invite": "`kithkin contact invite` on the other side makes an invite.",
+    "payload_damaged": "Copy the whole text once more; a missing letter is enough to spoil it.",
+    "expired": "Ask for a fresh one.",
+    "already_used": "An invite is for one person; ask for another.",
+    "own_code": "That text is yours: give it to the other device or person.",
+    "wrong_code": "Begin again with `kithkin link`; compare the digits on both screens.",
+    "too_many_devices": "Six devices are the most; one has to go first.",
+    "too_many_members": "Fifty members are the most.",
+    "phrase_invalid": "Check the 24 words and their order.",
+    "profile_exists": "Use it as it is, or name an empty folder with --profile.",
+    "not_found": "`kithkin chat list`, `contact list`, `device list` and `read CHAT` show the ids there are.",
+    "not_allowed": "`kithkin chat members CHAT` shows who may do what.",
+    "empty_text": "Write something, or pass `-` to read it from standard input.",
+    "text_too_long": "Cut it into several.",
+    "text_invalid": "Use valid UTF-8 without NUL characters.",
+    "bad_query": "Search for whole words; `word*` finds what begins with it.",
+    "bad_line": "Mend that line, or pass --skip-bad to leave such lines out.",
+    "file_exists": "Name another file, or pass --force to replace it.",
+    "disk_full": "Make room; everything acknowledged so far is safe.",
+    "timeout": "Look whether the other side runs and is reachable, then try again.",
+    "internal": "Set KITHKIN_DEBUG=1 and run it again to see where; please report it.",
+}
+"""`not_available_yet` needs none: its sentence says what there is instead."""

@@ -1,0 +1,325 @@
+"""How results look to people: one function a model, aligned columns, local times, nothing that steers the terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import singledispatch
+
+from apps.cli.safe import escaped, one_line
+from sync.service import models as m
+
+BOLD, DIM, GREEN, YELLOW, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
+_COLOURS = {
+    "active": GREEN,
+    "delivered": GREEN,
+    "read": GREEN,
+    "queued": YELLOW,
+    "pending": YELLOW,
+    "invited": YELLOW,
+    "expired": YELLOW,
+    "revoked": DIM,
+    "left": DIM,
+    "removed": DIM,
+}
+
+
+def render(value: m.Line, *, colour: bool) -> str:
+    """The text for one result, without a final line end."""
+    return Page(colour).show(value)
+
+
+def when(at: datetime | None) -> str:
+    return at.astimezone().strftime("%Y-%m-%d %H:%M") if at else "never"
+
+
+def width(text: str) -> int:
+    """Columns on a terminal: wide characters take two, marks none."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+class Page:
+    """Knows whether colours are wanted; every method is a small piece of layout."""
+
+    def __init__(self, colour: bool) -> None:
+        self._colour = colour
+
+    def show(self, value: m.Line) -> str:
+        return show(value, self)
+
+    def paint(self, text: str, colour: str) -> str:
+        return f"{colour}{text}{PLAIN}" if self._colour and colour else text
+
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> str:
+        """Columns as wide as their widest cell; cells are made safe here."""
+        cells = [[one_line(cell) for cell in row] for row in rows]
+        if not cells:
+            return empty
+        widths = [max(width(row[at]) for row in [list(head), *cells]) for at in range(len(head))]
+        lines = [self.paint(self._row(head, widths), DIM)]
+        for row in cells:
+            lines.append(self._row(row, widths, _COLOURS))
+        return "\n".join(lines)
+
+    def _row(self, row: Sequence[str], widths: Sequence[int], colours: dict[str, str] | None = None) -> str:
+        padded = [cell + " " * (wide - width(cell)) for cell, wide in zip(row, widths, strict=True)]
+        if colours:
+            padded = [self.paint(cell, colours.get(cell.strip(), "")) for cell in padded]
+        return "  ".join(padded).rstrip()
+
+    def pairs(self, rows: Iterable[tuple[str, str]]) -> str:
+        rows = list(rows)
+        wide = max(width(name) for name, _ in rows)
+        return "\n".join(f"{self.paint(name.ljust(wide), DIM)}  {one_line(text)}" for name, text in rows)
+
+
+@singledispatch
+def show(value: m.Line, page: Page) -> str:
+    """Small answers are one line of names and values."""
+    return "  ".join(f"{name} {one_line(str(text))}" for name, text in value.model_dump(mode="json").items())
+
+
+@show.register
+def _(value: m.Created, page: Page) -> str:
+    words = value.phrase.split()
+    rows = ["  ".join(f"{at + 1:>2} {words[at]:<10}" for at in range(row, len(words), 6)).rstrip() for row in range(6)]
+    return "\n".join(
+        [
+            page.pairs([("identity", value.identity), ("device", value.device)]),
+            "",
+            "These 24 words bring you back when every device is lost. They are shown once and kept nowhere:",
+            "write them down on paper.",
+            "",
+            *rows,
+        ]
+    )
+
+
+@show.register
+def _(value: m.Ready, page: Page) -> str:
+    return f"ready at {value.address} as {value.device}  (Ctrl-C ends it)"
+
+
+@show.register
+def _(value: m.Linked, page: Page) -> str:
+    return f"Linked: this is now {value.device} of {value.identity}."
+
+
+@show.register
+def _(value: m.Wrong, page: Page) -> str:
+    return f"Those digits are not right; {value.left} more {'try' if value.left == 1 else 'tries'}."
+
+
+@show.register
+def _(value: m.Digits, page: Page) -> str:
+    return f"Type these digits on the new device:  {page.paint(f'{value.code[:3]} {value.code[3:]}', BOLD)}"
+
+
+@show.register
+def _(value: m.Approved, page: Page) -> str:
+    return f"Done: {value.device} is one of your devices."
+
+
+@show.register
+def _(value: m.Changed, page: Page) -> str:
+    return "Changed."
+
+
+@show.register
+def _(value: m.Devices, page: Page) -> str:
+    rows = [
+        (
+            device.id,
+            device.name + (" (this)" if device.this else ""),
+            device.state,
+            when(device.added),
+            when(device.last_seen),
+        )
+        for device in value.devices
+    ]
+    return page.table(("id", "name", "state", "added", "last seen"), rows, "No devices.")
+
+
+@show.register
+def _(value: m.Profile, page: Page) -> str:
+    return page.pairs([("identity", value.identity), ("name", value.name), ("about", value.about or "-")])
+
+
+@show.register
+def _(value: m.Contacts, page: Page) -> str:
+    rows = [
+        (one.id, one.name, "blocked" if one.blocked else one.state, "verified" if one.verified else "-")
+        for one in value.contacts
+    ]
+    return page.table(
+        ("id", "name", "state", "verified"), rows, "No contacts yet: `kithkin contact invite` makes an invite."
+    )
+
+
+@show.register
+def _(value: m.Accepted, page: Page) -> str:
+    return f"You are in contact with {value.contact}; write with `kithkin send {value.chat} TEXT`."
+
+
+@show.register
+def _(value: m.Safety, page: Page) -> str:
+    groups = [value.safety_number[at : at + 5] for at in range(0, len(value.safety_number), 5)]
+    rows = ["  ".join(groups[at : at + 4]) for at in range(0, len(groups), 4)]
+    said = "verified" if value.verified else "not verified: compare them with your contact, then add --confirm"
+    return "\n".join([*rows, said])
+
+
+@show.register
+def _(value: m.Chats, page: Page) -> str:
+    rows = [
+        (
+            one.id,
+            one.title,
+            one.kind,
+            one.state,
+            str(one.members),
+            str(one.unread) if one.unread else "-",
+            when(one.last),
+        )
+        for one in value.chats
+    ]
+    return page.table(("id", "title", "kind", "state", "members", "unread", "last"), rows, "No chats.")
+
+
+@show.register
+def _(value: m.Members, page: Page) -> str:
+    rows = [(one.id, one.name, one.role, one.state) for one in value.members]
+    return page.table(("id", "name", "role", "state"), rows, "Nobody.")
+
+
+@show.register
+def _(value: m.Messages, page: Page) -> str:
+    if not value.messages:
+        return "No messages."
+    lines = ["…"] if value.more else []
+    lines += [message for one in value.messages for message in _message(one, page)]
+    return "\n".join(lines)
+
+
+def _message(one: m.Message, page: Page) -> list[str]:
+    name = one_line(one.author_name or one.author)
+    if one.source is not None:
+        name += f" (quoting {one_line(one.source)})"
+    said = [(one.state, one.state != "received"), ("edited", one.edited), ("late", one.late)]
+    marks = [word for word, holds in [*said, ("unchecked", not one.checked)] if holds]
+    head = f"{page.paint(when(one.at), DIM)}  {page.paint(name, BOLD)}"
+    head += f"  {page.paint(' '.join(marks), DIM)}" if marks else ""
+    body = ["(deleted)"] if one.deleted else escaped(one.text).split("\n")
+    if one.reply_to is not None:
+        body.insert(0, f"reply to {one.reply_to}")
+    if one.reactions:
+        body.append("  ".join(f"{one_line(mark)} {len(who)}" for mark, who in sorted(one.reactions.items())))
+    return [f"{head}  {page.paint(one.id, DIM)}", *(f"    {line}" for line in body)]
+
+
+@show.register
+def _(value: m.Hits, page: Page) -> str:
+    lines = [
+        f"{page.paint(when(hit.at), DIM)}  {page.paint(one_line(hit.author_name or hit.author), BOLD)}  "
+        f"{one_line(hit.snippet)}  {page.paint(f'{hit.chat} {hit.id}', DIM)}"
+        for hit in value.hits
+    ]
+    return "\n".join([*lines, f"{value.total} found in {value.took_ms:.0f} ms"])
+
+
+@show.register
+def _(value: m.Outbox, page: Page) -> str:
+    rows = [(one.id, one.chat, one.state, f"{one.delivered} of {one.devices}") for one in value.pending]
+    return page.table(("id", "chat", "state", "delivered"), rows, "Everything is delivered.")
+
+
+@show.register
+def _(value: m.Status, page: Page) -> str:
+    dht = "off" if not value.dht.enabled else f"{value.dht.nodes} nodes" if value.dht.bootstrapped else "connecting"
+    online = f"yes, at {value.address}" if value.online and value.address else "yes" if value.online else "no"
+    rows = [
+        ("identity", value.identity),
+        ("device", f"{value.device} {value.name}".rstrip()),
+        ("online", online),
+        ("dht", dht),
+        ("outbox", str(value.pending)),
+        ("stored", f"{value.entries} entries in {value.feeds} feeds"),
+    ]
+    rows += [("peer", f"{peer.device} {peer.name} {peer.address}") for peer in value.peers]
+    return page.pairs(rows)
+
+
+@show.register
+def _(value: m.Stats, page: Page) -> str:
+    people = [(one.month, one.name or one.identity, str(one.messages)) for one in value.messages]
+    chats = [(one.title or one.chat, str(one.messages), _size(one.bytes)) for one in value.storage]
+    return "\n\n".join(
+        [
+            page.table(("month", "who", "messages"), people, "No messages yet."),
+            page.table(("chat", "messages", "stored"), chats, "Nothing stored."),
+        ]
+    )
+
+
+def _size(count: int) -> str:
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return ""
+
+
+@show.register
+def _(value: m.Checks, page: Page) -> str:
+    rows = [("ok" if check.ok else "BAD", check.name, check.detail) for check in value.checks]
+    return page.table(("", "check", "detail"), rows, "Nothing to check.")
+
+
+@show.register
+def _(value: m.Payload, page: Page) -> str:
+    return value.payload
+
+
+@show.register
+def _(value: m.Invite, page: Page) -> str:
+    return f"{value.invite}\n\nFor one person, until {when(value.expires)}."
+
+
+@show.register
+def _(value: m.MessageEvent, page: Page) -> str:
+    return "\n".join(_message(value.message, page)) if value.new else ""
+
+
+@show.register
+def _(value: m.StatusEvent, page: Page) -> str:
+    return f"{value.id}  {value.state}  {value.delivered} of {value.devices}"
+
+
+@show.register
+def _(value: m.PeerEvent, page: Page) -> str:
+    name = one_line(value.peer.name or value.peer.device)
+    return f"{'connected to' if value.connected else 'lost'} {name} at {value.peer.address}"
+
+
+@show.register
+def _(value: m.DeviceEvent, page: Page) -> str:
+    return f"device {value.device.id} {one_line(value.device.name)}: {one_line(value.notice or value.device.state)}"
+
+
+@show.register
+def _(value: m.ContactEvent, page: Page) -> str:
+    return f"contact {value.contact.id} {one_line(value.contact.name)}: {value.contact.state}"
+
+
+@show.register
+def _(value: m.ChatEvent, page: Page) -> str:
+    return f"chat {value.chat.id} {one_line(value.chat.title)}: {value.chat.state}"
+
+
+@show.register
+def _(value: m.ProgressEvent, page: Page) -> str:
+    return f"{one_line(value.what)} {value.done}" + (f" of {value.total}" if value.total else "")

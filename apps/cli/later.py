@@ -1,0 +1,18 @@
+"""Commands that are named but not there yet: each answers `not_available_yet` with one sentence."""
+
+from __future__ import annotations
+
+from apps.cli.command import Later
+
+RECOVER = Later("Recovery from the 24 words comes later; keep the words, they will work.")
+DEVICE_REVOKE = Later("Revoking a device comes later; until then a lost device stays in.")
+CHAT_REMOVE = Later("Removing a member comes later; until then make a new group without that person.")
+BACKUP = Later(
+    "Backups come later; until then `kithkin export` writes a chat to a file, and a second device holds everything."
+)
+RELAY = Later("Relays come later; until then two devices meet when both run.")
+TESTNET = Later("A DHT of your own comes with the DHT; until then devices meet by the addresses they know.")
+FILES = Later("Files in messages come later; text can be sent now.")
+FILE_SAVE = Later("Files in messages come later, so there is none to save.")
+PICTURE = Later("Profile pictures come with files; name and about can be set now.")
+FORGE = Later("Forging a transcript, to show that one proves nothing, comes later.")

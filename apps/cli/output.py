@@ -1,0 +1,50 @@
+"""What a command says: one JSON object a line for programs, aligned text for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from apps.cli.hints import HINTS
+from apps.cli.human import render
+from apps.cli.safe import one_line
+from sync.service.api import KithkinError
+from sync.service.models import Failure, Line, Problem
+
+
+class Output:
+    """Lines go to standard output at once; people's errors go to standard error.
+
+    `failed`: the command did its work and found something wrong, so that it ends with 1 though no error was said.
+    """
+
+    def __init__(self, *, json_lines: bool) -> None:
+        self.json = json_lines
+        self.failed = False
+        self.colour = not json_lines and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def line(self, value: Line) -> None:
+        text = value.model_dump_json() if self.json else render(value, colour=self.colour)
+        if text:
+            self.text(text)
+
+    def text(self, text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """A word for people, never in the way of a program."""
+        print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
+
+    def failure(self, error: KithkinError) -> None:
+        message = one_line(error.message)
+        if self.json:
+            self.line(Failure(error=Problem(code=error.code, message=message)))
+            return
+        print(f"kithkin: {message}", file=sys.stderr)
+        if hint := HINTS.get(error.code):
+            print(f"  next: {hint}", file=sys.stderr)
+
+    def help(self, text: str) -> None:
+        self.text(json.dumps({"help": text}, ensure_ascii=False) if self.json else text.rstrip())

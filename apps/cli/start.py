@@ -1,0 +1,121 @@
+"""The commands that stand before a service: making, linking and running a profile, the apps, the demo."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+
+from apps.cli import later
+from apps.cli.command import Args, Place, Stands
+from apps.cli.opening import bootstrap_of, network_of, opened
+from apps.cli.output import Output
+from apps.cli.terminal import Lines, ask_passphrase, given_passphrase, interactive, qr_lines
+from apps.daemon.node import run_node
+from sync.service.api import ANY_HOST, KithkinError, Linking, Network
+from sync.service.models import Linked, Payload
+from sync.service.remote import connect
+
+
+def new_passphrase() -> str | None:
+    """For a profile that is about to be made; None leaves it to the keyring."""
+    given = given_passphrase()
+    return given if given is not None else ask_passphrase(new=True)
+
+
+async def refuse_running(place: Place) -> None:
+    node = await connect(place.folder)
+    if node is not None:
+        await node.close()
+        raise KithkinError("profile_in_use", "A node runs on this profile.")
+
+
+async def init(place: Place, args: Args) -> None:
+    if args.recover:
+        raise KithkinError("not_available_yet", later.RECOVER.sentence)
+    await refuse_running(place)
+    place.out.line(await place.profiles.create_profile(place.folder, new_passphrase(), name=args.name))
+
+
+async def link(place: Place, args: Args) -> None:
+    await refuse_running(place)
+    secret = new_passphrase()
+    network = network_of(args)
+    async with place.profiles.link_profile(
+        place.folder, secret, name=args.name, network=network, wait=args.wait
+    ) as linking:
+        out = place.out
+        if interactive() and not out.json:
+            out.text("\n".join(qr_lines(linking.payload, colour=out.colour)))
+        out.line(Payload(payload=linking.payload))
+        out.note("Approve it on a device of yours (`kithkin device approve TEXT`), then type its six digits here.")
+        linked = await type_digits(linking, out)
+    place.out.line(linked)
+
+
+async def type_digits(linking: Linking, out: Output) -> Linked:
+    """Lines of standard input are tried until one matches; what ends the linking meanwhile ends this too."""
+    done = asyncio.ensure_future(linking.done())
+    typing = asyncio.ensure_future(_typing(linking, out))
+    try:
+        await asyncio.wait({done, typing}, return_when=asyncio.FIRST_COMPLETED)
+        if typing.done() and not done.done():
+            await typing
+        return await done
+    finally:
+        typing.cancel()
+        done.cancel()
+        await asyncio.gather(typing, done, return_exceptions=True)
+
+
+async def _typing(linking: Linking, out: Output) -> None:
+    lines = Lines()
+    while True:
+        line = await lines.next()
+        if line is None:
+            raise KithkinError("wrong_code", "No digits were typed.")
+        if not line:
+            continue
+        wrong = await linking.submit(line)
+        if wrong is None:
+            return
+        out.line(wrong)
+
+
+async def run(place: Place, args: Args) -> None:
+    network = Network(
+        host=args.host or ANY_HOST,
+        port=args.port,
+        advertise=args.advertise,
+        bootstrap=bootstrap_of(args.bootstrap),
+    )
+    await run_node(opened(place.profiles, place.folder, network), place.folder, place.out.line)
+
+
+def _app(module: str) -> Stands:
+    async def start_app(place: Place, args: Args) -> None:
+        # KivyMD takes seconds to import and is an extra: only these two commands may pay for it.
+        try:
+            app = import_module(module)
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] not in ("kivy", "kivymd"):
+                raise
+            raise KithkinError(
+                "not_available_yet", "The windows need more packages: pip install kithkin[ui]."
+            ) from error
+        await app.run(place.folder)
+
+    return Stands(start_app)
+
+
+async def demo(place: Place, args: Args) -> None:
+    from apps.cli.demo import tell
+
+    await tell(place.out)
+
+
+INIT = Stands(init)
+LINK = Stands(link)
+RUN = Stands(run)
+DESKTOP = _app("apps.desktop.main")
+PHONE = _app("apps.mobile.main")
+DEMO = Stands(demo)

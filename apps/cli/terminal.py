@@ -1,0 +1,110 @@
+"""The person's end of a command: what is typed, pasted or piped in, and the QR code drawn for another device.
+
+Standard input is read once, bounded, as UTF-8.  Lines are awaited in a thread of their own that dies with the process,
+since nothing can take back a read that waits on a terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import segno
+
+from sync.service.api import KithkinError
+
+MAX_INPUT = 1024 * 1024
+PASSPHRASE_FILE = "KITHKIN_PASSPHRASE_FILE"
+_MAX_PASSPHRASE = 4096
+
+
+def interactive() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def standard_input() -> str:
+    """All of standard input without one final line end.  Raises `text_too_long`, `text_invalid`."""
+    data = sys.stdin.buffer.read(MAX_INPUT + 1)
+    if len(data) > MAX_INPUT:
+        raise KithkinError("text_too_long", "Standard input holds more than 1 MiB.")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise KithkinError("text_invalid", "Standard input is not UTF-8.") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+class Lines:
+    """Lines of standard input, awaitable.  None at its end."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
+        threading.Thread(target=self._read, daemon=True, name="standard input").start()
+
+    def _read(self) -> None:
+        for line in self._pieces():
+            self._tell(line)
+        self._tell(None)
+
+    def _pieces(self) -> Iterator[str]:
+        while line := sys.stdin.buffer.readline(1024):
+            yield line.decode(errors="replace").strip()
+
+    def _tell(self, line: str | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._lines.put_nowait, line)
+        except RuntimeError:
+            return  # the loop has ended; nobody waits for lines any more
+
+    async def next(self) -> str | None:
+        return await self._lines.get()
+
+
+def passphrase_of(path: Path) -> str:
+    """The passphrase in a file, without its line end.  Raises `no_passphrase`."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_PASSPHRASE + 1).decode().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise KithkinError("no_passphrase", f"The passphrase file {path} cannot be read.") from error
+    if not text or len(text) > _MAX_PASSPHRASE:
+        raise KithkinError("no_passphrase", f"The passphrase file {path} is empty or too long.")
+    return text
+
+
+def given_passphrase() -> str | None:
+    """The passphrase that the environment names, None where it names none."""
+    name = os.environ.get(PASSPHRASE_FILE)
+    return passphrase_of(Path(name)) if name else None
+
+
+def ask_passphrase(*, new: bool) -> str | None:
+    """Asks on the terminal (twice for a new one); None where nobody can be asked."""
+    if not interactive():
+        return None
+    text = getpass.getpass("New passphrase: " if new else "Passphrase: ")
+    if new and text != getpass.getpass("Once more: "):
+        raise KithkinError("no_passphrase", "The two passphrases differ.")
+    return text or None
+
+
+def qr_lines(text: str, *, colour: bool) -> list[str]:
+    """A QR code in half blocks, quiet zone included: black on white where colours may be set, else for a dark screen.
+
+    Upper case keeps the code in its alphanumeric mode; the scheme is read in any case.
+    """
+    matrix = [list(row) for row in segno.make(text.upper(), error="m", micro=False).matrix_iter(border=2)]
+    if len(matrix) % 2:
+        matrix.append([0] * len(matrix[0]))
+    drawn = {(True, True): "█", (True, False): "▀", (False, True): "▄", (False, False): " "}
+    before, after = ("\x1b[30;107m", "\x1b[0m") if colour else ("", "")
+    return [
+        before + "".join(drawn[bool(up) is colour, bool(low) is colour] for up, low in zip(*pair, strict=True)) + after
+        for pair in zip(matrix[::2], matrix[1::2], strict=True)
+    ]

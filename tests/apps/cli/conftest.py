@@ -1,0 +1,28 @@
+"""The desk that the command line tests sit at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.apps.cli.desk import Desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
+    secret = tmp_path / "passphrase"
+    secret.write_text("secret\n")
+    folder = tmp_path / "ada"
+    monkeypatch.setenv("KITHKIN_PASSPHRASE_FILE", str(secret))
+    monkeypatch.setenv("KITHKIN_PROFILE", str(folder))
+    monkeypatch.setenv("KITHKIN_BOOTSTRAP", "")
+    monkeypatch.setenv("TZ", "UTC")
+    return Desk(folder, monkeypatch, capsys)
+
+
+@pytest.fixture
+def ada(desk: Desk) -> Desk:
+    """A desk with a profile on it."""
+    assert desk.run("init", "--name", "Ada").code == 0
+    return desk
