@@ -1,0 +1,274 @@
+"""The asyncio shell of one endpoint: a socket, one timer, and connections as objects.
+
+All decisions are the core's (`endpoint.py`).  The shell reads the clock and the kernel's randomness, carries
+datagrams, and turns events into calls.  Nothing outlives `stop`: no task, no timer, no socket.
+
+    async with Host() as host:
+        host.listen(key)
+        host.on_connection = greet
+        connection = await host.connect(remote_key, [("192.0.2.7", 49737)])
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from identity.errors import KithkinError
+from identity.keys import Random, SigningKey
+from netstack.endpoint import Accept, EndpointCore
+from netstack.events import Closed, Ended, Event, Failed, Frame, Opened, Reason, Writable
+from netstack.limits import Limits
+from netstack.shell_connection import Connection
+from netstack.udp import Address, Datagram, ShellName, UdpShell, bind
+from netstack.udx.congestion import CongestionControl
+
+CODES = {
+    Reason.NO_ANSWER: ("timeout", "nothing answers at the addresses of that peer"),
+    Reason.NO_PATH: ("timeout", "that peer answers, but no connection comes through"),
+    Reason.NOT_THERE: ("not_found", "the addresses answer, but nobody with that key is there"),
+    Reason.REFUSED: ("not_allowed", "that peer refused the connection"),
+}
+
+
+class ConnectError(KithkinError):
+    """A connection that did not come to be; `reason` says why, `code` is of the command line contract."""
+
+    def __init__(self, reason: Reason) -> None:
+        code, message = CODES.get(reason, ("not_found", "that peer went away while connecting"))
+        super().__init__(code, message)
+        self.reason = reason
+
+
+class Host:
+    """One UDP port.  `accept(our key, their key)` False leaves a stranger without any answer."""
+
+    def __init__(
+        self,
+        *,
+        rng: Random = os.urandom,
+        accept: Accept = lambda local, remote: True,
+        limits: Limits | None = None,
+        addresses: Sequence[Address] = (),
+        congestion: Callable[[], CongestionControl] | None = None,
+        shell: ShellName = "auto",
+    ) -> None:
+        self.core = EndpointCore(rng, accept=accept, limits=limits, addresses=addresses, congestion=congestion)
+        self.connections: dict[int, Connection] = {}
+        self.on_connection: Callable[[Connection], None] | None = None  # for those that others dialled
+        self._shell_name: ShellName = shell
+        self._shell: UdpShell | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._dialing: dict[int, asyncio.Future[Connection]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._turn: asyncio.Handle | None = None
+        self._in_turn = False
+
+    async def start(self, host: str = "0.0.0.0", port: int = 0) -> Address:
+        """Binds and starts; returns the address bound.  Raises OSError as binding does."""
+        self._loop = asyncio.get_running_loop()
+        self._shell = await bind(host, port, self._receive, on_writable=self._soon, shell=self._shell_name)
+        return self._shell.address
+
+    @property
+    def address(self) -> Address:
+        """Where the port is bound."""
+        if self._shell is None:
+            raise ValueError("the host is not started")
+        return self._shell.address
+
+    def listen(self, key: SigningKey) -> None:
+        self.core.listen(key)
+
+    def unlisten(self, public: bytes) -> None:
+        self.core.unlisten(public)
+
+    async def connect(self, remote: bytes, addresses: Iterable[Address], key: SigningKey | None = None) -> Connection:
+        """A connection to `remote`, tried at all of these addresses at once.  `key` None: one made for this alone.
+
+        Raises ConnectError, and DecodeError where `remote` or an address is none.  Cancelling leaves nothing behind.
+        """
+        if self._shell is None:
+            raise ValueError("the host is not started")
+        conn = self.core.connect(remote, addresses, key, self._loop.time())
+        future: asyncio.Future[Connection] = self._loop.create_future()
+        self._dialing[conn] = future
+        self._soon()
+        try:
+            return await future
+        except BaseException:
+            # cancelled, perhaps in the very turn in which the connection opened
+            self.core.abort(conn, self._loop.time())
+            self._soon()
+            raise
+        finally:
+            del self._dialing[conn]
+
+    async def stop(self) -> None:
+        """Ends every connection at once, tells the peers so, frees the port.  May be called twice."""
+        shell = self._shell
+        if shell is None:
+            return
+        now = self._loop.time()
+        for conn in [*self.connections, *self._dialing]:
+            self.core.abort(conn, now)
+        self._serve()
+        self._shell = None
+        for handle in (self._timer, self._turn):
+            if handle is not None:
+                handle.cancel()
+        shell.close()
+        await shell.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        if self._shell is None:
+            await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # for connections
+
+    def send(self, conn: int, frame: bytes) -> bool:
+        room = self.core.send(conn, frame, self._loop.time())
+        self._soon()
+        return room
+
+    def end(self, conn: int) -> None:
+        self.core.end(conn, self._loop.time())
+        self._soon()
+
+    def close(self, conn: int) -> None:
+        self.core.close(conn, self._loop.time())
+        self._soon()
+
+    def abort(self, conn: int, reason: Reason, detail: str) -> None:
+        self.core.abort(conn, self._loop.time(), reason, detail)
+        self._soon()
+
+    def hold(self, conn: int, size: int) -> None:
+        self.core.hold(conn, size, self._loop.time())
+        self._soon()
+
+    def queued(self, conn: int) -> int:
+        return self.core.queued(conn)
+
+    # turns: whatever happened, tell it, send what follows from it, wait for the next thing
+
+    def _soon(self) -> None:
+        """What is done between turns goes out at the end of this one, so that small frames share datagrams."""
+        if self._turn is None and not self._in_turn and self._shell is not None:
+            self._turn = self._loop.call_soon(self._serve)
+
+    def _receive(self, batch: Sequence[Datagram]) -> None:
+        self.core.receive_batch(batch, self._loop.time())
+        self._serve()
+
+    def _wake(self) -> None:
+        self._timer = None
+        self.core.wake(self._loop.time())
+        self._serve()
+
+    def _serve(self) -> None:
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        shell = self._shell
+        if shell is None or self._in_turn:
+            return
+        self._in_turn = True
+        try:
+            self._tell(self.core.events())
+            while shell.writable:
+                batch = self.core.outgoing()
+                if batch:
+                    shell.send_batch(batch)
+                if not self.core.restless:
+                    break
+                self._tell(self.core.events())
+        finally:
+            self._in_turn = False
+        self._arm()
+
+    def _arm(self) -> None:
+        at = self.core.next_wake()
+        if at is None:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return  # it comes early enough; what it finds then sets the next
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._wake)
+
+    def _tell(self, events: list[Event]) -> None:
+        batch: list[bytes] = []
+        owner = 0
+        for event in events:
+            if type(event) is Frame:
+                if event.conn != owner and batch:
+                    self._deliver(owner, batch)
+                    batch = []
+                owner = event.conn
+                batch.append(event.data)
+                continue
+            if batch:
+                self._deliver(owner, batch)
+                batch = []
+            self._happened(event)
+        if batch:
+            self._deliver(owner, batch)
+
+    def _deliver(self, conn: int, frames: list[bytes]) -> None:
+        connection = self.connections.get(conn)
+        if connection is not None:
+            self._guarded(connection, lambda: connection.deliver(frames))
+
+    def _happened(self, event: Event) -> None:
+        connection = self.connections.get(event.conn)
+        match event:
+            case Opened():
+                self._opened(event)
+            case Failed(conn, reason):
+                future = self._dialing.get(conn)
+                if future is not None and not future.done():
+                    future.set_exception(ConnectError(reason))
+            case Writable() if connection is not None:
+                connection.writable()
+            case Ended() if connection is not None:
+                self._guarded(connection, connection.peer_ended)
+            case Closed(conn, reason, detail) if connection is not None:
+                del self.connections[conn]
+                self._guarded(connection, lambda: connection.over(reason, detail))
+            case _:
+                pass
+
+    def _opened(self, event: Opened) -> None:
+        connection = Connection(self, event)
+        if event.initiator:
+            future = self._dialing.get(event.conn)
+            if future is None or future.done():
+                self.core.abort(event.conn, self._loop.time())
+                return
+            self.connections[event.conn] = connection
+            future.set_result(connection)
+            return
+        self.connections[event.conn] = connection
+        if self.on_connection is None:
+            connection.close()
+            return
+        callback = self.on_connection
+        self._guarded(connection, lambda: callback(connection))
+
+    def _guarded(self, connection: Connection, call: Callable[[], None]) -> None:
+        """An application's mistake ends its own connection, not the port."""
+        try:
+            call()
+        except Exception as error:
+            self._loop.call_exception_handler({"message": "error in a connection's callback", "exception": error})
+            self.core.abort(connection.id, self._loop.time(), Reason.CLOSED)
