@@ -11,7 +11,7 @@ from json import loads
 from struct import Struct
 
 from crdt.docs.chat import FILE, MAX_FILES, File
-from crdt.docs.fields import Invalid, nested, several
+from crdt.docs.fields import nested, several
 from crdt.docs.ids import SORT_KEY_BYTES, WRITER_BYTES, sort_key
 from crdt.log.stamp import stamp_ms
 from identity.codec import Reader, Writer
@@ -32,7 +32,7 @@ _EDITED, _DELETED, _REPLY, _SOURCE, _REACTIONS, _FILES = 1, 2, 4, 8, 16, 32
 class Row:
     """One message as shown.
 
-    id: message id; member: its author's member id; core, seq, place: the entry and put of the copy shown; stamp: that
+    id: message id; member: its author's member id; core, seq, place: the entry and put of its first copy; stamp: that
     entry's, which gives its place; arrived: Unix ms here; at: Unix ms to show (the quoted time of an imported one);
     source: the quoted author of an imported one; expires: Unix ms from when it counts as deleted, None for never;
     reactions: (emoji, member ids), both rising.  A deleted row keeps author, place and time and nothing else.
@@ -109,7 +109,7 @@ def decode_row(key: bytes, stored: bytes) -> Row:
             if flags & _FILES:
                 files = _files.read(loads(reader.string(len(stored))))
             reader.end()
-    except (UnicodeDecodeError, Invalid):
+    except (ValueError, RecursionError):  # of the text, of the files' JSON
         raise DecodeError("a stored row is damaged") from None
     expires = None if until == NEVER else until
     edited, deleted = bool(flags & _EDITED), bool(flags & _DELETED)

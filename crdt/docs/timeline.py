@@ -61,7 +61,8 @@ def is_cleared(core: bytes, seq: int, author: bytes, rights: Rights) -> bool:
 def fold_message(message: bytes, facts: Iterable[Fact], rights: Rights) -> Row | None:
     """The row of one message from all facts about it, None where nothing is to be shown.
 
-    Of several copies the lowest in timeline order shows; their author is the one member whose id it can be.
+    Of several copies the lowest in timeline order shows; their author is the one member whose id it can be.  What a
+    deletion hides stays as a deleted row in its place.
     """
     copies: list[Fact] = []
     others: list[Fact] = []
@@ -78,17 +79,20 @@ def fold_message(message: bytes, facts: Iterable[Fact], rights: Rights) -> Row |
     if author is None:
         return None
     copies = [copy for copy, member in zip(copies, authors, strict=True) if member == author]
-    live = [copy for copy in copies if copy.value is not None and not is_cleared(copy.core, copy.seq, author, rights)]
-    if not live or any(fact.kind is FactKind.DELETION and counts_deletion(fact, author, rights) for fact in others):
-        gone = copies[0]
-        at = stamp_ms(gone.stamp)
-        return Row(message, author, gone.core, gone.seq, gone.place, gone.stamp, gone.arrived, at, "", deleted=True)
-    shown = live[0]
-    value = shown.value
-    if not isinstance(value, Message):
-        return None
-    ms = stamp_ms(shown.stamp)
-    text, edited = value.text, any(copy.value != value for copy in live[1:])
+    first = copies[0]  # its place is the row's, cleared or not: a deletion moves nothing
+    ms = stamp_ms(first.stamp)
+    row = Row(message, author, first.core, first.seq, first.place, first.stamp, first.arrived, ms, "", deleted=True)
+    if any(fact.kind is FactKind.DELETION and counts_deletion(fact, author, rights) for fact in others):
+        return row
+    live = [
+        copy
+        for copy in copies
+        if isinstance(copy.value, Message) and not is_cleared(copy.core, copy.seq, author, rights)
+    ]
+    shown = live[0].value if live else None
+    if not isinstance(shown, Message):
+        return row
+    text, edited = shown.text, any(copy.value != shown for copy in live[1:])
     reactions: tuple[tuple[str, tuple[bytes, ...]], ...] = ()
     if others:
         edit = _latest_edit(others, author, rights)
@@ -98,20 +102,20 @@ def fold_message(message: bytes, facts: Iterable[Fact], rights: Rights) -> Row |
     return Row(
         message,
         author,
-        shown.core,
-        shown.seq,
-        shown.place,
-        shown.stamp,
-        shown.arrived,
-        ms if value.at is None else value.at,
+        first.core,
+        first.seq,
+        first.place,
+        first.stamp,
+        first.arrived,
+        ms if shown.at is None else shown.at,
         text,
-        value.source,
-        value.reply_to,
+        shown.source,
+        shown.reply_to,
         edited,
         False,
-        None if value.lifetime is None else ms + value.lifetime * 1000,
+        None if shown.lifetime is None else stamp_ms(live[0].stamp) + shown.lifetime * 1000,
         reactions,
-        value.files,
+        shown.files,
     )
 
 

@@ -42,7 +42,7 @@ OTHER = bytes(range(32, 64))
 ids = st.binary(min_size=32, max_size=32)
 nonces = st.binary(min_size=16, max_size=16)
 # every character that a JSON, UTF-8 or Yjs implementation might treat as special, and any other but NUL
-odd = st.sampled_from(list("\ufeff\u2028\u2029\x7f\x01\x1e\u200b\U0001f600\uffff\ufffd\U0010ffff\"\\/<>é漢"))
+odd = st.sampled_from(list('\ufeff\u2028\u2029\x7f\x01\x1e\u200b\U0001f600\uffff\ufffd\U0010ffff"\\/<>é漢'))
 letters = st.one_of(odd, st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 
@@ -68,7 +68,9 @@ messages = st.builds(
     maybe | st.integers(1, 2**31 - 1),
     some_files,
 )
-receipts = st.dictionaries(writer_ids, seqs, min_size=1, max_size=8).map(lambda read: Receipt(tuple(sorted(read.items()))))
+receipts = st.dictionaries(writer_ids, seqs, min_size=1, max_size=8).map(
+    lambda read: Receipt(tuple(sorted(read.items())))
+)
 consents = st.lists(st.builds(Consent, ids, st.binary(min_size=64, max_size=64)), min_size=1, max_size=6).map(tuple)
 feeds = st.builds(OfferedFeed, ids, ids, ids, consents)
 statements = st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=4).map(tuple)
