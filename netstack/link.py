@@ -44,10 +44,12 @@ class Link:
     __slots__ = (
         "_chunks",
         "_deadline",
+        "_ended",
         "_events",
         "_heard",
         "_held",
         "_limits",
+        "_peer_ended",
         "_said",
         "_secret",
         "agreement",
@@ -68,6 +70,8 @@ class Link:
         self._events: list[Event] = []
         self._chunks: list[bytes] = []
         self._held = 0
+        self._ended = False  # on our side
+        self._peer_ended = False
         self._heard = self._said = now
         self._deadline = now + limits.connect
 
@@ -92,8 +96,8 @@ class Link:
         self._said = now
 
     def send(self, frame: bytes, now: float) -> bool:
-        """False: above the high-water mark (`Writable` follows), or no longer open."""
-        if self.phase not in (Phase.OPENING, Phase.OPEN) or self._secret is None:
+        """False: above the high-water mark (`Writable` follows), or ended or not open: then the frame is dropped."""
+        if self.phase not in (Phase.OPENING, Phase.OPEN) or self._secret is None or self._ended:
             return False
         self._said = now
         room = self.stream.write(self._secret.seal(frame))
@@ -104,6 +108,7 @@ class Link:
     def end(self) -> None:
         """Our side will send nothing more; the peer's frames still come."""
         if self.phase in (Phase.OPENING, Phase.OPEN):
+            self._ended = True
             self.stream.end()
 
     def close(self, now: float) -> None:
@@ -111,6 +116,7 @@ class Link:
         if self.phase is Phase.OPEN:
             self.phase = Phase.CLOSING
             self._deadline = now + self._limits.linger
+            self._ended = True
             self.stream.end()
             self.stream.set_buffered(0)
         elif self.phase in (Phase.DIALING, Phase.OPENING):
@@ -174,7 +180,7 @@ class Link:
             if now >= self._dead_at():
                 self.abort(Reason.SILENT)
             elif now >= self._keepalive_at():
-                if self._secret is not None and not self.stream.queued:
+                if self._secret is not None and not self._ended and not self.stream.queued:
                     self.stream.write(self._secret.seal(b""))
                 self._said = now
         elif self.phase in (Phase.DIALING, Phase.OPENING, Phase.CLOSING) and now >= self._deadline:
@@ -193,7 +199,8 @@ class Link:
     # inner
 
     def _dead_at(self) -> float:
-        return inf if self._held else self._heard + self._limits.dead
+        # who has ended says nothing more, and who is held back cannot: then only the stream's own timeouts speak
+        return inf if self._held or self._peer_ended else self._heard + self._limits.dead
 
     def _keepalive_at(self) -> float:
         return self._said + self._limits.keepalive
@@ -234,6 +241,7 @@ class Link:
         )
 
     def _on_end(self) -> None:
+        self._peer_ended = True
         if self.phase is Phase.OPEN:
             if self._secret is not None and self._secret.buffered:
                 self.abort(Reason.BAD_FRAME, "the stream ends inside a frame")

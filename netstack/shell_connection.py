@@ -29,7 +29,7 @@ class Port(Protocol):
 
 
 class Connection:
-    """`half_open` False: when the peer ends, so do we."""
+    """`half_open` False: when the peer has ended and its frames are taken, we end too."""
 
     def __init__(self, port: Port, opened: Opened) -> None:
         self.id = opened.conn
@@ -92,6 +92,7 @@ class Connection:
         """The next frame, None after the last.  Not together with `on_frames`."""
         while not self._waiting:
             if self.ended or self.closed:
+                self._end_too()
                 return None
             await self._changed()
         frame = self._waiting.popleft()
@@ -145,8 +146,8 @@ class Connection:
         self._wake()
         if self.on_end is not None:
             self.on_end()
-        if not self.half_open:
-            self.end()
+        if not self._waiting:
+            self._end_too()
 
     def over(self, reason: Reason, detail: str) -> None:
         self.reason, self.detail = reason, detail
@@ -156,6 +157,10 @@ class Connection:
             self.on_close(reason)
 
     # inner
+
+    def _end_too(self) -> None:
+        if not self.half_open and not self.closed:
+            self.end()
 
     def _hold(self, size: int) -> None:
         self._held = size

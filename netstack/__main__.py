@@ -1,0 +1,125 @@
+"""`python -m netstack COMMAND`: arguments in, JSON lines out."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, TextIO
+
+from identity.errors import DecodeError, KithkinError
+from identity.keys import check_point
+from netstack import shell_commands
+from netstack.dht.address import parse_address
+from netstack.udp import Address
+
+COMMANDS = {
+    "node": shell_commands.unavailable,
+    "echo": shell_commands.echo,
+    "connect": shell_commands.connect,
+    "announce": shell_commands.unavailable,
+    "lookup": shell_commands.unavailable,
+    "throughput": shell_commands.throughput,
+}
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise KithkinError("usage", message)
+
+
+def fixed_hex(text: str) -> bytes:
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        data = b""
+    if len(data) != 32:
+        raise argparse.ArgumentTypeError(f"not 64 hexadecimal digits: {text!r}")
+    return data
+
+
+def public_key(text: str) -> bytes:
+    try:
+        return check_point(fixed_hex(text))
+    except DecodeError as error:
+        raise argparse.ArgumentTypeError(f"{error}: {text!r}") from None
+
+
+def address(text: str) -> Address:
+    try:
+        return parse_address(text)
+    except DecodeError as error:
+        raise argparse.ArgumentTypeError(f"{error}: {text!r}") from None
+
+
+def port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:6]) <= 0xFFFF):
+        raise argparse.ArgumentTypeError(f"not a port: {text!r}")
+    return int(text)
+
+
+def megabytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:8]) <= 1 << 20):
+        raise argparse.ArgumentTypeError(f"not a number of MiB: {text!r}")
+    return int(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    common = Parser(add_help=False)
+    common.add_argument("--bootstrap", action="append", metavar="H:P", help="a DHT bootstrap node; may be repeated")
+    common.add_argument("--host", default="0.0.0.0", metavar="A", help="the local address to bind")
+    common.add_argument("--port", type=port, default=0, metavar="P", help="the local port to bind")
+    top = Parser(prog="netstack", description="Kithkin's network layer alone, without a profile.")
+    commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
+
+    commands.add_parser("node", parents=[common], help="run a DHT node")
+    echo = commands.add_parser("echo", parents=[common], help="echo bytes on every connection")
+    echo.add_argument("--seed", type=fixed_hex, metavar="HEX", help="64 hexadecimal digits that make the key")
+    connect = commands.add_parser("connect", parents=[common], help="pipe standard input and output to a peer")
+    connect.add_argument("key", type=public_key, metavar="KEY")
+    connect.add_argument("--address", type=address, action="append", metavar="H:P", help="where the peer is")
+    announce = commands.add_parser("announce", parents=[common], help="echo, announced under a topic")
+    announce.add_argument("topic", type=fixed_hex, metavar="TOPIC")
+    announce.add_argument("--seed", type=fixed_hex, metavar="HEX")
+    lookup = commands.add_parser("lookup", parents=[common], help="find the peers of a topic")
+    lookup.add_argument("topic", type=fixed_hex, metavar="TOPIC")
+    throughput = commands.add_parser("throughput", parents=[common], help="measure one stream on loopback")
+    throughput.add_argument("--mb", type=megabytes, default=256, metavar="N")
+    throughput.add_argument("--source", type=public_key, help=argparse.SUPPRESS)
+    throughput.add_argument("--address", type=address, action="append", help=argparse.SUPPRESS)
+    return top
+
+
+def bootstrap(options: argparse.Namespace) -> list[Address]:
+    """The bootstrap nodes given, or those of the environment.  Neither, or an empty one: none at all."""
+    texts = options.bootstrap
+    if texts is None:
+        texts = os.environ.get("KITHKIN_BOOTSTRAP", "").split(",")
+    try:
+        return [parse_address(text) for text in texts if text.strip()]
+    except DecodeError as error:
+        raise KithkinError("usage", f"--bootstrap: {error}") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    errors: TextIO = sys.stdout
+    try:
+        options = parser().parse_args(arguments)
+        if options.command == "connect":
+            errors = sys.stderr  # standard output is the peer's
+        command = COMMANDS[options.command]
+        if bootstrap(options):
+            command = shell_commands.unavailable
+        return asyncio.run(command(options))
+    except KithkinError as error:
+        print(json.dumps({"error": {"code": error.code, "message": error.message}}), file=errors, flush=True)
+        return 2 if error.code == "usage" else 1
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

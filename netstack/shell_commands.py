@@ -1,0 +1,255 @@
+"""What `python -m netstack` does: the network layer alone, without a profile (`cli.md`, last section)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import stat
+import sys
+from argparse import Namespace
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from identity.errors import KithkinError
+from identity.keys import SigningKey
+from netstack.host import Host
+from netstack.limits import Limits
+from netstack.secret_stream import MAX_FRAME
+from netstack.shell_connection import Connection
+from netstack.udp import Address
+
+CHUNK = 64 * 1024
+RAW = Limits(frame=MAX_FRAME)  # whoever pipes bytes may write them in pieces of any size
+
+
+def say(**line: object) -> None:
+    """One JSON object on standard output."""
+    print(json.dumps(line), flush=True)
+
+
+def reachable(bound: Address) -> str:
+    """An address of ours that works from this machine."""
+    host = "127.0.0.1" if bound[0] == "0.0.0.0" else bound[0]
+    return f"{host}:{bound[1]}"
+
+
+async def echo(options: Namespace) -> int:
+    """Echoes on every connection, until a signal."""
+    stop = signalled()
+    key = SigningKey.from_seed(options.seed or os.urandom(32))
+    tasks: set[asyncio.Task[None]] = set()
+
+    def greet(connection: Connection) -> None:
+        task = asyncio.create_task(echo_one(connection))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async with Host(limits=RAW) as host:
+        host.on_connection = greet
+        await start(host, options)
+        host.listen(key)
+        say(ready=True, key=key.public.hex(), address=reachable(host.address))
+        await stop.wait()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return 0
+
+
+async def echo_one(connection: Connection) -> None:
+    connection.half_open = True  # what still waits here is echoed before we end
+    with contextlib.suppress(ConnectionResetError):
+        async for frame in connection:
+            if not connection.send(frame):
+                await connection.drain()
+    connection.end()
+
+
+async def connect(options: Namespace) -> int:
+    """Pipes standard input to the peer and its bytes to standard output."""
+    stop = signalled()
+    async with Host(limits=RAW) as host:
+        await start(host, options)
+        if not options.address:
+            raise KithkinError("not_found", "no address of that peer is known: give one with --address")
+        dial = asyncio.ensure_future(host.connect(options.key, options.address))
+        if not await first(dial, stop):
+            return 0
+        connection = dial.result()
+        connection.half_open = True
+        feeding = asyncio.create_task(feed(connection))
+        draining = asyncio.create_task(drain(connection))
+        try:
+            if not await first(draining, stop):
+                return 0
+            draining.result()
+            if not connection.ended:
+                raise KithkinError("timeout", f"the connection broke: {connection.reason}")
+            # the peer has ended: what it was still owed does not hold us up, our own end does
+            connection.end()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(connection.wait_closed(), 5)
+            return 0
+        finally:
+            for task in (feeding, draining):
+                task.cancel()
+            await asyncio.gather(feeding, draining, return_exceptions=True)
+
+
+async def feed(connection: Connection) -> None:
+    """Standard input, then our end."""
+    reader = await standard_input()
+    with contextlib.suppress(ConnectionResetError):
+        while chunk := await reader():
+            if not connection.send(chunk):
+                await connection.drain()
+        connection.end()
+
+
+async def drain(connection: Connection) -> None:
+    """The peer's bytes to standard output, until its end."""
+    write = await standard_output()
+    async for frame in connection:
+        await write(frame)
+
+
+async def throughput(options: Namespace) -> int:
+    """The receiving process; it starts the sending one and tells what it measured."""
+    if options.source is not None:
+        return await source(options)
+    total = options.mb << 20
+    done = asyncio.Event()
+    clock = asyncio.get_running_loop().time
+    began = ended = 0.0
+    received = 0
+
+    def sink(connection: Connection) -> None:
+        def count(frames: Sequence[bytes]) -> None:
+            nonlocal began, ended, received
+            now = clock()
+            began = began or now
+            received += sum(map(len, frames))
+            if received >= total:
+                ended = now
+                done.set()
+
+        connection.on_frames = count
+        connection.on_close = lambda reason: done.set()
+
+    key = SigningKey.from_seed(os.urandom(32))
+    async with Host() as host:
+        host.on_connection = sink
+        await host.start("127.0.0.1", 0)
+        host.listen(key)
+        sender = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "netstack", "throughput", "--mb", str(options.mb),
+            "--source", key.public.hex(), "--address", reachable(host.address),
+        )  # fmt: skip
+        gone, arrived = asyncio.ensure_future(sender.wait()), asyncio.ensure_future(done.wait())
+        try:
+            await asyncio.wait({gone, arrived}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({gone}, timeout=5)
+        finally:
+            arrived.cancel()
+            if sender.returncode is None:
+                sender.kill()
+            await gone
+    if received < total:
+        raise KithkinError("timeout", f"only {received} of {total} bytes arrived")
+    seconds = max(ended - began, 1e-9)
+    say(bytes=total, seconds=round(seconds, 6), mb_s=round(total / seconds / 1e6, 1))
+    return 0
+
+
+async def source(options: Namespace) -> int:
+    """The sending process."""
+    frame = os.urandom(CHUNK)
+    async with Host() as host:
+        await host.start("127.0.0.1", 0)
+        connection = await host.connect(options.source, options.address)
+        for _ in range((options.mb << 20) // CHUNK):
+            if not connection.send(frame):
+                await connection.drain()
+        connection.end()
+        await connection.wait_closed()
+    return 0
+
+
+async def unavailable(options: Namespace) -> int:
+    raise KithkinError("not_available_yet", "the DHT is not part of this version yet; peers are reached by address")
+
+
+# the edges of the process
+
+
+def signalled() -> asyncio.Event:
+    """An event that SIGINT and SIGTERM set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    return stop
+
+
+async def start(host: Host, options: Namespace) -> None:
+    try:
+        await host.start(options.host, options.port)
+    except OSError as error:
+        raise KithkinError("usage", f"cannot bind {options.host}:{options.port}: {error.strerror}") from None
+
+
+async def first(task: asyncio.Future[Any], event: asyncio.Event) -> bool:
+    """Whether `task` was done before `event` was set; it is cancelled otherwise."""
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        return task.done()
+    finally:
+        waiting.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def standard_input() -> Callable[[], Awaitable[bytes]]:
+    """A function that reads a piece, b"" at the end."""
+    loop = asyncio.get_running_loop()
+    if not waits(sys.stdin.fileno()):
+        return lambda: loop.run_in_executor(None, os.read, sys.stdin.fileno(), CHUNK)  # a file never blocks for long
+    reader = asyncio.StreamReader(limit=4 * CHUNK)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
+    return lambda: reader.read(CHUNK)
+
+
+async def standard_output() -> Callable[[bytes], Awaitable[None]]:
+    """A function that writes all of it, and waits while whoever reads us is slow."""
+    loop = asyncio.get_running_loop()
+    descriptor = sys.stdout.fileno()
+    if not waits(descriptor):
+
+        async def plain(data: bytes) -> None:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+
+        return plain
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.streams.FlowControlMixin(loop=loop), sys.stdout.buffer
+    )
+    writer = asyncio.StreamWriter(transport, protocol, None, loop)
+
+    async def piped(data: bytes) -> None:
+        writer.write(data)
+        await writer.drain()
+
+    return piped
+
+
+def waits(descriptor: int) -> bool:
+    """Whether the event loop can wait for this descriptor: a pipe, a socket or a terminal."""
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
