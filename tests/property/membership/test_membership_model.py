@@ -1,0 +1,119 @@
+"""The production fold against the executable model of the text (`FIXED`), state by state.
+
+Every state that any replica of the model asked for in a run is asked of production too: one graph that holds everything
+answers for all of them, and graphs that grew in other orders answer for the last ones.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.property.membership.reference import Translation, id32, load_model, state_at, usable_of
+
+RUNS = int(os.environ.get("KITHKIN_MODEL_RUNS", "250"))
+FIRST = int(os.environ.get("KITHKIN_MODEL_SEED", "5000"))
+PARTS = 5
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return load_model()
+
+
+class Watch:
+    """Notes every replica of a run and every set of control entries it folded."""
+
+    def __init__(self, model: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.replicas: list[Any] = []
+        self.states: dict[frozenset[str], Any] = {}
+        make, state = model.Replica.__init__, model.Replica.state
+
+        def watched_make(replica: Any, *args: Any, **kwargs: Any) -> None:
+            make(replica, *args, **kwargs)
+            self.replicas.append(replica)
+
+        def watched_state(replica: Any) -> Any:
+            found = state(replica)
+            self.states[replica.control()] = found
+            return found
+
+        monkeypatch.setattr(model.Replica, "__init__", watched_make)
+        monkeypatch.setattr(model.Replica, "state", watched_state)
+
+    def clear(self) -> None:
+        self.replicas.clear()
+        self.states.clear()
+
+
+def compare(watch: Watch, rng: random.Random) -> int:
+    """Compares all states seen since the last `clear`; gives their number."""
+    worlds = {id(replica.w): replica.w for replica in watch.replicas}
+    for world in worlds.values():
+        here = [r for r in watch.replicas if r.w is world]
+        mine = translation_of(world)
+        every = {i for ids in watch.states for i in ids if all(i in world.e and world.e[i] for i in ids)}
+        every &= {i for r in here for i in r.have}
+        graph = mine.graph()
+        for i in mine.in_order(every):
+            graph.add(mine.entry(i))
+        assert len(graph) == len(every)
+        for ids, state in watch.states.items():
+            if ids and ids <= every:
+                assert mine.differences(state, state_at(graph, map(id32, ids))) == [], ids
+        for replica in here:
+            check_replica(replica, mine, rng)
+    return len(watch.states)
+
+
+def check_replica(replica: Any, mine: Translation, rng: random.Random) -> None:
+    """One replica's own graph, arrived in any order: its state, its epochs, what it shows."""
+    ids = sorted(replica.control())
+    rng.shuffle(ids)
+    graph = mine.graph()
+    for i in ids:
+        graph.add(mine.entry(i))
+    assert not graph.missing() and len(graph) == len(ids)
+    model_state, state = type(replica).state(replica), graph.state()
+    assert mine.differences(model_state, state) == []
+    writer = model_state.writers.get(replica.feed)
+    if writer and writer[1] == replica.device and model_state.open(replica.feed):
+        want = sorted(id32(n[0]) for n in replica.usable(model_state))
+        assert usable_of(state, mine.core(replica.feed)) == want
+    for i in replica.have:
+        e = mine.world.e[i]
+        assert state.shows(mine.core(e.feed), e.seq, id32(i)) == replica.f.shows(i, model_state)
+
+
+def translation_of(world: Any) -> Translation:
+    return Translation(world)
+
+
+def test_every_scenario_of_the_model(model: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, rng = Watch(model, monkeypatch), random.Random(1)
+    seen = []
+    for scenario in model.SCENARIOS:
+        watch.clear()
+        assert scenario(model.FIXED) == [], scenario.__name__
+        assert compare(watch, rng) > 0
+        seen.append(scenario.__name__)
+    assert len(seen) == 29
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_histories_of_the_model(model: ModuleType, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+    watch = Watch(model, monkeypatch)
+    compared = 0
+    for seed in range(FIRST + part, FIRST + RUNS, PARTS):
+        watch.clear()
+        violations, examples = model.random_run(seed, model.FIXED)
+        assert not violations, examples
+        try:
+            compared += compare(watch, random.Random(seed))
+        except AssertionError as failed:
+            raise AssertionError(f"KITHKIN_MODEL_SEED={seed} KITHKIN_MODEL_RUNS=1: {failed}") from failed
+    assert compared > RUNS // PARTS
