@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from identity.ancestry import ancestry
-from identity.statement import Certificate, Revocation, Signer, Statement
+from identity.errors import KithkinError
+from identity.statement import Certificate, Revocation, Signer, Statement, encode_statements
 
 MAX_DEVICES = 6
 MAX_COUNTED = 8_192  # certificates that one fold follows, nearest to the root key first
@@ -104,6 +105,23 @@ def relevant(statements: Iterable[Statement], root: bytes) -> tuple[Statement, .
     chosen: dict[bytes, Statement] = {s.id: s for s in given if s.issuer is None and s.generation == result.generation}
     chosen |= {c.id: c for c in result.reached} | {r.id: r for r in result.revocations}
     return tuple(chosen.values())
+
+
+def sendable(statements: Iterable[Statement], root: bytes) -> tuple[Statement, ...]:
+    """All statements of the identity if `encode_statements` takes them, else the relevant ones.
+
+    Raises KithkinError `too_many_devices` where even those are too many: leaving some out would change the set.
+    """
+    mine = tuple(s for s in statements if s.identity == root)
+    for chosen in (mine, relevant(mine, root)):
+        try:
+            encode_statements(chosen)
+        except ValueError:
+            continue
+        return chosen
+    raise KithkinError(
+        "too_many_devices", "One of your devices has made far too many others; recover with the phrase to end that."
+    )
 
 
 def fold(statements: Iterable[Statement], root: bytes) -> Fold | None:

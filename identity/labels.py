@@ -25,7 +25,6 @@ class Label(bytes, Enum):
     PAIRING = b"kithkin pair"
     PAIRING_MAC = b"kithkin pair mac"
     INVITE = b"kithkin invite"
-    DEVICE_PROOF = b"kithkin proof"
     HELLO = b"kithkin hello"
     HELLO_TOPIC = b"kithkin hello z"
     # log
@@ -50,5 +49,6 @@ class Label(bytes, Enum):
     IMPORT_ID = b"kithkin import"
     PACK = b"kithkin pack"
     DIGEST = b"kithkin digest"
+    ANCHOR = b"kithkin anchor"
     DATABASE = b"kithkin database"
     INDEX = b"kithkin index"

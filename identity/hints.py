@@ -1,0 +1,40 @@
+"""Address hints: where somebody was reachable lately, tried and never trusted (`docs/protocol.md`, "Hints")."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from identity.codec import Reader, Writer
+from identity.errors import DecodeError
+
+Address = tuple[str, int]  # an IPv4 or IPv6 address as text, and a UDP port
+MAX_HINTS = 6
+
+
+def write_hints(out: Writer, hints: Iterable[Address]) -> Writer:
+    """`count | (4 or 6 | address | port u16)…`.  Raises ValueError for what is no address, or for more than six."""
+    packed = [(ipaddress.ip_address(host), port) for host, port in hints]
+    if len(packed) > MAX_HINTS:
+        raise ValueError("too many address hints")
+    for _, port in packed:
+        if not 0 < port < 65_536:
+            raise ValueError("not a port")
+    return out.array(packed, lambda w, a: w.uint(a[0].version).raw(a[0].packed).fixed_uint(a[1], 2))
+
+
+def read_hints(reader: Reader) -> tuple[Address, ...]:
+    """Raises DecodeError.  Loopback and private addresses are kept: two devices may be in one house or machine."""
+    return tuple(reader.array(read_hint, MAX_HINTS))
+
+
+def read_hint(reader: Reader) -> Address:
+    version = reader.fixed_uint(1)
+    if version not in (4, 6):
+        raise DecodeError("an address is IPv4 or IPv6")
+    packed = reader.fixed(4 if version == 4 else 16)
+    port = reader.fixed_uint(2)
+    address = ipaddress.ip_address(packed)
+    if port == 0 or address.is_multicast or address.is_unspecified:
+        raise DecodeError("nobody listens at that address")
+    return str(address), port

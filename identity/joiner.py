@@ -1,0 +1,231 @@
+"""The side of pairing that shows the QR: a device with keys of its own and no identity yet.
+
+One `Display` a QR; one `Joiner` a connection.  The first connection that proves to hold the QR claims it and every
+other is a stray: three tries in all means three for the QR, not three for each of a hundred connections.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from identity.code_exchange import ELEMENT, MAC, TRIES, CodeExchange, code_mac, normal_code
+from identity.codec import Reader, Writer
+from identity.device import DeviceKeys, device_id
+from identity.device_set import active_devices
+from identity.errors import DecodeError
+from identity.inner import REFUSE, Failed, Send, Stray, failed, hear, read_refusal, say
+from identity.keys import AgreementKey, Random
+from identity.labels import Label
+from identity.noise import XKPSK0, NoiseSession
+from identity.pairing import (
+    ANSWER,
+    COMMIT,
+    CONFIRM,
+    COUNTER,
+    DECLINED,
+    DONE,
+    GRANT,
+    JOIN,
+    MAX_BODY,
+    SESSION,
+    WRONG,
+    Claimed,
+    Granted,
+    JoinerEffect,
+    Linked,
+    NeedCode,
+    NewDevice,
+    WrongCode,
+    encode_new_device,
+    read_grant,
+    short_name,
+)
+from identity.pairing_code import PairCode, encode_pair
+from identity.proof import INITIATOR, RESPONDER, device_proof, same
+from identity.statement import Certificate, counter_sign, read_certificate_body, statement_id
+
+
+class State(Enum):
+    NOISE_1 = auto()
+    NOISE_3 = auto()
+    COMMITTED = auto()  # waits for COMMIT
+    CODE = auto()  # waits for our person
+    VERDICT = auto()  # waits for CONFIRM or WRONG
+    GRANTED = auto()  # waits for GRANT
+    WRITER = auto()  # waits for our shell
+    LAST = auto()  # waits for DONE
+    OVER = auto()
+
+
+HEARS = {  # state -> messages that it waits for
+    State.COMMITTED: (COMMIT,),
+    State.VERDICT: (CONFIRM, WRONG),
+    State.GRANTED: (GRANT,),
+    State.LAST: (DONE,),
+}
+
+
+class Display:
+    """One QR: its secrets, the keys of the device that shows it, and who claimed it."""
+
+    def __init__(self, code: PairCode, keys: DeviceKeys, name: str, rng: Random) -> None:
+        self.code, self.keys, self.rng = code, keys, rng
+        self.new = NewDevice(keys.signing.public, keys.agreement.public, keys.prekey.public, short_name(name))
+        self.claimed = False
+
+    def connected(self, outer_hash: bytes) -> Joiner:
+        """The core for one connection under T0; `outer_hash` is its 64-byte handshake hash."""
+        return Joiner(self, outer_hash)
+
+
+class Joiner:
+    """`receive` each channel message, `submit_code`, `join`; each returns effects in order.  `now` is in seconds."""
+
+    def __init__(self, display: Display, outer_hash: bytes) -> None:
+        self._display = display
+        self._keys = display.keys
+        self._noise = NoiseSession.respond(
+            XKPSK0,
+            encode_pair(display.code.payload) + outer_hash,
+            AgreementKey.from_signing(display.code.key),
+            display.rng,
+            psk=display.code.payload.psk,
+        )
+        self._state = State.NOISE_1
+        self._until = float(display.code.payload.expires)
+        self._attempt = 0
+        self._element = b""
+        self._key = b""
+        self._identity = self._approver = self._certificate = b""
+
+    def receive(self, message: bytes, now: float) -> list[JoinerEffect]:
+        if self._state is State.OVER:
+            return []
+        if now > self._until:
+            return self._end(failed("expired"))
+        try:
+            if self._state is State.NOISE_1:
+                return self._noise_1(message, now)
+            if self._state is State.NOISE_3:
+                return self._noise_3(message)
+            return self._transport(message)
+        except DecodeError:
+            if self._state is State.NOISE_1:
+                self._state = State.OVER
+                return [Stray("It does not hold the pairing code.")]
+            return self._end(Failed("not_allowed", "The other side said something that does not belong here."))
+
+    def submit_code(self, typed: str, now: float) -> list[JoinerEffect]:
+        """The digits as typed.  Whatever is no code counts as a try too, so that both sides count alike."""
+        if self._state is not State.CODE:
+            return []
+        if now > self._until:
+            return self._end(failed("expired"))
+        run = CodeExchange(normal_code(typed), self._noise.hash, self._display.rng)
+        try:
+            self._key = run.finish(self._element)
+        except DecodeError:
+            return self._end(Failed("not_allowed", "The other side said something that does not belong here."))
+        self._state = State.VERDICT
+        mac = code_mac(self._key, RESPONDER, self._attempt, self._noise.hash)
+        return [say(self._noise, ANSWER, run.element + mac)]
+
+    def join(self, answer: bytes, now: float) -> list[JoinerEffect]:
+        """Our writer and consent for the personal space, in the form that the layer above gave it; at most 8 KiB."""
+        if self._state is not State.WRITER:
+            return []
+        self._state = State.LAST
+        return [say(self._noise, JOIN, Writer().buffer(answer).finish())]
+
+    def closed(self) -> list[JoinerEffect]:
+        """The connection is gone."""
+        if self._state in (State.OVER, State.NOISE_1):
+            return []
+        return self._end(failed("timeout"))
+
+    def _noise_1(self, message: bytes, now: float) -> list[JoinerEffect]:
+        if self._noise.read(message):
+            raise DecodeError("nothing was to be said yet")
+        if self._display.claimed:
+            self._state = State.OVER
+            return [Stray("The pairing code is in use by another connection.")]
+        self._display.claimed = True
+        self._state = State.NOISE_3
+        self._until = now + SESSION
+        return [Claimed(), Send(self._noise.write(encode_new_device(self._display.new)))]
+
+    def _noise_3(self, message: bytes) -> list[JoinerEffect]:
+        if message == DECLINED:
+            return self._end(Failed("not_allowed", "The other device declined."))
+        if self._noise.read(message):
+            raise DecodeError("nothing was to be said yet")
+        self._state = State.COMMITTED
+        return []
+
+    def _transport(self, message: bytes) -> list[JoinerEffect]:
+        kind, reader = hear(self._noise, message)
+        if kind == REFUSE:
+            return self._end(read_refusal(reader))
+        if kind not in HEARS.get(self._state, ()):
+            raise DecodeError("message out of turn")
+        if kind == COMMIT:
+            return self._commit(reader)
+        if kind == WRONG:
+            return self._wrong(reader)
+        if kind == CONFIRM:
+            return self._confirm(reader)
+        if kind == GRANT:
+            return self._grant(reader)
+        reader.end()
+        self._state = State.OVER
+        return [Linked()]
+
+    def _commit(self, reader: Reader) -> list[JoinerEffect]:
+        self._element = reader.fixed(ELEMENT)
+        reader.end()
+        self._state = State.CODE
+        return [NeedCode(TRIES - self._attempt)]
+
+    def _wrong(self, reader: Reader) -> list[JoinerEffect]:
+        """We count ourselves: an impostor who says that a right code was wrong gets three guesses, no more."""
+        reader.end()
+        self._attempt += 1
+        left = TRIES - self._attempt
+        if left == 0:
+            return [WrongCode(0), *self._end(failed("wrong_code"))]
+        self._state = State.COMMITTED
+        return [WrongCode(left)]
+
+    def _confirm(self, reader: Reader) -> list[JoinerEffect]:
+        mac, proof = reader.fixed(MAC), reader.fixed(32)
+        body = reader.buffer(MAX_BODY)
+        reader.end()
+        hashed = self._noise.hash
+        if not same(mac, code_mac(self._key, INITIATOR, self._attempt, hashed)):
+            # the other side does not know the digits, whatever it says: this is what they are for
+            return self._end(failed("wrong_code"))
+        identity, signing, agreement, _, signer = read_certificate_body(body)
+        mine = (self._keys.signing.public, self._keys.agreement.public)
+        if (signing, agreement) != mine or signer is None or not same(signer[1], self._noise.remote_static):
+            raise DecodeError("that certificate is not for us, or not from whom we speak with")
+        secret = self._keys.agreement.agree(signer[1])
+        approver, me = device_id(*signer), self._keys.id
+        if not same(proof, device_proof(Label.PAIRING, secret, hashed, INITIATOR, approver, me)):
+            raise DecodeError("the other device does not prove its key")
+        self._identity, self._approver, self._certificate = identity, approver, statement_id(body)
+        self._state = State.GRANTED
+        answer = device_proof(Label.PAIRING, secret, hashed, RESPONDER, me, approver)
+        return [say(self._noise, COUNTER, answer + counter_sign(body, self._keys.signing))]
+
+    def _grant(self, reader: Reader) -> list[JoinerEffect]:
+        grant = read_grant(reader)
+        active = {d.id for d in active_devices(grant.statements, self._identity)}
+        mine = [s for s in grant.statements if isinstance(s, Certificate) and s.id == self._certificate]
+        if not mine or not active.issuperset((self._keys.id, self._approver)):
+            return self._end(Failed("not_allowed", "The other device is not, or no longer, a device of that identity."))
+        self._state = State.WRITER
+        return [Granted(self._identity, self._approver, mine[0], grant)]
+
+    def _end(self, last: Failed) -> list[JoinerEffect]:
+        self._state = State.OVER
+        return [last]
