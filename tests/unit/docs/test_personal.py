@@ -1,0 +1,137 @@
+"""The personal space between two devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from crdt.docs.chat import Consent
+from crdt.docs.guard import Admit, examine
+from crdt.docs.ids import sort_key
+from crdt.docs.kinds import DocKind
+from crdt.docs.own import (
+    Chat,
+    Contact,
+    DeviceName,
+    Draft,
+    Hidden,
+    Invite,
+    OwnProfile,
+    OwnWriter,
+    ReadMark,
+    Setting,
+)
+from crdt.docs.personal import OwnFact, PersonalView, fold_personal, own_facts_of
+from crdt.docs.schema import OwnValue, dump_value
+from crdt.docs.update import make_update
+
+PHONE, DESK = bytes([1]) * 32, bytes([2]) * 32
+BEN, SPACE, OTHER = bytes([3]) * 32, bytes([4]) * 32, bytes([5]) * 32
+KEY = bytes([6]) * 32
+
+
+@dataclass(slots=True)
+class Mine:
+    """What my devices write at given moments; every entry takes the way of a real one."""
+
+    facts: list[OwnFact] = field(default_factory=list)
+    seqs: dict[bytes, int] = field(default_factory=dict)
+    beyond: set[tuple[bytes, int]] = field(default_factory=set)
+
+    def write(self, core: bytes, moment: int, *values: OwnValue) -> int:
+        seq = self.seqs[core] = self.seqs.get(core, -1) + 1
+        body = make_update(core, seq, DocKind.PERSONAL, [dump_value(value) for value in values])
+        verdict = examine(body, core, seq, DocKind.PERSONAL)
+        assert isinstance(verdict, Admit)
+        self.facts += own_facts_of(verdict, core, seq, moment << 16)
+        return seq
+
+    def view(self) -> PersonalView:
+        return fold_personal(self.facts, lambda core, seq: (core, seq) not in self.beyond)
+
+
+def test_fields_of_one_contact_come_from_both_devices() -> None:
+    mine = Mine()
+    mine.write(PHONE, 1, Contact(BEN, on=True, profile="Ben", pending=True, space=SPACE))
+    mine.write(PHONE, 2, Contact(BEN, name="Benny"))
+    mine.write(DESK, 3, Contact(BEN, blocked=True, pending=False))
+    mine.write(DESK, 1, Contact(BEN, name="older"))
+    assert mine.view().contacts == {
+        BEN: Contact(BEN, True, "Benny", "Ben", pending=False, blocked=True, space=SPACE),
+    }
+    mine.write(PHONE, 4, Contact(BEN, on=False))
+    assert mine.view().contacts == {}
+    mine.write(DESK, 5, Contact(BEN, on=True))
+    assert mine.view().contacts[BEN].name == "Benny"
+
+
+def test_chats_profile_settings_devices_and_drafts() -> None:
+    mine = Mine()
+    mine.write(
+        PHONE,
+        1,
+        OwnProfile("Ada", "engines"),
+        Chat(SPACE, on=True, kind="group", state="active", creator=PHONE, title="Picnic", rendezvous=KEY),
+        Setting("theme", "dark"),
+        Setting("tone", "bell"),
+        DeviceName(KEY, "phone"),
+        Draft(SPACE, "half a thou"),
+        Draft(OTHER, "another"),
+    )
+    mine.write(
+        DESK,
+        2,
+        OwnProfile(about=""),
+        Chat(SPACE, state="left"),
+        Setting("tone", ""),
+        Draft(SPACE, ""),
+        DeviceName(KEY, "old phone"),
+    )
+    view = mine.view()
+    assert view.profile == OwnProfile("Ada", "")
+    assert view.chats == {SPACE: Chat(SPACE, True, "group", "left", PHONE, "Picnic", rendezvous=KEY)}
+    assert view.settings == {"theme": "dark"}
+    assert view.devices == {KEY: "old phone"}
+    assert view.drafts == {OTHER: Draft(OTHER, "another")}
+
+
+def test_a_read_mark_only_goes_forward() -> None:
+    mine = Mine()
+    far, near = sort_key(9 << 16, PHONE, 4), sort_key(5 << 16, PHONE, 2)
+    mine.write(DESK, 1, ReadMark(SPACE, far, BEN))
+    mine.write(PHONE, 2, ReadMark(SPACE, near, KEY))
+    assert mine.view().marks == {SPACE: ReadMark(SPACE, far, BEN)}
+
+
+def test_invites_and_waiting_writers_are_sets() -> None:
+    mine = Mine()
+    consents = (Consent(PHONE, bytes(64)),)
+    mine.write(PHONE, 1, Invite(KEY, True, bytes(32), bytes(32), 1, 99))
+    mine.write(DESK, 2, OwnWriter(SPACE, DESK, True, KEY, BEN, consents), OwnWriter(OTHER, DESK, True))
+    mine.write(DESK, 3, Invite(KEY, used_by=BEN))
+    view = mine.view()
+    assert view.invites == {KEY: Invite(KEY, True, bytes(32), bytes(32), 1, 99, BEN)}
+    assert view.waiting_writers(SPACE) == [OwnWriter(SPACE, DESK, True, KEY, BEN, consents)]
+    mine.write(PHONE, 4, OwnWriter(SPACE, DESK, on=False), Invite(KEY, on=False))
+    assert mine.view().waiting_writers(SPACE) == []
+    assert mine.view().invites == {}
+
+
+def test_hidden_for_me_alone() -> None:
+    mine = Mine()
+    early, late = sort_key(1 << 16, PHONE, 0), sort_key(9 << 16, PHONE, 1)
+    mine.write(PHONE, 1, Hidden(SPACE, KEY, on=True), Hidden(OTHER, on=True, upto=early))
+    view = mine.view()
+    assert view.hides(SPACE, KEY, late)
+    assert not view.hides(SPACE, BEN, late)
+    assert view.hides(OTHER, BEN, early)
+    assert not view.hides(OTHER, BEN, late), "what comes after a chat was deleted shows"
+    mine.write(DESK, 2, Hidden(SPACE, KEY, on=False))
+    assert not mine.view().hides(SPACE, KEY, late)
+
+
+def test_what_a_closed_feed_wrote_beyond_its_end_is_undone() -> None:
+    mine = Mine()
+    mine.write(PHONE, 1, Contact(BEN, on=True, name="Ben"))
+    mine.beyond.add((DESK, mine.write(DESK, 2, Contact(BEN, on=False), Setting("theme", "dark"))))
+    assert mine.view().contacts == {BEN: Contact(BEN, True, "Ben")}
+    assert mine.view().settings == {}

@@ -1,0 +1,266 @@
+"""What people see of a chat, told as short stories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from crdt.docs.chat import Answer, Consent, Decline, Edit, File, Message, Offer, OfferedFeed, Profile, Reaction, Receipt
+from crdt.docs.deletion import Block, Deletion, decode_deletion, encode_deletion
+from crdt.docs.facts import Fact, block_prefix, facts_of, facts_of_deletion, messages_of
+from crdt.docs.guard import Admit, examine
+from crdt.docs.ids import import_nonce, message_id, writer_id
+from crdt.docs.kinds import DocKind
+from crdt.docs.rows import Row, at_moment, decode_row, drawn, is_late
+from crdt.docs.schema import ChatValue, dump_value
+from crdt.docs.timeline import Rights, fold_message, fold_offers, fold_profiles, fold_receipts
+from crdt.docs.update import make_update
+from crdt.log.stamp import make_stamp
+
+PHONE, DESK, BEN, EVE = (bytes([n]) * 32 for n in range(1, 5))
+ADA_ID, BEN_ID, EVE_ID = b"ada".ljust(32), b"ben".ljust(32), b"eve".ljust(32)
+MEMBERS = {PHONE: ADA_ID, DESK: ADA_ID, BEN: BEN_ID, EVE: EVE_ID}
+AUTHOR = {PHONE: PHONE, DESK: PHONE, BEN: BEN, EVE: EVE}
+NONCE = bytes(16)
+NOON = 1_790_000_000_000
+HELLO = message_id(PHONE, NONCE)
+
+
+@dataclass(slots=True)
+class Room:
+    """A chat in which writers say things at given minutes; every entry takes the way of a real one."""
+
+    facts: list[Fact] = field(default_factory=list)
+    seqs: dict[bytes, int] = field(default_factory=dict)
+    beyond: set[tuple[bytes, int]] = field(default_factory=set)
+    messages_only: set[tuple[bytes, int]] = field(default_factory=set)
+    admins: frozenset[bytes] = frozenset()
+
+    def say(self, core: bytes, minute: int, *values: ChatValue) -> int:
+        seq = self._next(core)
+        body = make_update(core, seq, DocKind.CHAT, [dump_value(value) for value in values])
+        verdict = examine(body, core, seq, DocKind.CHAT)
+        assert isinstance(verdict, Admit)
+        self.facts += facts_of(verdict, AUTHOR[core], core, seq, _stamp(minute), NOON)
+        return seq
+
+    def delete(self, core: bytes, minute: int, message: bytes, blocks: Sequence[Block] = ()) -> int:
+        seq = self._next(core)
+        body = encode_deletion(Deletion(message, tuple(blocks)))
+        self.facts += facts_of_deletion(body, core, seq, _stamp(minute), NOON)
+        return seq
+
+    def _next(self, core: bytes) -> int:
+        self.seqs[core] = self.seqs.get(core, -1) + 1
+        return self.seqs[core]
+
+    def rights(self) -> Rights:
+        def clears(core: bytes, seq: int) -> list[Fact]:
+            return [fact for fact in self.facts if fact.about == block_prefix(core, seq)]
+
+        return Rights(
+            MEMBERS.get,
+            lambda core, seq: (core, seq) not in self.beyond,
+            lambda deleter, author: deleter in self.admins,
+            clears,
+            lambda core, seq: (core, seq) not in self.beyond | self.messages_only,
+        )
+
+    def read(self) -> list[Row]:
+        ids = messages_of(self.facts)
+        rows = [fold_message(one, [fact for fact in self.facts if fact.message == one], self.rights()) for one in ids]
+        return sorted((row for row in rows if row is not None), key=Row.key)
+
+    def texts(self) -> list[str]:
+        return [row.text for row in self.read()]
+
+    def row(self, message: bytes = HELLO) -> Row:
+        return next(row for row in self.read() if row.id == message)
+
+
+def _stamp(minute: int) -> int:
+    return make_stamp(NOON + minute * 60_000)
+
+
+def message(text: str, nonce: int = 0) -> Message:
+    return Message(bytes([nonce]) * 16, text)
+
+
+def test_the_order_is_stamp_then_writer_then_seq() -> None:
+    room = Room()
+    room.say(BEN, 2, message("second"))
+    room.say(PHONE, 1, message("first"), message("beside it", 1))
+    room.say(DESK, 2, message("at one moment with second, by another writer", 2))
+    first, beside, *rest = room.texts()
+    assert [first, beside] == ["first", "beside it"]
+    assert set(rest) == {"second", "at one moment with second, by another writer"}
+    assert [row.sort_key for row in room.read()] == sorted(row.sort_key for row in room.read())
+
+
+def test_any_device_of_the_author_edits_and_nobody_else_does() -> None:
+    room = Room()
+    room.say(PHONE, 1, message("helo"))
+    room.say(BEN, 5, Edit(HELLO, "I said nothing"))
+    assert room.texts() == ["helo"]
+    room.say(DESK, 3, Edit(HELLO, "hello"))
+    room.say(PHONE, 2, Edit(HELLO, "hallo"))
+    row = room.row()
+    assert (row.text, row.edited, row.core, row.at) == ("hello", True, PHONE, NOON + 60_000)
+
+
+def test_published_again_it_is_one_message_in_its_first_place() -> None:
+    room = Room()
+    room.say(DESK, 4, message("hello"))
+    room.say(PHONE, 1, message("hello"))
+    assert [(row.text, row.edited, row.core) for row in room.read()] == [("hello", False, PHONE)]
+    room.say(DESK, 5, message("hello, another"))
+    assert [(row.text, row.edited) for row in room.read()] == [("hello", True)]
+
+
+def test_nobody_claims_the_id_of_another() -> None:
+    room = Room()
+    room.say(PHONE, 2, message("mine"))
+    room.say(EVE, 1, message("also mine, says Eve"))
+    assert {row.id: row.text for row in room.read()} == {
+        HELLO: "mine",
+        message_id(EVE, NONCE): "also mine, says Eve",
+    }
+
+
+def test_reactions_are_the_latest_mark_of_each_member() -> None:
+    room = Room()
+    room.say(PHONE, 1, message("hello"))
+    room.say(BEN, 2, Reaction(HELLO, "👍", True), Reaction(HELLO, "🎉", True))
+    room.say(EVE, 2, Reaction(HELLO, "👍", True))
+    room.say(PHONE, 3, Reaction(HELLO, "👍", True))
+    room.say(DESK, 4, Reaction(HELLO, "👍", False))
+    assert dict(room.row().reactions) == {"👍": (BEN_ID, EVE_ID), "🎉": (BEN_ID,)}
+    room.say(EVE, 5, Reaction(HELLO, "👍", False))
+    room.say(BEN, 5, Reaction(HELLO, "👍", False))
+    assert dict(room.row().reactions) == {"🎉": (BEN_ID,)}
+
+
+def test_deleting_leaves_an_empty_row_whenever_it_arrives() -> None:
+    room = Room()
+    room.delete(DESK, 9, HELLO)
+    assert room.read() == []
+    room.say(PHONE, 1, message("hello"))
+    room.say(BEN, 2, Reaction(HELLO, "👍", True))
+    room.say(PHONE, 3, Edit(HELLO, "hello again"))
+    row = room.row()
+    assert (row.text, row.deleted, row.edited, row.reactions) == ("", True, False, ())
+    assert (row.member, row.at) == (ADA_ID, NOON + 60_000)
+    room.say(DESK, 10, message("hello, published again"))
+    assert room.row() == row
+
+
+def test_only_who_may_deletes_what_another_wrote() -> None:
+    room = Room()
+    seq = room.say(PHONE, 1, message("hello"))
+    room.delete(BEN, 2, HELLO, [Block(PHONE, seq, bytes(32))])
+    assert room.texts() == ["hello"]
+    room.admins = frozenset([BEN_ID])
+    assert room.row().deleted
+
+
+def test_a_named_block_goes_with_everything_it_says() -> None:
+    room = Room()
+    seq = room.say(PHONE, 1, message("hello"), message("beside it", 1))
+    room.say(DESK, 2, message("hello"))
+    room.delete(PHONE, 3, bytes(32), [Block(PHONE, seq, bytes(32))])
+    beside = message_id(PHONE, bytes([1]) * 16)
+    assert room.row(beside).deleted
+    assert room.row().text == "hello", "another copy still says it"
+    assert room.row().core == PHONE, "and the row has not moved"
+
+
+def test_a_deleted_edit_shows_the_text_before() -> None:
+    room = Room()
+    room.say(PHONE, 1, message("hello"))
+    seq = room.say(PHONE, 2, Edit(HELLO, "hello with a secret"))
+    room.delete(PHONE, 3, bytes(32), [Block(PHONE, seq, bytes(32))])
+    assert (room.row().text, room.row().edited) == ("hello", False)
+
+
+def test_what_lies_beyond_an_end_counts_for_nothing_but_a_witnessed_message_shows() -> None:
+    room = Room()
+    room.say(PHONE, 1, message("hello"))
+    room.beyond.add((EVE, room.say(EVE, 2, message("beyond"), Reaction(HELLO, "👍", True))))
+    room.messages_only.add((EVE, room.say(EVE, 3, message("seen before the close", 1), Reaction(HELLO, "🎉", True))))
+    room.messages_only.add((BEN, room.delete(BEN, 4, HELLO)))
+    room.admins = frozenset([BEN_ID])
+    assert room.texts() == ["hello", "seen before the close"]
+    assert room.row().reactions == ()
+
+
+def test_a_message_with_a_lifetime_ends_by_itself() -> None:
+    room = Room()
+    room.say(PHONE, 1, Message(NONCE, "for ten seconds", lifetime=10))
+    row = room.row()
+    assert row.expires == NOON + 70_000
+    assert at_moment(row, NOON + 69_999) == row
+    gone = at_moment(row, NOON + 70_000)
+    assert (gone.text, gone.deleted, gone.key()) == ("", True, row.key())
+
+
+def test_a_clock_ahead_is_drawn_where_it_arrived_and_a_late_one_says_so() -> None:
+    room = Room()
+    room.say(PHONE, 0, message("now"))
+    room.say(BEN, 600, message("from a clock ten hours ahead"))
+    room.say(DESK, -20, message("written on a train", 1))
+    train, now, ahead = room.read()
+    assert [is_late(row) for row in (train, now, ahead)] == [True, False, False]
+    earlier, later = replace(now, arrived=NOON + 1), replace(ahead, arrived=NOON - 1)
+    assert [row.text for row in drawn([earlier, later], NOON)] == [ahead.text, "now"]
+    assert [row.text for row in drawn([earlier, later], NOON + 600 * 60_000)] == ["now", ahead.text]
+
+
+def test_an_imported_line_shows_its_source_and_its_own_time() -> None:
+    room = Room()
+    space = bytes(32)
+    lines = [import_nonce(space, NOON - 5, "ana", "hi", ordinal) for ordinal in (0, 1, 0)]
+    for nonce in lines:
+        room.say(PHONE, 1, Message(nonce, "hi", at=NOON - 5, source="ana"))
+    assert len(set(lines)) == 2
+    assert [(row.text, row.source, row.at, row.edited) for row in room.read()] == [("hi", "ana", NOON - 5, False)] * 2
+    assert import_nonce(space, NOON - 5, "an", "ahi", 0) != lines[0]
+
+
+def test_receipts_name_the_highest_entry_read() -> None:
+    room = Room()
+    ada = writer_id(PHONE)
+    room.say(BEN, 1, Receipt(((ada, 7),)))
+    room.say(BEN, 2, Receipt(((ada, 3), ("A" * 16, 1)) if ada < "A" * 16 else (("A" * 16, 1), (ada, 3))))
+    room.beyond.add((EVE, room.say(EVE, 3, Receipt(((ada, 9),)))))
+    assert fold_receipts(room.facts, room.rights()) == {BEN_ID: {ada: 7, "A" * 16: 1}}
+
+
+def test_profiles_and_offers_are_each_members_latest() -> None:
+    room = Room()
+    space, signature = bytes([9]) * 32, bytes(64)
+    room.say(PHONE, 1, Profile("Ada"))
+    room.say(DESK, 2, Profile("Ada L.", about="engines"))
+    room.say(PHONE, 3, Offer(space, PHONE, "Picnic", (PHONE, DESK)))
+    room.say(BEN, 4, Decline(space))
+    answer = Answer(space, (b"cert",), (OfferedFeed(BEN, EVE, DESK, (Consent(PHONE, signature),)),))
+    room.say(BEN, 5, answer)
+    assert fold_profiles(room.facts, room.rights()) == {ADA_ID: Profile("Ada L.", "engines")}
+    talks = fold_offers(room.facts, room.rights())[space]
+    assert talks.offers == {ADA_ID: Offer(space, PHONE, "Picnic", (PHONE, DESK))}
+    assert talks.replies == {BEN_ID: answer}
+
+
+def test_a_full_row_is_stored_and_read() -> None:
+    room = Room()
+    photo = File("sun.jpg", 12_345, bytes(32), bytes([1]) * 32, "image/jpeg")
+    room.say(PHONE, 1, Message(NONCE, "", HELLO, NOON, "ana", 60, (photo,)))
+    room.say(BEN, 2, Reaction(HELLO, "👍", True))
+    row = room.row()
+    assert row.files == (photo,)
+    assert decode_row(row.key(), row.encode()) == row
+
+
+def test_a_deletion_names_each_block_once_in_order() -> None:
+    blocks = (Block(PHONE, 3, bytes(32)), Block(PHONE, 300, bytes(32)), Block(BEN, 0, bytes([7]) * 32))
+    body = encode_deletion(Deletion(HELLO, blocks[::-1] + blocks[:1]))
+    assert decode_deletion(body) == Deletion(HELLO, blocks)

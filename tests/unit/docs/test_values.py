@@ -1,0 +1,138 @@
+"""Bounds of values, ids and updates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from crdt.docs.chat import Decline, Edit, File, Message, Profile, Reaction, Receipt
+from crdt.docs.ids import client_id, document_key, writer_id
+from crdt.docs.kinds import DocKind
+from crdt.docs.own import Contact, Draft, ReadMark
+from crdt.docs.schema import dump_value, parse_value
+from crdt.docs.update import make_update
+from crdt.docs.yjs import client_bytes, varuint
+from tests.unit.docs.values import CORE, compact
+
+NONCE = bytes(16)
+MESSAGE = Message(NONCE, "hello")
+N = '"nonce":"AAAAAAAAAAAAAAAAAAAAAA"'
+ID = '"id":"' + "A" * 43 + '"'
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Message(NONCE, ""),
+        Message(NONCE[:15], "a"),
+        Message(NONCE, "a\0b"),
+        Message(NONCE, "\ud800"),
+        Message(NONCE, "x" * 65_537),
+        Message(NONCE, "é" * 32_769),
+        replace(MESSAGE, lifetime=0),
+        replace(MESSAGE, at=-1),
+        replace(MESSAGE, at=253_402_300_800_000),
+        replace(MESSAGE, source=""),
+        replace(MESSAGE, reply_to=bytes(31)),
+        replace(MESSAGE, files=(File("a", 2**53, bytes(32), bytes(32)),)),
+        replace(MESSAGE, files=(File("a", 1, bytes(32), bytes(32)),) * 17),
+        Edit(bytes(32), ""),
+        Reaction(bytes(32), "x" * 65, True),
+        Receipt(()),
+        Receipt((("B" * 16, 1), ("A" * 16, 1))),
+        Receipt((("A" * 16, 1), ("A" * 16, 2))),
+        Receipt((("a" * 16, 1),)),
+        Profile(""),
+        Decline(b""),
+        Contact(bytes(31)),
+        Draft(bytes(32), "x" * 65_537),
+        ReadMark(bytes(32), bytes(25), bytes(32)),
+    ],
+)
+def test_a_value_out_of_bounds_is_not_written(value: Any) -> None:
+    with pytest.raises(ValueError):
+        dump_value(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "{" + N + "}",
+        "{" + N + ',"text":""}',
+        "{" + N + ',"text":null}',
+        "{" + N + ',"text":5}',
+        "{" + N + ',"text":"a","text":"b"}',
+        "{" + N + ',"text":"a","reply":null}',
+        "{" + N + ',"text":"a","at":1.0}',
+        "{" + N + ',"text":"a","at":1e3}',
+        "{" + N + ',"text":"a","at":-0}',
+        "{" + N + ',"text":"a","at":true}',
+        "{" + N + ',"text":"a","at":' + "9" * 5000 + "}",
+        "{" + N + ',"text":"a","at":NaN}',
+        "{" + N + ',"text":"a","files":[]}',
+        "{" + N + ',"text":"\\ud83d\\ude00"}',
+        "{" + N + ',"text":"\\ud800"}',
+        "{" + N + ',"text":"a\\u0000b"}',
+        "{" + N + ',"text":"\\u0061"}',
+        "{" + N + ',"text":"\\/"}',
+        "{" + N.replace("A", "B", 1) + ',"text":"a"}'[:-1],
+        '{"nonce":"AAAAAAAAAAAAAAAAAAAAAB","text":"a"}',
+        '{"nonce":"AAAAAAAAAAAAAAAAAAAAAA==","text":"a"}',
+        '{"nonce":"AAAAAAAAAAA AAAAAAAAAAA","text":"a"}',
+        '{"nonce":"AAAAAAAAAAAAAAAAAAAAAé","text":"a"}',
+        "[" * 100_000,
+        '{"a":' * 50_000,
+    ],
+)
+def test_a_text_of_another_form_is_no_message(text: str) -> None:
+    assert parse_value(DocKind.CHAT, "messages", text) is None
+
+
+def test_the_one_text_of_a_message() -> None:
+    text = "{" + N + ',"text":"a\\n\\"\\u001b[0m\U0001f600\u2028","at":5,"from":"ana"}'
+    value = Message(NONCE, 'a\n"\x1b[0m\U0001f600\u2028', at=5, source="ana")
+    assert dump_value(value) == ("messages", text)
+    assert parse_value(DocKind.CHAT, "messages", text) == value
+    assert parse_value(DocKind.CHAT, "edits", text) is None
+    assert parse_value(DocKind.PERSONAL, "messages", text) is None
+
+
+def test_offers_are_told_apart_by_their_first_member() -> None:
+    assert parse_value(DocKind.CHAT, "offers", '{"decline":"' + "A" * 43 + '"}') == Decline(bytes(32))
+    assert parse_value(DocKind.CHAT, "offers", '{"offer":"' + "A" * 43 + '"}') is None
+    assert parse_value(DocKind.CHAT, "offers", "{" + ID + "}") is None
+    assert parse_value(DocKind.CHAT, "offers", "[]") is None
+
+
+def test_the_longest_text_fits_a_message_and_an_update() -> None:
+    """64 KiB of text fit, unless they are control characters, which JSON writes in six bytes each."""
+    for text in ("x" * 65_536, "漢" * 21_845, "\n" * 65_536):
+        value = dump_value(Message(NONCE, text))
+        assert parse_value(DocKind.CHAT, *value) is not None
+        assert make_update(CORE, 1, DocKind.CHAT, [value])
+    with pytest.raises(ValueError, match="192 KiB"):
+        make_update(CORE, 1, DocKind.CHAT, [dump_value(Message(NONCE, "\x01" * 65_536))])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[], [("messages", "")] * 65, [("passwords", "")], [("contacts", "")], [("messages", "\ud800")]],
+)
+def test_an_update_that_the_guard_would_refuse_is_not_made(values: list[tuple[str, str]]) -> None:
+    with pytest.raises(ValueError):
+        make_update(CORE, 1, DocKind.CHAT, values)
+
+
+def test_names_in_documents() -> None:
+    assert document_key(CORE, 300, 2) == f"{writer_id(CORE)}/300/2"
+    assert len(writer_id(CORE)) == 16
+    assert all(client_id(CORE, seq) < 2**53 for seq in range(200))
+    for client in (0, 127, 128, 2**49 - 1, 2**49, 2**52 + 12345, 2**53 - 1, *(client_id(CORE, s) for s in range(100))):
+        assert client_bytes(client) == varuint(client)
+    assert compact({"a": 1}) == '{"a":1}'
