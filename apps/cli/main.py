@@ -1,100 +1,25 @@
-"""`kithkin`: reads the command line, finds the profile's service, runs one command, ends with its exit code.
-
-0 done, 1 refused with a reason, 2 usage, 130 on Ctrl-C.
-"""
+"""The entry of `kithkin`.  It imports nothing heavy at first, so that a Ctrl-C while libraries load counts as one."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import errno
-import io
-import os
 import sys
-import traceback
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from apps.cli import parser
-from apps.cli.command import Args, Asks, Later, Place, Stands
-from apps.cli.opening import network_of, real_profiles, service_of
-from apps.cli.output import Output
-from sync.service.api import KithkinError, Profiles
+if TYPE_CHECKING:
+    from sync.service.api import Profiles
 
-DONE, REFUSED, USAGE, INTERRUPTED = 0, 1, 2, 130
+INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None, profiles: Profiles | None = None) -> int:
-    """The whole program.  `profiles`: where profiles come from, for tests."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    out = Output(json_lines=parser.wants_json(words))
+    """The whole program: its exit code.  `profiles`: where profiles come from, for tests."""
     try:
-        return attempt(words, out, profiles)
-    except BrokenPipeError:
-        # Nobody reads any more.  Python would complain once more while it flushes at exit.
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-        return REFUSED
+        from apps.cli.program import run
+
+        return run(list(sys.argv[1:] if argv is None else argv), profiles)
     except KeyboardInterrupt:
         return INTERRUPTED
-
-
-def attempt(words: list[str], out: Output, profiles: Profiles | None) -> int:
-    try:
-        args = read_arguments(words, out)
-        if args is None:
-            return DONE
-        asyncio.run(perform(args, out, profiles))
-    except KithkinError as error:
-        out.failure(error)
-        return USAGE if error.code == "usage" else REFUSED
-    except (KeyboardInterrupt, BrokenPipeError):
-        raise
-    except Exception as error:
-        out.failure(unexpected(error))
-        return REFUSED
-    return REFUSED if out.failed else DONE
-
-
-def unexpected(error: Exception) -> KithkinError:
-    """A full disk can strike anywhere, tasks may fail in groups; everything else that arrives here is a defect."""
-    if isinstance(error, ExceptionGroup):
-        reasons, _ = error.split(KithkinError)
-        first = (reasons or error).exceptions[0]
-        return first if isinstance(first, KithkinError) else unexpected(first)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return KithkinError("disk_full", "The disk is full.")
-    if os.environ.get("KITHKIN_DEBUG"):
-        traceback.print_exception(error, file=sys.stderr)
-    return KithkinError("internal", f"A defect of ours: {type(error).__name__}: {error}")
-
-
-def read_arguments(words: list[str], out: Output) -> Args | None:
-    """None once help or the version was shown."""
-    shown = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(shown):
-            return parser.parse(words)
-    except SystemExit:
-        out.help(shown.getvalue())
-        return None
-
-
-async def perform(args: Args, out: Output, profiles: Profiles | None) -> None:
-    command = args.command
-    folder = Path(args.profile or parser.default_profile()).absolute()
-    match command:
-        case Later(sentence):
-            raise KithkinError("not_available_yet", sentence)
-        case Stands(run):
-            await run(Place(profiles or real_profiles(), folder, out), args)
-        case Asks(run, meets, check):
-            check(args)
-            network = network_of(args) if meets(args) else None
-            async with service_of(profiles or real_profiles(), folder, network) as service:
-                await run(service, args, out)
 
 
 if __name__ == "__main__":

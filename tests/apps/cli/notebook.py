@@ -67,6 +67,7 @@ class Notebook:
         self.names = {"device_phone": "phone", "contact_bob": "Bob", "self": "Notes", "profile": "Ada", "about": ""}
         self.queues: list[asyncio.Queue[m.Event | None]] = []
         self.cancelled: list[str] = []
+        self.waiting = 0
 
     def say(self, event: m.Event) -> None:
         for queue in self.queues:
@@ -117,7 +118,7 @@ class Notebook:
             peers=[peer],
             dht=m.Dht(),
             pending=len(self.messages),
-            feeds=1,
+            feeds=1 + self.waiting,
             entries=len(self.messages),
         )
 
@@ -266,6 +267,7 @@ class Notebook:
     ) -> m.Messages:
         self._chat(chat)
         if wait:
+            self.waiting += 1
             try:
                 await asyncio.Event().wait()  # nothing ever comes: cancelled, or cut off with the connection
             except asyncio.CancelledError:

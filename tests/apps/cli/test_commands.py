@@ -1,0 +1,207 @@
+"""Every command says the lines that the command line contract names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from apps.cli import commands, later
+from apps.cli.command import Later
+from apps.cli.hints import HINTS
+from apps.cli.parser import parse
+from sync.service.models import CODES
+from tests.apps.cli.desk import Desk
+from tests.apps.cli.notebook import CODE, INVITE, PAIR, PHRASE
+
+
+def test_a_profile_is_made_with_its_phrase(desk: Desk) -> None:
+    said = desk.run("init", "--name", "Ada")
+    assert (said.code, said.lines) == (0, [{"identity": "id_ada", "device": "device_phone", "phrase": PHRASE}])
+
+
+def test_linking_shows_the_text_and_tries_digits_until_they_match(desk: Desk) -> None:
+    said = desk.run("link", stdin=f"000000\n\n{CODE}\n".encode())
+    assert said.code == 0
+    assert said.lines == [
+        {"payload": PAIR},
+        {"wrong": True, "left": 2},
+        {"linked": True, "identity": "id_ada", "device": "device_desk"},
+    ]
+
+
+def test_linking_ends_with_the_third_miss(desk: Desk) -> None:
+    said = desk.run("link", stdin=b"1\n2\n3\n4\n")
+    assert (said.code, said.error) == (1, "wrong_code")
+    assert said.lines[1:3] == [{"wrong": True, "left": 2}, {"wrong": True, "left": 1}]
+
+
+def test_linking_without_anybody_to_type_is_refused(desk: Desk) -> None:
+    assert desk.run("link").error == "wrong_code"
+
+
+def test_approving_asks_unless_it_is_told_not_to(ada: Desk) -> None:
+    said = ada.run("device", "approve", PAIR, "--yes")
+    assert (said.code, said.lines) == (0, [{"code": CODE}, {"approved": True, "device": "device_new"}])
+    assert "It reads all your chats." in said.err
+    asked = ada.run("device", "approve", PAIR, stdin=b"yes\n")
+    assert [list(line) for line in asked.lines] == [["code"], ["approved", "device"]]
+    for answer in (b"no\n", b"\n", b""):
+        assert ada.run("device", "approve", PAIR, stdin=answer).error == "not_allowed"
+
+
+def test_the_rest_in_one_walk(ada: Desk, tmp_path: Path) -> None:
+    lines = tmp_path / "in.jsonl"
+    lines.write_text('{"text": "imported kelp"}\n')
+    walk: list[tuple[tuple[str, ...], list[str]]] = [
+        (("status",), ["identity", "device", "online", "peers", "dht", "pending", "feeds", "entries"]),
+        (("stats",), ["messages", "storage"]),
+        (("device", "list"), ["devices"]),
+        (("device", "rename", "device_phone", "pocket"), ["device"]),
+        (("profile", "show"), ["identity", "name", "about"]),
+        (("profile", "set", "--name", "A", "--about", "b"), ["identity", "name", "about"]),
+        (("contact", "invite", "--expires", "60"), ["invite"]),
+        (("contact", "accept", INVITE), ["contact", "chat"]),
+        (("contact", "list"), ["contacts"]),
+        (("contact", "rename", "contact_bob", "B"), ["contact"]),
+        (("contact", "block", "contact_bob"), ["contact"]),
+        (("contact", "unblock", "contact_bob"), ["contact"]),
+        (("contact", "verify", "contact_bob", "--confirm"), ["safety_number", "verified"]),
+        (("chat", "new", "--title", "T", "contact_bob", "contact_eve"), ["chat"]),
+        (("chat", "list"), ["chats"]),
+        (("chat", "join", "c"), ["chat"]),
+        (("chat", "decline", "c"), ["chat"]),
+        (("chat", "leave", "c"), ["chat"]),
+        (("chat", "rename", "self", "T"), ["chat"]),
+        (("chat", "members", "self"), ["members"]),
+        (("chat", "add", "c", "contact_bob"), ["chat"]),
+        (("chat", "admin", "c", "contact_bob"), ["chat"]),
+        (("chat", "set", "c", "history", "none"), ["chat"]),
+        (("chat", "set", "c", "lifetime", "86400"), ["chat"]),
+        (("send", "self", "hello kelp", "--reply", "msg_9"), ["id", "state"]),
+        (("read", "self", "--limit", "1"), ["messages", "more"]),
+        (("mark", "self", "--upto", "msg_0"), ["read_upto"]),
+        (("edit", "self", "msg_0", "bye kelp"), ["id"]),
+        (("react", "self", "msg_0", "🎈"), ["id"]),
+        (("search", "kelp", "--chat", "self", "--from", "Ada", "--sort", "score"), ["hits", "total", "took_ms"]),
+        (("outbox",), ["pending"]),
+        (("delete", "self", "msg_0", "--everyone"), ["id"]),
+        (("delete-chat", "c"), ["chat"]),
+        (("import", "self", str(lines), "--skip-bad"), ["imported", "skipped"]),
+        (("export", "self", str(tmp_path / "out"), "--force"), ["exported"]),
+        (("passphrase", "--new-file", str(tmp_path / "passphrase")), ["changed"]),
+        (("passphrase", "--keyring", "off"), ["changed"]),
+        (("doctor", "--repair"), ["checks"]),
+    ]
+    for words, keys in walk:
+        said = ada.run(*words)
+        assert said.code == 0 and len(said.lines) == 1, (words, said)
+        assert set(keys) <= set(said.lines[0]), (words, said.lines)
+
+
+def test_a_message_has_the_keys_that_programs_read(ada: Desk) -> None:
+    ada.run("send", "self", "hello")
+    message = ada.run("read", "self").lines[0]["messages"][0]
+    keys = "id author author_name device text at state edited deleted reply_to reactions files"
+    assert set(keys.split()) <= set(message)
+    assert message["at"] == "2026-11-24T12:00:00Z"
+    hit = ada.run("search", "hello").lines[0]["hits"][0]
+    assert {"id", "chat", "author", "text", "snippet", "at", "score"} <= set(hit)
+
+
+def test_doctor_ends_with_one_where_something_is_wrong(ada: Desk) -> None:
+    said = ada.run("doctor")
+    assert (said.code, said.lines[0]["checks"][0]["ok"]) == (1, False)
+
+
+def test_only_commands_that_meet_somebody_open_a_network(ada: Desk) -> None:
+    shelf = ada.shelf
+    ada.run("send", "self", "x")
+    ada.run("contact", "accept", INVITE)
+    ada.run("device", "approve", PAIR, "--yes")
+    networks = getattr(shelf, "networks")  # noqa: B009
+    assert [network is not None for network in networks] == [False, True, True]
+    assert networks[1].bootstrap == ()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("device", "revoke", "x"),
+        ("chat", "remove", "x", "y"),
+        ("backup", "create", "f"),
+        ("backup", "verify", "f"),
+        ("backup", "restore", "f"),
+        ("relay", "run", "--port", "1", "--quota", "10"),
+        ("relay", "use", "kithkin:relay/AAAA"),
+        ("testnet", "--size", "3"),
+        ("file", "save", "c", "m", "p"),
+        ("forge-transcript", "a", "b"),
+        ("send", "self", "x", "--file", "picture.png"),
+        ("profile", "set", "--picture", "picture.png"),
+        ("init", "--name", "Ada", "--recover"),
+    ],
+    ids=" ".join,
+)
+def test_what_comes_later_says_so_in_a_sentence(ada: Desk, words: tuple[str, ...]) -> None:
+    said = ada.run(*words)
+    assert (said.code, said.error) == (1, "not_available_yet")
+    assert re.fullmatch(r"[A-Z][^\n]+\.", said.lines[0]["error"]["message"])
+
+
+def test_every_code_has_a_next_step_and_every_later_a_sentence() -> None:
+    assert set(HINTS) | {"not_available_yet"} == set(CODES)
+    sentences = [value.sentence for value in vars(later).values() if isinstance(value, Later)]
+    assert len(sentences) >= 9 and all(sentence.endswith(".") for sentence in sentences)
+
+
+def test_every_command_of_the_table_can_be_said() -> None:
+    said = {id(parse(words).command) for words in SAYABLE}
+    asked = [value for name, value in vars(commands).items() if name.isupper()]
+    assert [value for value in asked if id(value) not in said] == []
+
+
+SAYABLE = [
+    line.split()
+    for line in """
+device approve T
+device list
+device rename I N
+profile show
+profile set --name N
+contact invite
+contact accept T
+contact list
+contact rename I N
+contact block I
+contact unblock I
+contact verify I
+chat new --title T
+chat list
+chat join I
+chat decline I
+chat leave I
+chat rename I T
+chat members I
+chat add I C
+chat admin I C
+chat set I history all
+delete-chat C
+send C T
+read C
+mark C
+edit C I T
+delete C I
+react C I E
+cancel C I
+search Q
+outbox
+import C F
+export C F
+status
+stats
+doctor
+passphrase
+""".strip().splitlines()
+]

@@ -1,0 +1,124 @@
+"""What people see: aligned, escaped, with a next step, and QR codes that a reader reads."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+import zxingcpp
+
+from apps.cli.human import render
+from apps.cli.safe import escaped, one_line
+from apps.cli.terminal import qr_lines
+from sync.service import models as m
+from tests.apps.cli.desk import Desk
+
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def test_options_stand_before_or_behind_the_name(ada: Desk) -> None:
+    folder = str(ada.folder)
+    ada.patch.delenv("KITHKIN_PROFILE")
+    for words in (
+        ("--profile", folder, "--json", "profile", "show"),
+        ("profile", "--profile", folder, "show", "--json"),
+        ("profile", "show", "--json", "--profile", folder),
+        ("--json", "--profile", "/nowhere", "profile", "show", "--profile", folder),
+    ):
+        assert ada.shown(*words).out.startswith('{"identity":"id_ada"')
+
+
+def test_help_is_shown_and_is_json_where_asked(ada: Desk) -> None:
+    assert ada.shown("--help").out.startswith("usage: kithkin")
+    assert ada.run("send", "--help").lines[0]["help"].startswith("usage: kithkin send")
+    assert ada.run("--version").lines == [{"help": "kithkin 0.1.0\n"}]
+
+
+def test_terminal_escapes_are_shown_not_obeyed(ada: Desk) -> None:
+    ada.run("send", "self", "\x1b[2Jred\x9b31m\u202egnp.exe\r\nsecond line")
+    shown = ada.shown("read", "self").out
+    assert "\x1b" not in shown and "\x9b" not in shown and "\u202e" not in shown and "\r" not in shown
+    assert "\\x1b[2Jred\\x9b31m\\u202egnp.exe\\x0d\n    second line" in shown
+    assert "\\x1b[2Jred" in ada.shown("search", "line").out
+
+
+@pytest.mark.parametrize("char", ["\0", "\x1b", "\x7f", "\x85", "\x9b", "\u202e", "\u2066", "\u2028", "\udc80"])
+def test_what_could_steer_a_terminal_is_spelt(char: str) -> None:
+    assert escaped(f"a{char}b") == one_line(f"a{char}b") != f"a{char}b"
+    assert escaped(f"a{char}b").isascii()
+
+
+def test_ordinary_texts_stay_as_they_are() -> None:
+    text = "Grüße, 漢字, עברית, 👩‍👩‍👧\tand\nlines"
+    assert escaped(text) == text
+    assert one_line(text) == "Grüße, 漢字, עברית, 👩‍👩‍👧\\tand\\nlines"
+
+
+def test_columns_are_aligned_whatever_stands_in_them() -> None:
+    members = [
+        m.Member(id="id_1", name="漢字", role="creator", state="active"),
+        m.Member(id="id_22", name="A\nb", role="member", state="left"),
+    ]
+    assert render(m.Members(members=members), colour=False).splitlines() == [
+        "id     name  role     state",
+        "id_1   漢字  creator  active",
+        "id_22  A\\nb  member   left",
+    ]
+
+
+def test_colours_only_where_a_terminal_is(ada: Desk) -> None:
+    assert "\x1b" not in ada.shown("chat", "list").out
+    devices = m.Devices(devices=[m.Device(id="d", name="n", this=True, added=AT, last_seen=None, state="active")])
+    assert "\x1b[32mactive" in render(devices, colour=True)
+
+
+def test_every_model_can_be_shown() -> None:
+    message = m.Message(id="msg", author="id", author_name="", device="d", text="", at=AT, state="queued", deleted=True)
+    imported = message.model_copy(update={"deleted": False, "text": "old", "source": "irc", "checked": False})
+    hit = m.Hit(id="msg", chat="c", author="id", text="t", snippet="t", at=AT, score=1.0)
+    device = m.Device(id="d", name="n", this=False, added=AT, last_seen=AT, state="revoked")
+    contact = m.Contact(id="k", name="Bob", state="pending", verified=False, blocked=False)
+    chat = m.Chat(id="c", title="T", kind="group", state="invited", members=2, unread=0, last=AT)
+    peer = m.Peer(device="d", identity="i", name="desk", address="127.0.0.1:1")
+    shown: list[tuple[m.Line, list[str]]] = [
+        (m.Messages(messages=[message, imported], more=True), ["…", "(deleted)", "quoting irc", "unchecked"]),
+        (m.Hits(hits=[hit], total=3, took_ms=1.2), ["3 found in 1 ms"]),
+        (m.Safety(safety_number="1" * 60, verified=False), ["11111  11111  11111  11111", "not verified"]),
+        (m.Invite(invite="kithkin:invite/A", expires=AT), ["For one person, until 2026-11-24"]),
+        (m.Outbox(pending=[]), ["Everything is delivered."]),
+        (m.Contacts(contacts=[]), ["kithkin contact invite"]),
+        (m.StatusEvent(chat="c", id="msg", state="delivered", delivered=1, devices=2), ["delivered", "1 of 2"]),
+        (m.PeerEvent(peer=peer, connected=False), ["lost desk"]),
+        (m.DeviceEvent(device=device, notice="A device was added."), ["A device was added."]),
+        (m.ContactEvent(contact=contact), ["Bob: pending"]),
+        (m.ChatEvent(chat=chat), ["T: invited"]),
+        (m.ProgressEvent(what="history", done=5, total=10), ["history 5 of 10"]),
+        (m.Digits(code="123456"), ["123 456"]),
+        (m.Wrong(left=1), ["1 more try"]),
+        (m.Sent(id="msg", state="queued"), ["id msg  state queued"]),
+        (m.MessageEvent(chat="c", message=message, new=False), [""]),
+        (m.Stats(messages=[], storage=[m.ChatStorage(chat="c", title="", messages=1, bytes=1536)]), ["1.5 KiB"]),
+    ]
+    for value, parts in shown:
+        text = render(value, colour=False)
+        assert all(part in text for part in parts), (text, parts)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_reader_reads_the_code_that_the_terminal_shows(colour: bool) -> None:
+    text = "kithkin:pair/" + "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" * 10
+    lines = [line.removeprefix("\x1b[30;107m").removesuffix("\x1b[0m") for line in qr_lines(text, colour=colour)]
+    halves = {"█": (1, 1), "▀": (1, 0), "▄": (0, 1), " ": (0, 0)}
+    rows = [[halves[char][half] for char in line] for line in lines for half in (0, 1)]
+    # Drawn light on a dark screen without colours, dark on white with them; a reader wants dark on white.
+    dots = [[255 if dot != colour else 0 for dot in row for _ in range(4)] for row in rows for _ in range(4)]
+    size = (len(dots), len(dots[0]))
+    picture = memoryview(bytes(dot for row in dots for dot in row)).cast("B", size)
+    assert [code.text for code in zxingcpp.read_barcodes(picture)] == [text.upper()]
+
+
+def test_an_error_has_its_next_step(ada: Desk) -> None:
+    shown = ada.shown("send", "nowhere\x1b", "x")
+    assert shown.code == 1 and shown.out == ""
+    assert shown.err.splitlines()[0] == "kithkin: There is no chat nowhere\\x1b."
+    assert shown.err.splitlines()[1].startswith("  next: ")
