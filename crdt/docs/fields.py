@@ -12,7 +12,7 @@ import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from json import JSONDecoder
 from json.encoder import encode_basestring as quote  # JSON's escapes alone; the rest of Unicode stays as it is
 from typing import Any, Generic, TypeVar
@@ -57,21 +57,38 @@ class Shape(Generic[T]):
     make: type[T]
     members: tuple[Member, ...]
     check: Callable[[T], bool] | None = None
+    places: dict[str, tuple[int, Member]] = field(init=False, repr=False)
+    needed: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "places", {member.name: (n, member) for n, member in enumerate(self.members)})
+        object.__setattr__(self, "needed", sum(not member.optional for member in self.members))
 
     def from_object(self, found: Json) -> T:
-        """The value of a parsed object.  Raises Invalid; unknown members are found by the comparison of texts."""
+        """The value of a parsed object.  Raises Invalid."""
+        return self.read(found)[0]
+
+    def read(self, found: Json) -> tuple[T, str]:
+        """The value of a parsed object and its one text.  Raises Invalid."""
         if type(found) is not dict:
             raise Invalid("not an object")
         given: dict[str, Any] = {}
-        for member in self.members:
-            if member.name in found:
-                given[member.attribute] = member.field.read(found[member.name])
-            elif not member.optional:
-                raise Invalid(f"no {member.name}")
+        parts = []
+        last, needed = -1, self.needed
+        for name, item in found.items():
+            place, member = self.places.get(name, (-1, None))
+            if member is None or place < last:
+                raise Invalid("a member that is unknown or out of order")
+            last = place
+            needed -= not member.optional
+            given[member.attribute] = value = member.field.read(item)
+            parts.append(f'"{name}":{member.field.write(value)}')
+        if needed:
+            raise Invalid("a member is missing")
         value = self.make(**given)
         if self.check is not None and not self.check(value):
             raise Invalid("members contradict one another")
-        return value
+        return value, "{" + ",".join(parts) + "}"
 
     def text(self, value: T) -> str:
         """The one JSON text of a value.  Raises Invalid where it is out of bounds."""
@@ -89,8 +106,8 @@ def parse(shape: Shape[T], text: str) -> T | None:
     """The value of exactly this JSON text, or None: any other text of the same value is refused as well."""
     try:
         found, _ = _scan(text)
-        value = shape.from_object(found)
-        return value if shape.text(value) == text else None
+        value, written = shape.read(found)
+        return value if written == text else None
     except (ValueError, RecursionError):
         return None
 

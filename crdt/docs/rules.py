@@ -12,7 +12,7 @@ class Rule(IntEnum):
 
     sentence: str
 
-    def __new__(cls, number: int, sentence: str) -> Rule:
+    def __new__(cls, number: int, sentence: str = "") -> Rule:
         rule = int.__new__(cls, number)
         rule._value_ = number
         rule.sentence = sentence

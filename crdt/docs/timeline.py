@@ -55,7 +55,8 @@ def counts_deletion(fact: Fact, author: bytes, rights: Rights) -> bool:
 
 def is_cleared(core: bytes, seq: int, author: bytes, rights: Rights) -> bool:
     """Whether a counting deletion names this block of this author."""
-    return any(counts_deletion(fact, author, rights) for fact in rights.clears(core, seq))
+    named = rights.clears(core, seq)
+    return bool(named) and any(counts_deletion(fact, author, rights) for fact in named)
 
 
 def fold_message(message: bytes, facts: Iterable[Fact], rights: Rights) -> Row | None:
@@ -153,6 +154,30 @@ def _reactions(facts: Iterable[Fact], rights: Rights) -> tuple[tuple[str, tuple[
     return tuple((emoji, tuple(members)) for emoji, members in found.items())
 
 
+def unseen(facts: Iterable[Fact], row: Row | None, rights: Rights) -> set[tuple[bytes, int, int]]:
+    """The puts (core, seq, place) about one message whose content its row does not stand on: what an export leaves out.
+
+    facts: all about one message; row: its row at this moment.  Older edits and copies stay in, as they would in any
+    document's history; what is deleted, cleared, past its lifetime, quarantined or not the author's to say does not.
+    """
+    gone = row is None or row.deleted
+    author = None if row is None else row.member
+    found = set()
+    for fact in facts:
+        if fact.kind is FactKind.COPY:
+            counts = rights.shows(fact.core, fact.seq) and rights.member(fact.core) == author
+        elif fact.kind is FactKind.EDIT:
+            counts = rights.acting(fact) == author
+        elif fact.kind is FactKind.REACTION:
+            counts = rights.acting(fact) is not None
+        else:
+            continue
+        member = rights.member(fact.core)
+        if gone or not counts or member is None or is_cleared(fact.core, fact.seq, member, rights):
+            found.add((fact.core, fact.seq, fact.place))
+    return found
+
+
 def fold_receipts(facts: Iterable[Fact], rights: Rights) -> dict[bytes, dict[str, int]]:
     """member id -> writer id -> the highest seq that this member read there."""
     marks: dict[bytes, dict[str, int]] = {}
@@ -216,4 +241,5 @@ __all__ = [
     "is_cleared",
     "message_prefix",
     "messages_of",
+    "unseen",
 ]

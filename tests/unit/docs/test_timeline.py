@@ -13,7 +13,7 @@ from crdt.docs.ids import import_nonce, message_id, writer_id
 from crdt.docs.kinds import DocKind
 from crdt.docs.rows import Row, at_moment, decode_row, drawn, is_late
 from crdt.docs.schema import ChatValue, dump_value
-from crdt.docs.timeline import Rights, fold_message, fold_offers, fold_profiles, fold_receipts
+from crdt.docs.timeline import Rights, fold_message, fold_offers, fold_profiles, fold_receipts, unseen
 from crdt.docs.update import make_update
 from crdt.log.stamp import make_stamp
 
@@ -180,6 +180,18 @@ def test_a_deleted_edit_shows_the_text_before() -> None:
     seq = room.say(PHONE, 2, Edit(HELLO, "hello with a secret"))
     room.delete(PHONE, 3, bytes(32), [Block(PHONE, seq, bytes(32))])
     assert (room.row().text, room.row().edited) == ("hello", False)
+
+
+def test_an_export_leaves_out_what_no_row_stands_on() -> None:
+    room = Room()
+    first = room.say(PHONE, 1, message("hello"), message("stays", 1))
+    edit = room.say(DESK, 2, Edit(HELLO, "hello, edited"), Edit(message_id(PHONE, bytes([1]) * 16), "stays, edited"))
+    forged = room.say(BEN, 3, Edit(message_id(PHONE, bytes([1]) * 16), "forged"))
+    room.delete(PHONE, 4, HELLO)
+    left_out = set()
+    for row in room.read():
+        left_out |= unseen([fact for fact in room.facts if fact.message == row.id], row, room.rights())
+    assert left_out == {(PHONE, first, 0), (DESK, edit, 0), (BEN, forged, 0)}
 
 
 def test_what_lies_beyond_an_end_counts_for_nothing_but_a_witnessed_message_shows() -> None:
