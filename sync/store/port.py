@@ -39,6 +39,7 @@ class Table(IntEnum):
     ITEM = 16  # items from packs that are not yet checked against their feed
     OUTBOX = 17  # acknowledged frontiers
     INVITE = 18  # open invites and pairings
+    MESSAGE = 19  # message id -> key of its row
 
 
 class Action(IntEnum):

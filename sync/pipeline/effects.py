@@ -1,0 +1,111 @@
+"""What the engine asks its shell to do, and what it tells whoever watches.
+
+The engine commits to the store itself (a port); everything else that touches the world is one of these values, in the
+order in which it is to happen.  So nothing is sent before it is durable, and the simulator runs the same engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from identity.keys import SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """One frame on a connection."""
+
+    conn: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    conn: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Connect to the transport key `remote` at any of `addresses` ("host:port"), as `local`."""
+
+    attempt: int
+    remote: bytes
+    addresses: tuple[str, ...]
+    local: SigningKey = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Answer handshakes for this key."""
+
+    key: SigningKey = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisten:
+    public: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MessageChanged:
+    """A row appeared, changed (fresh False) or went away (gone)."""
+
+    space: bytes
+    message: bytes
+    fresh: bool
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryChanged:
+    """Devices opened more of my feed in this space: entries `start` to `end` (not included) may have moved on."""
+
+    space: bytes
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerChanged:
+    device: bytes
+    connected: bool
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChanged:
+    device: bytes
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContactChanged:
+    identity: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChatChanged:
+    space: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    what: str
+    done: int
+    total: int
+    space: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowStep:
+    """A pairing or an invite moved on; `step` is one of `pipeline.people`'s values."""
+
+    flow: int
+    step: object
+
+
+Event = (
+    MessageChanged | DeliveryChanged | PeerChanged | DeviceChanged | ContactChanged | ChatChanged | Progress | FlowStep
+)
+Effect = Transmit | Disconnect | Dial | Listen | Unlisten | Event

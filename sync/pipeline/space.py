@@ -1,0 +1,686 @@
+"""One space: its shelf of feeds, its control graph, its keys, and the way from sealed blocks to facts and back.
+
+Everything here happens inside the profile's open batch; the rows of the timeline follow once a commit, in `finish`.
+`absorb` is the way in (open, guard, facts), `append` the way out; both end in `_opened`, so that what we publish is
+read by the same rules as anybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from crdt.docs.facts import Fact, facts_of, facts_of_deletion
+from crdt.docs.guard import Admit, examine
+from crdt.docs.kinds import DocKind
+from crdt.docs.personal import OwnFact, Personal, PersonalView, decode_own_fact, own_facts_of
+from crdt.docs.timeline import Rights
+from crdt.log.entry import (
+    GRANT_TAG,
+    BlockHeader,
+    Kind,
+    Plaintext,
+    decode_plaintext,
+    encode_plaintext,
+    message_key,
+    open_entry,
+    read_block,
+    seal_entry,
+)
+from crdt.log.head import Head, HeadRef, leading, plan_merges, sign_head
+from crdt.log.manifest import core_key
+from crdt.log.merkle import Leaf, Node, Tree, leaf_of
+from crdt.log.stamp import next_stamp, stamp_may_lead
+from crdt.space.control import ControlBody, ControlEntry, SpaceKind, decode_control, encode_control
+from crdt.space.epoch import EpochKey, newcomers, proves_z, usable
+from crdt.space.grant import Opened, open_grant
+from crdt.space.graph import ControlGraph
+from crdt.space.lineage import End, FeedLineage
+from crdt.space.membership import SpaceState
+from crdt.space.rendezvous import capability
+from identity.codec import Reader, Writer
+from identity.errors import DecodeError
+from identity.keys import Random, SigningKey
+from sync.pipeline import timeline
+from sync.pipeline.account import Account
+from sync.pipeline.directory import Directory
+from sync.pipeline.feed import EntryState, Feed, encode_cleared, encode_entry
+from sync.pipeline.shelf import Shelf
+from sync.pipeline.timeline import RowChange
+from sync.replicate.messages import Block
+from sync.replicate.wants import Claims
+from sync.store.port import Batch, Store, Table, prefix_end
+
+KEEP_Z = 3  # rendezvous secrets remembered beside the current one
+MAX_CORES = 4096
+CHUNK = 512
+
+Shape = tuple[dict[bytes, End], frozenset[bytes], dict[bytes, tuple[End, ...]]]  # ends, admins, witnessed
+
+
+@dataclass(slots=True)
+class Home:
+    """What all spaces of a profile share.  `batch` is replaced at every commit."""
+
+    store: Store
+    rng: Random
+    account: Account
+    directory: Directory
+    batch: Batch = field(default_factory=Batch)
+    last_number: int = 0
+
+    def number(self) -> int:
+        """The next local number of a feed.  Numbers of feeds that were loaded are passed over."""
+        self.last_number += 1
+        return self.last_number
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An entry to write.  body: made for its seq, since a document names its place; grant and key: of an epoch."""
+
+    kind: Kind
+    body: Callable[[int], bytes]
+    grant: Callable[[int], bytes] | None = None
+    secret: bytes | None = field(default=None, repr=False)
+
+
+class FeedBranch:
+    """The one branch of a feed that the shelf holds (`crdt.space.lineage.Branch`)."""
+
+    def __init__(self, shelf: Shelf, feed: Feed) -> None:
+        self._shelf, self._feed = shelf, feed
+
+    def root_at(self, length: int) -> bytes | None:
+        return self._shelf.root_at(self._feed, length)
+
+
+class Space:
+    """One space of the profile; loaded from the store, or new and empty."""
+
+    def __init__(self, home: Home, space: bytes, *, personal: bool) -> None:
+        self.home = home
+        self.id = space
+        self.personal = personal
+        self.shelf = Shelf(home.store, space, home.number)
+        self.graph = ControlGraph(space, FeedLineage(self._branches))
+        self.claims = Claims()
+        self.keys: dict[bytes, EpochKey] = {}
+        self.rendezvous: list[bytes] = []  # Z, the newest first
+        self.sealed: dict[bytes, set[int]] = {}  # core -> entries that no key opens yet
+        self.arrived: dict[bytes, int] = {}  # core -> Unix ms when its admission came
+        self.vouched: set[bytes] = set()  # cores that a proved member sent items of
+        self.mine: Feed | None = None
+        self.registers = Personal(self._within)
+        self.seen_stamp = 0
+        self.state_changed = False
+        self.control_changed = False
+        self.keys_changed = False
+        self.personal_changed = False
+        self.meta_changed = False
+        self.under: dict[bytes, int] = {}  # epoch id -> entries opened under it
+        self._last_key: dict[bytes, EpochKey] = {}
+        self._authors: dict[bytes, tuple[bytes, bytes]] = {}  # core -> (member id, core its add names)
+        self._covers: dict[bytes, dict[bytes, int]] = {}  # core -> core8 -> length that its heads reach
+        self._facts: list[Fact] = []
+        self._clears: dict[tuple[bytes, int], list[Fact]] = {}
+        self._state: SpaceState | None = None
+        self._shape: Shape | None = None
+        self._unfolded: set[bytes] = set()  # cores with opened entries whose author was not known then
+        self._load()
+
+    # -- loading ----------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        store, end = self.home.store, prefix_end(self.id)
+        for key, value in store.scan(Table.EPOCH, self.id, end):
+            self.keys[key[32:]] = EpochKey(key[32:], value[:32], value[32:64])
+        stored = store.get(Table.SPACE, self.id)
+        if stored is not None:
+            data = Reader(stored)
+            self.rendezvous = data.array(lambda r: r.fixed(32), KEEP_Z + 1)
+            self.vouched = set(data.array(lambda r: r.fixed(32), MAX_CORES))
+            self._unfolded = set(data.array(lambda r: r.fixed(32), MAX_CORES))
+        for feed in self.shelf.feeds.values():
+            if feed.mine:
+                self.mine = feed
+            if feed.opened < feed.length:
+                entries = self.shelf.entries(feed, feed.opened, feed.length)
+                waiting = {feed.opened + i for i, e in enumerate(entries) if e.state is EntryState.SEALED}
+                if waiting:
+                    self.sealed[feed.core] = waiting
+            self.seen_stamp = max(self.seen_stamp, feed.stamp)
+        for _, value in store.scan(Table.CONTROL, self.id, end):
+            entry, arrived = decode_stored_control(value)
+            self.graph.add(entry)
+            for op in entry.ops:
+                core = getattr(op, "core", None)
+                if isinstance(core, bytes):
+                    self.arrived.setdefault(core, arrived)
+            self._learn(entry)
+        self.graph.recheck()
+        if self.personal:
+            for key, value in store.scan(Table.PERSONAL):
+                self.registers.add(decode_own_fact(key, value))
+        else:
+            self._clears = timeline.clears_of(store, self.id)
+
+    def _branches(self, core: bytes) -> Sequence[FeedBranch]:
+        feed = self.shelf.feeds.get(core)
+        return (FeedBranch(self.shelf, feed),) if feed is not None and feed.length else ()
+
+    # -- what is known ----------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> SpaceState:
+        """The fold of the control entries that are complete."""
+        if self._state is None:
+            self._state = self.graph.state()
+        return self._state
+
+    @property
+    def kind(self) -> SpaceKind:
+        return SpaceKind.PERSONAL if self.personal else self.state.kind
+
+    @property
+    def z(self) -> bytes | None:
+        """The current rendezvous secret."""
+        return self.rendezvous[0] if self.rendezvous else None
+
+    @property
+    def cap(self) -> bytes | None:
+        return capability(self.rendezvous[0]) if self.rendezvous else None
+
+    @property
+    def view(self) -> PersonalView:
+        return self.registers.view()
+
+    def _within(self, core: bytes, seq: int) -> bool:
+        """Own documents count within what closes admit; before the graph is complete nothing is known to be out."""
+        state = self.state
+        return core not in state.ends or state.within(core, seq)
+
+    def rights(self) -> Rights:
+        state = self.state
+        group = state.kind is SpaceKind.GROUP
+
+        def member(core: bytes) -> bytes | None:
+            writer = state.writers.get(core)
+            return writer.member if writer is not None else None
+
+        def may_delete(deleter: bytes, author: bytes) -> bool:
+            one, other = state.members.get(deleter), state.members.get(author)
+            return group and one is not None and other is not None and one.rank < 2 and one.rank <= other.rank
+
+        def clears(core: bytes, seq: int) -> Sequence[Fact]:
+            found = self._clears.get((core, seq))
+            if not found:
+                return ()
+            feed = self.shelf.feeds.get(core)
+            entry = self.shelf.entry(feed, seq) if feed is not None else None
+            leaf = None if entry is None else entry.leaf or leaf_of(entry.block)
+            return [fact for fact in found if leaf is not None and fact.raw == leaf[1]]
+
+        return Rights(member, state.shows, may_delete, clears, state.within)
+
+    def admits(self, writer: bytes) -> bool:
+        """Whether a feed is kept: admitted, named by a control entry that waits for it, or vouched by a member."""
+        feed = self.shelf.by_writer.get(writer)
+        if feed is not None:
+            return True
+        core = core_key(writer)
+        return core in self.state.writers or core in self.vouched or any(p.core == core for p in self.graph.missing())
+
+    def devices(self) -> dict[bytes, bytes]:
+        """Device id -> core key of its open feed, of every rostered device."""
+        by_writer = {w.writer: w.core for w in self.state.writers.values()}
+        return {place.device: by_writer[place.writer] for place in self.state.roster}
+
+    def key_in_use(self, now_ms: int) -> EpochKey | None:
+        """The epoch that my next entry is sealed under, None where one has to be opened first."""
+        if self.mine is None:
+            return None
+        grace = newcomers(self.state, self.arrived, now_ms)
+        found = usable(self.state, self.mine.core, known=self.keys.keys(), grace=grace)
+        return self.keys[found] if found is not None else None
+
+    def newest_key(self) -> EpochKey | None:
+        """The newest epoch that counts and whose key is here: what device records are sealed under."""
+        here = [e for e in self.state.epochs.values() if e.id in self.keys]
+        live = [e for e in here if not e.superseded] or here
+        if live:
+            return self.keys[max(live, key=lambda e: (e.covers, e.stamp, e.id)).id]
+        return next(iter(self.keys.values()), None)
+
+    # -- keys -------------------------------------------------------------------------------------------------
+
+    def learn_key(self, epoch: bytes, opened: Opened) -> None:
+        """An epoch key out of a grant.  Whether the epoch counts is the fold's business."""
+        if epoch in self.keys:
+            return
+        self.keys[epoch] = EpochKey(epoch, opened.secret, opened.z)
+        self.home.batch.put(Table.EPOCH, self.id + epoch, opened.secret + opened.z)
+        self.keys_changed = True
+        if not self.rendezvous:
+            self.set_z(opened.z)
+
+    def set_z(self, z: bytes) -> None:
+        """The rendezvous secret in use; the ones before it are kept for a while."""
+        if self.rendezvous[:1] == [z]:
+            return
+        self.rendezvous = [z, *[old for old in self.rendezvous if old != z]][: KEEP_Z + 1]
+        self.meta_changed = True
+
+    def vouch(self, cores: Iterable[bytes]) -> None:
+        fresh = set(cores) - self.vouched
+        if fresh and len(self.vouched) + len(fresh) <= 4096:
+            self.vouched |= fresh
+            self.meta_changed = True
+
+    def _settle_z(self) -> None:
+        """Z follows the newest epoch that counts and holds every close."""
+        live = [e for e in self.state.epochs.values() if e.covers and not e.superseded and e.id in self.keys]
+        good = [e for e in live if proves_z(e, self.keys[e.id].z)]
+        if good and self.z not in {self.keys[e.id].z for e in good}:
+            self.set_z(self.keys[min(good, key=lambda e: e.id).id].z)
+
+    def try_grant(self, core: bytes, seq: int, header: BlockHeader, extra: Iterable[bytes] = ()) -> Opened | None:
+        """(E, Z) of a grant entry if it has a slot for this device; extra: further D that may have sealed it."""
+        directory = self.home.directory
+        writer = self.state.writers.get(core)
+        senders: dict[bytes, None] = {}
+        known = directory.device(writer.device) if writer is not None else None
+        if known is not None:
+            senders[known.agreement] = None
+        else:
+            senders.update(dict.fromkeys(directory.agreements()))
+        senders.update(dict.fromkeys(extra))
+        keys = self.home.account.keys
+        prekeys = [prekey.key for prekey in reversed(keys.prekeys)]
+        try:
+            return open_grant(header.grant, core, seq, self.id, keys.agreement, prekeys, senders)
+        except DecodeError:
+            return None
+
+    def _key_for(self, feed: Feed, seq: int, header: BlockHeader, leaf: Leaf) -> bytes | None:
+        """The message key of a block by the epochs at hand."""
+        core, tag = feed.core, header.tag
+        if tag == GRANT_TAG:
+            opened = self.try_grant(core, seq, header)
+            if opened is None:
+                return None
+            self.learn_key(leaf[1], opened)
+            return message_key(opened.secret, core, seq)[0]
+        last = self._last_key.get(core)
+        if last is not None:
+            key, made = message_key(last.secret, core, seq)
+            if made == tag:
+                return key
+        for epoch in reversed(self.keys.values()):
+            key, made = message_key(epoch.secret, core, seq)
+            if made == tag:
+                self._last_key[core] = epoch
+                return key
+        return None
+
+    # -- the way in -------------------------------------------------------------------------------------------
+
+    def absorb(
+        self,
+        writer: bytes,
+        start: int,
+        blocks: Sequence[Block],
+        leaves: Sequence[Leaf],
+        tree: Tree,
+        nodes: Iterable[Node],
+        head: Head | None,
+        now_ms: int,
+    ) -> Feed:
+        """Takes verified blocks of a feed in; what no key opens stays sealed and is tried again later."""
+        batch, shelf = self.home.batch, self.shelf
+        feed = shelf.feed(writer)
+        before = feed.tree
+        shelf.extend(batch, feed, tree, nodes, head)
+        core, has_items = feed.core, feed.core in shelf.item_seqs
+        sealed = self.sealed.get(core)
+        for index, block in enumerate(blocks):
+            seq, leaf = start + index, leaves[index]
+            key: bytes | None = None
+            if has_items:
+                item = shelf.take_item(batch, core, seq, leaf)
+                if item is not None:
+                    key, block = item
+            if isinstance(block, tuple):
+                shelf.put_entry(batch, feed, seq, encode_cleared(block))
+                continue
+            try:
+                header = read_block(block)
+                if header.seq != seq:
+                    raise DecodeError("an entry that names another place")
+                if key is None:
+                    key = self._key_for(feed, seq, header, leaf)
+                elif header.tag == GRANT_TAG:
+                    self._key_for(feed, seq, header, leaf)
+                if key is None:
+                    if sealed is None:
+                        sealed = self.sealed.setdefault(core, set())
+                    sealed.add(seq)
+                    shelf.put_entry(batch, feed, seq, encode_entry(EntryState.SEALED, block))
+                    continue
+                text = open_entry(key, core, self.id, block, header)
+                shelf.put_entry(batch, feed, seq, encode_entry(EntryState.OPENED, block, key))
+                self._opened(feed, seq, leaf, text, before, leaves, start, now_ms)
+            except DecodeError:
+                # Nothing that its writer signed can be had better: it stays as it is and is never shown.
+                shelf.put_entry(batch, feed, seq, encode_entry(EntryState.SKIPPED, block))
+        self._advance(feed)
+        return feed
+
+    def unlock(self, now_ms: int) -> bool:
+        """Tries sealed entries again, until nothing more opens.  Whether anything did."""
+        any_opened = False
+        while self.keys_changed and self.sealed:
+            self.keys_changed = False
+            for core in list(self.sealed):
+                feed = self.shelf.feeds[core]
+                for seq in sorted(self.sealed.get(core, ())):
+                    any_opened |= self._unlock_one(feed, seq, None, now_ms)
+                self._advance(feed)
+        self.keys_changed = False
+        return any_opened
+
+    def unlock_item(self, feed: Feed, seq: int, key: bytes, block: bytes, now_ms: int) -> bool:
+        """Opens a sealed entry with the key of an item, if the item is that very block."""
+        entry = self.shelf.entry(feed, seq)
+        if entry is None or entry.block != block:
+            return False
+        return self._unlock_one(feed, seq, key, now_ms)
+
+    def skip(self, feed: Feed, start: int, end: int) -> None:
+        """A holder says that these are not for this device: they no longer hold the frontier back."""
+        waiting = self.sealed.get(feed.core, set())
+        for seq in [seq for seq in waiting if start <= seq < end]:
+            entry = self.shelf.entry(feed, seq)
+            waiting.discard(seq)
+            if entry is not None:
+                value = encode_entry(EntryState.SKIPPED, entry.block)
+                self.shelf.put_entry(self.home.batch, feed, seq, value)
+        self._advance(feed)
+
+    def _unlock_one(self, feed: Feed, seq: int, key: bytes | None, now_ms: int) -> bool:
+        entry = self.shelf.entry(feed, seq)
+        waiting = self.sealed.get(feed.core, set())
+        if entry is None or entry.state is not EntryState.SEALED:
+            waiting.discard(seq)
+            return False
+        block, leaf = entry.block, leaf_of(entry.block)
+        try:
+            header = read_block(block)
+            found = self._key_for(feed, seq, header, leaf) if key is None or header.tag == GRANT_TAG else None
+            key = key or found
+            if key is None:
+                return False
+            text = open_entry(key, feed.core, self.id, block, header)
+            self.shelf.put_entry(self.home.batch, feed, seq, encode_entry(EntryState.OPENED, block, key))
+            self._opened(feed, seq, leaf, text, None, (), 0, now_ms)
+        except DecodeError:
+            self.shelf.put_entry(self.home.batch, feed, seq, encode_entry(EntryState.SKIPPED, block))
+        waiting.discard(seq)
+        return True
+
+    def _advance(self, feed: Feed) -> None:
+        waiting = self.sealed.get(feed.core)
+        if waiting is not None and not waiting:
+            del self.sealed[feed.core]
+            waiting = None
+        opened = min(waiting) if waiting else feed.length
+        if opened != feed.opened:
+            feed.opened = opened
+            self.shelf.touch(feed)
+
+    def _opened(
+        self,
+        feed: Feed,
+        seq: int,
+        leaf: Leaf,
+        text: bytes,
+        before: Tree | None,
+        leaves: Sequence[Leaf],
+        start: int,
+        now_ms: int,
+    ) -> None:
+        """What an opened entry says.  Raises DecodeError for what no honest writer makes."""
+        entry = decode_plaintext(text)
+        stamp, core = entry.stamp, feed.core
+        if stamp > feed.stamp:
+            feed.stamp = stamp
+        if stamp > self.seen_stamp and stamp_may_lead(stamp, now_ms):
+            self.seen_stamp = stamp
+        if entry.heads:
+            covers = self._covers.setdefault(core, {})
+            for ref in entry.heads:
+                if ref.length > covers.get(ref.core8, 0):
+                    covers[ref.core8] = ref.length
+        last = self._last_key.get(core)
+        if last is not None:
+            self.under[last.id] = self.under.get(last.id, 0) + 1
+        if entry.kind is Kind.UPDATE:
+            self._update(entry, core, seq, now_ms)
+        elif entry.kind is Kind.CONTROL:
+            if before is not None:
+                root = before.extend(leaves[: seq - start + 1])[0].hash()
+            else:
+                root = self.shelf.root_at(feed, seq + 1) or b""
+            body = decode_control(entry.body)
+            self._control(ControlEntry(leaf[1], feed.writer, seq, root, stamp, body.parents, body.ops), now_ms)
+        elif entry.kind is Kind.DELETION and not self.personal:
+            facts = facts_of_deletion(entry.body, core, seq, stamp, now_ms)
+            for fact in facts:
+                if fact.about[:1] == b"\x02":
+                    at = (fact.about[1:33], int.from_bytes(fact.about[33:41], "big"))
+                    self._clears.setdefault(at, []).append(fact)
+            self._facts += facts
+
+    def _update(self, entry: Plaintext, core: bytes, seq: int, now_ms: int) -> None:
+        expected = DocKind.PERSONAL if self.personal else DocKind.CHAT
+        verdict = examine(entry.body, core, seq, expected)
+        if not isinstance(verdict, Admit):
+            return
+        if self.personal:
+            for own in own_facts_of(verdict, core, seq, entry.stamp):
+                self._own(own)
+            return
+        author = self._authors.get(core) or self._author(core)
+        if author is not None:
+            self._facts += facts_of(verdict, author[1], core, seq, entry.stamp, now_ms)
+        elif core not in self._unfolded:
+            self._unfolded.add(core)
+            self.meta_changed = True
+
+    def _own(self, fact: OwnFact) -> None:
+        self.home.batch.put(Table.PERSONAL, fact.key(), fact.encode())
+        if self.registers.add(fact):
+            self.personal_changed = True
+
+    def _author(self, core: bytes) -> tuple[bytes, bytes] | None:
+        member = self.state.member(core)
+        if member is None:
+            return None
+        found = self._authors[core] = (member.id, member.core)
+        return found
+
+    def _control(self, entry: ControlEntry, now_ms: int) -> None:
+        self.home.batch.put(Table.CONTROL, self.id + entry.id, encode_stored_control(entry, now_ms))
+        self.control_changed = True
+        for op in entry.ops:
+            core = getattr(op, "core", None)
+            if isinstance(core, bytes):
+                self.arrived.setdefault(core, now_ms)
+        for done in self.graph.add(entry):
+            self._learn(done)
+        self._state = None
+
+    def _learn(self, entry: ControlEntry) -> None:
+        for op in entry.ops:
+            statements = getattr(op, "statements", None)
+            if statements:
+                self.home.directory.learn(statements)
+
+    # -- the way out ------------------------------------------------------------------------------------------
+
+    def append(self, drafts: Sequence[Draft], now_ms: int) -> list[tuple[int, Leaf]]:
+        """Seals and signs entries of my feed into the batch, in order; one signature covers all.
+
+        Returns (seq, leaf) of each.  The caller has made sure that there is a key to seal under.
+        """
+        feed = self.mine
+        if feed is None or feed.key is None:
+            raise ValueError("no feed of mine in this space")
+        batch, shelf, core = self.home.batch, self.shelf, feed.core
+        current = self.key_in_use(now_ms)
+        merges, heads = plan_merges(self._heads(core))
+        plans = [(Draft(Kind.MERGE, lambda seq: b""), refs) for refs in merges]
+        plans += [(draft, heads if index == 0 else ()) for index, draft in enumerate(drafts)]
+        before, start, stamp = feed.tree, feed.length, feed.stamp
+        leaves: list[Leaf] = []
+        texts: list[bytes] = []
+        for draft, refs in plans:
+            seq = start + len(leaves)
+            stamp = next_stamp(stamp, self.seen_stamp, now_ms)
+            text = encode_plaintext(Plaintext(draft.kind, stamp, refs, draft.body(seq)))
+            secret = draft.secret or (current.secret if current is not None else None)
+            if secret is None:
+                raise ValueError("no epoch to write under")
+            key, tag = message_key(secret, core, seq)
+            grant = draft.grant(seq) if draft.grant is not None else b""
+            block = seal_entry(key, GRANT_TAG if grant else tag, core, self.id, seq, text, grant)
+            shelf.put_entry(batch, feed, seq, encode_entry(EntryState.OPENED, block, key))
+            leaves.append(leaf_of(block))
+            texts.append(text)
+        tree, nodes = before.extend(leaves)
+        shelf.extend(batch, feed, tree, nodes, sign_head(feed.key, tree))
+        if current is not None:
+            self._last_key[core] = current
+        for index, text in enumerate(texts):
+            self._opened(feed, start + index, leaves[index], text, before, leaves, start, now_ms)
+        for ref in self._named_by(plans):
+            covers = self._covers.setdefault(core, {})
+            covers[ref.core8] = max(ref.length, covers.get(ref.core8, 0))
+        self._advance(feed)
+        return [(start + len(merges) + i, leaves[len(merges) + i]) for i in range(len(drafts))]
+
+    @staticmethod
+    def _named_by(plans: Iterable[tuple[Draft, tuple[HeadRef, ...]]]) -> Iterable[HeadRef]:
+        return (ref for _, refs in plans for ref in refs)
+
+    def _heads(self, core: bytes) -> list[HeadRef]:
+        """Heads of other feeds that my feed has not named yet and that no other new head covers."""
+        known = self._covers.get(core, {})
+        fresh = {
+            feed.core: feed.opened
+            for feed in self.shelf.feeds.values()
+            if feed.core != core and feed.opened > known.get(feed.core[:8], 0)
+        }
+        if not fresh:
+            return []
+        by8 = {other[:8]: other for other in fresh}
+
+        def past(other: bytes, length: int) -> dict[bytes, int]:
+            return {by8[c]: n for c, n in self._covers.get(other, {}).items() if c in by8}
+
+        found = []
+        for other in leading(fresh, past):
+            root = self.shelf.root_at(self.shelf.feeds[other], fresh[other])
+            if root is not None:
+                found.append(HeadRef(other[:8], fresh[other], root[:16]))
+        return found
+
+    # -- once a commit ----------------------------------------------------------------------------------------
+
+    def finish(self, now_ms: int) -> list[RowChange]:
+        """Settles what follows from everything absorbed: keys, membership, rows, and the rows of feeds."""
+        batch, store = self.home.batch, self.home.store
+        if self.control_changed:
+            for done in self.graph.recheck():
+                self._learn(done)
+                self._state = None
+        if self.keys_changed:
+            self.unlock(now_ms)
+        again: dict[bytes, None] = {}
+        if self.control_changed:
+            again = self._after_control(now_ms)
+        changes: list[RowChange] = []
+        if self._facts or again:
+            facts, self._facts = self._facts, []
+            changes = timeline.absorb(store, batch, self.id, facts, self.rights(), again)
+        if self.meta_changed:
+            out = Writer()
+            for values in (self.rendezvous, sorted(self.vouched), sorted(self._unfolded)):
+                out.array(values, Writer.raw)
+            batch.put(Table.SPACE, self.id, out.finish())
+            self.meta_changed = False
+        self.shelf.finish(batch)
+        return changes
+
+    def _after_control(self, now_ms: int) -> dict[bytes, None]:
+        """Membership changed: Z, authorship of feeds and what shows follow.  Returns the messages to fold again."""
+        self.control_changed = False
+        self.state_changed = True
+        old, self._authors = self._authors, {}
+        state = self.state
+        self._settle_z()
+        shape: Shape = (dict(state.ends), state.admins, dict(state.witnessed))
+        last, self._shape = self._shape, shape
+        if self.personal:
+            if last is not None and last[0] != shape[0]:
+                self.registers = Personal(self._within)
+                for key, value in self.home.store.scan(Table.PERSONAL):
+                    self.registers.add(decode_own_fact(key, value))
+                self.personal_changed = True
+            return {}
+        for core in [core for core in self._unfolded if self._author(core) is not None]:
+            self._unfolded.discard(core)
+            self.meta_changed = True
+            self._read_again(core, now_ms)
+        moved = {core for core, author in old.items() if self._author(core) != author}
+        if last is not None and last != shape:
+            moved |= {c for c in shape[0].keys() | last[0].keys() if shape[0].get(c) != last[0].get(c)}
+            moved |= {c for c in shape[2].keys() | last[2].keys() if shape[2].get(c) != last[2].get(c)}
+            if shape[1] != last[1]:
+                moved |= set(state.writers)
+        found: dict[bytes, None] = {}
+        for core in sorted(moved):
+            found.update(dict.fromkeys(timeline.messages_of_feed(self.home.store, self.id, core)))
+        return found
+
+    def _read_again(self, core: bytes, now_ms: int) -> None:
+        """Facts of a feed whose entries were opened before anybody was known to be their author."""
+        feed = self.shelf.feeds.get(core)
+        if feed is None:
+            return
+        for start in range(0, feed.length, CHUNK):
+            for index, entry in enumerate(self.shelf.entries(feed, start, min(start + CHUNK, feed.length))):
+                if entry.state is not EntryState.OPENED:
+                    continue
+                text = decode_plaintext(open_entry(entry.key, core, self.id, entry.block))
+                if text.kind is Kind.UPDATE:
+                    self._update(text, core, start + index, now_ms)
+
+
+def new_writer(rng: Random) -> SigningKey:
+    """A feed's key: new in every space, on every device and after every restore."""
+    return SigningKey.generate(rng)
+
+
+def encode_stored_control(entry: ControlEntry, arrived: int) -> bytes:
+    """id | W | seq | root | stamp | arrived | body."""
+    out = Writer().raw(entry.id).raw(entry.writer).uint(entry.seq).raw(entry.root).fixed_uint(entry.stamp, 8)
+    return out.fixed_uint(arrived, 8).raw(encode_control(ControlBody(entry.parents, entry.ops))).finish()
+
+
+def decode_stored_control(value: bytes) -> tuple[ControlEntry, int]:
+    data = Reader(value)
+    id_, writer, seq, root = data.fixed(32), data.fixed(32), data.uint(), data.fixed(32)
+    stamp, arrived = data.fixed_uint(8), data.fixed_uint(8)
+    body = decode_control(data.rest())
+    return ControlEntry(id_, writer, seq, root, stamp, body.parents, body.ops), arrived
