@@ -20,6 +20,8 @@ def seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes = b"") ->
 
 def open_sealed(key: bytes, nonce: bytes, ciphertext: bytes, associated: bytes = b"") -> bytes:
     """The plaintext.  Raises DecodeError where key, nonce, associated data or a byte of it is wrong."""
+    if len(ciphertext) < TAG:
+        raise DecodeError("sealed bytes do not open")  # PyNaCl would ask for a buffer of negative length
     try:
         return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(ciphertext, associated, nonce, key)
     except (exceptions.CryptoError, exceptions.ValueError, exceptions.TypeError):
