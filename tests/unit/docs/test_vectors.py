@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from crdt.docs.chat import (
@@ -197,3 +198,14 @@ def test_timeline() -> None:
 
 def _pair(pair: Any) -> tuple[bytes, bytes]:
     return bytes.fromhex(pair["key"]), bytes.fromhex(pair["value"])
+
+
+def test_the_rules_stand_in_the_protocol_as_in_the_code() -> None:
+    docs = Path(__file__).resolve().parents[3] / "docs"
+    pages = [*docs.glob("protocol.md"), *docs.glob("protocol/*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    missing = [rule for rule in Rule if f"| {int(rule)} | {rule.sentence} |" not in text]
+    assert missing == []
+    for kind, spec in KINDS.items():
+        assert f"| {kind.value} " in text
+        assert f"| {spec.version} | {', '.join(spec.roots)} |" in text
