@@ -84,13 +84,19 @@ def issued_by(statements: Iterable[Statement], root: bytes, device: bytes) -> tu
 
 
 def standing(statements: Iterable[Statement], root: bytes) -> tuple[bytes, ...]:
-    """Certificate ids of the active devices: what the root key lists when it keeps them all."""
+    """One certificate id for each active device, oldest device first: what the root key lists when it keeps them.
+
+    One that certifies a device in the same session lists at most five, for of seven the youngest is left out.  Never
+    list a revoked device: revocations of lower generations are replaced too, and it would be back.
+    """
     given = list(statements)
-    active = {d.id for d in active_devices(given, root)}
     result = fold(given, root)
     if result is None:
         return ()
-    return tuple(c.id for c in result.reached if c.id in result.live and c.device in active)
+    earliest: dict[bytes, Certificate] = {}
+    for c in sorted((c for c in result.reached if c.id in result.live), key=lambda c: (c.created, c.id)):
+        earliest.setdefault(c.device, c)
+    return tuple(earliest[d.id].id for d in active_devices(given, root))
 
 
 def relevant(statements: Iterable[Statement], root: bytes) -> tuple[Statement, ...]:

@@ -66,7 +66,11 @@ HEARS = {  # state -> messages that it waits for
 
 
 class Display:
-    """One QR: its secrets, the keys of the device that shows it, and who claimed it."""
+    """One QR: its secrets, the keys of the device that shows it, and who claimed it.
+
+    Make fresh `keys` for each: the counter-signature that a pairing gives away names one identity for ever, even if
+    that pairing then fails, and a device must never stand under two.
+    """
 
     def __init__(self, code: PairCode, keys: DeviceKeys, name: str, rng: Random) -> None:
         self.code, self.keys, self.rng = code, keys, rng
