@@ -138,8 +138,10 @@ def _is_left(index: int) -> bool:
     return not (index + 1) // span_of(index) & 2
 
 
-def verify_range(tree: Tree, leaves: Sequence[Leaf], tail: Sequence[Node], length: int, root: bytes) -> Tree | None:
-    """The tree extended by `leaves` iff with `tail` it hashes to `root` at `length`; else None.
+def extend_range(
+    tree: Tree, leaves: Sequence[Leaf], tail: Sequence[Node], length: int, root: bytes
+) -> tuple[Tree, list[Node]] | None:
+    """What `tree.extend(leaves)` gives iff with `tail` it hashes to `root` at `length`; else None.
 
     `leaves` are blocks tree.length onwards, `tail` exactly the nodes of `tail_indexes(end, length)`.  The hash of a
     node fixes its own size but not how two sibling leaves share it: callers hold the block of a leaf or do not rely on
@@ -148,7 +150,13 @@ def verify_range(tree: Tree, leaves: Sequence[Leaf], tail: Sequence[Node], lengt
     end = tree.length + len(leaves)
     if end > length or [node.index for node in tail] != tail_indexes(end, length):
         return None
-    extended, _ = tree.extend(leaves)
+    extended, made = tree.extend(leaves)
     if tree_hash(join(extended.roots, tail)) != root:
         return None
-    return extended
+    return extended, made
+
+
+def verify_range(tree: Tree, leaves: Sequence[Leaf], tail: Sequence[Node], length: int, root: bytes) -> Tree | None:
+    """The tree extended by `leaves` iff with `tail` it hashes to `root` at `length` (see `extend_range`)."""
+    extended = extend_range(tree, leaves, tail, length, root)
+    return extended[0] if extended is not None else None

@@ -28,7 +28,7 @@ from crdt.log.padding import pad, padded_size, unpad
 from identity import seal as slow
 from identity.codec import Writer
 from identity.errors import DecodeError
-from tests.unit.log.vectors import Vectors, held
+from tests.support.vectors import matches
 
 EPOCH, CORE, SPACE = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
 HEAD = HeadRef(bytes([4]) * 8, 300, bytes([5]) * 16)
@@ -145,7 +145,7 @@ def test_plaintexts_that_are_none() -> None:
 
 def test_entry_vectors() -> None:
     grant = bytes([9]) * 32 + b"\x01" + bytes([8]) * 88
-    made: Vectors = []
+    made: list[dict[str, str | int]] = []
     for seq, kind, body, ride in (
         (0, Kind.CONTROL, b"an epoch", grant),
         (1, Kind.UPDATE, b"hello", b""),
@@ -170,7 +170,7 @@ def test_entry_vectors() -> None:
                 "leaf": leaf_hash(block).hex(),
             }
         )
-    for vector in held("log-entry", made):
+    for vector in matches("log-entry", made):
         block = bytes.fromhex(str(vector["block"]))
         key, _ = message_key(EPOCH, CORE, int(vector["seq"]))
         item = item_of(block, key, CORE, SPACE)
@@ -256,7 +256,7 @@ def test_pack_vectors() -> None:
     out = Writer().raw(b"\x00\x01").uint(1).raw(CORE).uint(1).uint(0).uint(0).uint(3)
     out.raw(b"".join(item.tag for item in items)).raw(b"".join(item.key for item in items))
     blob = out.uint(len(texts)).raw(zlib.compress(texts.finish(), 0)).finish()
-    made: Vectors = [
+    made: list[dict[str, str | int]] = [
         {
             "blob": blob.hex(),
             "key": EPOCH.hex(),
@@ -266,7 +266,7 @@ def test_pack_vectors() -> None:
             "blocks": "".join(reseal(item, SPACE).hex() for item in items),
         }
     ]
-    for vector in held("log-pack", made):
+    for vector in matches("log-pack", made):
         found = pack.decode_pack(bytes.fromhex(str(vector["blob"])))
         assert found == items == pack.decode_pack(pack.encode_pack(items))
         assert "".join(reseal(item, SPACE).hex() for item in found) == vector["blocks"]

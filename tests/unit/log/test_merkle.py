@@ -38,7 +38,7 @@ from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from identity.keys import SigningKey
 from tests.support.shared import shared
-from tests.unit.log.vectors import Vectors, held
+from tests.support.vectors import matches
 
 KEY = SigningKey.from_seed(bytes([5]) * 32)
 
@@ -162,13 +162,13 @@ def test_a_head_holds_for_its_writer_length_and_tree_alone() -> None:
 
 
 def test_head_vectors() -> None:
-    made: Vectors = []
+    made: list[dict[str, str | int]] = []
     for length in (1, 2, 7, 252, 253, 1000):
         tree, _ = grown(length)
         head = sign_head(KEY, tree)
         wire = write_head(Writer(), head).finish()
         made.append({"length": length, "root": head.root.hex(), "head": wire.hex(), "ref": head.ref().root16.hex()})
-    for vector in held("log-head", made):
+    for vector in matches("log-head", made):
         reader = Reader(bytes.fromhex(str(vector["head"])))
         head = read_head(reader)
         reader.end()

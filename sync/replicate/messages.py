@@ -1,0 +1,461 @@
+"""What travels on one `kithkin/space/1` channel: fifteen messages, each at most 320 KiB, every count bounded.
+
+The channel's name carries the version; the first message, the digest, carries version and suite.  Encoding and
+decoding of a type stand side by side in `TYPES`.  `docs/protocol.md`, "Replication".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from crdt.log.entry import MAX_BLOCK
+from crdt.log.head import Head, read_head, read_length, write_head
+from crdt.log.merkle import MAX_LENGTH, Leaf
+from identity.codec import Reader, Writer
+from identity.errors import DecodeError
+from identity.keys import SUITE, VERSION
+
+MAX_MESSAGE = 320 * 1024
+MAX_FEEDS = 4096  # in a space, closed ones included
+MAX_PART = 1024  # heads or records in one frontier message
+MAX_RECORD = 64 * 1024
+MAX_RANGE = 2048  # blocks in one message
+MAX_POINTS = 256  # fetched blocks in one message
+MAX_PIECE = 256 * 1024
+MAX_NODES = 48  # of a tail, or roots of a length: MAX_LENGTH has 40 bits
+MAX_ID = 2**32 - 1
+
+Block = bytes | Leaf  # a block, or (size, leaf hash) of one that is withheld
+Span = tuple[bytes, int, int]  # (writer W, first seq, seq after the last)
+Point = tuple[bytes, int, bytes]  # (core key, seq, leaf hash)
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """One hash over the whole frontier; durable: all of it survives a power cut here."""
+
+    value: bytes
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Heads held, counters of records held, writers with a fork proof held.  last: the first exchange ends here.
+
+    After the exchange the same message announces what is new.
+    """
+
+    last: bool = False
+    durable: bool = False
+    heads: tuple[Head, ...] = ()
+    records: tuple[tuple[bytes, int], ...] = ()
+    forks: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Send this feed from `start`, to your newest head or, where end > 0, to `end`.
+
+    ticket: names this request in its answers, never 0; anchor: hash over the root hashes at `start`, so that nobody is
+    sent a range of another branch; leaves: hashes suffice, the blocks are here.
+    """
+
+    writer: bytes
+    ticket: int
+    start: int
+    end: int
+    anchor: bytes
+    leaves: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    wants: tuple[Want, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Consecutive blocks and the nodes that lead from them to the newest head told.  ticket 0: pushed, unasked."""
+
+    writer: bytes
+    ticket: int
+    start: int
+    head: Head | None
+    blocks: tuple[Block, ...] = field(repr=False)
+    tail: tuple[Leaf, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """So many more bytes of blocks, records and pieces may be sent."""
+
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """(writer, length) that is durable at the sender."""
+
+    lengths: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Wants that will not be answered: not held, or not that far."""
+
+    writers: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """The sender's feed at `length` is not what the receiver said: its roots there, and the nodes up to its head."""
+
+    head: Head
+    length: int
+    roots: tuple[Leaf, ...]
+    tail: tuple[Leaf, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A device record, opaque here.  The highest counter of a writer counts."""
+
+    writer: bytes
+    counter: int
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WantRecords:
+    writers: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRequest:
+    """Asks for items of these spans, or (None) of everything that the receiver may give."""
+
+    request: int
+    spans: tuple[Span, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPiece:
+    """A part of one sealed pack.  The first part (index 0) carries the pack's key."""
+
+    request: int
+    pack: int
+    index: int
+    last: bool
+    key: bytes = field(repr=False)
+    chunk: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryAnswer:
+    """Spans that are not for the asker; done: nothing more follows on this request."""
+
+    request: int
+    done: bool
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Asks for single blocks by place and hash, on whatever branch they stand."""
+
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The answer to one point; None: not held."""
+
+    point: Point
+    block: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Two signed heads that cannot be one history.
+
+    At `length`, which both reach, the histories have different roots; roots and tail of each prove that this is so.
+    Heads of one length with different tree hashes need no nodes: then `length` is 0 and all four are empty.
+    """
+
+    first: Head
+    second: Head
+    length: int = 0
+    first_roots: tuple[Leaf, ...] = ()
+    first_tail: tuple[Leaf, ...] = ()
+    second_roots: tuple[Leaf, ...] = ()
+    second_tail: tuple[Leaf, ...] = ()
+
+
+Message = (
+    Digest
+    | Frontier
+    | Wants
+    | Blocks
+    | Credit
+    | Ack
+    | Refuse
+    | Branch
+    | Record
+    | WantRecords
+    | HistoryRequest
+    | HistoryPiece
+    | HistoryAnswer
+    | Fetch
+    | Fetched
+    | Fork
+)
+
+_START = bytes((VERSION, SUITE))
+
+
+def _write_leaf(out: Writer, leaf: Leaf) -> None:
+    out.uint(leaf[0]).raw(leaf[1])
+
+
+def _read_leaf(data: Reader) -> Leaf:
+    return data.uint(), data.fixed(32)
+
+
+def _nodes(data: Reader) -> tuple[Leaf, ...]:
+    return tuple(data.array(_read_leaf, MAX_NODES))
+
+
+def _write_span(out: Writer, span: Span) -> None:
+    out.raw(span[0]).uint(span[1]).uint(span[2])
+
+
+def _read_span(data: Reader) -> Span:
+    writer, start, end = data.fixed(32), data.uint(MAX_LENGTH), data.uint(MAX_LENGTH)
+    if start >= end:
+        raise DecodeError("an empty span")
+    return writer, start, end
+
+
+def _write_point(out: Writer, point: Point) -> None:
+    out.raw(point[0]).uint(point[1]).raw(point[2])
+
+
+def _read_point(data: Reader) -> Point:
+    return data.fixed(32), data.uint(MAX_LENGTH - 1), data.fixed(32)
+
+
+def _write_pair(out: Writer, pair: tuple[bytes, int]) -> None:
+    out.raw(pair[0]).uint(pair[1])
+
+
+def _read_pair(data: Reader) -> tuple[bytes, int]:
+    return data.fixed(32), data.uint()
+
+
+def _writers(data: Reader) -> tuple[bytes, ...]:
+    return tuple(data.array(lambda r: r.fixed(32), MAX_FEEDS))
+
+
+def _flags(data: Reader, known: int) -> int:
+    flags = data.fixed_uint(1)
+    if flags > known:
+        raise DecodeError("unknown flags")
+    return flags
+
+
+def _write_digest(out: Writer, m: Digest) -> None:
+    out.raw(_START).raw(m.value).fixed_uint(m.durable, 1)
+
+
+def _read_digest(data: Reader) -> Digest:
+    if data.fixed(2) != _START:
+        raise DecodeError("replication of another version or suite")
+    return Digest(data.fixed(32), data.flag())
+
+
+def _write_frontier(out: Writer, m: Frontier) -> None:
+    out.fixed_uint(m.last | m.durable << 1, 1)
+    out.array(m.heads, write_head).array(m.records, _write_pair).array(m.forks, Writer.raw)
+
+
+def _read_frontier(data: Reader) -> Frontier:
+    flags = _flags(data, 3)
+    heads = tuple(data.array(read_head, MAX_PART))
+    records = tuple(data.array(_read_pair, MAX_PART))
+    return Frontier(bool(flags & 1), bool(flags & 2), heads, records, _writers(data))
+
+
+def _write_wants(out: Writer, m: Wants) -> None:
+    def write(out: Writer, want: Want) -> None:
+        out.raw(want.writer).uint(want.ticket).uint(want.start).uint(want.end).raw(want.anchor)
+        out.fixed_uint(want.leaves, 1)
+
+    out.array(m.wants, write)
+
+
+def _read_wants(data: Reader) -> Wants:
+    def read(data: Reader) -> Want:
+        writer, ticket = data.fixed(32), data.uint(MAX_ID)
+        start, end = data.uint(MAX_LENGTH), data.uint(MAX_LENGTH)
+        if not ticket or 0 < end <= start:
+            raise DecodeError("a want of nothing")
+        return Want(writer, ticket, start, end, data.fixed(32), data.flag())
+
+    return Wants(tuple(data.array(read, MAX_POINTS)))
+
+
+def _write_blocks(out: Writer, m: Blocks) -> None:
+    out.raw(m.writer).uint(m.ticket).uint(m.start).fixed_uint(m.head is not None, 1)
+    if m.head is not None:
+        out.uint(m.head.length).raw(m.head.root).raw(m.head.signature)
+    out.uint(len(m.blocks))
+    for block in m.blocks:
+        if isinstance(block, tuple):
+            out.uint(block[0] << 1 | 1).raw(block[1])
+        else:
+            out.uint(len(block) << 1).raw(block)
+    out.array(m.tail, _write_leaf)
+
+
+def _read_blocks(data: Reader) -> Blocks:
+    writer, ticket, start = data.fixed(32), data.uint(MAX_ID), data.uint(MAX_LENGTH)
+    head = Head(writer, read_length(data), data.fixed(32), data.fixed(64)) if data.flag() else None
+    blocks: list[Block] = []
+    uint, fixed = data.uint, data.fixed
+    for _ in range(uint(MAX_RANGE)):
+        size = uint(4 * MAX_BLOCK + 1)  # a withheld block at an odd place tells the size of its pair
+        if size & 1:
+            blocks.append((size >> 1, fixed(32)))
+        elif size <= 2 * MAX_BLOCK:
+            blocks.append(fixed(size >> 1))
+        else:
+            raise DecodeError("longer than an entry may be")
+    if not blocks:
+        raise DecodeError("a range of no blocks")
+    return Blocks(writer, ticket, start, head, tuple(blocks), _nodes(data))
+
+
+def _write_branch(out: Writer, m: Branch) -> None:
+    write_head(out, m.head).uint(m.length).array(m.roots, _write_leaf).array(m.tail, _write_leaf)
+
+
+def _read_branch(data: Reader) -> Branch:
+    return Branch(read_head(data), read_length(data), _nodes(data), _nodes(data))
+
+
+def _write_record(out: Writer, m: Record) -> None:
+    out.raw(m.writer).uint(m.counter).buffer(m.data)
+
+
+def _read_record(data: Reader) -> Record:
+    return Record(data.fixed(32), data.uint(), data.buffer(MAX_RECORD))
+
+
+def _write_request(out: Writer, m: HistoryRequest) -> None:
+    out.uint(m.request).fixed_uint(m.spans is None, 1)
+    if m.spans is not None:
+        out.array(m.spans, _write_span)
+
+
+def _read_request(data: Reader) -> HistoryRequest:
+    request, everything = data.uint(MAX_ID), data.flag()
+    return HistoryRequest(request, None if everything else tuple(data.array(_read_span, MAX_FEEDS)))
+
+
+def _write_piece(out: Writer, m: HistoryPiece) -> None:
+    out.uint(m.request).uint(m.pack).uint(m.index).fixed_uint(m.last, 1)
+    if m.index == 0:
+        out.raw(m.key)
+    out.buffer(m.chunk)
+
+
+def _read_piece(data: Reader) -> HistoryPiece:
+    request, pack, index, last = data.uint(MAX_ID), data.uint(MAX_ID), data.uint(MAX_ID), data.flag()
+    return HistoryPiece(request, pack, index, last, b"" if index else data.fixed(32), data.buffer(MAX_PIECE))
+
+
+def _write_answer(out: Writer, m: HistoryAnswer) -> None:
+    out.uint(m.request).fixed_uint(m.done, 1).array(m.spans, _write_span)
+
+
+def _read_answer(data: Reader) -> HistoryAnswer:
+    return HistoryAnswer(data.uint(MAX_ID), data.flag(), tuple(data.array(_read_span, MAX_FEEDS)))
+
+
+def _write_fetched(out: Writer, m: Fetched) -> None:
+    _write_point(out, m.point)
+    out.fixed_uint(m.block is not None, 1).raw(m.block or b"")
+
+
+def _read_fetched(data: Reader) -> Fetched:
+    point, found = _read_point(data), data.flag()
+    return Fetched(point, data.fixed(data.left) if found and data.left <= MAX_BLOCK else None)
+
+
+def _write_fork(out: Writer, m: Fork) -> None:
+    write_head(write_head(out, m.first), m.second).uint(m.length)
+    for nodes in (m.first_roots, m.first_tail, m.second_roots, m.second_tail):
+        out.array(nodes, _write_leaf)
+
+
+def _read_fork(data: Reader) -> Fork:
+    first, second, length = read_head(data), read_head(data), data.uint(MAX_LENGTH)
+    return Fork(first, second, length, _nodes(data), _nodes(data), _nodes(data), _nodes(data))
+
+
+def _writer_list(out: Writer, m: Refuse | WantRecords) -> None:
+    out.array(m.writers, Writer.raw)
+
+
+# type on the wire -> (class, write, read)
+TYPES: dict[int, tuple[type, Callable[[Writer, Any], object], Callable[[Reader], Message]]] = {
+    0: (Digest, _write_digest, _read_digest),
+    1: (Frontier, _write_frontier, _read_frontier),
+    2: (Wants, _write_wants, _read_wants),
+    3: (Blocks, _write_blocks, _read_blocks),
+    4: (Credit, lambda out, m: out.uint(m.amount), lambda data: Credit(data.uint(MAX_ID))),
+    5: (Ack, lambda out, m: out.array(m.lengths, _write_pair), lambda data: Ack(_pairs(data))),
+    6: (Refuse, _writer_list, lambda data: Refuse(_writers(data))),
+    7: (Branch, _write_branch, _read_branch),
+    8: (Record, _write_record, _read_record),
+    9: (WantRecords, _writer_list, lambda data: WantRecords(_writers(data))),
+    10: (HistoryRequest, _write_request, _read_request),
+    11: (HistoryPiece, _write_piece, _read_piece),
+    12: (HistoryAnswer, _write_answer, _read_answer),
+    13: (Fetch, lambda out, m: out.array(m.points, _write_point), lambda data: Fetch(_points(data))),
+    14: (Fetched, _write_fetched, _read_fetched),
+    15: (Fork, _write_fork, _read_fork),
+}
+_NUMBERS = {kind: number for number, (kind, _, _) in TYPES.items()}
+
+
+def _pairs(data: Reader) -> tuple[tuple[bytes, int], ...]:
+    return tuple(data.array(_read_pair, MAX_FEEDS))
+
+
+def _points(data: Reader) -> tuple[Point, ...]:
+    return tuple(data.array(_read_point, MAX_POINTS))
+
+
+def encode(message: Message) -> tuple[int, bytes]:
+    """(type, body).  Raises ValueError above 320 KiB."""
+    number = _NUMBERS[type(message)]
+    out = Writer()
+    TYPES[number][1](out, message)
+    if len(out) > MAX_MESSAGE:
+        raise ValueError("longer than a message may be")
+    return number, out.finish()
+
+
+def decode(number: int, body: bytes) -> Message | None:
+    """The message; None for a type this version does not know.  Raises DecodeError."""
+    if len(body) > MAX_MESSAGE:
+        raise DecodeError("longer than a message may be")
+    if number not in TYPES:
+        return None
+    reader = Reader(body)
+    message = TYPES[number][2](reader)
+    reader.end()
+    return message

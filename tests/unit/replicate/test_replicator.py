@@ -1,0 +1,574 @@
+"""Replication between nodes in memory, as transcripts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from crdt.log.head import sign_head
+from crdt.log.manifest import core_key
+from crdt.log.merkle import leaf_hash, leaf_of
+from sync.replicate.effects import Rule, Send, Violation, send
+from sync.replicate.flow import Inflow
+from sync.replicate.messages import (
+    MAX_MESSAGE,
+    Blocks,
+    Branch,
+    Digest,
+    Fetch,
+    Fetched,
+    Fork,
+    Frontier,
+    HistoryAnswer,
+    HistoryPiece,
+    HistoryRequest,
+    Message,
+    Record,
+    Refuse,
+    WantRecords,
+    Wants,
+    decode,
+    encode,
+)
+from sync.replicate.replicator import Replicator
+from sync.replicate.wants import STALL, next_wants
+from tests.unit.replicate.nodes import Feed, Feeds, World, blocks_of, writer_key
+
+
+def numbered(name: str, count: int, start: int = 0) -> list[bytes]:
+    return [f"{name} {index}".encode() for index in range(start, start + count)]
+
+
+def test_two_that_hold_the_same_say_one_message_each() -> None:
+    world = World("Ada", "Bo")
+    world.link("Ada", "Bo")
+    world["Ada"].write(b"hello")
+    world.run().cut("Ada", "Bo")
+    world.traffic.clear()
+    world.link("Ada", "Bo")
+    assert world.run().kinds() == ["Digest", "Digest"]
+    assert world["Ada"].seen[-2:] == ["Ada 1 durable at Bo", "settled with Bo"]
+
+
+def test_written_apart_arrives_once_on_meeting() -> None:
+    world = World("Ada", "Bo")
+    world["Ada"].write(*numbered("Ada", 300))
+    world["Bo"].write(*numbered("Bo", 5))
+    world.link("Ada", "Bo")
+    world.run()
+    assert world["Bo"].read("Ada") == numbered("Ada", 300)
+    assert world["Ada"].read("Bo") == numbered("Bo", 5)
+    assert Counter(world.kinds()) == {"Digest": 2, "Frontier": 2, "Wants": 2, "Blocks": 2, "Ack": 2}
+    assert [sorted(peer.seen) for peer in world.peers.values()] == [
+        ["Ada 300 durable at Bo", "settled with Bo"],
+        ["Bo 5 durable at Ada", "settled with Ada"],
+    ]
+
+
+def test_live_blocks_are_pushed_with_their_head_and_acknowledged() -> None:
+    world = World("Ada", "Bo")
+    world.link("Ada", "Bo")
+    world.run().traffic.clear()
+    for index in range(3):
+        world["Ada"].write(b"message %d" % index)
+    world.run()
+    assert sorted(world.kinds()) == ["Ack"] * 3 + ["Blocks"] * 3
+    assert world["Bo"].read("Ada") == [b"message 0", b"message 1", b"message 2"]
+    assert [line for line in world["Ada"].seen if "durable" in line] == [f"Ada {n} durable at Bo" for n in (1, 2, 3)]
+
+
+def test_what_is_stored_but_not_durable_is_not_acknowledged() -> None:
+    world = World("Ada", "Bo")
+    world["Bo"].lazy_disk = True
+    world.link("Ada", "Bo")
+    world["Ada"].write(b"hello")
+    world.run()
+    assert world["Bo"].read("Ada") == [b"hello"]
+    assert world["Ada"].seen == ["settled with Bo"]
+    world.cut("Ada", "Bo")
+    world.link("Ada", "Bo")  # equal frontiers say nothing about disks either
+    world.run()
+    assert world["Ada"].seen == ["settled with Bo"] * 2
+
+
+def test_friends_pass_on_what_they_hold() -> None:
+    world = World("phone", "desktop", "friend")
+    world["phone"].write(*numbered("phone", 40))
+    world["phone"].record(7)
+    world.link("phone", "desktop")
+    world.run().cut("phone", "desktop")
+    world.link("desktop", "friend")
+    world.run()
+    assert world["friend"].read("phone") == numbered("phone", 40)
+    assert world["friend"].seen == ["phone record 7 from desktop", "settled with desktop"]
+    world["desktop"].write(b"live")
+    world.link("phone", "friend")
+    world.run()
+    assert world.frontiers() == [{"phone": 40, "desktop": 1}] * 3
+
+
+def test_three_that_wrote_apart_fetch_every_block_once() -> None:
+    world = World("Ada", "Bo", "Cy")
+    for name, peer in world.peers.items():
+        peer.write(*numbered(name, 3000))
+    for pair in (("Ada", "Bo"), ("Bo", "Cy"), ("Cy", "Ada")):
+        world.link(*pair)
+    fetched: Counter[str] = Counter()
+    while world.step():
+        pass
+    assert world.frontiers() == [{"Ada": 3000, "Bo": 3000, "Cy": 3000}] * 3
+    for name, peer in world.peers.items():
+        fetched[name] = sum(len(peer.read(other)) for other in world.peers)
+    assert set(fetched.values()) == {9000}
+    # 3 x 2 feeds of 3,000 blocks of some 9 bytes: nobody fetched a feed from two
+    assert world.bytes < 6 * 3000 * 12
+
+
+def test_a_huge_feed_does_not_hold_up_a_short_one() -> None:
+    world = World("Ada", "Bo", "Cy")
+    world["Ada"].write(*(bytes(50_000) for _ in range(200)))
+    world["Ada"].write(b"short", feed="Cy")
+    world.link("Ada", "Bo")
+    while world["Bo"].read("Cy") == []:
+        assert world.step()
+    assert len(world["Bo"].read("Ada")) < 20
+    world.run()
+    assert world["Bo"].read("Ada") == world["Ada"].read("Ada")
+
+
+def test_a_slow_disk_slows_the_sender_and_nothing_piles_up() -> None:
+    world = World("Ada", "Bo")
+    world["Ada"].write(*(bytes(100_000) for _ in range(100)))
+    world["Bo"].stuck_disk = True  # blocks are taken in, but never reported as stored
+    world.link("Ada", "Bo")
+    world.run()
+    assert 2_000_000 < world.bytes < 2_400_000
+    world["Bo"].stuck_disk = False
+    world["Bo"].flush()
+    world.run()
+    assert world["Bo"].read("Ada") == world["Ada"].read("Ada")
+
+
+def test_next_wants_takes_the_smallest_gaps_within_its_budget() -> None:
+    local = {b"a": 5, b"b": 0, b"c": 10}
+    remote = {b"a": 6, b"b": 100, b"c": 10, b"d": 3, b"e": 50}
+    assert next_wants(local, remote, set(), 9) == [b"a", b"d", b"e", b"b"]
+    assert next_wants(local, remote, {b"a"}, 2) == [b"d", b"e"]
+    assert next_wants(local, remote, set(), -1) == []
+
+
+def test_a_writer_not_admitted_is_remembered_until_it_is() -> None:
+    world = World("Ada", "Bo")
+    stranger = writer_key("Ada").public
+    world["Bo"].refused.add(stranger)
+    world["Ada"].write(*numbered("Ada", 3))
+    world["Ada"].record(1)
+    world.link("Ada", "Bo")
+    world.run()
+    world["Ada"].write(b"more")
+    world.run()
+    assert (world["Bo"].read("Ada"), world["Bo"].seen) == ([], ["settled with Ada"])
+    world["Bo"].refused.clear()
+    world["Bo"].perform("Ada", world["Bo"].links["Ada"].replicator.admission_changed(0.0))
+    world.run()
+    assert world["Bo"].read("Ada") == [*numbered("Ada", 3), b"more"]
+    assert world["Bo"].seen[1:] == ["Ada record 1 from Ada", "settled with Ada"]
+
+
+def test_only_newer_records_travel() -> None:
+    world = World("Ada", "Bo", "Cy")
+    world["Ada"].record(3)
+    world["Bo"].record(5, feed="Ada")
+    world["Cy"].record(4, feed="Ada")
+    world.link("Ada", "Bo")
+    world.link("Bo", "Cy")
+    world.run()
+    assert [peer.view.records() for peer in world.peers.values()] == [{writer_key("Ada").public: 5}] * 3
+    assert "record" not in str(world["Bo"].seen)
+    world["Cy"].record(6, feed="Ada")
+    assert set(world.run()["Ada"].view.records().values()) == {6}
+
+
+def test_connections_that_break_anywhere_lose_nothing() -> None:
+    world = World("Ada", "Bo", seed=3)
+    world["Ada"].write(*(b"%d" % index * 500 for index in range(2000)))
+    for pause in range(1, 12):
+        world.link("Ada", "Bo")
+        for _ in range(pause):
+            world.step()
+        world.cut("Ada", "Bo")
+    held = len(world["Bo"].read("Ada"))
+    assert held > 0
+    world.link("Ada", "Bo")
+    world.run()
+    assert world["Bo"].read("Ada") == world["Ada"].read("Ada")
+
+
+def test_what_is_stored_of_a_broken_range_goes_on_from_another_peer() -> None:
+    world = World("Ada", "Bo", "Cy")
+    world["Ada"].write(*(b"%d" % index * 500 for index in range(1000)))
+    world.link("Ada", "Cy")
+    world.run().cut("Ada", "Cy")
+    world.link("Ada", "Bo")
+    while not world["Bo"].read("Ada"):
+        world.step()
+    world.cut("Ada", "Bo")
+    assert world["Bo"].view.heads() == {}
+    world.link("Cy", "Bo")
+    world.bytes = 0
+    world.run()
+    assert world["Bo"].read("Ada") == world["Ada"].read("Ada")
+    assert world.bytes < sum(map(len, numbered("", 0))) + sum(len(b"%d" % i * 500) for i in range(1000))
+
+
+def test_a_peer_that_stalls_is_left_for_another() -> None:
+    world = World("Ada", "Bo", "Cy")
+    world["Ada"].write(*numbered("Ada", 10))
+    world.link("Ada", "Cy")
+    world.run()
+    world.link("Ada", "Bo")
+    world["Ada"].tamper = lambda message: Send(99, b"") if message.type == 3 else message  # never answers
+    world.run()
+    world.link("Cy", "Bo")
+    world.run()
+    waiting = world["Bo"].links["Cy"].replicator
+    assert (world["Bo"].read("Ada"), waiting.next_wake()) == ([], STALL)
+    world.now = STALL
+    world["Bo"].perform("Cy", waiting.wake(world.now))
+    world.run()
+    assert world["Bo"].read("Ada") == numbered("Ada", 10)
+    assert sorted(world["Bo"].seen) == ["settled with Ada", "settled with Cy"]
+
+
+def test_history_comes_as_packs_before_blocks_are_asked_for() -> None:
+    world = World("old", "new")
+    world["old"].write(*numbered("old", 100))
+    world["old"].packs = [(bytes([1]) * 32, bytes(3_000_000)), (bytes([2]) * 32, bytes(65_536))]
+    packs = list(world["old"].packs)
+    world.link("old", "new")
+    new = world["new"].links["old"].replicator
+    world["new"].perform("old", new.hold_blocks(True, 0.0))
+    request, effects = new.ask_history(None)
+    world["new"].perform("old", effects)
+    world.run()
+    assert (request, world["new"].history, world["new"].read("old")) == (1, packs, [])
+    assert world["new"].seen == ["history from old: done, 1 not for me"]
+    # The items of the packs are these blocks: hashes are enough to check them.
+    world["new"].view.of(writer_key("old").public).packed = 100
+    world["new"].perform("old", new.hold_blocks(False, 0.0))
+    world.run()
+    assert world["new"].read("old") == [(len(block), leaf_hash(block)) for block in numbered("old", 100)]
+    assert world["new"].seen[-1] == "settled with old"
+
+
+def test_hashes_as_far_as_items_reach_and_blocks_after_them() -> None:
+    world = World("old", "new")
+    world["old"].write(*numbered("old", 100))
+    world["new"].view.of(writer_key("old").public).packed = 77
+    world.link("old", "new")
+    world.run()
+    kinds = [isinstance(block, tuple) for block in world["new"].read("old")]
+    assert kinds == [True] * 76 + [False] * 24
+    assert world.frontiers() == [{"old": 100}] * 2
+
+
+def test_single_blocks_are_fetched_by_hash() -> None:
+    world = World("Ada", "Bo")
+    world["Ada"].write(*numbered("Ada", 3))
+    world.link("Ada", "Bo")
+    core = core_key(writer_key("Ada").public)
+    points = [(core, 1, leaf_hash(b"Ada 1")), (core, 1, bytes(32)), (core, 1, leaf_hash(b"Ada 1"))]
+    world["Bo"].perform("Ada", world["Bo"].links["Ada"].replicator.fetch(points))
+    world.run()
+    assert [line for line in world["Bo"].seen if "fetched" in line] == [
+        "fetched 1 from Ada: b'Ada 1'",
+        "fetched 1 from Ada: None",
+    ]
+
+
+def withheld_world(*places: int, count: int = 12) -> World:
+    world = World("Ada", "Bo", "Cy")
+    world["Ada"].write(*numbered("Ada", count))
+    world["Ada"].view.of(writer_key("Ada").public).withhold(*places)
+    return world
+
+
+@pytest.mark.parametrize("places", [(0,), (11,), (10, 11), (3, 4, 5), tuple(range(12)), (6,)])
+def test_withheld_blocks_leave_their_hashes(places: tuple[int, ...]) -> None:
+    world = withheld_world(*places)
+    world.link("Ada", "Bo")
+    world.run()
+    world["Ada"].write(b"after")
+    world.link("Bo", "Cy")
+    world.run()
+    assert world["Bo"].read("Ada") == world["Cy"].read("Ada") == world["Ada"].read("Ada")
+
+
+def test_a_lie_about_the_sizes_of_two_withheld_neighbours_harms_nobody() -> None:
+    """Their parent fixes only the sum, so the lie passes; whoever stores it still serves and follows the feed."""
+    world = withheld_world(4, 5)
+
+    def lie(message: Send) -> Send:
+        if message.type != 3:
+            return message
+        blocks = list(blocks_of(message).blocks)
+        first, second = blocks[4], blocks[5]
+        assert isinstance(first, tuple)
+        assert isinstance(second, tuple)
+        blocks[4:6] = [(first[0] + 1, first[1]), (second[0] - 1, second[1])]
+        return send(replace(blocks_of(message), blocks=tuple(blocks)))
+
+    world["Ada"].tamper = lie
+    world.link("Ada", "Bo")
+    world.run()
+    assert world["Bo"].view.of(writer_key("Ada").public).leaves[4][0] == len(b"Ada 4") + 1
+    # Cy has the true first block of the pair and takes the rest from Bo, from the odd place
+    world["Ada"].tamper = lambda message: message
+    cy = World("Ada")["Ada"]
+    cy.write(*numbered("Ada", 5))
+    world["Cy"].view.feeds = cy.view.feeds
+    world.link("Bo", "Cy")
+    world.run()
+    assert world["Cy"].read("Ada")[5:] == [world["Ada"].read("Ada")[5], *numbered("Ada", 6, 6)]
+    world["Ada"].write(b"after")
+    world.run()
+    assert world.frontiers() == [{"Ada": 13}] * 3
+    assert all("broke" not in line and "fork" not in line for peer in world.peers.values() for line in peer.seen)
+
+
+# Peers that lie
+
+
+def tampered(kind: type, change: str) -> list[str]:
+    """What Bo saw when Ada's messages of one kind were changed on their way, and that nothing of it was stored."""
+    world = World("Ada", "Bo")
+    world["Ada"].write(*numbered("Ada", 9))
+    world["Ada"].record(2)
+
+    def tamper(message: Send) -> Send:
+        found = decode(message.type, message.body)
+        if not isinstance(found, kind):
+            return message
+        match found, change:
+            case Blocks(blocks=blocks), "block":
+                return send(replace(found, blocks=(*blocks[:-1], b"forged")))
+            case Blocks(blocks=blocks), "shorter":
+                return send(replace(found, blocks=blocks[:-1]))
+            case Blocks(blocks=blocks), "longer":
+                return send(replace(found, blocks=(*blocks, b"more")))
+            case Blocks(), "tail":
+                return send(replace(found, tail=((1, bytes(32)),)))
+            case Blocks(blocks=blocks), "split":
+                return send(replace(found, blocks=((5, leaf_hash(blocks[0])),)))  # type: ignore[arg-type]
+            case Blocks(), "another feed":
+                return send(replace(found, writer=writer_key("Bo").public))
+            case Frontier(heads=heads), "root":
+                return send(replace(found, heads=(replace(heads[0], root=bytes(32)),)))
+            case Frontier(heads=heads), "length":
+                return send(replace(found, heads=(replace(heads[0], length=10),)))
+            case Record(), "data":
+                return send(replace(found, data=b"forged"))
+            case _, "truncated":
+                return Send(message.type, message.body[:-1])
+            case _, "trailing":
+                return Send(message.type, message.body + b"\x00")
+            case _, "oversize":
+                return Send(message.type, bytes(MAX_MESSAGE + 1))
+        raise LookupError(change)
+
+    world["Ada"].tamper = tamper
+    world.link("Ada", "Bo")
+    world.run()
+    assert world["Bo"].read("Ada") == []
+    return [line for line in world["Bo"].seen if "broke" in line]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "rule"),
+    [
+        (Blocks, "block", Rule.BAD_RANGE),
+        (Blocks, "shorter", Rule.BAD_RANGE),
+        (Blocks, "longer", Rule.BEYOND_HEAD),
+        (Blocks, "tail", Rule.BAD_RANGE),
+        (Blocks, "split", Rule.SPLIT_PAIR),
+        (Blocks, "another feed", Rule.NO_HEAD),
+        (Frontier, "root", Rule.BAD_HEAD),
+        (Frontier, "length", Rule.BAD_HEAD),
+        (Record, "data", Rule.BAD_RECORD),
+        (Blocks, "truncated", Rule.MALFORMED),
+        (Blocks, "trailing", Rule.MALFORMED),
+        (Frontier, "oversize", Rule.MALFORMED),
+    ],
+)
+def test_a_lying_peer_is_named_and_nothing_is_stored(kind: type, change: str, rule: Rule) -> None:
+    assert tampered(kind, change) == [f"Ada broke: {rule.sentence}"]
+
+
+def test_what_was_not_asked_for_or_comes_out_of_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    # No credit is given back, and none is left to answer with.
+    monkeypatch.setattr(Inflow, "give_back", lambda self, size: None)
+    feed = Feed()
+    feed.extend([b"x"], [leaf_of(b"x")])
+    head = sign_head(writer_key("Cy"), feed.tree)
+    point = (bytes(32), 0, leaf_hash(b"x"))
+    digest = Digest(bytes(32), False)
+    records = [Record(bytes([n]) * 32, 1, bytes(65_536)) for n in range(34)]
+    attempts: list[tuple[list[Message], Rule]] = [
+        ([Frontier(last=True)], Rule.TOO_EARLY),
+        ([digest, digest], Rule.TOO_EARLY),
+        ([digest, Fetched(point, b"x")], Rule.UNASKED),
+        ([digest, HistoryPiece(1, 0, 0, True, bytes(32), b"x")], Rule.UNASKED),
+        ([digest, HistoryAnswer(1, True, ())], Rule.UNASKED),
+        ([digest, *[HistoryRequest(n, None) for n in range(5)]], Rule.TOO_MANY),
+        ([digest, HistoryRequest(1, None), HistoryRequest(1, None)], Rule.TOO_MANY),
+        ([digest, Fork(head, head)], Rule.BAD_FORK),
+        ([digest, Branch(head, 1, ((1, bytes(32)),), ())], Rule.BAD_BRANCH),
+        ([digest, *[Fetch((point,) * 256)] * 5], Rule.TOO_MANY),
+        ([digest, *records], Rule.FLOOD),
+    ]
+    for moves, rule in attempts:
+        replicator = Replicator(Feeds(), admits=lambda _: True, verify_record=lambda *_: True)
+        replicator._out.add_credit(-(2**40))
+        effects = [effect for move in moves for effect in replicator.receive(*encode(move), 0.0)]
+        assert [effect for effect in effects if isinstance(effect, Violation)] == [Violation(rule)]
+        assert effects[-1] == Violation(rule)
+        assert replicator.receive(*encode(digest), 0.0) == []
+
+
+def test_packs_out_of_order_or_too_large() -> None:
+    for pieces in (
+        [HistoryPiece(1, 1, 0, False, bytes(32), bytes(262_144))],
+        [HistoryPiece(1, 0, 1, False, b"", bytes(262_144))],
+        [HistoryPiece(1, 0, 0, False, bytes(32), bytes(100))],
+        [HistoryPiece(1, 0, 0, True, bytes(32), b"")],
+        [HistoryPiece(1, 0, n, False, b"" if n else bytes(32), bytes(262_144)) for n in range(17)],
+    ):
+        world = World("Ada", "Bo")
+        world.link("Ada", "Bo")
+        world.run()
+        bo = world["Bo"]
+        _, effects = bo.links["Ada"].replicator.ask_history(None)
+        bo.perform("Ada", effects)
+        for piece in pieces:
+            bo.perform("Ada", bo.links["Ada"].replicator.receive(*encode(piece), 0.0))
+        assert bo.seen[-1] == f"Ada broke: {Rule.OUT_OF_ORDER.sentence}"
+        assert bo.history == []
+
+
+def test_unknown_messages_are_ignored() -> None:
+    world = World("Ada", "Bo")
+    world["Ada"].write(b"hello")
+    world.link("Ada", "Bo")
+    world["Ada"].links["Bo"].sent.appendleft(Send(77, b"from a later version"))
+    world.run()
+    assert world["Bo"].read("Ada") == [b"hello"]
+
+
+def test_wants_that_cannot_be_served_are_refused() -> None:
+    world = World("Ada", "Bo")
+    world["Ada"].write(*numbered("Ada", 3))
+    world.link("Ada", "Bo")
+
+    def beyond(message: Send) -> Send:
+        found = decode(message.type, message.body)
+        return send(Wants(tuple(replace(w, start=3) for w in found.wants))) if isinstance(found, Wants) else message
+
+    world["Bo"].tamper = beyond
+    world.run()
+    assert ("Ada", "Bo", Refuse.__name__) in world.traffic
+    assert world["Bo"].seen == ["settled with Ada"]
+    assert WantRecords.__name__ not in world.kinds()
+
+
+# Forks
+
+
+def forked_world(common: int, first: int, second: int) -> World:
+    """Ada holds one branch of Eve's feed, Bo another; Cy watches."""
+    world = World("Ada", "Bo", "Cy", "Eve")
+    world["Ada"].write(*numbered("Eve", common), *numbered("left", first), feed="Eve")
+    world["Bo"].write(*numbered("Eve", common), *numbered("right", second), feed="Eve")
+    return world
+
+
+@pytest.mark.parametrize(
+    ("common", "first", "second"), [(0, 1, 1), (5, 1, 1), (5, 3, 1), (5, 1, 3), (4, 7, 2), (8, 1, 9)]
+)
+def test_two_branches_are_found_proved_and_passed_on(common: int, first: int, second: int) -> None:
+    world = forked_world(common, first, second)
+    world.link("Ada", "Cy")
+    world.run()
+    world.link("Ada", "Bo")
+    world.run()
+    assert [line for peer in world.peers.values() for line in peer.seen if "fork" in line or "broke" in line] == [
+        "fork of Eve from Bo",
+        "fork of Eve from Ada",
+        "fork of Eve from Ada",
+    ]
+    proof = world["Cy"].view.held_forks[writer_key("Eve").public]
+    assert {proof.first.length, proof.second.length} == {common + first, common + second}
+    # who comes later learns it although the feeds of the two are equal
+    world.link("Eve", "Ada")
+    world.run()
+    assert "fork of Eve from Ada" in world["Eve"].seen
+
+
+def test_a_fork_while_both_branches_grow_closes_no_honest_connection() -> None:
+    world = forked_world(3, 0, 0)
+    world.link("Ada", "Bo")
+    world.run()
+    for _ in range(3):
+        world["Ada"].write(b"left", feed="Eve")
+        world["Bo"].write(b"right", feed="Eve")
+        world["Bo"].write(b"right again", feed="Eve")
+    world.run()
+    assert sorted(line for peer in world.peers.values() for line in peer.seen if "fork" in line or "broke" in line) in (
+        ["fork of Eve from Ada", "fork of Eve from Bo"],
+    )
+    world["Ada"].write(b"honest")
+    world.run()
+    assert world["Bo"].read("Ada") == [b"honest"]
+
+
+def test_a_third_peer_takes_one_branch_and_hears_of_the_other() -> None:
+    world = forked_world(5, 400, 300)
+    world.link("Ada", "Cy")
+    world.link("Bo", "Cy")
+    world.run()
+    assert len(world["Cy"].read("Eve")) in (405, 305)
+    assert "fork of Eve" in str(world["Cy"].seen)
+    assert "broke" not in str([peer.seen for peer in world.peers.values()])
+
+
+def test_forged_proofs_prove_nothing() -> None:
+    world = forked_world(5, 3, 1)
+    world.link("Ada", "Bo")
+    world.run()
+    proof = world["Bo"].view.held_forks[writer_key("Eve").public]
+    honest = World("Eve")["Eve"]
+    honest.write(*numbered("Eve", 5))
+    short = honest.view.heads()[writer_key("Eve").public]
+    honest.write(*numbered("Eve", 3, 5))
+    long = honest.view.heads()[writer_key("Eve").public]
+    feed = honest.view.of(writer_key("Eve").public)
+    roots = tuple((feed.made[index].size, feed.made[index].hash) for index in (3, 8))
+    tail = tuple((feed.made[index].size, feed.made[index].hash) for index in (10, 13))
+    lied = ((roots[0]), (roots[1][0] + 1, roots[1][1]))
+    lied_tail = ((tail[0][0] - 1, tail[0][1]), tail[1])
+    for forged in (
+        Fork(short, long),
+        Fork(short, short),
+        Fork(short, long, 5, roots, (), roots, tail),
+        Fork(short, long, 5, roots, (), lied, lied_tail),
+        replace(proof, first=replace(proof.first, signature=bytes(64))),
+        replace(proof, length=proof.length - 1),
+        replace(proof, second_tail=proof.second_tail[1:]),
+        replace(proof, second=proof.first),
+    ):
+        target = World("Ada", "Bo", "Eve")
+        target.link("Ada", "Bo")
+        target.run()
+        target["Bo"].perform("Ada", target["Bo"].links["Ada"].replicator.receive(*encode(forged), 0.0))
+        assert target["Bo"].seen[-1] == f"Ada broke: {Rule.BAD_FORK.sentence}"
