@@ -130,6 +130,8 @@ class EndpointCore:
         candidates = list(dict.fromkeys(addresses))[: self.limits.addresses]
         for address in candidates:
             encode_address(address)
+            if not address[1]:
+                raise DecodeError("port 0 is no address")
         if len(self._links) >= self.limits.connections:
             raise ValueError("too many connections")
         link = self._new_link(now)

@@ -1,30 +1,298 @@
+"""Endpoint cores on a wire of virtual time: connecting, talking, ending."""
+
 from __future__ import annotations
 
-from identity.keys import SigningKey
-from netstack.events import Closed, Ended, Event, Failed, Frame, Opened, Reason, Writable
-from tests.unit.netstack_endpoint.wire import Wire
+from collections.abc import Callable
 
-ADA, BOB = SigningKey.from_seed(b"a" * 32), SigningKey.from_seed(b"b" * 32)
-A, B = ("10.0.0.1", 1), ("10.0.0.1", 2)
+import pytest
+
+from identity.errors import DecodeError
+from netstack.events import Closed, Ended, Failed, Frame, Opened, Reason, Writable
+from netstack.limits import Limits
+from netstack.udp import Address
+from tests.support.streams import stream
+from tests.unit.netstack_endpoint.wire import ADA, BOB, EVE, A, B, C, Story
 
 
-def test_a_connection_opens_carries_frames_and_ends() -> None:
-    wire = Wire()
-    ada, bob = wire.core(1), wire.core(2)
-    bob.listen(BOB)
-    conn = ada.connect(BOB.public, [B], ADA, wire.now)
-    wire.run(1)
-    print(wire.seen)
-    [opened] = wire.seen[A]
-    [answered] = wire.seen[B]
-    assert isinstance(opened, Opened) and isinstance(answered, Opened)
-    ada.send(conn, b"hello", wire.now); ada.send(conn, bytes(100000), wire.now)
-    wire.run(1)
-    assert wire.seen[B][1:] == [Frame(answered.conn, b"hello"), Frame(answered.conn, bytes(100000))]
-    ada.end(conn, wire.now)
-    wire.run(1)
-    assert wire.seen[B][3:] == [Ended(answered.conn)]
-    bob.end(answered.conn, wire.now)
-    wire.run(20)
-    print(wire.seen[A][1:], wire.seen[B][4:])
-    assert len(ada) == len(bob) == 0
+def test_a_connection_opens_on_both_sides() -> None:
+    story = Story()
+    conn = story.dial()
+    story.run(1)
+    [at_ada], [at_bob] = story.seen[A], story.seen[B]
+    assert isinstance(at_ada, Opened) and isinstance(at_bob, Opened)
+    assert at_ada.handshake_hash == at_bob.handshake_hash
+    assert at_ada == Opened(conn, True, ADA.public, BOB.public, at_ada.handshake_hash, B)
+    assert at_bob == Opened(at_bob.conn, False, BOB.public, ADA.public, at_ada.handshake_hash, A)
+
+
+def test_opening_takes_two_round_trips_and_no_timer() -> None:
+    story = Story()
+    story.dial()
+    story.run(0.0401)  # there and back, and the dialler's first bytes there: 10 ms each
+    assert [type(event) for event in story.seen[A] + story.seen[B]] == [Opened, Opened]
+
+
+def test_frames_arrive_whole_in_order_and_both_sides_end() -> None:
+    story = Story()
+    at_ada, at_bob = story.opened()
+    frames = [b"hello", bytes(100_000), b"x" * 17]
+    for frame in frames:
+        story.ada.send(at_ada, frame, story.now)
+    story.run(1)
+    assert story.seen[B] == [Frame(at_bob, frame) for frame in frames]
+    story.ada.end(at_ada, story.now)
+    assert not story.ada.send(at_ada, b"too late", story.now)
+    story.run(1)
+    assert story.seen[B][3:] == [Ended(at_bob)]
+    story.bob.send(at_bob, b"the last word", story.now)
+    story.bob.end(at_bob, story.now)
+    story.run(10)
+    assert story.seen[A] == [Frame(at_ada, b"the last word"), Ended(at_ada), Closed(at_ada, Reason.ENDED)]
+    assert story.seen[B][4:] == [Closed(at_bob, Reason.ENDED)]
+    assert len(story.ada) == len(story.bob) == 0
+
+
+def test_an_empty_frame_is_nothing() -> None:
+    story = Story()
+    at_ada, _ = story.opened()
+    story.ada.send(at_ada, b"", story.now)
+    story.run(1)
+    assert story.seen[B] == []
+
+
+def test_several_keys_listen_on_one_port() -> None:
+    story = Story()
+    story.bob.listen(EVE)
+    story.dial(to=EVE)
+    story.dial(to=BOB)
+    story.run(1)
+    assert [event.local_key for event in story.seen[B] if isinstance(event, Opened)] == [EVE.public, BOB.public]
+    story.bob.unlisten(EVE.public)
+    assert story.bob.listening == [BOB.public]
+    third = story.dial(to=EVE)
+    story.run(1)
+    assert story.seen[A][-1] == Failed(third, Reason.NOT_THERE)
+
+
+def test_without_a_key_of_our_own_one_is_made() -> None:
+    story = Story()
+    for _ in range(2):
+        story.ada.connect(BOB.public, [B], None, story.now)
+    story.run(1)
+    keys = {event.remote_key for event in story.seen[B] if isinstance(event, Opened)}
+    assert len(keys) == 2
+
+
+def test_strangers_get_no_answer() -> None:
+    story = Story()
+    asked: list[tuple[bytes, bytes]] = []
+
+    def accept(local: bytes, remote: bytes) -> bool:
+        asked.append((local, remote))
+        return False
+
+    story.bob.accept = accept
+    conn = story.dial()
+    story.run(15)
+    assert story.seen[A] == [Failed(conn, Reason.NO_ANSWER)]
+    assert story.seen[B] == []
+    assert asked[0] == (BOB.public, ADA.public)
+    assert len(story.ada) == len(story.bob) == 0
+
+
+def test_nobody_is_there() -> None:
+    story = Story()
+    nowhere, nothing = story.dial(C), story.dial(C, C, C)
+    story.run(15)
+    assert story.seen[A] == [Failed(nowhere, Reason.NO_ANSWER), Failed(nothing, Reason.NO_ANSWER)]
+    no_address = story.ada.connect(BOB.public, [], ADA, story.now)
+    story.run(1)
+    assert story.seen[A][2:] == [Failed(no_address, Reason.NO_ANSWER)]
+
+
+def test_what_cannot_be_dialled() -> None:
+    story = Story()
+    for key, address in ((bytes(32), B), (BOB.public, ("::1", 5)), (BOB.public, ("10.0.0.1", 0)), (b"x", B)):
+        with pytest.raises(DecodeError):
+            story.ada.connect(key, [address], ADA, story.now)
+    assert len(story.ada) == 0
+
+
+def test_the_first_address_to_answer_wins() -> None:
+    story = Story()
+    story.core(3)  # answers, but does not know Bob
+    conn = story.dial(("10.9.9.9", 9), C, B)
+    story.run(5)
+    [opened] = story.seen[A]
+    assert isinstance(opened, Opened)
+    assert (opened.conn, opened.address) == (conn, B)
+    assert len(story.seen[B]) == 1
+
+
+def lossy(seed: int, share: int) -> Callable[[Address, Address, bytes], list[bytes]]:
+    rng = stream(seed)
+
+    def pass_on(source: Address, target: Address, data: bytes) -> list[bytes]:
+        roll = rng(1)[0]
+        if roll < share:
+            return []
+        return [data, data] if roll > 240 else [data]
+
+    return pass_on
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_third_of_everything_lost(seed: int) -> None:
+    story = Story(seed=seed)
+    story.filter = lossy(seed, 85)
+    conn = story.dial()
+    story.run(10)
+    assert isinstance(story.seen[A][0], Opened)
+    sent = [bytes((n,)) * (n * 997 % 5000 + 1) for n in range(60)]
+    for frame in sent:
+        story.ada.send(conn, frame, story.now)
+    story.run(60)
+    assert story.frames(B) == sent
+
+
+def test_one_seed_is_one_run() -> None:
+    def trace(seed: int) -> bytes:
+        story = Story(seed=seed)
+        story.filter = lossy(1, 60)
+        conn = story.dial()
+        story.run(5)
+        for size in (10, 50_000, 0, 3):
+            story.ada.send(conn, bytes(size), story.now)
+        story.run(30)
+        return story.trace.digest()
+
+    assert trace(1) == trace(1)
+    assert trace(1) != trace(2)
+
+
+def test_idle_connections_stay_and_say_little() -> None:
+    story = Story()
+    story.opened()
+    before = story.sent
+    story.run(600)
+    assert story.seen[A] == story.seen[B] == []
+    assert story.sent - before <= 600 / 5 * 4 + 8  # a keep-alive each way and its acknowledgement
+
+
+def test_a_peer_that_vanished_is_noticed() -> None:
+    story = Story()
+    at_ada, _ = story.opened()
+    del story.cores[B]
+    story.run(30)
+    [closed] = story.seen[A]
+    assert isinstance(closed, Closed)
+    assert (closed.conn, closed.reason) in ((at_ada, Reason.SILENT), (at_ada, Reason.TIMED_OUT))
+
+
+def test_half_closed_connections_live_on() -> None:
+    story = Story()
+    at_ada, at_bob = story.opened()
+    story.ada.end(at_ada, story.now)
+    story.run(120)
+    assert story.seen[B] == [Ended(at_bob)]
+    story.bob.send(at_bob, b"a late answer", story.now)
+    story.run(1)
+    assert story.seen[A] == [Frame(at_ada, b"a late answer")]
+
+
+def test_a_full_connection_says_when_there_is_room() -> None:
+    story = Story()
+    at_ada, _ = story.opened()
+    count = 1
+    while story.ada.send(at_ada, bytes(65_536), story.now):
+        count += 1
+    assert count < 100
+    story.run(10)
+    assert story.seen[A] == [Writable(at_ada)]
+    assert len(story.frames(B)) == count
+    assert story.ada.queued(at_ada) == 0
+
+
+def test_a_peer_that_never_reads_costs_bounded_memory() -> None:
+    limit = 8 << 20
+    story = Story(ada=Limits(buffer=limit))
+    at_ada, at_bob = story.opened()
+    story.bob.hold(at_bob, 4 << 20, story.now)  # Bob's window is shut
+    most = 0
+    for _ in range(1000):
+        story.ada.send(at_ada, bytes(65_536), story.now)
+        story.run(0.01)
+        most = max(most, story.ada.queued(at_ada))
+    assert most <= limit + 100_000
+    assert story.seen[A] == [Closed(at_ada, Reason.UNREAD)]
+    assert sum(map(len, story.frames(B))) <= 5 << 20
+
+
+def test_whoever_holds_frames_slows_the_peer_and_is_not_taken_for_dead() -> None:
+    story = Story()
+    at_ada, at_bob = story.opened()
+    story.bob.hold(at_bob, 4 << 20, story.now)
+    story.run(1)
+    for _ in range(10):
+        story.ada.send(at_ada, bytes(65_536), story.now)
+    story.run(60)
+    arrived = len(story.frames(B))
+    assert arrived < 10
+    story.bob.hold(at_bob, 0, story.now)
+    story.run(10)
+    assert len(story.frames(B)) == 10
+    assert story.seen[A] == [Writable(at_ada)]
+
+
+def test_close_delivers_what_was_sent() -> None:
+    story = Story()
+    at_ada, at_bob = story.opened()
+    story.ada.send(at_ada, bytes(200_000), story.now)
+    story.ada.close(at_ada, story.now)
+    story.run(2)
+    assert story.seen[B] == [Frame(at_bob, bytes(200_000)), Ended(at_bob)]
+    story.bob.end(at_bob, story.now)
+    story.run(10)
+    assert story.seen[A] == [Closed(at_ada, Reason.ENDED)]
+
+
+def test_close_does_not_wait_for_ever() -> None:
+    story = Story()
+    at_ada, at_bob = story.opened()
+    story.ada.close(at_ada, story.now)
+    story.run(20)  # Bob's owner never ends his side
+    assert story.seen[A] == [Closed(at_ada, Reason.CLOSED)]
+    assert story.seen[B] == [Ended(at_bob), Closed(at_bob, Reason.RESET)]
+
+
+def test_abort_tells_the_peer_once() -> None:
+    story = Story()
+    at_ada, at_bob = story.opened()
+    story.ada.abort(at_ada, story.now, Reason.PROTOCOL, "opens channel 0")
+    story.run(10)
+    assert story.seen[A] == [Closed(at_ada, Reason.PROTOCOL, "opens channel 0")]
+    assert story.seen[B] == [Closed(at_bob, Reason.RESET)]
+    assert len(story.ada) == len(story.bob) == 0
+
+
+def test_an_attempt_that_is_given_up_leaves_nothing() -> None:
+    story = Story()
+    conn = story.dial(C)
+    story.run(1)
+    story.ada.close(conn, story.now)
+    story.run(1)
+    assert story.seen[A] == [Failed(conn, Reason.CLOSED)]
+    assert len(story.ada) == 0
+    assert story.ada.next_wake() is None
+
+
+def test_numbers_that_mean_nothing() -> None:
+    story = Story()
+    assert not story.ada.send(99, b"x", story.now)
+    story.ada.close(99, story.now)
+    story.ada.end(99, story.now)
+    story.ada.hold(99, 5, story.now)
+    assert story.ada.queued(99) == 0
+    assert story.ada.stream(99) is None
+    story.run(1)
+    assert story.seen[A] == []

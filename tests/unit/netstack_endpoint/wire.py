@@ -6,30 +6,23 @@ from collections.abc import Callable
 from hashlib import blake2b
 from heapq import heappop, heappush
 
+from identity.keys import SigningKey
 from netstack.endpoint import EndpointCore, datagrams
-from netstack.events import Event
+from netstack.events import Event, Frame, Opened
 from netstack.limits import Limits
 from netstack.udp import Address
+from tests.support.streams import stream
 
+ADA, BOB, EVE = (SigningKey.from_seed(letter * 32) for letter in (b"a", b"b", b"e"))
+A, B, C = (("10.0.0.1", port) for port in (1, 2, 3))
 Filter = Callable[[Address, Address, bytes], list[bytes]]  # (from, to, data) -> what arrives
-
-
-def seeded(name: str) -> Callable[[int], bytes]:
-    """A stream of bytes that the name alone decides."""
-    count = 0
-
-    def rng(size: int) -> bytes:
-        nonlocal count
-        count += 1
-        return blake2b(f"{name} {count}".encode(), digest_size=size).digest()
-
-    return rng
 
 
 class Wire:
     """Cores by address; `run` lets `seconds` pass.  `seen[address]` has what each was told."""
 
-    def __init__(self, delay: float = 0.01) -> None:
+    def __init__(self, delay: float = 0.01, seed: int = 0) -> None:
+        self.seed = seed
         self.now = 100.0
         self.delay = delay
         self.cores: dict[Address, EndpointCore] = {}
@@ -40,11 +33,18 @@ class Wire:
         self.hook: Callable[[Address, Event], None] = lambda address, event: None
         self._flying: list[tuple[float, int, Address, Address, bytes]] = []
 
-    def core(self, port: int, *, limits: Limits | None = None, accept: Callable[[bytes, bytes], bool] | None = None) -> EndpointCore:
+    def core(
+        self, port: int, *, limits: Limits | None = None, accept: Callable[[bytes, bytes], bool] | None = None
+    ) -> EndpointCore:
         address = ("10.0.0.1", port)
-        core = EndpointCore(seeded(f"core {port}"), limits=limits, accept=accept or (lambda local, remote: True))
+        core = EndpointCore(stream(f"{self.seed} {port}"), limits=limits, accept=accept or (lambda local, remote: True))
         self.cores[address], self.seen[address] = core, []
         return core
+
+    def inject(self, source: Address, target: Address, data: bytes) -> None:
+        """A datagram out of nowhere."""
+        self.sent += 1
+        heappush(self._flying, (self.now + self.delay, self.sent, source, target, data))
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds
@@ -58,8 +58,9 @@ class Wire:
             self.now = max(self.now, at)
             while self._flying and self._flying[0][0] <= self.now:
                 _, _, source, target, data = heappop(self._flying)
-                if target in self.cores:
-                    self.cores[target].receive(data, source, self.now)
+                core = self.cores.get(target)
+                if core is not None:
+                    core.receive(data, source, self.now)
             for core in self.cores.values():
                 core.wake(self.now)
 
@@ -79,3 +80,29 @@ class Wire:
                         self.trace.update(repr((round(self.now, 6), address, target, len(arrived))).encode() + arrived)
                         heappush(self._flying, (self.now + self.delay, self.sent, address, target, arrived))
                 busy = busy or core.restless
+
+
+class Story(Wire):
+    """Ada at A and Bob, who listens, at B."""
+
+    def __init__(self, *, ada: Limits | None = None, bob: Limits | None = None, seed: int = 0) -> None:
+        super().__init__(seed=seed)
+        self.ada, self.bob = self.core(1, limits=ada), self.core(2, limits=bob)
+        self.bob.listen(BOB)
+
+    def dial(self, *addresses: Address, to: SigningKey = BOB) -> int:
+        return self.ada.connect(to.public, addresses or (B,), ADA, self.now)
+
+    def opened(self) -> tuple[int, int]:
+        """(Ada's number, Bob's number) of a fresh connection; what was seen so far is forgotten."""
+        conn = self.dial()
+        self.run(1)
+        [at_ada, at_bob] = self.seen[A][-1:] + self.seen[B][-1:]
+        assert isinstance(at_ada, Opened) and isinstance(at_bob, Opened)
+        assert at_ada.conn == conn
+        self.seen[A].clear()
+        self.seen[B].clear()
+        return conn, at_bob.conn
+
+    def frames(self, address: Address) -> list[bytes]:
+        return [event.data for event in self.seen[address] if isinstance(event, Frame)]
