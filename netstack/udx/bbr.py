@@ -106,8 +106,7 @@ class Bbr:
 
     def on_acked(self, sample: Sample) -> None:
         self._count_round(sample)
-        if sample.rate > 0 and (not sample.app_limited or sample.rate >= self.bandwidth):
-            self._bandwidth.add(sample.rate, self._round)
+        self._note_rate(sample)
         self._note_aggregation(sample)
         self._advance_cycle(sample)
         self._note_full()
@@ -151,6 +150,14 @@ class Bbr:
             self._round += 1
             self._round_began = True
             self._conserving = False
+
+    def _note_rate(self, sample: Sample) -> None:
+        """Outside of start-up nothing can arrive faster than the probing pace: more is late news of old deliveries."""
+        rate = sample.rate
+        if self._full and rate > self.bandwidth * CYCLE[0]:
+            rate = self.bandwidth * CYCLE[0]
+        if rate > 0 and (not sample.app_limited or rate >= self.bandwidth):
+            self._bandwidth.add(rate, self._round)
 
     def _note_aggregation(self, sample: Sample) -> None:
         """How much more than the bandwidth explains arrives in one go: the window must cover it."""

@@ -28,7 +28,7 @@ HEARTBEAT = 32
 ACK = 0  # no bit at all: a plain acknowledgement
 
 HEADER_SIZE = 20
-MAX_SACKS = 50
+MAX_SACKS = 140  # what fits into one packet; the C library sends 50 and takes any number
 MAX_DATAGRAM = 65_507
 
 HEADER = Struct("<BBBBIIII")  # magic, version, type bits, data offset, stream, window, seq, ack
@@ -113,7 +113,7 @@ def split_body(header: Header, body: memoryview) -> tuple[memoryview, memoryview
 
 
 def decode_sacks(area: Buffer) -> list[tuple[int, int]]:
-    """Half-open (start, end) wire numbers, at most 50; a trailing odd piece is ignored, as the C library does."""
+    """Half-open (start, end) wire numbers, at most 140; a trailing odd piece is ignored, as the C library does."""
     count = min(len(area) // 8, MAX_SACKS)
     if not count:
         return []
@@ -122,7 +122,7 @@ def decode_sacks(area: Buffer) -> list[tuple[int, int]]:
 
 
 def encode_sacks(ranges: Sequence[tuple[int, int]]) -> bytes:
-    """At most 50 half-open ranges of unbounded numbers; the rest is left off (ranges come lowest first)."""
+    """At most 140 half-open ranges of unbounded numbers; the rest is left off."""
     flat = [number & _SEQ_MASK for pair in ranges[:MAX_SACKS] for number in pair]
     return _words(len(flat)).pack(*flat)
 

@@ -2,7 +2,8 @@
 
 Numbers are unbounded (see `packet.unwrap`).  Early packets are parked, at most `MAX_AHEAD` numbers ahead and
 `MAX_BYTES` in all; what does not fit is dropped and comes again.  Received ranges are kept sorted and merged, so that a
-selective acknowledgement is a copy of the first 50.
+selective acknowledgement is a copy of the lowest, and when there are too many, of the highest too: a sender that
+never hears of what arrived last believes it in flight and stalls until its timeout.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from netstack.udx.packet import MAX_SACKS
 
 MAX_AHEAD = 8_192  # 4 MiB of window in the smallest full packets is about 3,700
 MAX_BYTES = 8 << 20
+_LOWEST = 100
 
 
 class Reassembly:
@@ -39,8 +41,12 @@ class Reassembly:
         return self.end is not None and self.next > self.end
 
     def ranges(self) -> list[tuple[int, int]]:
-        """Received half-open ranges beyond `next`, lowest first, at most 50."""
-        return list(zip(self._starts[:MAX_SACKS], self._ends[:MAX_SACKS], strict=True))
+        """Received half-open ranges beyond `next`, ascending: all, or the lowest 100 and highest 40."""
+        starts, ends = self._starts, self._ends
+        if len(starts) > MAX_SACKS:
+            starts = starts[:_LOWEST] + starts[_LOWEST - MAX_SACKS :]
+            ends = ends[:_LOWEST] + ends[_LOWEST - MAX_SACKS :]
+        return list(zip(starts, ends, strict=True))
 
     def finish(self, seq: int) -> None:
         """The peer's end packet carries this number: nothing behind it belongs to the stream."""

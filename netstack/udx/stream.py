@@ -60,6 +60,7 @@ RUN_PACKETS = 64  # ... and at most the kernel's UDP_MAX_SEGMENTS
 _OVERHEAD = {4: 48, 6: 68}  # IP, UDP and UDX headers
 _PROBE_FLOOR = 0.010  # a tail probe before that finds a busy Python process, not a loss
 _PROBE_SLACK = 0.002  # more for a single packet, as the peer may delay its acknowledgement
+_PROBE_BACKOFF_MAX = 64
 _PROBE_BLIND = 1.0  # without a round-trip sample
 _PACE_BURST = 0.004  # seconds of the pacing rate that may leave at once
 _DOUBT_FLOOR = 0.001
@@ -136,6 +137,7 @@ class UdxStream:
         self._recover_until = -1  # number behind what was in flight when the loss was found; -1 = open
         self._probe_due = False
         self._probed_until = -1  # a tail probe is out until this is acknowledged
+        self._probe_backoff = 1
         self._rto_backoff = False
         self._tokens = 0.0
         self._refilled = -1.0
@@ -346,9 +348,11 @@ class UdxStream:
             self._detect(now)
         if now >= self._probe_at:
             self._probe_at = inf
-            if not self._out.empty and self._probed_until < 0:
+            if not self._out.empty:
                 self._probe_due = True
-                self._arm_rto(now)
+                self._probe_backoff = min(2 * self._probe_backoff, _PROBE_BACKOFF_MAX)
+                if self._recover_until < 0:
+                    self._arm_rto(now)
         if now >= self._rto_at:
             self._time_out(now)
         if now >= self._silence_at:
@@ -431,7 +435,6 @@ class UdxStream:
                 self._silence_at = inf
         if out.empty:
             return
-        advanced = ack > out.first
         before, lost_before = out.inflight, out.lost
         near = out.first
         ranges = [(unwrap(start, near), unwrap(end, near)) for start, end in sacks]
@@ -460,6 +463,7 @@ class UdxStream:
             )
         )
         self._rto_backoff = False
+        self._probe_backoff = 1
         if not out.packets:
             self._rto_at = self._probe_at = self._doubt_at = inf
             if self._end_sent:
@@ -467,8 +471,7 @@ class UdxStream:
                 self._ack_due = True  # a last packet, so that the other side surely has our acknowledgement of its end
         else:
             self._arm_rto(now)
-            if advanced:
-                self._arm_probe(now)
+            self._arm_probe(now)
         if self._full and self.queued <= self.high_water:
             self._full = False
             self._events.append(Drained())
@@ -483,7 +486,6 @@ class UdxStream:
                 self._recover_until = self._out.next
                 self._out.recovering = True
                 self._probed_until = -1
-                self._probe_at = inf
                 self.congestion.on_loss_episode(now, self._out.inflight)
 
     # -- inner: timers ------------------------------------------------------------------------------------------
@@ -492,8 +494,11 @@ class UdxStream:
         self._rto_at = now + self.rtt.rto * (2 if self._rto_backoff else 1)
 
     def _arm_probe(self, now: float) -> None:
-        """A probe of the tail, unless a loss is already known: then acknowledgements or the timeout drive on."""
-        if self._out.empty or self._probed_until >= 0 or (self._recover_until >= 0 and not self._rto_backoff):
+        """A probe when nothing is heard for two round trips: one of the tail, or of what is known to be lost.
+
+        RFC 8985 leaves the latter to the timeout; with the second that UDX's timeout lasts at least, that is too long.
+        """
+        if self._out.empty or (self._probed_until >= 0 and self._recover_until < 0):
             self._probe_at = inf
             return
         wait = _PROBE_BLIND
@@ -501,7 +506,7 @@ class UdxStream:
             wait = max(2 * self.rtt.smoothed, _PROBE_FLOOR)
             if self._out.packets == 1:
                 wait += _PROBE_SLACK
-        self._probe_at = min(now + wait, self._rto_at)
+        self._probe_at = now + wait * self._probe_backoff
 
     def _time_out(self, now: float) -> None:
         self._rto_at = inf
@@ -542,16 +547,17 @@ class UdxStream:
         self._messages.clear()
 
     def _send_probe(self, out: list[Outgoing], now: float) -> None:
-        """One packet beyond window and pace: new data if there is some, else the last packet once more."""
+        """One packet beyond window and pace: a lost one, else new data, else the last packet once more."""
         self._probe_due = False
-        run: Run | None
-        if self._more() and self._peer_window > self._out.outstanding + self._payload:
+        run = self._out.resend_lost(1, now)
+        if run is None and self._more() and self._peer_window > self._out.outstanding + self._payload:
             run = self._new_run(self._payload, now)
-        else:
+        if run is None:
             run = self._out.resend_last(now)
         if run is not None:
             self._probed_until = run.end
             self._emit_run(out, run)
+            self._arm_probe(now)
 
     def _send_lost(self, out: list[Outgoing], now: float, budget: int) -> int:
         flight = self._out
@@ -575,7 +581,7 @@ class UdxStream:
             self._emit_run(out, run)
             if self._rto_at == inf:
                 self._arm_rto(now)
-            if self._rto_backoff:
+            if self._probe_at == inf:
                 self._arm_probe(now)
         return budget
 
@@ -605,8 +611,7 @@ class UdxStream:
             self._emit_run(out, run)
             if self._rto_at == inf:
                 self._arm_rto(now)
-            if self._recover_until < 0 and not flight.sacked:
-                self._arm_probe(now)
+            self._arm_probe(now)
         if not self._more() and not flight.has_lost and flight.inflight < self.congestion.window:
             flight.mark_limited()
 
