@@ -1,0 +1,382 @@
+"""Search on DuckDB, encrypted: own postings, BM25 in set-based SQL.
+
+`docs/protocol/32-search.md`.  A batch becomes a *segment*: for each of its words one row with the numbers of the
+documents that hold it, a number as often as the word occurs.  Segments of like size are merged eight at a time, so a
+word has a few rows however the documents came.  Documents are numbered upwards and never twice: what is left in the
+postings of a removed one joins with nothing, until `scrub` writes the file anew.
+
+Rows are handed over as JSON arrays, a column each: `executemany` costs 1 ms a row, Arrow 50 MB of memory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import threading  # noqa: TID251  a shell: a connection belongs to whoever holds the lock
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from identity.errors import KithkinError
+from sync.search.memory import K1, B, hit
+from sync.search.port import MAX_LIMIT, Document, Query, Result, Sort
+from sync.search.words import Asked, clean, fold, parse, words
+
+VERSION = 1
+KEY = 32
+THREADS = 1  # a second one costs more in handing over than a chat's index gives it to do
+MEMORY = "256MB"  # a ceiling for large merges; twenty thousand messages need 60
+FANOUT = 8  # segments of one level that become one of the next
+MERGE_LIMIT = 1 << 18  # documents: larger segments are left alone, so a merge fits the ceiling
+SCRUB_PART = 2_000_000  # occurrences rewritten at a time
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "temp_directory": "",  # what does not fit is refused, not spilled in the clear
+    "threads": str(THREADS),
+    "memory_limit": MEMORY,
+}
+_SCHEMA = """
+    CREATE TABLE {0}.state (
+        version UINTEGER, unicode VARCHAR, mark BLOB, next_doc UINTEGER, next_segment UINTEGER
+    );
+    CREATE TABLE {0}.segments (segment UINTEGER, documents UINTEGER);
+    CREATE TABLE {0}.postings (segment UINTEGER, word VARCHAR, docs UINTEGER[]);
+    CREATE TABLE {0}.docs (
+        doc UINTEGER, length UINTEGER, ms BIGINT, chat BLOB, author BLOB, person VARCHAR, place BLOB, id BLOB,
+        source VARCHAR, body VARCHAR, folded VARCHAR
+    );
+"""
+_DELETE = """DELETE FROM docs WHERE id IN (SELECT from_hex(unnest(from_json(?, '["VARCHAR"]'))))"""
+_INSERT_DOCS = """
+    INSERT INTO docs SELECT a, b, c, from_hex(d), from_hex(e), f, from_hex(g), from_hex(h), i, j, k FROM (SELECT
+        unnest(from_json(?, '["UINTEGER"]')), unnest(from_json(?, '["UINTEGER"]')), unnest(from_json(?, '["BIGINT"]')),
+        unnest(from_json(?, '["VARCHAR"]')), unnest(from_json(?, '["VARCHAR"]')), unnest(from_json(?, '["VARCHAR"]')),
+        unnest(from_json(?, '["VARCHAR"]')), unnest(from_json(?, '["VARCHAR"]')), unnest(from_json(?, '["VARCHAR"]')),
+        unnest(from_json(?, '["VARCHAR"]')), unnest(from_json(?, '["VARCHAR"]'))
+    ) AS t (a, b, c, d, e, f, g, h, i, j, k)
+"""
+_INSERT_POSTINGS = """
+    INSERT INTO postings SELECT ?, unnest(from_json(?, '["VARCHAR"]')), unnest(from_json(?, '[["UINTEGER"]]'))
+"""
+_MERGE = """
+    INSERT INTO postings
+    SELECT ?, word, flatten(list(docs ORDER BY segment)) FROM postings
+    WHERE segment IN (SELECT unnest(?)) GROUP BY word ORDER BY word
+"""
+# Three statements, because planning is most of the cost of a search: how often each term occurs (none: that is the
+# answer), which documents hold them all, and what the few that are shown say.
+_OCCURS = {
+    True: "SELECT {0}, coalesce(sum(len(docs)), 0) FROM postings WHERE word = ?",
+    False: "SELECT {0}, coalesce(sum(len(docs)), 0) FROM postings WHERE word >= ? AND word <= ?",
+}
+_TERM = {
+    True: "SELECT {0} AS term, ?::DOUBLE AS weight, unnest(docs) AS doc FROM postings WHERE word = ?",
+    False: "SELECT {0} AS term, ?::DOUBLE AS weight, unnest(docs) AS doc FROM postings WHERE word >= ? AND word <= ?",
+}
+_FIND = """
+    SELECT doc, score, count(*) OVER () FROM (
+        SELECT d.doc, d.place, d.id, sum(f.weight * f.occurs * {k1_1} / (f.occurs + {k1_b} + {k1b} * d.length / ?))
+                AS score
+        FROM (SELECT term, weight, doc, count(*) AS occurs FROM ({terms}) GROUP BY term, weight, doc) AS f
+        JOIN docs AS d ON d.doc = f.doc
+        {where} GROUP BY d.doc, d.place, d.id HAVING count(*) = {count}
+    ) ORDER BY {order} LIMIT ?
+"""
+_SHOW = "SELECT doc, id, chat, author, source, ms, place, body FROM docs WHERE doc IN ({})"
+_BM25 = {"k1_1": K1 + 1, "k1_b": K1 * (1 - B), "k1b": K1 * B}
+_ORDER = {Sort.TIME: "place DESC, id DESC", Sort.SCORE: "score DESC, place DESC, id DESC"}
+_Value = TypeVar("_Value")
+
+
+class DuckSearch:
+    """`Search` in one encrypted DuckDB file; `key`: 32 bytes.  Opens at the first call (60 ms)."""
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        if len(key) != KEY:
+            raise ValueError("an index key has 32 bytes")
+        self.path = path
+        self._key = key
+        self._lock = threading.Lock()
+        self._database: duckdb.DuckDBPyConnection | None = None
+
+    def cursor(self) -> bytes:
+        return bytes(self._serve(lambda database: _rows(database, "SELECT mark FROM state")[0][0]))
+
+    def count(self) -> int:
+        return int(self._serve(lambda database: _rows(database, "SELECT count(*) FROM docs")[0][0]))
+
+    def add(self, documents: Sequence[Document], *, removed: Sequence[bytes] = (), cursor: bytes | None = None) -> None:
+        latest = {document.id: document for document in documents}
+        gone = {*removed, *latest}
+
+        def commit(database: duckdb.DuckDBPyConnection) -> None:
+            database.execute("BEGIN")
+            if gone:
+                database.execute(_DELETE, [_json([key.hex() for key in gone])])
+            if latest:
+                _insert(database, latest.values())
+            if cursor is not None:
+                database.execute("UPDATE state SET mark = ?", [cursor])
+            database.execute("COMMIT")
+            if latest:
+                _merge(database)
+
+        self._serve(commit)
+
+    def remove(self, ids: Sequence[bytes], *, cursor: bytes | None = None) -> None:
+        self.add((), removed=ids, cursor=cursor)
+
+    def query(self, query: Query) -> Result:
+        asked = parse(query.text)
+        limit = min(max(query.limit, 0), MAX_LIMIT)
+        return self._serve(lambda database: _search(database, query, asked, limit))
+
+    def flush(self) -> None:
+        self._serve(lambda database: database.execute("CHECKPOINT"))
+
+    def scrub(self) -> None:
+        """Writes the living documents to a new file: DuckDB does not wipe the blocks that it frees."""
+        fresh = self.path.with_name(self.path.name + ".new")
+        self._serve(lambda _: None)
+        with self._lock:
+            self._shut()
+            _delete_files(fresh)
+            try:
+                database = _connect({"old": self.path, "new": fresh}, self._key)
+                try:
+                    _rewrite(database)
+                finally:
+                    database.close()
+                fresh.replace(self.path)
+                _delete_files(fresh)
+            except (duckdb.Error, OSError) as error:
+                _delete_files(fresh)
+                raise _refusal(error) from error
+
+    def reset(self) -> None:
+        with self._lock:
+            self._shut()
+            _delete_files(self.path)
+
+    def release(self) -> None:
+        with self._lock:
+            self._shut()
+
+    def close(self) -> None:
+        self.release()
+
+    def _serve(self, call: Callable[[duckdb.DuckDBPyConnection], _Value]) -> _Value:
+        with self._lock:
+            try:
+                if self._database is None:
+                    self._database = self._open()
+                return call(self._database)
+            except (duckdb.Error, OSError) as error:
+                # Closing drops an open transaction, and a database that DuckDB has declared invalid.
+                self._shut()
+                raise _refusal(error) from error
+
+    def _shut(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        for last in (False, True):
+            try:
+                database = _connect({"ix": self.path}, self._key)
+                database.execute("USE ix")
+                if _sound(database):
+                    return database
+                database.close()
+            except duckdb.Error as error:
+                if last or _refusal(error).code != "profile_unreadable":
+                    raise
+            _delete_files(self.path)  # damaged, or of another version: the logs hold everything
+        raise KithkinError("profile_unreadable", "the search index could not be made")
+
+
+def _connect(files: dict[str, Path], key: bytes) -> duckdb.DuckDBPyConnection:
+    """A connection that can reach these encrypted files and nothing else; its settings cannot be changed any more."""
+    database = duckdb.connect(":memory:", config=_CONFIG)
+    try:
+        # Writing encrypted files takes OpenSSL, which httpfs brings; loaded from its package, never fetched.
+        database.execute(f"LOAD {_quoted(_extension())}")
+        for name, path in files.items():
+            database.execute(f"ATTACH {_quoted(path)} AS {name} (ENCRYPTION_KEY '{key.hex()}')")
+            path.chmod(0o600)
+        database.execute("SET enable_external_access = false")
+        database.execute("SET lock_configuration = true")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _extension() -> Path:
+    found = importlib.util.find_spec("duckdb_extension_httpfs")
+    if found is None or found.origin is None:
+        raise KithkinError("profile_unreadable", "the search needs the package duckdb-extension-httpfs")
+    return Path(found.origin).parent / "extensions" / f"v{duckdb.__version__}" / "httpfs.duckdb_extension"
+
+
+def _sound(database: duckdb.DuckDBPyConnection) -> bool:
+    """Whether this is an index of this version and of these Unicode tables; makes one of an empty file."""
+    if not _rows(database, "SELECT 1 FROM duckdb_tables() WHERE database_name = 'ix' LIMIT 1"):
+        database.execute(_SCHEMA.format("ix"))
+        database.execute("INSERT INTO state VALUES (?, ?, ''::BLOB, 0, 0)", [VERSION, unicodedata.unidata_version])
+    return _rows(database, "SELECT version, unicode FROM state") == [(VERSION, unicodedata.unidata_version)]
+
+
+def _insert(database: duckdb.DuckDBPyConnection, documents: Iterable[Document]) -> None:
+    ((first, segment),) = _rows(database, "SELECT next_doc, next_segment FROM state")
+    columns: list[list[Any]] = [[] for _ in range(11)]
+    postings: defaultdict[str, list[int]] = defaultdict(list)
+    number = first
+    for number, document in enumerate(documents, first):
+        body, source = clean(document.text), clean(document.source)
+        split = words(body)
+        for token in split.tokens:
+            postings[token].append(number)
+        row = (
+            number,
+            len(split.tokens),
+            document.at_ms,
+            document.chat.hex(),
+            document.author.hex(),
+            fold(source),
+            document.order.hex(),
+            document.id.hex(),
+            source,
+            body,
+            split.folded,
+        )
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    database.execute(_INSERT_DOCS, [_json(column) for column in columns])
+    order = sorted(postings)  # min and max of each block of rows then say which blocks a search can skip
+    database.execute(_INSERT_POSTINGS, [segment, _json(order), _json([postings[word] for word in order])])
+    database.execute("INSERT INTO segments VALUES (?, ?)", [segment, number + 1 - first])
+    database.execute("UPDATE state SET next_doc = ?, next_segment = ?", [number + 1, segment + 1])
+
+
+def _merge(database: duckdb.DuckDBPyConnection) -> None:
+    """Segments of one level, FANOUT of them, become one; the result may complete the next level."""
+    while True:
+        levels: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        for segment, documents in _rows(database, "SELECT segment, documents FROM segments ORDER BY segment"):
+            levels[documents.bit_length() // FANOUT.bit_length()].append((segment, documents))
+        full = next((level for _, level in sorted(levels.items()) if len(level) >= FANOUT), [])
+        documents = sum(count for _, count in full)
+        if not full or documents > MERGE_LIMIT:
+            return
+        old = [segment for segment, _ in full]
+        ((new,),) = _rows(database, "SELECT next_segment FROM state")
+        database.execute("BEGIN")
+        database.execute(_MERGE, [new, old])
+        for table in ("postings", "segments"):
+            database.execute(f"DELETE FROM {table} WHERE segment IN (SELECT unnest(?))", [old])  # noqa: S608  fixed names
+        database.execute("INSERT INTO segments VALUES (?, ?)", [new, documents])
+        database.execute("UPDATE state SET next_segment = ?", [new + 1])
+        database.execute("COMMIT")
+
+
+def _rewrite(database: duckdb.DuckDBPyConnection) -> None:
+    database.execute(_SCHEMA.format("new"))
+    database.execute("INSERT INTO new.docs FROM old.docs ORDER BY doc")
+    ((occurrences, documents),) = _rows(database, "SELECT coalesce(sum(length), 0), count(*) FROM new.docs")
+    parts = int(occurrences) // SCRUB_PART + 1
+    for part in range(parts):
+        database.execute(
+            "INSERT INTO new.postings SELECT 0, word, list(doc ORDER BY doc) FROM"
+            " (SELECT word, unnest(docs) AS doc FROM old.postings WHERE hash(word) % ? = ?)"
+            " WHERE doc IN (SELECT doc FROM new.docs) GROUP BY word ORDER BY word",
+            [parts, part],
+        )
+    database.execute("INSERT INTO new.segments VALUES (0, ?)", [documents])
+    database.execute("INSERT INTO new.state SELECT version, unicode, mark, next_doc, 1 FROM old.state")
+    database.execute("CHECKPOINT new")
+
+
+def _search(database: duckdb.DuckDBPyConnection, query: Query, asked: Asked, limit: int) -> Result:
+    ((total, mean),) = _rows(database, "SELECT count(*), greatest(avg(length), 1) FROM docs")
+    bounds = [[term.low] if term.exact else [term.low, term.high] for term in asked.terms]
+    counting = " UNION ALL ".join(_OCCURS[term.exact].format(number) for number, term in enumerate(asked.terms))
+    occurs = dict(_rows(database, counting, [bound for pair in bounds for bound in pair]))
+    if not all(occurs.values()):
+        return Result((), 0)
+    values: list[Any] = [mean]
+    for number, pair in enumerate(bounds):
+        holding = min(int(occurs[number]), total)  # of occurrences: in chats nearly that of documents
+        values += [math.log(1 + (total - holding + 0.5) / (holding + 0.5)), *pair]
+    where, wanted = _filters(query, asked)
+    sql = _FIND.format(
+        terms=" UNION ALL ".join(_TERM[term.exact].format(number) for number, term in enumerate(asked.terms)),
+        count=len(asked.terms),
+        where=where,
+        order=_ORDER[query.sort],
+        **_BM25,
+    )
+    found = _rows(database, sql, [*values, *wanted, max(limit, 1)])
+    shown = found[:limit]
+    if not shown:
+        return Result((), found[0][2] if found else 0)
+    texts = _rows(database, _SHOW.format(", ".join(str(int(doc)) for doc, _, _ in shown)))
+    documents = {doc: Document(*rest) for doc, *rest in texts}
+    return Result(tuple(hit(documents[doc], score, asked) for doc, score, _ in shown), found[0][2])
+
+
+def _filters(query: Query, asked: Asked) -> tuple[str, list[Any]]:
+    parts: list[str] = []
+    values: list[Any] = []
+    for stretch in asked.inside:
+        parts.append("contains(d.folded, ?)")
+        values.append(stretch)
+    if query.chats:
+        parts.append("d.chat IN (SELECT unnest(?::BLOB[]))")
+        values.append(list(query.chats))
+    if query.authors or query.sources:
+        parts.append("(d.author IN (SELECT unnest(?::BLOB[])) OR d.person IN (SELECT unnest(?::VARCHAR[])))")
+        values += [list(query.authors), [fold(clean(source)) for source in query.sources]]
+    if query.since_ms is not None:
+        parts.append("d.ms >= ?")
+        values.append(query.since_ms)
+    if query.until_ms is not None:
+        parts.append("d.ms < ?")
+        values.append(query.until_ms)
+    return ("WHERE " + " AND ".join(parts) if parts else ""), values
+
+
+def _refusal(error: duckdb.Error | OSError) -> KithkinError:
+    """DuckDB has no codes for what the system says: the text is all there is."""
+    said = str(error)
+    if "Could not set lock" in said or "already attached" in said or "file handle conflict" in said:
+        return KithkinError("profile_in_use", "another process has this search index open")
+    if any(sign in said for sign in ("No space left", "File too large", "Disk quota", "Could not write all bytes")):
+        return KithkinError("disk_full", "the disk is full: new messages cannot be searched yet")
+    return KithkinError("profile_unreadable", f"the search index failed: {said.splitlines()[0] if said else error!r}")
+
+
+def _rows(database: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    return database.execute(sql, list(values)).fetchall()
+
+
+def _json(values: Sequence[object]) -> str:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _delete_files(path: Path) -> None:
+    for name in (path.name, path.name + ".wal", path.name + ".wal.checkpoint", path.name + ".wal.recovery"):
+        path.with_name(name).unlink(missing_ok=True)
