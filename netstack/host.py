@@ -68,7 +68,12 @@ class Host:
         self._in_turn = False
 
     async def start(self, host: str = "0.0.0.0", port: int = 0) -> Address:
-        """Binds and starts; returns the address bound.  Raises OSError as binding does."""
+        """Binds and starts; returns the address bound.  Raises OSError as binding does.
+
+        `async with` starts a host that is not started yet, on any port.
+        """
+        if self._shell is not None:
+            raise ValueError("the host is started already")
         self._loop = asyncio.get_running_loop()
         self._shell = await bind(host, port, self._receive, on_writable=self._soon, shell=self._shell_name)
         return self._shell.address

@@ -47,9 +47,8 @@ async def echo(options: Namespace) -> int:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    async with Host(limits=RAW) as host:
+    async with await started(Host(limits=RAW), options.host, options.port) as host:
         host.on_connection = greet
-        await start(host, options)
         host.listen(key)
         say(ready=True, key=key.public.hex(), address=reachable(host.address))
         await stop.wait()
@@ -69,10 +68,9 @@ async def echo_one(connection: Connection) -> None:
 async def connect(options: Namespace) -> int:
     """Pipes standard input to the peer and its bytes to standard output."""
     stop = signalled()
-    async with Host(limits=RAW) as host:
-        await start(host, options)
-        if not options.address:
-            raise KithkinError("not_found", "no address of that peer is known: give one with --address")
+    if not options.address:
+        raise KithkinError("not_found", "no address of that peer is known: give one with --address")
+    async with await started(Host(limits=RAW), options.host, options.port) as host:
         dial = asyncio.ensure_future(host.connect(options.key, options.address))
         if not await first(dial, stop):
             return 0
@@ -138,9 +136,8 @@ async def throughput(options: Namespace) -> int:
         connection.on_close = lambda reason: done.set()
 
     key = SigningKey.from_seed(os.urandom(32))
-    async with Host() as host:
+    async with await started(Host(), "127.0.0.1", 0) as host:
         host.on_connection = sink
-        await host.start("127.0.0.1", 0)
         host.listen(key)
         sender = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "netstack", "throughput", "--mb", str(options.mb),
@@ -165,8 +162,7 @@ async def throughput(options: Namespace) -> int:
 async def source(options: Namespace) -> int:
     """The sending process."""
     frame = os.urandom(CHUNK)
-    async with Host() as host:
-        await host.start("127.0.0.1", 0)
+    async with await started(Host(), "127.0.0.1", 0) as host:
         connection = await host.connect(options.source, options.address)
         for _ in range((options.mb << 20) // CHUNK):
             if not connection.send(frame):
@@ -195,11 +191,12 @@ def signalled() -> asyncio.Event:
     return stop
 
 
-async def start(host: Host, options: Namespace) -> None:
+async def started(host: Host, address: str, port: int) -> Host:
     try:
-        await host.start(options.host, options.port)
+        await host.start(address, port)
     except OSError as error:
-        raise KithkinError("usage", f"cannot bind {options.host}:{options.port}: {error.strerror}") from None
+        raise KithkinError("usage", f"cannot bind {address}:{port}: {error.strerror or error}") from None
+    return host
 
 
 async def first(task: asyncio.Future[Any], event: asyncio.Event) -> bool:
