@@ -20,7 +20,7 @@ MAX_KEYS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """identity: root public key, 32 bytes; transports: (UTC week, Ed25519 pair), ascending, the last one next week's."""
+    """identity: root public key, 32 bytes; transports: (UTC week, Ed25519 pair), ascending, next week's last."""
 
     identity: bytes
     keys: DeviceKeys

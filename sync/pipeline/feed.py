@@ -8,7 +8,7 @@ eight blocks and more are stored; smaller ones are hashed again from the blocks 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from crdt.log.head import Head
@@ -39,7 +39,7 @@ class Feed:
     space: bytes
     writer: bytes
     core: bytes
-    tree: Tree = Tree()
+    tree: Tree = field(default_factory=Tree)
     head: Head | None = None
     opened: int = 0
     stamp: int = 0

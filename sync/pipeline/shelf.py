@@ -44,6 +44,7 @@ class Shelf:
         self.by_writer: dict[bytes, Feed] = {}
         self.counters: dict[bytes, int] = {}
         self.stored_records: dict[bytes, bytes] = {}
+        self.record_seen: dict[bytes, int] = {}  # W -> Unix ms when its newest record was first seen here
         self.proofs: dict[bytes, Fork] = {}
         self.item_seqs: dict[bytes, set[int]] = {}
         self._number = number
@@ -59,7 +60,8 @@ class Shelf:
             writer = key[32:]
             if len(writer) == 32:
                 self.counters[writer] = int.from_bytes(value[:8], "little")
-                self.stored_records[writer] = value[8:]
+                self.record_seen[writer] = int.from_bytes(value[8:16], "little")
+                self.stored_records[writer] = value[16:]
             else:
                 proof = decode(FORK, value)
                 if isinstance(proof, Fork):
@@ -224,10 +226,12 @@ class Shelf:
 
     # -- records, forks, items --------------------------------------------------------------------------------
 
-    def put_record(self, batch: Batch, writer: bytes, counter: int, data: bytes) -> None:
+    def put_record(self, batch: Batch, writer: bytes, counter: int, data: bytes, now_ms: int) -> None:
         self.counters[writer] = counter
         self.stored_records[writer] = data
-        batch.put(Table.RECORD, self.space + writer, counter.to_bytes(8, "little") + data)
+        self.record_seen[writer] = now_ms
+        head = counter.to_bytes(8, "little") + now_ms.to_bytes(8, "little")
+        batch.put(Table.RECORD, self.space + writer, head + data)
 
     def put_fork(self, batch: Batch, writer: bytes, proof: Fork) -> None:
         self.proofs[writer] = proof

@@ -30,13 +30,24 @@ from crdt.log.entry import (
 from crdt.log.head import Head, HeadRef, leading, plan_merges, sign_head
 from crdt.log.manifest import core_key
 from crdt.log.merkle import Leaf, Node, Tree, leaf_of
-from crdt.log.stamp import next_stamp, stamp_may_lead
+from crdt.log.stamp import next_stamp, stamp_may_lead, stamp_ms
 from crdt.space.control import ControlBody, ControlEntry, SpaceKind, decode_control, encode_control
-from crdt.space.epoch import EpochKey, newcomers, proves_z, usable
+from crdt.space.epoch import DAY_MS, MAX_ACTIVE_DAYS, EpochKey, newcomers, proves_z, usable, worn
 from crdt.space.grant import Opened, open_grant
 from crdt.space.graph import ControlGraph
 from crdt.space.lineage import End, FeedLineage
 from crdt.space.membership import SpaceState
+from crdt.space.record import (
+    MAX_FRONTIER,
+    MAX_OPENED,
+    MAX_RANGES,
+    Range,
+    Report,
+    decode_record,
+    encode_record,
+    open_record,
+    seal_record,
+)
 from crdt.space.rendezvous import capability
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
@@ -118,7 +129,13 @@ class Space:
         self.keys_changed = False
         self.personal_changed = False
         self.meta_changed = False
-        self.under: dict[bytes, int] = {}  # epoch id -> entries opened under it
+        self.moved: set[bytes] = set()  # W of feeds that grew with this commit
+        self.forks_changed: set[bytes] = set()  # W whose fork proof is new with this commit
+        self.records_changed: set[bytes] = set()  # W whose record is newer with this commit
+        self.reports: dict[bytes, Report] = {}  # core -> the inside of the newest record that opens
+        self._entries: dict[bytes, int] = {}  # epoch id -> entries opened under it
+        self._days: dict[bytes, set[int]] = {}  # epoch id -> UTC days of their stamps, the first few
+        self._used: set[bytes] = set()  # epochs whose two counts change with this commit
         self._last_key: dict[bytes, EpochKey] = {}
         self._authors: dict[bytes, tuple[bytes, bytes]] = {}  # core -> (member id, core its add names)
         self._covers: dict[bytes, dict[bytes, int]] = {}  # core -> core8 -> length that its heads reach
@@ -134,7 +151,11 @@ class Space:
     def _load(self) -> None:
         store, end = self.home.store, prefix_end(self.id)
         for key, value in store.scan(Table.EPOCH, self.id, end):
-            self.keys[key[32:]] = EpochKey(key[32:], value[:32], value[32:64])
+            epoch = key[32:]
+            self.keys[epoch] = EpochKey(epoch, value[:32], value[32:64])
+            data = Reader(value[64:])
+            self._entries[epoch] = data.uint()
+            self._days[epoch] = set(data.array(Reader.uint, MAX_ACTIVE_DAYS))
         stored = store.get(Table.SPACE, self.id)
         if stored is not None:
             data = Reader(stored)
@@ -159,6 +180,8 @@ class Space:
                     self.arrived.setdefault(core, arrived)
             self._learn(entry)
         self.graph.recheck()
+        for writer in self.shelf.stored_records:
+            self._open_record(writer)
         if self.personal:
             for key, value in store.scan(Table.PERSONAL):
                 self.registers.add(decode_own_fact(key, value))
@@ -244,6 +267,17 @@ class Space:
         found = usable(self.state, self.mine.core, known=self.keys.keys(), grace=grace)
         return self.keys[found] if found is not None else None
 
+    def worn(self, now_ms: int) -> bool:
+        """Whether the epoch in use has had its seven days or its thousand entries."""
+        epoch = self.key_in_use(now_ms)
+        if epoch is None:
+            return False
+        return worn(len(self._days.get(epoch.id, ())), self._entries.get(epoch.id, 0))
+
+    @staticmethod
+    def core_of(key: SigningKey) -> bytes:
+        return core_key(key.public)
+
     def newest_key(self) -> EpochKey | None:
         """The newest epoch that counts and whose key is here: what device records are sealed under."""
         here = [e for e in self.state.epochs.values() if e.id in self.keys]
@@ -259,10 +293,13 @@ class Space:
         if epoch in self.keys:
             return
         self.keys[epoch] = EpochKey(epoch, opened.secret, opened.z)
-        self.home.batch.put(Table.EPOCH, self.id + epoch, opened.secret + opened.z)
+        self._used.add(epoch)
         self.keys_changed = True
         if not self.rendezvous:
             self.set_z(opened.z)
+        for writer, data in self.shelf.stored_records.items():
+            if data and core_key(writer) not in self.reports:
+                self._open_record(writer)
 
     def set_z(self, z: bytes) -> None:
         """The rendezvous secret in use; the ones before it are kept for a while."""
@@ -323,6 +360,75 @@ class Space:
                 return key
         return None
 
+    # -- device records ---------------------------------------------------------------------------------------
+
+    def verify_record(self, writer: bytes, counter: int, data: bytes) -> bool:
+        """What replication asks before a record is kept."""
+        try:
+            record = decode_record(data)
+        except DecodeError:
+            return False
+        return record.writer == writer and record.counter == counter and record.verify(self.id)
+
+    def hear_record(self, writer: bytes, counter: int, data: bytes, now_ms: int) -> None:
+        """A verified record, newer than the one held."""
+        self.shelf.put_record(self.home.batch, writer, counter, data, now_ms)
+        self.records_changed.add(writer)
+        self._open_record(writer)
+
+    def _open_record(self, writer: bytes) -> None:
+        try:
+            record = decode_record(self.shelf.stored_records[writer])
+            for epoch in reversed(self.keys.values()):
+                report = open_record(record, self.id, epoch.secret)
+                if report is not None:
+                    self.reports[record.core] = report
+                    return
+        except DecodeError:
+            return  # signed by its writer and malformed inside: as good as none
+
+    def make_record(self, now_ms: int, transports: tuple[bytes, bytes], hints: tuple[str, ...]) -> bool:
+        """Puts my newest record: what I store and have opened, and where I am reached.  False: I have no say here."""
+        feed, epoch = self.mine, self.newest_key()
+        if feed is None or feed.key is None or epoch is None or not self.state.open(feed.core):
+            return False
+        stored, opened = [], []
+        for core in sorted(self.shelf.feeds):
+            other = self.shelf.feeds[core]
+            if other.length:
+                stored.append(HeadRef(core[:8], other.length, other.tree.hash()[:16]))
+            if other.opened:
+                root = self.shelf.root_at(other, other.opened)
+                if root is not None:
+                    opened.append(HeadRef(core[:8], other.opened, root[:16]))
+        report = Report(
+            at=now_ms,
+            stored=tuple(stored[:MAX_FRONTIER]),
+            opened=tuple(opened[:MAX_FRONTIER]),
+            missing=tuple(self._missing()),
+            prekey=self.home.account.keys.prekey.public,
+            transports=transports,
+            hints=hints,
+            epochs=tuple(key[:8] for key in list(self.keys)[-MAX_OPENED:]),
+        )
+        # The clock makes the counter, so that a crash between two records never gives one number to both.
+        counter = max(self.shelf.counters.get(feed.writer, 0) + 1, now_ms)
+        record = seal_record(feed.key, self.id, epoch.secret, counter, report)
+        self.shelf.put_record(self.home.batch, feed.writer, counter, encode_record(record), now_ms)
+        self.reports[feed.core] = report
+        self.records_changed.add(feed.writer)
+        return True
+
+    def _missing(self) -> list[Range]:
+        found: list[Range] = []
+        for core in sorted(self.sealed):
+            for seq in sorted(self.sealed[core]):
+                if found and found[-1].core8 == core[:8] and found[-1].end == seq:
+                    found[-1] = Range(core[:8], found[-1].start, seq + 1)
+                elif len(found) < MAX_RANGES:
+                    found.append(Range(core[:8], seq, seq + 1))
+        return found
+
     # -- the way in -------------------------------------------------------------------------------------------
 
     def absorb(
@@ -341,6 +447,7 @@ class Space:
         feed = shelf.feed(writer)
         before = feed.tree
         shelf.extend(batch, feed, tree, nodes, head)
+        self.moved.add(writer)
         core, has_items = feed.core, feed.core in shelf.item_seqs
         sealed = self.sealed.get(core)
         for index, block in enumerate(blocks):
@@ -463,7 +570,7 @@ class Space:
                     covers[ref.core8] = ref.length
         last = self._last_key.get(core)
         if last is not None:
-            self.under[last.id] = self.under.get(last.id, 0) + 1
+            self._count(last.id, stamp)
         if entry.kind is Kind.UPDATE:
             self._update(entry, core, seq, now_ms)
         elif entry.kind is Kind.CONTROL:
@@ -480,6 +587,13 @@ class Space:
                     at = (fact.about[1:33], int.from_bytes(fact.about[33:41], "big"))
                     self._clears.setdefault(at, []).append(fact)
             self._facts += facts
+
+    def _count(self, epoch: bytes, stamp: int) -> None:
+        self._entries[epoch] = self._entries.get(epoch, 0) + 1
+        days = self._days.setdefault(epoch, set())
+        if len(days) < MAX_ACTIVE_DAYS:
+            days.add(stamp_ms(stamp) // DAY_MS)
+        self._used.add(epoch)
 
     def _update(self, entry: Plaintext, core: bytes, seq: int, now_ms: int) -> None:
         expected = DocKind.PERSONAL if self.personal else DocKind.CHAT
@@ -559,6 +673,7 @@ class Space:
             texts.append(text)
         tree, nodes = before.extend(leaves)
         shelf.extend(batch, feed, tree, nodes, sign_head(feed.key, tree))
+        self.moved.add(feed.writer)
         if current is not None:
             self._last_key[core] = current
         for index, text in enumerate(texts):
@@ -613,6 +728,11 @@ class Space:
         if self._facts or again:
             facts, self._facts = self._facts, []
             changes = timeline.absorb(store, batch, self.id, facts, self.rights(), again)
+        for epoch in self._used:
+            key = self.keys[epoch]
+            counts = Writer().uint(self._entries.get(epoch, 0)).array(sorted(self._days.get(epoch, ())), Writer.uint)
+            batch.put(Table.EPOCH, self.id + epoch, key.secret + key.z + counts.finish())
+        self._used.clear()
         if self.meta_changed:
             out = Writer()
             for values in (self.rendezvous, sorted(self.vouched), sorted(self._unfolded)):

@@ -1,0 +1,109 @@
+"""History for devices that were not there: which entries a peer may have as items, and packs of them.
+
+A device of mine gets everything; so does anybody for the time in which an epoch's roster held its member; to other
+newcomers the chat's setting decides.  Control entries go to every admitted device.  `docs/protocol.md`, "History".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from crdt.log.entry import GRANT_TAG, message_key, open_entry, read_block
+from crdt.log.item import Item
+from crdt.log.pack import encode_pack, item_cost, seal_pack
+from crdt.space.control import SpaceKind
+from sync.pipeline.feed import EntryState, Feed, StoredEntry
+from sync.pipeline.peer import Serving
+from sync.pipeline.space import Space
+from sync.replicate.messages import Span
+
+PACK_BYTES = 1 << 20  # unpacked, of one pack: bounds what is held in memory for each peer
+CHUNK = 256
+
+
+def begin(space: Space, spans: Iterable[Span] | None) -> Serving:
+    """What a peer's request comes to.  spans None: everything that it may have."""
+    control = [(entry.core, entry.seq) for entry in space.graph.entries()]
+    if spans is None:
+        left = [(feed.core, 0, feed.length) for feed in space.shelf.feeds.values() if feed.length]
+        return Serving(left, [], control)
+    left = []
+    for writer, start, end in spans:
+        feed = space.shelf.by_writer.get(writer)
+        if feed is not None and start < feed.length:
+            left.append((feed.core, start, min(end, feed.length)))
+    asked = [(core, seq) for core, seq in control if any(c == core and s <= seq < e for c, s, e in left)]
+    return Serving(left, [], asked)
+
+
+def next_pack(space: Space, serving: Serving, device: bytes, own: bool, key: bytes) -> bytes | None:
+    """The next sealed pack under `key`, None where nothing is left."""
+    items: list[Item] = []
+    size = 0
+    for item in _items(space, serving, device, own):
+        items.append(item)
+        size += item_cost(item)
+        if size >= PACK_BYTES:
+            break
+    return seal_pack(encode_pack(items), key) if items else None
+
+
+def _items(space: Space, serving: Serving, device: bytes, own: bool) -> Iterator[Item]:
+    """Items in the order of sending; what was given is taken off `serving`."""
+    while serving.control:
+        core, seq = serving.control.pop(0)
+        feed = space.shelf.feeds.get(core)
+        entry = space.shelf.entry(feed, seq) if feed is not None else None
+        if feed is not None and entry is not None and entry.state is EntryState.OPENED:
+            yield item_of_entry(space, feed, seq, entry)
+    epochs = None if own else _allowed_epochs(space, device)
+    control = {(entry.core, entry.seq) for entry in space.graph.entries()}
+    while serving.left:
+        core, start, end = serving.left[0]
+        feed = space.shelf.feeds[core]
+        stop = min(end, start + CHUNK)
+        for index, entry in enumerate(space.shelf.entries(feed, start, stop)):
+            seq = start + index
+            # Moved on before it is given: the caller may stop after any item.
+            serving.left[0] = (core, seq + 1, end)
+            if (core, seq) in control or entry.state is not EntryState.OPENED:
+                continue
+            if epochs is not None and not _in_epochs(space, feed, seq, entry, epochs):
+                _deny(serving, feed.writer, seq)
+                continue
+            yield item_of_entry(space, feed, seq, entry)
+        if stop >= end:
+            serving.left.pop(0)
+
+
+def _allowed_epochs(space: Space, device: bytes) -> list[bytes] | None:
+    """Secrets of the epochs whose entries this device's member may have; None: of all."""
+    state = space.state
+    if state.settings.get("history", b"none") == b"all" or state.kind is SpaceKind.DIRECT:
+        return None
+    identities = {state.members[w.member].identity for w in state.writers.values() if w.device == device}
+    cores = {w.writer for w in state.writers.values() if state.members[w.member].identity in identities}
+    return [
+        space.keys[epoch.id].secret
+        for epoch in state.epochs.values()
+        if epoch.id in space.keys and any(place.writer in cores for place in epoch.roster)
+    ]
+
+
+def _in_epochs(space: Space, feed: Feed, seq: int, entry: StoredEntry, epochs: list[bytes]) -> bool:
+    tag = read_block(entry.block).tag
+    return tag == GRANT_TAG or any(message_key(secret, feed.core, seq)[1] == tag for secret in epochs)
+
+
+def _deny(serving: Serving, writer: bytes, seq: int) -> None:
+    denied = serving.denied
+    if denied and denied[-1][0] == writer and denied[-1][2] == seq:
+        denied[-1] = (writer, denied[-1][1], seq + 1)
+    else:
+        denied.append((writer, seq, seq + 1))
+
+
+def item_of_entry(space: Space, feed: Feed, seq: int, entry: StoredEntry) -> Item:
+    header = read_block(entry.block)
+    text = open_entry(entry.key, feed.core, space.id, entry.block, header)
+    return Item(feed.core, seq, header.tag, entry.key, text, header.grant)

@@ -1,0 +1,243 @@
+"""Meeting on a new connection: who is there, one connection a pair of devices, which spaces to open on it.
+
+Hello first (`identity.hello`); a stranger gets nothing.  Then each side opens a channel for every space that it knows
+the other to be in.  A channel that the other side rejects means that one of the two is behind an epoch change or an
+admission: whoever is ahead hands over the grants that the other has a slot in, on the hello channel.
+`docs/protocol.md`, "Hello" and "Grants handed over".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+from crdt.log.entry import read_block
+from crdt.log.merkle import MAX_LENGTH, leaf_hash
+from crdt.space.control import SpaceKind
+from identity.codec import Reader, Writer
+from identity.errors import DecodeError
+from identity.hello import Candidate, Dialler, HelloEffect, Listener, Proved, Stranger
+from identity.hello import PROTOCOL as HELLO
+from identity.inner import Send
+from identity.statement import MAX_STATEMENT, PREFIX
+from sync.pipeline.effects import Disconnect, PeerChanged
+from sync.pipeline.peer import Peer
+from sync.pipeline.profile import Profile
+from sync.pipeline.replication import Replication
+from sync.pipeline.space import Space
+
+SAY, GRANTS = 0, 1  # message types of the hello channel
+MAX_GRANTS = 8  # epochs handed over at once
+MAX_BLOCK = 96 * 1024
+MAX_STATEMENTS = 64
+SETTLED = 2.0  # seconds after which a second connection of one device means that it lost the first
+
+
+class Meeting:
+    """Hello on every connection of the profile."""
+
+    def __init__(self, profile: Profile, replication: Replication, peers: dict[int, Peer]) -> None:
+        self.profile = profile
+        self.replication = replication
+        self.peers = peers
+        self.awaited: set[bytes] = set()  # spaces we asked to join: grants for these are taken, too
+
+    # -- hello ------------------------------------------------------------------------------------------------
+
+    def begin(self, peer: Peer, now: float) -> None:
+        """Opens the hello channel; the dialler speaks first."""
+        account = self.profile.account
+        peer.main = peer.mux.open(HELLO)
+        if peer.initiator:
+            secret = self.profile.directory.shared(peer.to) if peer.to is not None else None
+            if peer.to is None or secret is None:
+                self._drop(peer, "no device is known at that address")
+                return
+            dialler = Dialler(account.device, peer.hash, to=Candidate(peer.to, secret))
+            peer.hello = dialler
+            self._hello(peer, dialler.start(), now)
+        else:
+            peer.hello = Listener(
+                account.device, peer.hash, known=self.known(), spaces=self._by_topic(), rng=self.profile.rng
+            )
+
+    def known(self) -> list[Candidate]:
+        """Every active device of mine and of people I share a space with, and those just met by invite."""
+        directory, found = self.profile.directory, {}
+        for identity in self.people():
+            for device in directory.active(identity):
+                if device.id != self.profile.account.device:
+                    secret = directory.shared(device.id)
+                    if secret is not None:
+                        found[device.id] = Candidate(device.id, secret)
+        return list(found.values())
+
+    def people(self) -> set[bytes]:
+        """Identities that may connect: mine, my contacts, members of my spaces."""
+        found = {self.profile.account.identity, *self.profile.view.contacts}
+        for space in self.profile.spaces.values():
+            found.update(member.identity for member in space.state.members.values())
+        return found
+
+    def _by_topic(self) -> dict[bytes, list[Candidate]]:
+        """Z -> the devices of its space, for diallers that found us by topic."""
+        directory, spaces = self.profile.directory, {}
+        for space in self.profile.spaces.values():
+            for z in space.rendezvous:
+                members = []
+                for device in space.devices():
+                    secret = directory.shared(device)
+                    if secret is not None and device != self.profile.account.device:
+                        members.append(Candidate(device, secret))
+                spaces[z] = members
+        return spaces
+
+    def receive(self, peer: Peer, type: int, body: bytes, now: float) -> None:
+        """One message of the hello channel."""
+        if type == SAY and peer.hello is not None:
+            self._hello(peer, peer.hello.receive(body), now)
+        elif type == GRANTS and peer.device is not None:
+            self._granted(peer, body, now)
+
+    def _hello(self, peer: Peer, effects: Iterable[HelloEffect], now: float) -> None:
+        for effect in effects:
+            match effect:
+                case Send(data):
+                    peer.mux.send(peer.main, SAY, data)
+                case Proved(device):
+                    peer.hello = None
+                    self.proved(peer, device, now)
+                case Stranger():
+                    peer.hello = None
+                    if peer.initiator:
+                        self._drop(peer, "the other side does not prove to be the device dialled")
+
+    def proved(self, peer: Peer, device: bytes, now: float) -> None:
+        """The device at the other end is known: one connection stays, and spaces are opened on it."""
+        known = self.profile.directory.device(device)
+        if known is None or device == self.profile.account.device:
+            self._drop(peer, "not a device to talk to")
+            return
+        peer.device, peer.identity, peer.proved_at = device, known.identity, now
+        for other in [p for p in self.peers.values() if p.device == device and p is not peer and not p.closing]:
+            if now - other.proved_at > SETTLED or peer.dialler_key > other.dialler_key:
+                self._drop(other, "another connection to the same device")
+            else:
+                self._drop(peer, "another connection to the same device")
+                return
+        self.profile.effects.append(PeerChanged(device, True, peer.address))
+        self.open_spaces(peer, now)
+        for name in list(peer.offers):
+            peer.mux.refuse("kithkin/space/1", name)
+        peer.offers.clear()
+
+    def open_spaces(self, peer: Peer, now: float) -> None:
+        """A channel for each space both are in, as far as is known here."""
+        if peer.device is None or peer.closing:
+            return
+        for space in list(self.profile.spaces.values()):
+            if self.shares(peer, space):
+                self.replication.offer(peer, space, now)
+            elif (link := peer.links.get(space.id)) is not None:
+                self.replication.close_link(peer, link)
+
+    def shares(self, peer: Peer, space: Space) -> bool:
+        """Whether the device at the other end belongs to this space, or to nobody knows what yet."""
+        if peer.identity == self.profile.account.identity:
+            return True
+        if space.personal or space.kind is SpaceKind.SELF:
+            return False
+        contact = self.profile.view.contacts.get(cast(bytes, peer.identity))
+        if contact is not None and contact.blocked and space.kind is SpaceKind.DIRECT:
+            return False
+        if space.state.creator is None:
+            return True  # not known yet: only who holds its Z can open the channel at all
+        return any(w.device == peer.device and w.open and not w.revoked for w in space.state.writers.values())
+
+    def offered(self, peer: Peer, name: bytes, now: float) -> None:
+        """The peer opened a space channel that we have not: by a Z that is not ours now, or before its proof."""
+        if peer.device is None:
+            peer.offers.add(name)
+            return
+        peer.mux.refuse("kithkin/space/1", name)
+
+    def rejected(self, peer: Peer, space: Space, now: float) -> None:
+        """The peer does not know the channel: it may lack an admission or an epoch that we know."""
+        self.hand_over(peer, space)
+
+    # -- grants handed over -----------------------------------------------------------------------------------
+
+    def hand_over(self, peer: Peer, space: Space) -> None:
+        """Sends the grants of the newest epochs that have a slot for the peer's device, each once a connection."""
+        if peer.device is None or peer.device not in space.devices():
+            return
+        live = [e for e in space.state.epochs.values() if not e.superseded and e.covers and e.id in space.keys]
+        holding = [e for e in live if any(place.device == peer.device for place in e.roster)]
+        told = peer.granted.get(space.id, frozenset())
+        fresh = [e for e in sorted(holding, key=lambda e: (e.stamp, e.id)) if e.id not in told][-MAX_GRANTS:]
+        for epoch in fresh:
+            feed = space.shelf.feeds.get(epoch.core)
+            entry = space.shelf.entry(feed, epoch.seq) if feed is not None else None
+            writer = space.state.writers.get(epoch.core)
+            if feed is None or entry is None or not entry.block or writer is None:
+                continue
+            member = space.state.members[writer.member]
+            body = encode_handover(
+                space.id, feed.writer, epoch.seq, entry.block, self.profile.directory.encoded(member.identity)
+            )
+            peer.mux.send(peer.main, GRANTS, body)
+        peer.granted[space.id] = told | {epoch.id for epoch in fresh}
+
+    def _granted(self, peer: Peer, body: bytes, now: float) -> None:
+        """A grant for a space of ours.  What it opens is only a key: whether its epoch counts, the fold decides."""
+        try:
+            id_, writer, seq, block, statements = decode_handover(body)
+            header = read_block(block)
+        except DecodeError:
+            self._drop(peer, "a grant that is none")
+            return
+        space = self.profile.spaces.get(id_)
+        if space is None or header.seq != seq or not header.grant:
+            return
+        directory = self.profile.directory
+        learned = directory.learn(statements)
+        from crdt.log.manifest import core_key
+
+        core = core_key(writer)
+        senders = [d.agreement for s in learned for d in directory.active(s.identity)]
+        sender = directory.device(cast(bytes, peer.device))
+        opened = space.try_grant(core, seq, header, [*senders, *([sender.agreement] if sender else [])])
+        if opened is None:
+            return
+        from sync.pipeline.directory import put_statements
+
+        put_statements(self.profile.home.batch, learned)
+        space.learn_key(leaf_hash(block), opened)
+        if space.state.creator is None or opened.z not in space.rendezvous:
+            space.set_z(opened.z)
+        space.vouch([core])
+        self.profile.touch(space)
+        self.awaited.discard(space.id)
+        self.open_spaces(peer, now)
+
+    def _drop(self, peer: Peer, reason: str) -> None:
+        peer.closing = True
+        self.profile.effects.append(Disconnect(peer.conn, reason))
+
+
+def encode_handover(space: bytes, writer: bytes, seq: int, block: bytes, statements: Iterable[bytes]) -> bytes:
+    """version | suite | space id | W | seq | block | statements of its author's identity."""
+    out = Writer().raw(PREFIX).raw(space).raw(writer).uint(seq).buffer(block)
+    return out.array(list(statements), Writer.buffer).finish()
+
+
+def decode_handover(data: bytes) -> tuple[bytes, bytes, int, bytes, list[bytes]]:
+    """Raises DecodeError."""
+    reader = Reader(data)
+    if reader.fixed(2) != PREFIX:
+        raise DecodeError("a grant of another version")
+    space, writer, seq = reader.fixed(32), reader.fixed(32), reader.uint(MAX_LENGTH - 1)
+    block = reader.buffer(MAX_BLOCK)
+    statements = reader.array(lambda r: r.buffer(MAX_STATEMENT), MAX_STATEMENTS)
+    reader.end()
+    return space, writer, seq, block, statements

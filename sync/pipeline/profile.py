@@ -1,0 +1,253 @@
+"""The opened profile: its spaces, its personal view, and the one commit a turn.
+
+Everything that changes goes into one batch; `commit` settles what follows, makes it durable and only then lets effects
+out.  A store that refuses (a full disk) costs the turn and nothing else: the profile is read again from the store, the
+same way as after a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from crdt.docs.kinds import DocKind
+from crdt.docs.own import Chat, DeviceName, OwnProfile, OwnWriter, Setting
+from crdt.docs.personal import PersonalView
+from crdt.docs.schema import Value, dump_value
+from crdt.docs.update import make_update
+from crdt.log.entry import Kind
+from crdt.log.merkle import Leaf
+from crdt.space.control import SpaceKind
+from identity.keys import Random, SigningKey
+from identity.statement import Statement
+from sync.pipeline.account import Account, load_account, put_account, rotate
+from sync.pipeline.directory import Directory, load_statements, put_statements
+from sync.pipeline.effects import Effect, MessageChanged
+from sync.pipeline.epochs import ensure_key, found_space
+from sync.pipeline.space import Draft, Home, Space, new_writer
+from sync.store.port import Batch, Store, Table
+
+RUN = 250  # entries under one signature
+_PERSONAL = b"personal"
+_RECOVERY = b"recovery"
+KINDS = {SpaceKind.PERSONAL: "personal", SpaceKind.SELF: "self", SpaceKind.DIRECT: "direct", SpaceKind.GROUP: "group"}
+
+
+class Profile:
+    """Loaded from its store.  `effects` is what the shell takes after each turn."""
+
+    def __init__(self, store: Store, rng: Random) -> None:
+        self.store = store
+        self.rng = rng
+        self.effects: list[Effect] = []
+        self.spaces: dict[bytes, Space] = {}
+        self.dirty: set[bytes] = set()
+        self.recovery: bytes | None = None
+        self._view: PersonalView | None = None
+        self.reload()
+
+    # -- opening ----------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Reads everything from the store: at the start, after a crash, after a refused commit."""
+        account = load_account(self.store)
+        if account is None:
+            raise LookupError("no identity in this profile")
+        self.home = Home(self.store, self.rng, account, Directory(account.keys.agreement))
+        self.home.directory.learn(load_statements(self.store))
+        self.recovery = self.store.get(Table.META, _RECOVERY)
+        personal = self.store.get(Table.META, _PERSONAL)
+        if personal is None:
+            raise LookupError("no personal space in this profile")
+        self.spaces = {}
+        self.dirty = set()
+        self._view = None
+        for key, _ in self.store.scan(Table.SPACE):
+            space = Space(self.home, key, personal=key == personal)
+            self.spaces[key] = space
+            highest = max((feed.number for feed in space.shelf.feeds.values()), default=0)
+            self.home.last_number = max(self.home.last_number, highest)
+        self.personal = self.spaces[personal]
+
+    @property
+    def account(self) -> Account:
+        return self.home.account
+
+    @property
+    def directory(self) -> Directory:
+        return self.home.directory
+
+    @property
+    def view(self) -> PersonalView:
+        """What my devices agree on."""
+        if self._view is None or self.personal.personal_changed:
+            self._view = self.personal.view
+            self.personal.personal_changed = False
+        return self._view
+
+    def space(self, space: bytes) -> Space:
+        """The space, made empty where only its id is known yet."""
+        found = self.spaces.get(space)
+        if found is None:
+            found = self.spaces[space] = Space(self.home, space, personal=False)
+            found.meta_changed = True
+            self.dirty.add(space)
+        return found
+
+    def keep(self, space: Space) -> Space:
+        """A space that was just founded."""
+        self.spaces[space.id] = space
+        space.meta_changed = True
+        self.dirty.add(space.id)
+        return space
+
+    # -- changing ---------------------------------------------------------------------------------------------
+
+    def learn(self, statements: Iterable[Statement]) -> None:
+        """Device statements that did not come in a control entry: kept on their own."""
+        fresh = self.directory.learn([statement.encoded for statement in statements])
+        put_statements(self.home.batch, fresh)
+
+    def set_account(self, account: Account) -> None:
+        self.home.account = account
+        put_account(self.home.batch, account)
+
+    def rotate(self, now: float) -> bool:
+        """New weekly keys where they are due."""
+        account = rotate(self.account, self.rng, now)
+        if account is self.account:
+            return False
+        self.set_account(account)
+        return True
+
+    def touch(self, space: Space) -> Space:
+        """The space has changes in the open batch."""
+        self.dirty.add(space.id)
+        return space
+
+    def own_feed(self, space: Space) -> SigningKey:
+        """W of this device in the space, made if there is none yet."""
+        if space.mine is None:
+            key = new_writer(self.rng)
+            space.mine = space.shelf.feed(key.public, key)
+            space.meta_changed = True
+            self.touch(space)
+        feed = space.mine
+        if feed.key is None:
+            raise LookupError("a feed of mine without its key")
+        return feed.key
+
+    def write(self, space: Space, groups: Sequence[Sequence[Value]], now_ms: int) -> list[tuple[int, Leaf]]:
+        """One update entry for each group of values, in order.  Raises ValueError for values out of bounds."""
+        feed = space.mine
+        if feed is None:
+            raise ValueError("no feed of mine in this space")
+        kind = DocKind.PERSONAL if space.personal else DocKind.CHAT
+        core = feed.core
+
+        def body(values: Sequence[Value]) -> Callable[[int], bytes]:
+            dumped = [dump_value(value) for value in values]
+            return lambda seq: make_update(core, seq, kind, dumped)
+
+        made: list[tuple[int, Leaf]] = []
+        for start in range(0, len(groups), RUN):  # an epoch that is full is followed by the next one in between
+            ensure_key(space, now_ms, self.recovery)
+            drafts = [Draft(Kind.UPDATE, body(values)) for values in groups[start : start + RUN]]
+            made += space.append(drafts, now_ms)
+        self.touch(space)
+        return made
+
+    def note(self, now_ms: int, *values: Value) -> None:
+        """Writes values of the personal space: they reach all my devices."""
+        if values:
+            self.write(self.personal, [values], now_ms)
+
+    def commit(self, now_ms: int) -> list[Space]:
+        """Makes the open batch durable.  Returns the spaces that it changed; whatever follows may now be sent."""
+        changed: list[Space] = []
+        events: list[Effect] = []
+        while self.dirty:
+            space = self.spaces[self.dirty.pop()]
+            for change in space.finish(now_ms):
+                fresh = change.before is None and change.after is not None
+                if change.before is not None or change.after is not None:
+                    events.append(MessageChanged(space.id, change.message, fresh, change.after is None))
+            changed.append(space)
+        batch, self.home.batch = self.home.batch, Batch()
+        if len(batch):
+            try:
+                self.store.write(batch, durable=True)
+            except BaseException:
+                self.reload()
+                raise
+        for space in changed:
+            space.shelf.committed()
+        self.effects += events
+        return changed
+
+
+def found_profile(
+    store: Store, account: Account, statements: Iterable[Statement], recovery: bytes, name: str, now_ms: int, rng: Random
+) -> None:
+    """What `init` writes: the account, its personal space with my profile, and the chat with myself.  One commit."""
+    home = Home(store, rng, account, Directory(account.keys.agreement))
+    put_account(home.batch, account)
+    put_statements(home.batch, home.directory.learn([statement.encoded for statement in statements]))
+    personal = found_space(home, SpaceKind.PERSONAL, "", now_ms, key=new_writer(rng), recovery=recovery)
+    home.batch.put(Table.META, _PERSONAL, personal.id)
+    home.batch.put(Table.META, _RECOVERY, recovery)
+    own = found_space(home, SpaceKind.SELF, "", now_ms, key=new_writer(rng))
+    values = [OwnProfile(name=name), Setting("recovery", recovery.hex()), *first_values(home, own)]
+    _write(personal, values, now_ms)
+    for space in (personal, own):
+        space.meta_changed = True
+        space.finish(now_ms)
+    store.write(home.batch, durable=True)
+
+
+def join_profile(
+    store: Store,
+    account: Account,
+    statements: Iterable[Statement],
+    personal: bytes,
+    z: bytes,
+    key: SigningKey,
+    approver: bytes,
+    rng: Random,
+) -> None:
+    """What a finished pairing writes: the account, and a personal space that is still empty.  One commit.
+
+    key: W of this device there; approver: W of the device that let us in.
+    """
+    home = Home(store, rng, account, Directory(account.keys.agreement))
+    put_account(home.batch, account)
+    given = list(statements)
+    home.directory.learn([statement.encoded for statement in given])
+    put_statements(home.batch, given)
+    home.batch.put(Table.META, _PERSONAL, personal)
+    space = Space(home, personal, personal=True)
+    space.mine = space.shelf.feed(key.public, key)
+    space.shelf.feed(approver)
+    space.set_z(z)
+    space.finish(0)
+    store.write(home.batch, durable=True)
+
+
+def first_values(home: Home, chat: Space) -> list[Value]:
+    """How the chat with myself stands in the personal space."""
+    mine = chat.mine
+    if mine is None:
+        raise ValueError("a chat without a feed of mine")
+    account = home.account
+    return [
+        Chat(chat.id, on=True, kind="self", state="active", creator=mine.writer, rendezvous=chat.z),
+        OwnWriter(chat.id, mine.writer, on=True, device=account.device, prekey=account.keys.prekey.public),
+        DeviceName(account.device, account.kind),
+    ]
+
+
+def _write(space: Space, values: Sequence[Value], now_ms: int) -> None:
+    mine = space.mine
+    if mine is None:
+        raise ValueError("a space without a feed of mine")
+    core, dumped = mine.core, [dump_value(value) for value in values]
+    space.append([Draft(Kind.UPDATE, lambda seq: make_update(core, seq, DocKind.PERSONAL, dumped))], now_ms)

@@ -1,0 +1,346 @@
+"""Replication of the profile's spaces over its connections: replicators' effects in, changes out.
+
+One `SpaceLink` for each space on each proved connection.  Within a turn ranges are absorbed as they come; after the
+commit `propagate` acknowledges what is durable and tells every other connection.  `docs/protocol.md`, "Replication".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from crdt.log.item import reseal
+from crdt.log.manifest import core_key
+from crdt.log.pack import decode_pack, open_pack
+from crdt.log.stamp import stamp_ms
+from crdt.space.epoch import DORMANT_MS
+from crdt.space.rendezvous import capability, channel_id
+from identity.errors import DecodeError
+from sync.pipeline import history
+from sync.pipeline.effects import ChatChanged, DeliveryChanged, Disconnect, Progress
+from sync.pipeline.peer import Peer, SpaceLink
+from sync.pipeline.profile import Profile
+from sync.pipeline.space import Space
+from sync.replicate.effects import (
+    Acked,
+    Append,
+    Effect,
+    FetchAnswered,
+    ForkFound,
+    HistoryAnswered,
+    HistoryAsked,
+    PackArrived,
+    PackWanted,
+    Send,
+    Settled,
+    StoreRecord,
+    Violation,
+)
+from sync.replicate.messages import MAX_FEEDS, Span
+from sync.replicate.replicator import Replicator
+
+PROTOCOL = "kithkin/space/1"
+MAX_SPANS = min(MAX_FEEDS, 1024)
+
+
+class Replication:
+    """All space links of a profile."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.links: dict[bytes, dict[int, tuple[Peer, SpaceLink]]] = {}  # space -> conn -> link
+        self.due: list[bytes] = []  # spaces whose links look again at what they may open
+
+    # -- channels ---------------------------------------------------------------------------------------------
+
+    def offer(self, peer: Peer, space: Space, now: float) -> None:
+        """Opens the channel of a space that the peer's device belongs to, under the current Z."""
+        z = space.z
+        if z is None or peer.device is None:
+            return
+        name = channel_id(capability(z), peer.hash)
+        link = peer.links.get(space.id)
+        if link is not None:
+            if link.id == name:
+                return
+            self.close_link(peer, link)
+        number = peer.mux.open(PROTOCOL, name)
+        link = SpaceLink(space.id, number, name)
+        peer.links[space.id] = link
+        peer.by_channel[number] = link
+        peer.offers.discard(name)
+
+    def opened(self, peer: Peer, link: SpaceLink, now: float) -> None:
+        """Both sides have opened the channel: replication starts."""
+        space = self.profile.spaces.get(link.space)
+        if space is None:
+            return
+        link.open = True
+        replicator = link.replicator = Replicator(
+            space.shelf, admits=space.admits, verify_record=space.verify_record, claims=space.claims
+        )
+        self.links.setdefault(space.id, {})[peer.conn] = (peer, link)
+        self.perform(peer, link, replicator.start(), now)
+        if self._fresh(space):
+            self._gate(peer, link, space, now)
+
+    def _fresh(self, space: Space) -> bool:
+        """Whether this device does not know yet what the space is: history comes first."""
+        mine = space.mine
+        return mine is None or mine.core not in space.state.writers
+
+    def _gate(self, peer: Peer, link: SpaceLink, space: Space, now: float) -> None:
+        """Asks a peer for the history; blocks wait until it is here."""
+        if link.replicator is None or any(other.gate for _, other in self.links[space.id].values()):
+            return
+        request, effects = link.replicator.ask_history(None)
+        link.gate = request
+        link.asked[request] = frozenset()
+        self.perform(peer, link, effects, now)
+        for one, other in list(self.links[space.id].values()):
+            if other.replicator is not None:
+                self.perform(one, other, other.replicator.hold_blocks(True, now), now)
+
+    def close_link(self, peer: Peer, link: SpaceLink) -> None:
+        """Our end of the channel is over."""
+        peer.mux.close(link.channel)
+        self.forget_link(peer, link)
+
+    def forget_link(self, peer: Peer, link: SpaceLink) -> None:
+        """The channel is gone."""
+        peer.links.pop(link.space, None)
+        peer.by_channel.pop(link.channel, None)
+        found = self.links.get(link.space, {})
+        if found.pop(peer.conn, None) is not None and link.replicator is not None:
+            link.replicator.close()
+            self.due.append(link.space)
+
+    def after_loss(self, now: float) -> None:
+        """What a link that went away leaves to the others: its claims, and the history it was asked for."""
+        due, self.due = self.due, []
+        for id_ in dict.fromkeys(due):
+            space, links = self.profile.spaces.get(id_), list(self.links.get(id_, {}).values())
+            if space is None or not links:
+                continue
+            gated = any(link.gate for _, link in links)
+            if not gated and self._fresh(space):
+                self._gate(*links[0], space, now)
+            for peer, link in links:
+                if link.replicator is not None:
+                    held = gated or any(other.gate for _, other in links)
+                    self.perform(peer, link, link.replicator.hold_blocks(held, now), now)
+                    self.perform(peer, link, link.replicator.wake(now), now)
+
+    def receive(self, peer: Peer, link: SpaceLink, type: int, body: bytes, now: float) -> None:
+        if link.replicator is not None:
+            self.perform(peer, link, link.replicator.receive(type, body, now), now)
+
+    # -- effects ----------------------------------------------------------------------------------------------
+
+    def perform(self, peer: Peer, link: SpaceLink, effects: Iterable[Effect], now: float) -> None:
+        space = self.profile.spaces.get(link.space)
+        if space is None:
+            return
+        for effect in effects:
+            match effect:
+                case Send(type, body):
+                    peer.mux.send(link.channel, type, body)
+                case Append(writer, start, blocks, leaves, tree, nodes, head):
+                    space.absorb(writer, start, blocks, leaves, tree, nodes, head, int(now * 1000))
+                    self.profile.touch(space)
+                case StoreRecord(writer, counter, data):
+                    self._record(space, writer, counter, data, now)
+                case Acked():
+                    pass  # what counts as delivered is what a device says it has opened: its record
+                case ForkFound(writer, proof):
+                    space.shelf.put_fork(self.profile.home.batch, writer, proof)
+                    self.profile.touch(space)
+                    space.forks_changed.add(writer)
+                case Settled():
+                    self._ask_missing(peer, link, space, now)
+                case HistoryAsked(request, spans):
+                    self._asked(peer, link, space, request, spans, now)
+                case PackWanted(request):
+                    self._give(peer, link, space, request, now)
+                case PackArrived(request, key, sealed):
+                    self._pack(peer, link, space, request, key, sealed, now)
+                case HistoryAnswered(request, done, spans):
+                    self._answered(peer, link, space, request, done, spans, now)
+                case FetchAnswered():
+                    pass  # blocks of other branches: asked for once forks are acted on
+                case Violation(rule):
+                    self.profile.effects.append(Disconnect(peer.conn, f"replication: {rule.sentence}"))
+                    peer.closing = True
+
+    def _record(self, space: Space, writer: bytes, counter: int, data: bytes, now: float) -> None:
+        before = space.reports.get(core_key(writer))
+        space.hear_record(writer, counter, data, int(now * 1000))
+        self.profile.touch(space)
+        after = space.reports.get(core_key(writer))
+        mine = space.mine
+        if mine is None or after is None or after is before:
+            return
+        core8 = mine.core[:8]
+        old = next((h.length for h in before.opened if h.core8 == core8), 0) if before is not None else 0
+        new = next((h.length for h in after.opened if h.core8 == core8), 0)
+        if new > old:
+            self.profile.effects.append(DeliveryChanged(space.id, old, new))
+
+    # -- history ----------------------------------------------------------------------------------------------
+
+    def _member(self, peer: Peer, space: Space) -> bool:
+        """Whether the device at the other end is of this space now."""
+        if peer.identity == self.profile.account.identity:
+            return True
+        return any(w.device == peer.device and w.open and not w.revoked for w in space.state.writers.values())
+
+    def _asked(
+        self, peer: Peer, link: SpaceLink, space: Space, request: int, spans: tuple[Span, ...] | None, now: float
+    ) -> None:
+        if link.replicator is None or peer.device is None:
+            return
+        if not self._member(peer, space):
+            self.perform(peer, link, link.replicator.answer_history(request, (), now, done=True), now)
+            return
+        link.serving[request] = history.begin(space, spans)
+        self._give(peer, link, space, request, now)
+
+    def _give(self, peer: Peer, link: SpaceLink, space: Space, request: int, now: float) -> None:
+        """One pack at a time: the next is made when the last is on its way."""
+        serving, replicator = link.serving.get(request), link.replicator
+        if serving is None or replicator is None or peer.device is None:
+            return
+        own = peer.identity == self.profile.account.identity
+        key = self.profile.rng(32)
+        sealed = history.next_pack(space, serving, peer.device, own, key)
+        if sealed is not None:
+            self.perform(peer, link, replicator.give_pack(request, key, sealed, now), now)
+            return
+        del link.serving[request]
+        denied = tuple(serving.denied[:MAX_SPANS])
+        self.perform(peer, link, replicator.answer_history(request, denied, now, done=True), now)
+
+    def _pack(
+        self, peer: Peer, link: SpaceLink, space: Space, request: int, key: bytes, sealed: bytes, now: float
+    ) -> None:
+        replicator, batch = link.replicator, self.profile.home.batch
+        if replicator is None:
+            return
+        try:
+            items = decode_pack(open_pack(sealed, key))
+        except DecodeError:
+            self.profile.effects.append(Disconnect(peer.conn, "a pack that does not open"))
+            peer.closing = True
+            return
+        space.vouch({item.core for item in items})
+        now_ms = int(now * 1000)
+        for item in items:
+            try:
+                block = reseal(item, space.id)
+            except ValueError:
+                continue  # too long for an entry: no feed holds it
+            feed = space.shelf.feeds.get(item.core)
+            if feed is not None and item.seq < feed.length:
+                space.unlock_item(feed, item.seq, item.key, block, now_ms)
+            else:
+                space.shelf.put_item(batch, item.core, item.seq, item.key, block)
+        self.profile.touch(space)
+        link.received += len(items)
+        self.profile.effects.append(Progress("history", link.received, 0, space.id))
+        self.perform(peer, link, replicator.pack_taken(request, now), now)
+        self.perform(peer, link, replicator.admission_changed(now), now)
+
+    def _answered(
+        self, peer: Peer, link: SpaceLink, space: Space, request: int, done: bool, spans: tuple[Span, ...], now: float
+    ) -> None:
+        for writer, start, end in spans:
+            feed = space.shelf.by_writer.get(writer)
+            if feed is not None:
+                space.skip(feed, start, min(end, feed.length))
+                self.profile.touch(space)
+        if not done:
+            return
+        link.asked.pop(request, None)
+        if link.gate == request:
+            link.gate = None
+            for one, other in list(self.links.get(space.id, {}).values()):
+                if other.replicator is not None:
+                    self.perform(one, other, other.replicator.hold_blocks(False, now), now)
+
+    def _ask_missing(self, peer: Peer, link: SpaceLink, space: Space, now: float) -> None:
+        """Entries that are here and that no key opens: this peer may have them as items."""
+        if link.replicator is None or not space.sealed or link.asked:
+            return
+        sealed = frozenset((core, seq) for core, seqs in space.sealed.items() for seq in seqs)
+        if sealed <= link.told:
+            return
+        spans = spans_of(space, sealed)
+        request, effects = link.replicator.ask_history(tuple(spans[:MAX_SPANS]))
+        link.asked[request] = sealed
+        link.told = sealed
+        self.perform(peer, link, effects, now)
+
+    # -- after a commit ---------------------------------------------------------------------------------------
+
+    def propagate(self, space: Space, now: float) -> None:
+        """Tells every link of a space what the commit changed.  What is durable is acknowledged here."""
+        moved, records, forks = space.moved, space.records_changed, space.forks_changed
+        space.moved, space.records_changed, space.forks_changed = set(), set(), set()
+        membership, space.state_changed = space.state_changed, False
+        lengths = {writer: space.shelf.by_writer[writer].length for writer in moved}
+        mine = space.mine.writer if space.mine is not None else b""
+        told = {writer: length for writer, length in lengths.items() if writer != mine}
+        for peer, link in list(self.links.get(space.id, {}).values()):
+            replicator = link.replicator
+            if replicator is None:
+                continue
+            if told:
+                self.perform(peer, link, replicator.stored(told, now, durable=True), now)
+            if membership:
+                self.perform(peer, link, replicator.admission_changed(now), now)
+            if moved:
+                self.perform(peer, link, replicator.local_changed(moved, now), now)
+            if records:
+                self.perform(peer, link, replicator.records_changed(records, now), now)
+            if forks:
+                self.perform(peer, link, replicator.forks_changed(forks, now), now)
+            if replicator.settled:
+                self._ask_missing(peer, link, space, now)
+        if membership:
+            self.profile.effects.append(ChatChanged(space.id))
+
+    def wake(self, now: float) -> None:
+        """Feeds that another connection claimed and let lie."""
+        for links in list(self.links.values()):
+            for peer, link in list(links.values()):
+                replicator = link.replicator
+                if replicator is None:
+                    continue
+                at = replicator.next_wake()
+                if at is not None and at <= now:
+                    self.perform(peer, link, replicator.wake(now), now)
+
+    def next_wake(self, now: float) -> float | None:
+        times = [
+            at
+            for links in self.links.values()
+            for _, link in links.values()
+            if link.replicator is not None and (at := link.replicator.next_wake()) is not None and at > now
+        ]
+        return min(times, default=None)
+
+
+def spans_of(space: Space, entries: Iterable[tuple[bytes, int]]) -> list[Span]:
+    """(core, seq) pairs as spans by W."""
+    spans: list[Span] = []
+    for core, seq in sorted(entries):
+        writer = space.shelf.feeds[core].writer
+        if spans and spans[-1][0] == writer and spans[-1][2] == seq:
+            spans[-1] = (writer, spans[-1][1], seq + 1)
+        else:
+            spans.append((writer, seq, seq + 1))
+    return spans
+
+
+def is_dormant(stamp: int, seen_ms: int | None, now_ms: int) -> bool:
+    """Whether a device was not heard of for 60 days; without a record its admission speaks."""
+    return now_ms - (seen_ms if seen_ms is not None else stamp_ms(stamp)) >= DORMANT_MS
