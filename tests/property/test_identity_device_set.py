@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from identity.device import new_device
 from identity.device_set import (
     MAX_COUNTED,
     MAX_DEVICES,
@@ -19,12 +20,16 @@ from identity.device_set import (
     issued_by,
     relevant,
     revoked_devices,
+    sendable,
     standing,
 )
 from identity.digest import digest
+from identity.errors import KithkinError
 from identity.labels import Label
-from identity.statement import Certificate, Revocation, Statement
+from identity.statement import MAX_STATEMENTS, Certificate, Revocation, Statement
+from tests.support.people import certify, family
 from tests.support.shared import shared
+from tests.support.streams import stream
 
 ROOT = b"R" * 32
 SETS = 6_000
@@ -158,3 +163,17 @@ def test_circles_of_certificates_reach_nobody() -> None:
     ring: list[Statement] = [A, cert("c1", "X", "A", 1), cert("c2", "Y", "X", 2), cert("c3", "X", "Y", 0)]
     assert names(ring) == ("A", "X", "Y")
     assert names([*ring, gone("x", "X", "A")]) == ("A",)
+
+
+def test_what_is_sent_decides_the_same_set_or_is_not_sent() -> None:
+    ada = family("sendable", 3)
+    kept: list[Statement] = list(ada.statements)
+    puppet = new_device(stream("puppet"), 0)
+    lost = [certify(ada.identity, ada.devices[2], puppet, n, generation=5) for n in range(MAX_STATEMENTS)]
+    assert sendable(kept, ada.identity) == tuple(kept)
+    chosen = sendable([*kept, *lost], ada.identity)
+    assert set(chosen) == set(kept), "those of a generation that R never gave are left at home"
+    flood = [certify(ada.identity, ada.devices[2], puppet, n) for n in range(MAX_STATEMENTS)]
+    with pytest.raises(KithkinError) as caught:
+        sendable([*kept, *flood], ada.identity)
+    assert caught.value.code == "too_many_devices"

@@ -1,0 +1,69 @@
+"""The OS keyring as a slot's secret: there, not there, or holding something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keyring
+import pytest
+from keyring.backend import KeyringBackend
+from keyring.backends.fail import Keyring as NoKeyring
+from keyring.errors import PasswordDeleteError
+
+from identity.errors import KithkinError
+from identity.keyring_shell import SERVICE, forget_secret, make_secret, read_secret
+from identity.keystore import create_keystore, open_keystore
+from tests.support.streams import stream
+
+
+class Memory(KeyringBackend):
+    priority = 1
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kept: dict[tuple[str, str], str] = {}
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.kept.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.kept[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        if self.kept.pop((service, username), None) is None:
+            raise PasswordDeleteError("not there")
+
+
+@pytest.fixture
+def ring() -> Iterator[Memory]:
+    before = keyring.get_keyring()
+    memory = Memory()
+    keyring.set_keyring(memory)
+    yield memory
+    keyring.set_keyring(before)
+
+
+def test_a_secret_is_made_read_and_forgotten(ring: Memory) -> None:
+    assert read_secret("profile") is None
+    secret = make_secret("profile", stream(1))
+    assert read_secret("profile") == secret and read_secret("another") is None
+    data = create_keystore(b"k" * 32, rng=stream(2), keyring_secret=secret)
+    assert open_keystore(data, keyring_secret=read_secret("profile")) == b"k" * 32
+    forget_secret("profile")
+    forget_secret("profile")
+    assert read_secret("profile") is None
+
+
+@pytest.mark.parametrize("text", ["", "not base64!", "AAAA"])
+def test_what_is_no_secret_of_ours_is_none(ring: Memory, text: str) -> None:
+    ring.kept[SERVICE, "profile"] = text
+    assert read_secret("profile") is None
+
+
+def test_without_a_keyring(ring: Memory) -> None:
+    keyring.set_keyring(NoKeyring())  # type: ignore[no-untyped-call]
+    assert read_secret("profile") is None
+    forget_secret("profile")
+    with pytest.raises(KithkinError) as caught:
+        make_secret("profile", stream(1))
+    assert caught.value.code == "no_passphrase"
