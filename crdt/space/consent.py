@@ -13,7 +13,7 @@ from functools import lru_cache
 from crdt.log.head import valid_writer
 from crdt.space.control import Add, Admit, ControlEntry, Op, Parent, Revoke, Succeed
 from identity.codec import Writer
-from identity.device_set import revoked_devices
+from identity.device_set import active_devices, revoked_devices
 from identity.errors import DecodeError
 from identity.keys import SigningKey, verify
 from identity.labels import Label
@@ -66,6 +66,16 @@ def revoked_by(statements: Iterable[bytes], identity: bytes) -> frozenset[bytes]
 @lru_cache(maxsize=256)
 def _revoked(statements: frozenset[bytes], identity: bytes) -> frozenset[bytes]:
     return revoked_devices(_decoded(statements), identity)
+
+
+def agreement_of(statements: Iterable[bytes], identity: bytes, device: bytes) -> bytes | None:
+    """D of a device that these encoded statements show as one of `identity`, or None."""
+    return _agreements(frozenset(statements), identity).get(device)
+
+
+@lru_cache(maxsize=1024)
+def _agreements(statements: frozenset[bytes], identity: bytes) -> dict[bytes, bytes]:
+    return {device.id: device.agreement for device in active_devices(_decoded(statements), identity)}
 
 
 def _decoded(statements: Iterable[bytes]) -> list[Statement]:

@@ -13,6 +13,7 @@ from crdt.space.control import Close
 from crdt.space.history import History, Placed, Row
 from crdt.space.lineage import START, End
 
+MAX_KNOWN = 20_000  # remembered ends
 OWN = -1  # stands before every rank: what an owner left of its feed, no removal lengthens
 
 Agree = Callable[[bytes, End, End], bool]
@@ -68,6 +69,8 @@ class FeedEnds:
         """The end of a feed of the member that all these closes speak of; None: it stays open."""
         key = core, tuple(close.index for close in closes)
         if key not in self._known:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
             self._known[key] = self._pick(core, self._claims(closes, core))
         return self._known[key]
 

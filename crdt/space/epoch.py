@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from crdt.log.stamp import stamp_ms
+from crdt.space.consent import agreement_of
 from crdt.space.control import MAX_SUPERSEDED, Epoch, Rostered, SpaceKind
 from crdt.space.membership import EpochInfo, SpaceState
 from identity.digest import derive
@@ -34,10 +35,11 @@ class EpochKey:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A rostered feed that gets a slot.  writer: W; device: id; prekey: P."""
+    """A rostered feed that gets a slot.  writer: W; device: id; agreement, prekey: D and P, for `make_grant`."""
 
     writer: bytes
     device: bytes
+    agreement: bytes
     prekey: bytes
 
 
@@ -150,7 +152,8 @@ def droppable(
 def recipients(
     state_after: SpaceState, core: bytes, latest: Mapping[bytes, tuple[int, bytes]], now_ms: int
 ) -> list[Recipient]:
-    """Who gets a slot in a grant that the writer of `core` makes: everybody in the roster but dormant devices.
+    """Who gets a slot in a grant that the writer of `core` makes: everybody in the roster but dormant devices, and
+    those that no certificate of their member's identity stands for.
 
     latest: core key -> (Unix ms when this device first saw the feed's newest device record, P in it).  Without a record
     the admission speaks, for as long as a record would.  The writer itself gets a slot too: what it sealed it must be
@@ -161,8 +164,10 @@ def recipients(
     for place in state_after.roster:
         writer = by_writer[place.writer]
         at, prekey = latest.get(writer.core, (stamp_ms(writer.stamp), writer.prekey))
-        if writer.core == core or now_ms - at < DORMANT_MS:
-            found.append(Recipient(writer.writer, writer.device, prekey))
+        identity = state_after.members[writer.member].identity
+        agreement = agreement_of(writer.statements, identity, writer.device)
+        if agreement is not None and (writer.core == core or not dormant(at, now_ms)):
+            found.append(Recipient(writer.writer, writer.device, agreement, prekey))
     return found
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 from crdt.space.control import Close, Succeed
 from crdt.space.ends import FeedEnds
 from crdt.space.history import History, Placed, Row
+from crdt.space.lineage import End
 from crdt.space.rules import Ground, may
 from crdt.space.view import ADMIN, View, admits
 
@@ -79,6 +80,10 @@ class Folder:
     def may(self, placed: Placed, scope: int) -> bool:
         """Whether an operation would have the right to count with all of `scope` as its past."""
         return may(self._ground, self.fold(scope).view, placed)
+
+    def within(self, row: Row, end: End) -> bool:
+        """Whether an entry lies within an end of its feed."""
+        return self._ends.within(row, end)
 
     # -- one pass ---------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from crdt.space.control import MAX_PARENTS, Close, ControlEntry, Op, Parent
 from crdt.space.ends import FeedEnds
 from crdt.space.fold import Folder
 from crdt.space.history import History, Row
-from crdt.space.lineage import End, Lineage
+from crdt.space.lineage import START, End, Lineage
 from crdt.space.membership import SpaceState, state_of
 from crdt.space.rules import Ground, Judge, Limits
 
@@ -24,6 +24,7 @@ MAX_WAITING = 1000  # entries of one feed
 MAX_WAITING_ALL = 8192
 MAX_FORKED = 64  # entries beside another branch of their feed that are taken though nobody named them
 PREVIEW = b"\xff" * 32
+LATEST = 2**64 - 1  # stamp of a preview: nothing was written later
 
 
 class Status(Enum):
@@ -258,7 +259,8 @@ class ControlGraph:
 
         What depends on the entry's own id or stamp (a member's name, ties) may come out differently.
         """
-        entry = ControlEntry(PREVIEW, writer, seq, PREVIEW, 0, self.tips() if parents is None else parents, tuple(ops))
+        named = self.tips() if parents is None else parents
+        entry = ControlEntry(PREVIEW, writer, seq, PREVIEW, LATEST, named, tuple(ops))
         row = self._history.append(entry)
         try:
             self._folder.settle(row)
@@ -277,6 +279,18 @@ class ControlGraph:
             return self._folder.may(row.placed[0], self._history.all & ~row.mask)
         finally:
             self._history.take_back(row)
+
+    def reach(self, core: bytes) -> End:
+        """The end of the furthest complete entry of this feed."""
+        return max((row.entry.end for row in self._history.by_core.get(core, ())), default=START)
+
+    def beyond(self, core: bytes, end: End) -> bool:
+        """Whether a complete entry of this feed lies outside an end."""
+        return any(not self._folder.within(row, end) for row in self._history.by_core.get(core, ()))
+
+    def agree(self, core: bytes, a: End, b: End) -> bool | None:
+        """Whether two ends of a feed lie on one branch; None: not known."""
+        return self._known(core, a, b)
 
     # -- lineage, remembered ----------------------------------------------------------------------------------
 

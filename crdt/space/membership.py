@@ -6,7 +6,7 @@ function of the set of control entries.  How it is found is in `fold.py`; who ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -22,11 +22,10 @@ from crdt.space.control import (
     SpaceKind,
     Witness,
 )
-from crdt.space.ends import FeedEnds
 from crdt.space.fold import Folder, Result
 from crdt.space.history import History, Placed
 from crdt.space.lineage import End
-from crdt.space.rules import Ground, Limits
+from crdt.space.rules import Ground, Limits, statements_in
 from crdt.space.view import CREATOR, View
 from identity.digest import digest
 from identity.labels import Label
@@ -49,7 +48,8 @@ class Member:
 class Writer:
     """An admitted feed.  writer: W; admitted: the entry that brought it in; by: core key of the feed that did.
 
-    prekey: P of the device at that time; open: no close ends it; revoked: its device is, so it is in no roster.
+    statements: what the admission shows of the device; prekey: its P at that time; open: no close ends it; revoked: the
+    device is, so it is in no roster.
     """
 
     core: bytes
@@ -62,6 +62,7 @@ class Writer:
     stamp: int
     open: bool
     revoked: bool
+    statements: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class SpaceState:
     counted: frozenset[tuple[bytes, int]] = frozenset()
     closes: frozenset[tuple[bytes, int]] = frozenset()
     closers: Mapping[bytes, tuple[bytes, ...]] = field(default_factory=dict)
-    ground: FeedEnds | None = field(default=None, repr=False, compare=False)
+    agree: Callable[[bytes, End, End], bool] | None = field(default=None, repr=False, compare=False)
 
     def open(self, core: bytes) -> bool:
         """Whether this feed is a writer's that no close ends."""
@@ -140,7 +141,7 @@ class SpaceState:
     def _inside(self, core: bytes, seq: int, root: bytes | None, end: End) -> bool:
         if seq >= end.length:
             return False
-        return root is None or self.ground is None or self.ground.agree(core, End(seq + 1, root), end)
+        return root is None or self.agree is None or self.agree(core, End(seq + 1, root), end)
 
 
 class Graph(Protocol):
@@ -178,6 +179,7 @@ def state_of(history: History, folder: Folder, ground: Ground, scope: int) -> Sp
             a.placed.row.entry.stamp,
             core not in ends,
             core in revoked,
+            statements_in(a.placed.op),
         )
         for core, a in view.admitted.items()
         if a.member is not None
@@ -203,7 +205,7 @@ def state_of(history: History, folder: Folder, ground: Ground, scope: int) -> Sp
         counted=frozenset(placed.name for placed in counted),
         closes=frozenset(placed.name for placed in counted if placed.close),
         closers=_closers(counted),
-        ground=ground.ends,
+        agree=ground.ends.agree,
     )
 
 

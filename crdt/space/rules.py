@@ -70,12 +70,15 @@ def statements_of(view: View) -> frozenset[bytes]:
     """Every statement that counting admissions and revocations carry."""
     found: set[bytes] = set()
     for admission in view.admitted.values():
-        op = admission.placed.op
-        if isinstance(op, Create | Add | Admit | Succeed):
-            found.update(op.statements)
+        found.update(statements_in(admission.placed.op))
     for placed in view.revokes:
-        found.update(cast(Revoke, placed.op).statements)
+        found.update(statements_in(placed.op))
     return frozenset(found)
+
+
+def statements_in(op: Op) -> tuple[bytes, ...]:
+    """The device statements that an operation carries."""
+    return op.statements if isinstance(op, Create | Add | Admit | Succeed | Revoke) else ()
 
 
 def may(ground: Ground, view: View, placed: Placed) -> bool:

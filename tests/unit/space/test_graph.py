@@ -1,0 +1,361 @@
+"""Arrival of control entries: waiting, proofs, lies about one's own past, forks, and what the moves write."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import replace
+
+import pytest
+
+from crdt.space.consent import verify_consent
+from crdt.space.control import Add, Admin, Admit, Close, ControlEntry, Epoch, FeedEnd, Set, SpaceKind
+from crdt.space.epoch import usable
+from crdt.space.graph import ControlGraph, Status
+from crdt.space.lineage import End
+from crdt.space.moves import close_own, duties, leave, remove
+from crdt.space.rules import Limits
+from tests.unit.space.room import PHONES, Feeds, Line, Person, Phone, give, group, phone, share
+
+
+@pytest.fixture
+def feeds() -> Feeds:
+    PHONES.clear()
+    return Feeds()
+
+
+def fork(writer: Phone, name: str) -> Phone:
+    """The same device twice: from here on both write feed W."""
+    other = Phone.__new__(Phone)
+    other.__dict__.update(writer.__dict__)
+    other.name = name
+    other.line = writer.line.copy()
+    other.blocks, other.epochs, other.sent = dict(writer.blocks), dict(writer.epochs), []
+    other.feeds.lines[writer.core].append(other.line)
+    other.enter(writer.here.space)
+    for author, entry, block in writer.blocks.values():
+        other.take(author, entry, block)
+    return other
+
+
+def test_a_group_is_made_and_all_agree(feeds: Feeds) -> None:
+    c, a, b = group("cab", feeds)
+    assert c.state.title == "walks" and c.state.kind == SpaceKind.GROUP
+    for p in (c, a, b):
+        assert p.state == c.state
+        assert len(p.state.roster) == 3
+        assert p.state.rank(p.core) == (0 if p is c else 2)
+        epoch = usable(p.state, p.core, known=p.epochs)
+        assert epoch == usable(c.state, c.core)
+
+
+def test_a_removed_member_gets_no_key_and_a_new_z(feeds: Feeds) -> None:
+    c, a, b = group("cab", feeds)
+    member = a.state.writers[b.core].member
+    z = {p.epochs[usable(p.state, p.core, known=p.epochs) or b""].z for p in (c, a, b)}
+    assert len(z) == 1
+    entry = c.act(remove(c.here, member, {b.core: b.line.end}))
+    give(c, a, b)
+    assert entry.id in a.epochs and entry.id not in b.epochs
+    assert a.epochs[entry.id].z not in z
+    assert not a.state.open(b.core) and usable(b.state, b.core) is None
+    assert a.state.ends[b.core] == b.line.end
+
+
+def test_z_is_kept_until_a_close(feeds: Feeds) -> None:
+    c, a = group("ca", feeds)
+    first = c.epochs[usable(c.state, c.core) or b""].z
+    n = phone(Person("n"), "n1", feeds)
+    c.act(c.add_op(n))
+    give(c, a, n)
+    n.act()
+    share(c, a, n)
+    assert {p.epochs[usable(p.state, p.core) or b""].z for p in (c, a, n)} == {first}
+    a.do(leave(a.here, a.core, {a.core: a.line.end}))
+    share(c, a, n)
+    assert usable(c.state, c.core) is None and usable(a.state, a.core) is None
+    entry = n.act()
+    give(n, c, a)
+    assert c.epochs[entry.id].z != first and entry.id not in a.epochs
+
+
+def test_two_removals_apart_end_in_a_z_that_neither_removed_one_saw(feeds: Feeds) -> None:
+    c, a, m, n = group("camn", feeds)
+    c.do(Admin(c.state.writers[a.core].member))
+    share(c, a, m, n)
+    one = c.act(remove(c.here, c.state.writers[m.core].member, {}))
+    two = a.act(remove(a.here, a.state.writers[n.core].member, {}))
+    give(c, a)
+    give(a, c)
+    share(c, a, m, n)
+    assert n.epochs[one.id].z == c.epochs[one.id].z and m.epochs[two.id].z == a.epochs[two.id].z
+    assert usable(c.state, c.core) is None
+    merged = c.act()
+    give(c, a, m, n)
+    assert c.epochs[merged.id].z not in (c.epochs[one.id].z, a.epochs[two.id].z)
+    assert merged.id not in m.epochs and merged.id not in n.epochs
+
+
+def test_entries_wait_for_parents_in_any_order(feeds: Feeds) -> None:
+    c, _a, _b = group("cab", feeds)
+    entries = [entry for _, entry, _ in c.blocks.values()]
+    rng = random.Random(3)
+    for _ in range(20):
+        rng.shuffle(entries)
+        graph = ControlGraph(c.here.space, feeds.lineage())
+        completed = [e.id for entry in entries for e in graph.add(entry) + graph.add(entry)]
+        assert sorted(completed) == sorted(e.id for e in entries)
+        assert graph.state() == c.state and graph.tips() == c.here.tips() and not graph.missing()
+
+
+def test_missing_parents_are_named(feeds: Feeds) -> None:
+    c, _a = group("ca", feeds)
+    entries = c.here.entries()
+    graph = ControlGraph(c.here.space, feeds.lineage())
+    assert graph.add(entries[-1]) == []
+    assert graph.status(entries[-1].id) is Status.WAITING
+    assert set(graph.missing()) == set(entries[-1].parents)
+    for entry in entries[:-1]:
+        graph.add(entry)
+    assert graph.status(entries[-1].id) is Status.COMPLETE
+
+
+def test_a_parent_named_at_a_wrong_place_is_never_taken(feeds: Feeds) -> None:
+    c, _a = group("ca", feeds)
+    last = c.here.entries()[-1]
+    wrong = replace(last, id=b"\7" * 32, parents=(last.parent._replace(seq=99),))
+    assert c.here.add(wrong) == [] and c.here.status(wrong.id) is Status.UNKNOWN
+
+
+def test_a_close_waits_for_the_proof_of_its_tree_hash(feeds: Feeds) -> None:
+    c, a, b = group("cab", feeds)
+    ahead = Line()
+    ahead.trees = list(b.line.trees)
+    far = ahead.append(b"a block that only the creator has")
+    entry = c.do(Close(c.state.writers[b.core].member, (FeedEnd(b.w.public, *far),)))
+    assert c.here.status(entry.id) is Status.WAITING
+    give(c, a)
+    assert a.here.status(entry.id) is Status.WAITING and a.state.open(b.core)
+    assert [(u.core, u.end) for u in a.here.unproved()] == [(b.core, far)]
+    feeds.lines[b.core] = [ahead]
+    assert [e.id for e in a.here.recheck()] == [entry.id]
+    assert a.state.ends[b.core] == far
+
+
+def test_who_leaves_out_an_own_entry_counts_for_nothing(feeds: Feeds) -> None:
+    c, a, b = group("cab", feeds)
+    c.do(Admin(c.state.writers[a.core].member))
+    share(c, a, b)
+    before = a.here.tips()
+    a.do(Set("colour", b"red"))
+    hidden = a.here.entries()[-1]
+    old = replace(hidden, id=b"\1" * 32, seq=hidden.seq + 1, parents=before, ops=(Set("colour", b"blue"),))
+    old = replace(old, root=a.line.append(b"some block").root)
+    graph = ControlGraph(c.here.space, feeds.lineage())
+    for entry in [*c.here.entries(), old]:
+        graph.add(entry)
+    assert graph.state().settings == {"colour": b"blue"}  # nobody can know yet
+    graph.add(hidden)
+    assert graph.state().settings == {"colour": b"red"}
+    other = ControlGraph(c.here.space, feeds.lineage())
+    for entry in [*a.here.entries(), old]:
+        other.add(entry)
+    assert other.state() == graph.state()
+
+
+def test_forks_keep_both_branches_until_a_close(feeds: Feeds) -> None:
+    c, a, b = group("cab", feeds)
+    twin = fork(b, "b-twin")
+    one = b.act()
+    two = twin.act()
+    for p in (c, a):
+        give(b, p)
+        give(twin, p)
+    assert {one.id, two.id} <= {e.id for e in c.here.entries()} and c.here.forks() == (b.core,)
+    assert {one.id, two.id} <= set(c.state.epochs)
+    member = c.state.writers[b.core].member
+    c.act(remove(c.here, member, {b.core: b.line.end}))
+    give(c, a)
+    assert not a.state.open(b.core) and a.state == c.state
+    assert (one.id in a.state.epochs) != (two.id in a.state.epochs)
+
+
+def test_a_restored_device_takes_over(feeds: Feeds) -> None:
+    c, a = group("ca", feeds)
+    new = a.restore("a2", a.backup())
+    share(c, a, new)
+    assert c.state.open(new.core) and not c.state.open(a.core)
+    assert c.state.writers[new.core].member == c.state.writers[a.core].member
+    assert c.state.successors == {new.core: a.core}
+
+
+def test_a_successor_closes_again_at_the_greater_length(feeds: Feeds) -> None:
+    c, a = group("ca", feeds)
+    backup = a.backup()
+    late = a.act()
+    give(a, c)
+    new = a.restore("a2", backup)
+    assert duties(new.here, new.core, frontiers={a.core: a.line.end}) != ()
+    share(c, new)
+    assert late.id not in c.state.epochs and c.state.ends[a.core] == backup[0]
+    close = duties(new.here, new.core, frontiers={a.core: a.line.end})
+    new.act(*close)
+    share(c, new)
+    assert c.state.ends[a.core] == a.line.end and late.id in c.state.epochs
+    assert duties(new.here, new.core, frontiers={a.core: a.line.end}) == ()
+
+
+def test_a_witness_brings_back_what_was_opened(feeds: Feeds) -> None:
+    c, a, b = group("cab", feeds)
+    short = b.line.end
+    seen = FeedEnd(b.w.public, *b.line.append(b"a message that a opened"))
+    c.act(Close(c.state.writers[b.core].member, (FeedEnd(b.w.public, *short),)))
+    give(c, a)
+    assert not a.state.shows(b.core, seen.length - 1)
+    ops = duties(a.here, a.core, opened=[seen])
+    assert len(ops) == 1
+    a.act(*ops)
+    give(a, c)
+    assert c.state.shows(b.core, seen.length - 1, seen.root) and not c.state.within(b.core, seen.length - 1)
+    assert duties(a.here, a.core, opened=[seen]) == ()
+
+
+def test_devices_admit_devices_up_to_six(feeds: Feeds) -> None:
+    c, a = group("ca", feeds)
+    more = [phone(a.person, f"a{k}", feeds) for k in range(2, 9)]
+    for other in more:
+        a.act(a.admit_op(other))
+    give(a, c)
+    mine = [w for w in c.state.writers.values() if w.member == c.state.writers[a.core].member]
+    assert len(mine) == 6 and len(c.state.roster) == 7
+    assert not c.here.can(a.core, a.admit_op(more[-1]))
+    a.act(close_own(a.here, [more[0].core], {}))
+    assert a.here.can(a.core, a.admit_op(more[-1]))
+
+
+def test_admissions_apart_share_six_places(feeds: Feeds) -> None:
+    c, a = group("ca", feeds)
+    two = phone(a.person, "a2", feeds)
+    a.act(a.admit_op(two))
+    give(a, two, c)
+    two.act()
+    share(a, two, c)
+    for k in range(4):
+        a.act(a.admit_op(phone(a.person, f"x{k}", feeds)))
+        two.act(two.admit_op(phone(a.person, f"y{k}", feeds)))
+    share(a, two, c)
+    member = c.state.writers[a.core].member
+    assert sum(w.member == member and w.open for w in c.state.writers.values()) == 10
+    assert len(c.state.roster) == 7 and a.state.roster == c.state.roster
+
+
+def test_a_group_is_full_at_its_limit(feeds: Feeds) -> None:
+    c, _a = group("ca", feeds)
+    graph = ControlGraph(c.here.space, feeds.lineage(), limits=Limits(members=2))
+    for entry in c.here.entries():
+        graph.add(entry)
+    late = phone(Person("l"), "l1", feeds)
+    assert not graph.can(c.core, c.add_op(late)) and c.here.can(c.core, c.add_op(late))
+
+
+def test_settings_written_apart_take_the_latest(feeds: Feeds) -> None:
+    c, a, b = group("cab", feeds)
+    c.do(Admin(c.state.writers[a.core].member))
+    share(c, a, b)
+    a.clock = c.clock + 50_000
+    c.do(Set("title", b"slow walks"))
+    a.do(Set("title", b"fast walks"))
+    share(c, a, b)
+    assert b.state.title == "fast walks"
+    c.do(Set("title", b"walks"))  # has seen it, and an earlier clock
+    share(c, a, b)
+    assert b.state.title == "walks"
+
+
+@pytest.mark.parametrize("kind", [SpaceKind.PERSONAL, SpaceKind.SELF])
+def test_spaces_of_one_person_admit_its_devices_and_nobody_else(feeds: Feeds, kind: SpaceKind) -> None:
+    me = Person("me")
+    first, second = phone(me, "m1", feeds), phone(me, "m2", feeds)
+    first.found(kind)
+    first.act(first.admit_op(second))
+    give(first, second)
+    second.act()
+    share(first, second)
+    assert len(first.state.roster) == 2 and first.state == second.state
+    assert not first.here.can(first.core, first.add_op(phone(Person("you"), "y1", feeds)))
+    assert not first.here.can(first.core, first.add_op(phone(me, "m3", feeds)))
+    assert first.here.can(second.core, Set("title", b"mine"))
+
+
+def test_nobody_creates_in_a_feed_that_is_not_the_creators(feeds: Feeds) -> None:
+    c, _a = group("ca", feeds)
+    thief = phone(Person("t"), "t1", feeds)
+    other = Phone(thief.person, "t2", feeds)
+    other.found()
+    create = other.here.entries()[0]
+    before = c.state
+    c.here.add(create)
+    after = c.state
+    assert after.members == before.members and after.creator == before.creator and after.roster == before.roster
+
+
+def test_a_consent_is_for_one_feed_one_operation_one_device(feeds: Feeds) -> None:
+    c, a = group("ca", feeds)
+    n = phone(Person("n"), "n1", feeds)
+    op = c.add_op(n)
+    assert verify_consent(c.here.space, c.core, op)
+    assert not verify_consent(c.here.space, a.core, op)
+    assert not verify_consent(b"\1" * 32, c.core, op)
+    assert not verify_consent(c.here.space, c.core, replace(op, identity=b"\2" * 32))
+    assert not verify_consent(c.here.space, c.core, replace(op, device=b"\2" * 32))
+    assert not verify_consent(c.here.space, c.core, replace(op, prekey=b"\2" * 32))
+    as_device = Admit(op.writer, op.device, op.statements, op.prekey, op.consent)
+    assert not verify_consent(c.here.space, c.core, as_device)
+    c.act(replace(op, consent=bytes(64)))
+    assert n.core not in c.state.writers
+
+
+def test_tips_join_everything(feeds: Feeds) -> None:
+    c, a, b = group("cab", feeds)
+    for p in (c, a, b):
+        p.act()
+    for source, target in itertools.permutations((c, a, b), 2):
+        give(source, target)
+    assert len(c.here.tips()) == 3
+    entry = c.act()
+    assert c.here.tips() == (entry.parent,)
+    assert isinstance(entry.ops[-1], Epoch) and len(entry.ops[-1].superseded) == 3
+
+
+def test_waiting_is_bounded() -> None:
+    graph = ControlGraph(bytes(32), Feeds().lineage())
+    parent = ControlEntry(b"p" * 32, b"w" * 32, 0, bytes(32), 0, (), (Set("k", b""),)).parent
+    for k in range(1100):
+        graph.add(ControlEntry(k.to_bytes(32, "big"), b"w" * 32, k, bytes(32), 0, (parent,), (Set("k", b""),)))
+    assert sum(graph.status(k.to_bytes(32, "big")) is Status.WAITING for k in range(1100)) == 1000
+
+
+def test_lineage_of_a_feed() -> None:
+    feeds, line = Feeds(), Line()
+    ends = [line.append(bytes((k,))) for k in range(6)]
+    other = line.copy()
+    del other.trees[4:]
+    forked = other.append(b"else")
+    feeds.lines[b"c"] = [line]
+    lineage = feeds.lineage()
+    assert lineage.agree(b"c", ends[1], ends[4]) is True
+    assert lineage.agree(b"c", End(2, b"\1" * 32), ends[4]) is False
+    assert lineage.agree(b"c", ends[1], forked) is None and not lineage.proved(b"c", forked)
+    feeds.lines[b"c"].append(other)
+    assert lineage.agree(b"c", ends[1], forked) is True
+    assert lineage.agree(b"c", ends[3], forked) is False
+    assert lineage.agree(b"c", forked, ends[5]) is False
+    assert lineage.agree(b"c", End(0, bytes(32)), ends[5]) is True
+
+
+def test_an_add_is_never_a_lie_about_whom(feeds: Feeds) -> None:
+    c, a = group("ca", feeds)
+    n = phone(Person("n"), "n1", feeds)
+    op = Add(a.person.root.public, n.w.public, n.keys.id, n.statements, n.prekey, n.consent(c, n.person.root.public))
+    c.act(op)
+    assert n.core not in c.state.writers
