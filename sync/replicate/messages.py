@@ -322,19 +322,45 @@ def _write_blocks(out: Writer, m: Blocks) -> None:
 def _read_blocks(data: Reader) -> Blocks:
     writer, ticket, start = data.fixed(32), data.uint(MAX_ID), data.uint(MAX_LENGTH)
     head = Head(writer, read_length(data), data.fixed(32), data.fixed(64)) if data.flag() else None
-    blocks: list[Block] = []
-    uint, fixed = data.uint, data.fixed
-    for _ in range(uint(MAX_RANGE)):
-        size = uint(4 * MAX_BLOCK + 1)  # a withheld block at an odd place tells the size of its pair
-        if size & 1:
-            blocks.append((size >> 1, fixed(32)))
-        elif size <= 2 * MAX_BLOCK:
-            blocks.append(fixed(size >> 1))
-        else:
-            raise DecodeError("longer than an entry may be")
-    if not blocks:
+    count = data.uint(MAX_RANGE)
+    if not count:
         raise DecodeError("a range of no blocks")
-    return Blocks(writer, ticket, start, head, tuple(blocks), _nodes(data))
+    raw = data.rest()
+    blocks, at = _read_block_list(raw, count)
+    rest = Reader(raw)
+    rest.at = at
+    tail = _nodes(rest)
+    rest.end()
+    return Blocks(writer, ticket, start, head, tuple(blocks), tail)
+
+
+def _read_block_list(raw: bytes, count: int) -> tuple[list[Block], int]:
+    """(blocks, where they end).  The one decoder that runs once a block: no reader, no calls."""
+    blocks: list[Block] = []
+    at, end = 0, len(raw)
+    for _ in range(count):
+        if at >= end:
+            raise DecodeError("message ends early")
+        size = raw[at]
+        at += 1
+        if size > 0xFC:
+            width = 2 << (size - 0xFD)
+            size = int.from_bytes(raw[at : at + width], "little")
+            at += width
+            if size < (0xFD if width == 2 else 1 << (4 * width)) or size > 4 * MAX_BLOCK + 1:
+                raise DecodeError("not the size of a block")
+        if size & 1:  # a withheld one; at an odd place it tells the size of its pair
+            blocks.append((size >> 1, raw[at : at + 32]))
+            at += 32
+        else:
+            size >>= 1
+            if size > MAX_BLOCK:
+                raise DecodeError("longer than an entry may be")
+            blocks.append(raw[at : at + size])
+            at += size
+    if at > end:
+        raise DecodeError("message ends early")
+    return blocks, at
 
 
 def _write_branch(out: Writer, m: Branch) -> None:

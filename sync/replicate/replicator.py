@@ -538,6 +538,8 @@ class Replicator:
 
     def _gaps(self) -> dict[bytes, int]:
         """writer -> remote length, of feeds that this peer may still bring."""
+        if not self._behind:
+            return {}
         for writer in [w for w in self._behind if self._tree(w).length >= self._remote[w].length]:
             self._behind.discard(writer)
             self._forget(writer)

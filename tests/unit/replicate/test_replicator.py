@@ -295,6 +295,25 @@ def withheld_world(*places: int, count: int = 12) -> World:
     return world
 
 
+def test_a_message_never_ends_inside_a_pair_whose_first_block_is_withheld() -> None:
+    world = World("Ada", "Bo")
+    sizes = [64_000, 64_000, 10, 64_000, 10, 200_000, 10, 200_000, 64_000, 10]
+    world["Ada"].write(*(bytes([place]) * size for place, size in enumerate(sizes)))
+    world["Ada"].view.of(writer_key("Ada").public).withhold(2, 4, 6)
+    ends: list[int] = []
+
+    def note(message: Send) -> Send:
+        if message.type == 3:
+            ends.append(blocks_of(message).start + len(blocks_of(message).blocks))
+        return message
+
+    world["Ada"].tamper = note
+    world.link("Ada", "Bo")
+    world.run()
+    assert world["Bo"].read("Ada") == world["Ada"].read("Ada")
+    assert ends == [2, 4, 6, 8, 10]
+
+
 @pytest.mark.parametrize("places", [(0,), (11,), (10, 11), (3, 4, 5), tuple(range(12)), (6,)])
 def test_withheld_blocks_leave_their_hashes(places: tuple[int, ...]) -> None:
     world = withheld_world(*places)
@@ -530,6 +549,23 @@ def test_a_fork_while_both_branches_grow_closes_no_honest_connection() -> None:
     world["Ada"].write(b"honest")
     world.run()
     assert world["Bo"].read("Ada") == [b"honest"]
+
+
+def test_a_range_under_way_when_the_feed_turns_to_another_branch_is_no_lie() -> None:
+    """Bo streams one branch to Cy, and before its first message arrives Cy has taken a block of the other."""
+    world = forked_world(2, 0, 3000)
+    world.link("Bo", "Cy")
+    while not any(message.type == 3 for message in world["Bo"].links["Cy"].sent):
+        world.step()
+    late = list(world["Bo"].links["Cy"].sent)
+    world["Bo"].links["Cy"].sent.clear()
+    left = World("Ada", "Eve")["Ada"]
+    left.write(*numbered("Eve", 2), *numbered("left", 1), feed="Eve")
+    world["Cy"].view.feeds = left.view.feeds
+    world["Bo"].links["Cy"].sent.extend(late)
+    world.run()
+    assert "broke" not in str(world["Cy"].seen)
+    assert world["Cy"].view.forks().keys() == world["Bo"].view.forks().keys() == {writer_key("Eve").public}
 
 
 def test_a_third_peer_takes_one_branch_and_hears_of_the_other() -> None:

@@ -1,0 +1,129 @@
+"""Every message reads back as it was written; any bytes are a message or a DecodeError."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crdt.log.head import Head
+from crdt.log.merkle import MAX_LENGTH
+from identity.errors import DecodeError
+from sync.replicate.effects import Effect, Violation
+from sync.replicate.messages import (
+    TYPES,
+    Ack,
+    Blocks,
+    Branch,
+    Credit,
+    Digest,
+    Fetch,
+    Fetched,
+    Fork,
+    Frontier,
+    HistoryAnswer,
+    HistoryPiece,
+    HistoryRequest,
+    Message,
+    Record,
+    Refuse,
+    Want,
+    WantRecords,
+    Wants,
+    decode,
+    encode,
+)
+from sync.replicate.replicator import Replicator
+from tests.unit.replicate.nodes import Feeds
+
+
+def tuples(of: st.SearchStrategy[object], size: int = 4) -> st.SearchStrategy[tuple[object, ...]]:
+    return st.lists(of, max_size=size).map(tuple)
+
+
+key = st.binary(min_size=32, max_size=32)
+signature = st.binary(min_size=64, max_size=64)
+length = st.integers(1, MAX_LENGTH)
+seq = st.integers(0, 2**39)
+number = st.integers(1, 2**32 - 1)
+count = st.integers(0, 2**53 - 1)
+leaf = st.tuples(count, key)
+nodes = tuples(leaf)
+head = st.builds(Head, key, length, key, signature)
+span = st.tuples(key, seq, st.just(MAX_LENGTH))
+point = st.tuples(key, seq, key)
+block = st.binary(max_size=50) | st.tuples(st.integers(0, 2**19), key)
+want = st.builds(Want, key, number, seq, st.just(0) | st.just(MAX_LENGTH), key, st.booleans())
+
+
+@st.composite
+def ranges(draw: st.DrawFn) -> Blocks:
+    writer = draw(key)
+    news = draw(st.none() | st.builds(Head, st.just(writer), length, key, signature))
+    blocks = draw(st.lists(block, min_size=1, max_size=9).map(tuple))
+    return Blocks(writer, draw(number), draw(seq), news, blocks, draw(st.lists(leaf, max_size=9).map(tuple)))
+
+
+pieces = st.builds(HistoryPiece, number, number, st.just(0), st.booleans(), key, st.binary(max_size=99)) | st.builds(
+    HistoryPiece, number, number, number, st.booleans(), st.just(b""), st.binary(max_size=99)
+)
+each: list[st.SearchStrategy[Message]] = [
+    st.builds(Digest, key, st.booleans()),
+    st.builds(Frontier, st.booleans(), st.booleans(), tuples(head), tuples(st.tuples(key, count)), tuples(key)),
+    st.builds(Wants, tuples(want)),
+    ranges(),
+    st.builds(Credit, number),
+    st.builds(Ack, tuples(st.tuples(key, count))),
+    st.builds(Refuse, tuples(key)),
+    st.builds(Branch, head, length, nodes, nodes),
+    st.builds(Record, key, count, st.binary(max_size=99)),
+    st.builds(WantRecords, tuples(key)),
+    st.builds(HistoryRequest, number, st.none() | tuples(span)),
+    pieces,
+    st.builds(HistoryAnswer, number, st.booleans(), tuples(span)),
+    st.builds(Fetch, tuples(point)),
+    st.builds(Fetched, point, st.none() | st.binary(max_size=99)),
+    st.builds(Fork, head, head, seq, nodes, nodes, nodes, nodes),
+]
+anything = st.one_of(each)
+
+
+@given(anything)
+def test_messages_read_back(message: Message) -> None:
+    kind, body = encode(message)
+    assert decode(kind, body) == message
+
+
+@settings(max_examples=500)
+@given(st.integers(0, 20), st.binary(max_size=400))
+def test_any_bytes(kind: int, body: bytes) -> None:
+    try:
+        message = decode(kind, body)
+    except DecodeError:
+        return
+    assert (message is None) == (kind not in TYPES)
+    if message is not None:
+        assert encode(message) == (kind, body)
+
+
+@settings(max_examples=500)
+@given(anything, st.integers(0), st.integers(1, 255), st.booleans())
+def test_bytes_near_a_message(message: Message, at: int, change: int, cut: bool) -> None:
+    kind, body = encode(message)
+    at %= len(body)
+    near = body[:at] if cut else body[:at] + bytes([body[at] ^ change]) + body[at + 1 :]
+    try:
+        found = decode(kind, near)
+    except DecodeError:
+        return
+    assert found is not None
+    assert encode(found) == (kind, near)
+
+
+@settings(max_examples=300)
+@given(st.lists(anything, max_size=12))
+def test_a_replicator_survives_any_messages(script: list[Message]) -> None:
+    replicator = Replicator(Feeds(), admits=lambda writer: writer[0] < 200, verify_record=lambda *_: True)
+    effects: list[Effect] = replicator.receive(*encode(Digest(bytes(32), False)), 0.0)
+    for message in script:
+        effects += replicator.receive(*encode(message), 0.0)
+    assert sum(isinstance(effect, Violation) for effect in effects) <= 1
