@@ -151,9 +151,9 @@ class Approver:
         """
         if self._state is not State.STORING:
             return []
+        body = encode_grant(replace(grant, statements=sendable(grant.statements, self._identity)))
         self._state = State.JOINING
-        whole = replace(grant, statements=sendable(grant.statements, self._identity))
-        return [say(self._noise, GRANT, encode_grant(whole))]
+        return [say(self._noise, GRANT, body)]
 
     def finish(self, now: float) -> list[ApproverEffect]:
         """After `Joined` was acted on."""

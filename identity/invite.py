@@ -109,6 +109,8 @@ def encode_person(person: Person) -> bytes:
 
 
 def write_person(out: Writer, person: Person) -> None:
+    if len(person.profile) > MAX_PROFILE:
+        raise ValueError("profile is too long for an invite")
     out.raw(PREFIX).raw(person.identity).raw(person.device).raw(person.prekey)
     out.buffer(encode_statements(sendable(person.statements, person.identity))).buffer(person.profile)
 

@@ -14,6 +14,7 @@ from identity.invite import (
     DONE,
     JOIN,
     MAX_EXTRA,
+    MAX_JOIN,
     OFFER,
     SESSION,
     UNPROVED,
@@ -101,6 +102,8 @@ class Invitee:
         """Our writer and consent for the space, in the form that the layer above gave it; at most 4 KiB."""
         if self._state is not State.OFFERED:
             return []
+        if len(answer) > MAX_JOIN:
+            raise ValueError("the answer to an offer is too long")
         self._state = State.DONE
         proof = device_proof(Label.INVITE, self._secret, self._noise.hash, INITIATOR, self._me.device, self._them)
         return [say(self._noise, JOIN, Writer().raw(proof).buffer(answer).finish())]

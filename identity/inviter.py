@@ -12,6 +12,7 @@ from identity.invite import (
     BROKEN,
     DONE,
     JOIN,
+    MAX_EXTRA,
     MAX_JOIN,
     OFFER,
     SESSION,
@@ -96,9 +97,11 @@ class Inviter:
             return []
         them = self._person.device
         proof = device_proof(Label.INVITE, self._secret, self._noise.hash, RESPONDER, self._me.device, them)
-        self._state = State.JOIN
+        if len(space.extra) > MAX_EXTRA:
+            raise ValueError("too much beside the offer")
         out = Writer().raw(proof).raw(space.space).raw(space.writer).raw(space.z)
         write_person(out, self._me)
+        self._state = State.JOIN
         return [say(self._noise, OFFER, out.buffer(space.extra).finish())]
 
     def finish(self, now: float) -> list[InviterEffect]:

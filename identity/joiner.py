@@ -27,6 +27,7 @@ from identity.pairing import (
     GRANT,
     JOIN,
     MAX_BODY,
+    MAX_JOIN,
     SESSION,
     WRONG,
     Claimed,
@@ -138,6 +139,8 @@ class Joiner:
         """Our writer and consent for the personal space, in the form that the layer above gave it; at most 8 KiB."""
         if self._state is not State.WRITER:
             return []
+        if len(answer) > MAX_JOIN:
+            raise ValueError("the answer to a grant is too long")
         self._state = State.LAST
         return [say(self._noise, JOIN, Writer().buffer(answer).finish())]
 

@@ -158,6 +158,8 @@ def decode_new_device(data: bytes) -> NewDevice:
 
 def encode_grant(grant: Grant) -> bytes:
     """`version | suite | history | space id | W | Z | statements | extra`."""
+    if len(grant.extra) > MAX_EXTRA:
+        raise ValueError("too much beside the grant")
     out = Writer().raw(PREFIX).uint(int(grant.history)).raw(grant.space).raw(grant.writer).raw(grant.z)
     return out.buffer(encode_statements(grant.statements)).buffer(grant.extra).finish()
 
