@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from hypothesis import HealthCheck, settings
 
 SKIPS = Path(__file__).with_name("skips.txt")
 CI = os.environ.get("CI") == "true"
+
+# People see local times; what tests expect to see must not depend on where they run.
+os.environ["TZ"] = "UTC"
+time.tzset()
 
 # No deadline: two shared cores say nothing about a single example.  Derandomised in CI, so that red means a change.
 settings.register_profile("here", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])

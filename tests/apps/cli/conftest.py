@@ -17,7 +17,6 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("KITHKIN_PASSPHRASE_FILE", str(secret))
     monkeypatch.setenv("KITHKIN_PROFILE", str(folder))
     monkeypatch.setenv("KITHKIN_BOOTSTRAP", "")
-    monkeypatch.setenv("TZ", "UTC")
     return Desk(folder, monkeypatch, capsys)
 
 
