@@ -5,7 +5,7 @@ Epochs do not compete: everybody uses any that fits what it knows, and opens one
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from crdt.log.stamp import stamp_ms
@@ -61,18 +61,20 @@ def fitting_epochs(state: SpaceState, core: bytes, grace: Collection[bytes] = ()
     writer = state.writers.get(core)
     if writer is None or not writer.open:
         return []
-    want = frozenset(state.roster)
-    me = Rostered(writer.writer, writer.device)
-    late = {place for place in want if place.writer in _writers(state, grace)} - {me} if grace else frozenset()
+    me, want = Rostered(writer.writer, writer.device), state.roster
+    late = {state.writers[new].writer for new in grace if new in state.writers and new != core}
     return [
         epoch
         for epoch in state.epochs.values()
-        if not epoch.superseded
-        and epoch.covers
-        and me in epoch.roster
-        and epoch.roster <= want
-        and want - epoch.roster <= late
+        if not epoch.superseded and epoch.covers and me in want and _fits(epoch.roster, want, late)
     ]
+
+
+def _fits(roster: tuple[Rostered, ...], want: tuple[Rostered, ...], late: Collection[bytes]) -> bool:
+    """Whether a roster is the wanted one, or lacks nothing but latecomers."""
+    if roster == want or not late:
+        return roster == want
+    return set(roster) <= set(want) and all(place.writer in late for place in set(want) - set(roster))
 
 
 def newcomers(state: SpaceState, arrived: Mapping[bytes, int], now_ms: int) -> frozenset[bytes]:
@@ -179,7 +181,3 @@ def dormant(at_ms: int, now_ms: int) -> bool:
 def recovers(kind: SpaceKind) -> bool:
     """Whether grants of this space have one more slot for the recovery phrase."""
     return kind == SpaceKind.PERSONAL
-
-
-def _writers(state: SpaceState, cores: Iterable[bytes]) -> frozenset[bytes]:
-    return frozenset(state.writers[core].writer for core in cores if core in state.writers)

@@ -74,7 +74,7 @@ class EpochInfo:
     core: bytes
     seq: int
     stamp: int
-    roster: frozenset[Rostered]
+    roster: tuple[Rostered, ...]
     supersedes: tuple[bytes, ...]
     rendezvous: bytes
     covers: bool
@@ -277,17 +277,13 @@ def _epochs(counted: tuple[Placed, ...], view: View, result: Result) -> dict[byt
             core=entry.core,
             seq=entry.seq,
             stamp=entry.stamp,
-            roster=_roster_set(op),
+            roster=op.roster,
             supersedes=op.superseded,
             rendezvous=op.rendezvous,
             covers=not needed & ~placed.past,
             superseded=entry.id in over,
         )
     return found
-
-
-def _roster_set(op: Epoch) -> frozenset[Rostered]:
-    return frozenset(op.roster)
 
 
 def _witnessed(counted: tuple[Placed, ...]) -> dict[bytes, tuple[End, ...]]:
