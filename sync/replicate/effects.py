@@ -10,7 +10,8 @@ from enum import IntEnum
 
 from crdt.log.head import Head
 from crdt.log.merkle import Leaf, Node, Tree
-from sync.replicate.messages import Block, Fork, Message, Point, Span, encode
+from sync.replicate.encoding import encode
+from sync.replicate.messages import Block, Fork, Message, Point, Span
 
 
 class Rule(IntEnum):

@@ -49,6 +49,7 @@ class Claims:
         for writer in [writer for writer, (holder, _) in self._held.items() if holder is owner]:
             del self._held[writer]
 
-    def due(self, writer: bytes) -> float:
-        """When somebody else may take this feed over."""
-        return self._held[writer][1] + STALL if writer in self._held else 0.0
+    def due(self, writer: bytes, owner: object) -> float | None:
+        """When `owner` may take this feed over from whoever holds it; None if nobody else does."""
+        holder, since = self._held.get(writer, (owner, 0.0))
+        return since + STALL if holder is not owner else None

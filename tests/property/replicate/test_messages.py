@@ -9,8 +9,8 @@ from crdt.log.head import Head
 from crdt.log.merkle import MAX_LENGTH
 from identity.errors import DecodeError
 from sync.replicate.effects import Effect, Violation
+from sync.replicate.encoding import TYPES, decode, encode
 from sync.replicate.messages import (
-    TYPES,
     Ack,
     Blocks,
     Branch,
@@ -29,8 +29,6 @@ from sync.replicate.messages import (
     Want,
     WantRecords,
     Wants,
-    decode,
-    encode,
 )
 from sync.replicate.replicator import Replicator
 from tests.unit.replicate.nodes import Feeds

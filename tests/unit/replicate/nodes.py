@@ -26,7 +26,8 @@ from sync.replicate.effects import (
     StoreRecord,
     Violation,
 )
-from sync.replicate.messages import TYPES, Block, Blocks, Fork, Point, decode
+from sync.replicate.encoding import TYPES, decode
+from sync.replicate.messages import Block, Blocks, Fork, Point
 from sync.replicate.replicator import Replicator
 from sync.replicate.wants import Claims
 

@@ -11,6 +11,7 @@ from crdt.log.head import sign_head
 from crdt.log.manifest import core_key
 from crdt.log.merkle import leaf_hash, leaf_of
 from sync.replicate.effects import Rule, Send, Violation, send
+from sync.replicate.encoding import decode, encode
 from sync.replicate.flow import Inflow
 from sync.replicate.messages import (
     MAX_MESSAGE,
@@ -29,8 +30,6 @@ from sync.replicate.messages import (
     Refuse,
     WantRecords,
     Wants,
-    decode,
-    encode,
 )
 from sync.replicate.replicator import Replicator
 from sync.replicate.wants import STALL, next_wants
