@@ -15,15 +15,23 @@ export PATH := $(BIN):$(PATH)
 
 venv: .stamps/python .stamps/node
 
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# What the demo needs: no system package, no compiler.
+.stamps/runtime: requirements/build.txt requirements/runtime.txt pyproject.toml
+	@mkdir -p .stamps
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
 .stamps/system: .ci/system
 	@mkdir -p .stamps
 	bash .ci/system
 	@touch $@
 
-.stamps/python: requirements/dev.txt pyproject.toml .stamps/system
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+.stamps/python: requirements/dev.txt .stamps/runtime .stamps/system
+	$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 .stamps/node: $(JS)/package-lock.json requirements/node.txt .stamps/python
@@ -44,7 +52,7 @@ format: .stamps/python
 	ruff check --fix .
 	ruff format .
 
-demo: .stamps/python
+demo: .stamps/runtime
 	kithkin demo
 
 bench: venv
