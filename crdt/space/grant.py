@@ -1,8 +1,9 @@
 """Grants: how an epoch's secrets reach devices, unsigned and deniable (`docs/protocol/25-epochs-grants.md`, "Grant").
 
-A grant rides before the ciphertext of the entry that opens the epoch: e | count | slots.  A slot is sealed under three
-Diffie-Hellman results: one proves the sender's device, all need the recipient's, and the one-use e with the recipient's
-prekey gives forward secrecy.  The recipient could have made the same slot, so it proves nothing to anybody else.
+A grant rides before the ciphertext of the entry that opens the epoch: e | count | slots.  A slot is sealed under four
+Diffie-Hellman results: D with D and D with P prove the sender's device, all need the recipient's keys, and the one-use
+e with the recipient's prekey gives forward secrecy.  The recipient could have made the same slot, so it proves nothing
+to anybody else.
 """
 
 from __future__ import annotations
@@ -85,11 +86,11 @@ def make_grant(
     made: list[tuple[bytes, bytes, bytes]] = []  # hint, shared secret, public keys
     for agreement, prekey in slots:
         try:
-            shared = sender.agree(prekey) + once.agree(agreement) + once.agree(prekey)
-            hint = _hint(sender.agree(agreement), place)
+            static = sender.agree(agreement)
+            shared = static + sender.agree(prekey) + once.agree(agreement) + once.agree(prekey)
         except DecodeError:
             continue
-        made.append((hint, shared, sender.public + agreement + prekey + once.public))
+        made.append((_hint(static, place), shared, sender.public + agreement + prekey + once.public))
     if recovery is not None:
         hint = _hint(sender.agree(recovery), place)
         made.append((hint, once.agree(recovery), recovery + once.public))
@@ -125,15 +126,16 @@ def open_grant(
         return None
     for sender in senders:
         try:
-            hint = _hint(device.agree(sender), place)
+            static = device.agree(sender)
         except DecodeError:
             continue
+        hint = _hint(static, place)
         for index, slot in enumerate(grant.slots):
             if slot[:HINT] != hint:
                 continue
             for prekey in kept:
                 try:
-                    shared = prekey.agree(sender) + long_term + prekey.agree(grant.e)
+                    shared = static + prekey.agree(sender) + long_term + prekey.agree(grant.e)
                     publics = sender + device.public + prekey.public + grant.e
                     text = _open_slot(_slot_key(shared, publics, space, place, index), slot)
                 except DecodeError:
@@ -193,7 +195,7 @@ def _hint(shared: bytes, place: bytes) -> bytes:
 
 
 def _slot_key(shared: bytes, publics: bytes, space: bytes, place: bytes, index: int) -> bytes:
-    """key (32) | nonce (24).  BLAKE2b takes keys of 64 bytes, so the three results are hashed to one key first."""
+    """key (32) | nonce (24).  BLAKE2b takes keys of 64 bytes, so the results are hashed to one key first."""
     extracted = digest(Label.SLOT_KEY, shared)
     context = publics + space + place + index.to_bytes(2, "little")
     return derive(extracted, Label.SLOT_KEY, context, size=32 + NONCE)

@@ -73,9 +73,9 @@ class DeviceRecord:
     def core(self) -> bytes:
         return core_key(self.writer)
 
-    def verify(self, space: bytes) -> bool:
-        """Whether W signed this for this space."""
-        body = space + _header(self) + self.ciphertext
+    def verify(self) -> bool:
+        """Whether W signed this.  W belongs to one space, so a relay needs not know which to tell."""
+        body = _header(self) + self.ciphertext
         return valid_writer(self.writer) and verify(self.writer, Label.RECORD, body, self.signature)
 
     def newer(self, other: DeviceRecord | None) -> bool:
@@ -97,7 +97,7 @@ def seal_record(key: SigningKey, space: bytes, secret: bytes, counter: int, repo
     opening = opening_of(own, core, counter, padded)
     header = _start(key.public, counter) + tag + opening
     ciphertext = cipher.seal(own, opening[:24], padded, header + space)
-    signature = key.sign(Label.RECORD, space + header + ciphertext)
+    signature = key.sign(Label.RECORD, header + ciphertext)
     return DeviceRecord(key.public, counter, tag, opening, ciphertext, signature)
 
 
