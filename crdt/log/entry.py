@@ -126,8 +126,11 @@ def seal_entry(
     return block
 
 
-def read_block(block: bytes) -> BlockHeader:
-    """What stands before the ciphertext.  Raises DecodeError."""
+def read_block(block: bytes, place: int | None = None) -> BlockHeader:
+    """What stands before the ciphertext.  Raises DecodeError, also where the entry says another seq than `place`.
+
+    place: where the block stands in its feed; only who has no proof of it leaves it out.
+    """
     if len(block) > MAX_BLOCK:
         raise DecodeError("longer than an entry may be")
     if block[:2] != _START:
@@ -135,6 +138,8 @@ def read_block(block: bytes) -> BlockHeader:
     reader = Reader(block)
     reader.at = 2
     seq = reader.uint(MAX_LENGTH - 1)
+    if place is not None and seq != place:
+        raise DecodeError("an entry that belongs to another place")
     fixed = reader.fixed(_TAG_AND_OPENING)
     tag = fixed[:8]
     grant = b""

@@ -52,6 +52,9 @@ def test_an_entry_opens_where_it_stands_and_nowhere_else() -> None:
     key, tag = message_key(EPOCH, CORE, 7)
     header = read_block(block)
     assert (header.seq, header.tag, header.grant, len(block)) == (7, tag, b"", 43 + 256 + 16)
+    assert read_block(block, 7) == header
+    with pytest.raises(DecodeError):
+        read_block(block, 8)
     assert open_entry(key, CORE, SPACE, block) == TEXT
     assert decode_plaintext(TEXT).heads == (HEAD,)
     assert refused(key, SPACE, SPACE, block)
