@@ -80,7 +80,10 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """An invite I gave out, by its key I: every device of mine answers it until it expires."""
+    """An invite I gave out, by its key I: every device of mine answers it until it expires.
+
+    payload: the very bytes of its text; both sides' handshake covers them.
+    """
 
     key: bytes
     on: bool | None = None
@@ -89,6 +92,7 @@ class Invite:
     created: int | None = None
     expires: int | None = None
     used_by: bytes | None = None  # the identity its use belongs to
+    payload: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,7 @@ INVITE = Shape(
         Member("created", "created", MOMENT, optional=True),
         Member("expires", "expires", MOMENT, optional=True),
         Member("by", "used_by", KEY, optional=True),
+        Member("payload", "payload", octets(1, 512), optional=True),
     ),
 )
 OWN_WRITER = Shape(

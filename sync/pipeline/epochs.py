@@ -25,10 +25,9 @@ def found_space(
     *,
     key: SigningKey,
     z: bytes | None = None,
-    more: Sequence[Op] = (),
     recovery: bytes | None = None,
 ) -> Space:
-    """A new space: its create, whatever else founds it, and its first epoch, in one entry.
+    """A new space: its create and its first epoch, in one entry.
 
     key: W of its creator, from which its id follows; z: the rendezvous secret, if it was told to somebody already.
     """
@@ -43,7 +42,7 @@ def found_space(
         home.directory.encoded(account.identity),
         account.keys.prekey.public,
     )
-    open_epoch(space, now_ms, [create, *more], z=z, recovery=recovery)
+    open_epoch(space, now_ms, [create], z=z, recovery=recovery)
     return space
 
 
@@ -75,9 +74,7 @@ def open_epoch(
     recovery = recovery if recovers(space.kind) or not space.graph else None
 
     def grant(seq: int) -> bytes:
-        return make_grant(
-            home.rng, secret, z, feed.core, seq, space.id, home.account.keys.agreement, slots, recovery
-        )
+        return make_grant(home.rng, secret, z, feed.core, seq, space.id, home.account.keys.agreement, slots, recovery)
 
     ((_, leaf),) = space.append([Draft(Kind.CONTROL, lambda seq: body, grant, secret)], now_ms)
     space.learn_key(leaf[1], Opened(secret, z, None))

@@ -12,18 +12,21 @@ from collections.abc import Iterable
 from typing import cast
 
 from crdt.log.entry import read_block
+from crdt.log.manifest import core_key
 from crdt.log.merkle import MAX_LENGTH, leaf_hash
 from crdt.space.control import SpaceKind
+from crdt.space.rendezvous import capability, channel_id
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from identity.hello import Candidate, Dialler, HelloEffect, Listener, Proved, Stranger
 from identity.hello import PROTOCOL as HELLO
 from identity.inner import Send
 from identity.statement import MAX_STATEMENT, PREFIX
+from sync.pipeline.directory import put_statements
 from sync.pipeline.effects import Disconnect, PeerChanged
 from sync.pipeline.peer import Peer
 from sync.pipeline.profile import Profile
-from sync.pipeline.replication import Replication
+from sync.pipeline.replication import PROTOCOL, Replication
 from sync.pipeline.space import Space
 
 SAY, GRANTS = 0, 1  # message types of the hello channel
@@ -128,7 +131,7 @@ class Meeting:
         self.profile.effects.append(PeerChanged(device, True, peer.address))
         self.open_spaces(peer, now)
         for name in list(peer.offers):
-            peer.mux.refuse("kithkin/space/1", name)
+            peer.mux.refuse(PROTOCOL, name)
         peer.offers.clear()
 
     def open_spaces(self, peer: Peer, now: float) -> None:
@@ -159,7 +162,12 @@ class Meeting:
         if peer.device is None:
             peer.offers.add(name)
             return
-        peer.mux.refuse("kithkin/space/1", name)
+        for space in list(self.profile.spaces.values()):
+            z = space.z
+            if z is not None and channel_id(capability(z), peer.hash) == name and self.shares(peer, space):
+                self.replication.offer(peer, space, now)
+                return
+        peer.mux.refuse(PROTOCOL, name)
 
     def rejected(self, peer: Peer, space: Space, now: float) -> None:
         """The peer does not know the channel: it may lack an admission or an epoch that we know."""
@@ -197,20 +205,16 @@ class Meeting:
             self._drop(peer, "a grant that is none")
             return
         space = self.profile.spaces.get(id_)
-        if space is None or header.seq != seq or not header.grant:
+        if space is None or header.seq != seq or not header.grant or not self.shares(peer, space):
             return
         directory = self.profile.directory
         learned = directory.learn(statements)
-        from crdt.log.manifest import core_key
-
         core = core_key(writer)
         senders = [d.agreement for s in learned for d in directory.active(s.identity)]
         sender = directory.device(cast(bytes, peer.device))
         opened = space.try_grant(core, seq, header, [*senders, *([sender.agreement] if sender else [])])
         if opened is None:
             return
-        from sync.pipeline.directory import put_statements
-
         put_statements(self.profile.home.batch, learned)
         space.learn_key(leaf_hash(block), opened)
         if space.state.creator is None or opened.z not in space.rendezvous:

@@ -186,7 +186,13 @@ class Profile:
 
 
 def found_profile(
-    store: Store, account: Account, statements: Iterable[Statement], recovery: bytes, name: str, now_ms: int, rng: Random
+    store: Store,
+    account: Account,
+    statements: Iterable[Statement],
+    recovery: bytes,
+    name: str,
+    now_ms: int,
+    rng: Random,
 ) -> None:
     """What `init` writes: the account, its personal space with my profile, and the chat with myself.  One commit."""
     home = Home(store, rng, account, Directory(account.keys.agreement))

@@ -27,7 +27,8 @@ from sync.pipeline.feed import (
     subtree,
     worth_a_row,
 )
-from sync.replicate.messages import Block, Fork, Point, decode, encode
+from sync.replicate.encoding import decode, encode
+from sync.replicate.messages import Block, Fork, Point
 from sync.store.port import Batch, Store, Table, prefix_end
 
 SPAN = 256  # rows read at once when blocks are served

@@ -122,6 +122,7 @@ class Space:
         self.arrived: dict[bytes, int] = {}  # core -> Unix ms when its admission came
         self.vouched: set[bytes] = set()  # cores that a proved member sent items of
         self.mine: Feed | None = None
+        self.joining = False  # a feed of mine was offered to somebody who is to add it
         self.registers = Personal(self._within)
         self.seen_stamp = 0
         self.state_changed = False
@@ -129,6 +130,7 @@ class Space:
         self.keys_changed = False
         self.personal_changed = False
         self.meta_changed = False
+        self.news: set[bytes] = set()  # what facts other than messages were about: readings, profiles, offers
         self.moved: set[bytes] = set()  # W of feeds that grew with this commit
         self.forks_changed: set[bytes] = set()  # W whose fork proof is new with this commit
         self.records_changed: set[bytes] = set()  # W whose record is newer with this commit
@@ -368,7 +370,7 @@ class Space:
             record = decode_record(data)
         except DecodeError:
             return False
-        return record.writer == writer and record.counter == counter and record.verify(self.id)
+        return record.writer == writer and record.counter == counter and record.verify()
 
     def hear_record(self, writer: bytes, counter: int, data: bytes, now_ms: int) -> None:
         """A verified record, newer than the one held."""
@@ -727,6 +729,7 @@ class Space:
         changes: list[RowChange] = []
         if self._facts or again:
             facts, self._facts = self._facts, []
+            self.news |= {fact.about for fact in facts if len(fact.about) == 1}
             changes = timeline.absorb(store, batch, self.id, facts, self.rights(), again)
         for epoch in self._used:
             key = self.keys[epoch]

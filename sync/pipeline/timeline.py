@@ -54,9 +54,7 @@ def messages_of_feed(store: Store, space: bytes, core: bytes) -> list[bytes]:
     return list(found)
 
 
-def _fold(
-    store: Store, batch: Batch, space: bytes, about: dict[bytes, list[Fact]], rights: Rights
-) -> list[RowChange]:
+def _fold(store: Store, batch: Batch, space: bytes, about: dict[bytes, list[Fact]], rights: Rights) -> list[RowChange]:
     changes: list[RowChange] = []
     known = store.get_many(Table.MESSAGE, [space + message for message in about])
     for (message, fresh), row_key in zip(about.items(), known, strict=True):

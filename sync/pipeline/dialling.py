@@ -1,0 +1,172 @@
+"""Whom to dial, where and when: devices of my spaces that are not connected, with back-off and jitter.
+
+Addresses and transport keys come from device records, the newest first; a pairing or an invite leaves a first one
+under PEER, which a record replaces.  They are hints: a wrong one costs an attempt.  `docs/protocol.md`, "Finding peers".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from identity.codec import Reader, Writer
+from identity.device import week_of
+from identity.keys import Random, SigningKey
+from sync.pipeline.effects import Dial
+from sync.pipeline.peer import Peer, Purpose
+from sync.pipeline.profile import Profile
+from sync.store.port import Table
+
+FIRST = 0.3  # seconds until the second attempt
+LONGEST = 60.0
+GROWTH = 1.7
+MAX_HINTS = 8
+MAX_HINT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """at: Unix ms of the record that says so; transports: T of its week and of the next; hints: "host:port"."""
+
+    at: int
+    transports: tuple[bytes, bytes]
+    hints: tuple[str, ...]
+
+    def transport(self, now: float) -> bytes:
+        """T to dial now.  Of a record older than its two weeks the later one: it is accepted for eight more."""
+        return self.transports[0 if week_of(now) <= week_of(self.at / 1000) else 1]
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Back-off of one device.  where: what was tried last, so that news start afresh."""
+
+    next: float = 0.0
+    wait: float = FIRST
+    where: Whereabouts | None = None
+    running: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A dial under way."""
+
+    purpose: Purpose
+    device: bytes | None
+    local: SigningKey = field(repr=False)
+    flow: int = 0
+
+
+class Dialling:
+    """Keeps a connection to every device of the profile's spaces, as far as hints lead there."""
+
+    def __init__(self, profile: Profile, peers: dict[int, Peer]) -> None:
+        self.profile = profile
+        self.peers = peers
+        self.wants: dict[int, Want] = {}
+        self.online = False
+        self._attempts: dict[bytes, Attempts] = {}
+        self._last = 0
+
+    def whereabouts(self) -> dict[bytes, Whereabouts]:
+        """Every device that may be dialled -> the newest that is known of it."""
+        found: dict[bytes, Whereabouts] = {}
+        for key, value in self.profile.store.scan(Table.PEER):
+            found[key] = decode_whereabouts(value)
+        for space in self.profile.spaces.values():
+            for core, writer in space.state.writers.items():
+                report = space.reports.get(core)
+                if report is None or not report.hints or not writer.open or writer.revoked:
+                    continue
+                known = found.get(writer.device)
+                if known is None or report.at > known.at:
+                    found[writer.device] = Whereabouts(report.at, report.transports, report.hints)
+        found.pop(self.profile.account.device, None)
+        return found
+
+    def remember(self, device: bytes, where: Whereabouts) -> None:
+        """What a pairing or an invite told of a device before its first record."""
+        self.profile.home.batch.put(Table.PEER, device, encode_whereabouts(where))
+
+    def wake(self, now: float) -> None:
+        """Dials whoever is due."""
+        if not self.online:
+            return
+        connected = {peer.device or peer.to for peer in self.peers.values() if not peer.closing}
+        blocked = {i for i, contact in self.profile.view.contacts.items() if contact.blocked}
+        for device, where in self.whereabouts().items():
+            known = self.profile.directory.device(device)
+            if device in connected or known is None or known.identity in blocked:
+                continue
+            if not self.profile.directory.is_active(device):
+                continue
+            attempt = self._attempts.setdefault(device, Attempts())
+            if attempt.where != where:
+                attempt.where, attempt.next, attempt.wait = where, min(attempt.next, now), FIRST
+            if attempt.running or attempt.next > now:
+                continue
+            self.dial(
+                Want(Purpose.HELLO, device, self.profile.account.transport(now)), where.transport(now), where.hints
+            )
+            attempt.running = self._last
+
+    def dial(self, want: Want, remote: bytes, hints: tuple[str, ...]) -> int:
+        self._last += 1
+        self.wants[self._last] = want
+        self.profile.effects.append(Dial(self._last, remote, hints, want.local))
+        return self._last
+
+    def opened(self, attempt: int) -> Want | None:
+        want = self.wants.pop(attempt, None)
+        if want is not None and want.device is not None and want.device in self._attempts:
+            self._attempts[want.device].running = 0
+        return want
+
+    def failed(self, attempt: int, now: float) -> Want | None:
+        """The dial came to nothing; the next one waits longer."""
+        want = self.opened(attempt)
+        if want is not None and want.device is not None:
+            self.back_off(want.device, now)
+        return want
+
+    def back_off(self, device: bytes, now: float) -> None:
+        attempt = self._attempts.setdefault(device, Attempts())
+        attempt.next = now + attempt.wait * (0.75 + jitter(self.profile.rng) / 2)
+        attempt.wait = min(attempt.wait * GROWTH, LONGEST)
+
+    def met(self, device: bytes) -> None:
+        """The device is connected: the next loss starts with short waits again."""
+        self._attempts.pop(device, None)
+
+    def lost(self, device: bytes, now: float) -> None:
+        """A proved connection is gone: soon again."""
+        attempt = self._attempts.setdefault(device, Attempts())
+        attempt.next = now + FIRST * jitter(self.profile.rng)
+
+    def next_wake(self) -> float | None:
+        if not self.online:
+            return None
+        due = [a.next for a in self._attempts.values() if not a.running]
+        return min(due, default=None)
+
+
+def jitter(rng: Random) -> float:
+    """0 to 1."""
+    return int.from_bytes(rng(2), "little") / 65_535
+
+
+def encode_whereabouts(where: Whereabouts) -> bytes:
+    """at | T this week | T next week | hints."""
+    out = Writer().fixed_uint(where.at, 8).raw(where.transports[0]).raw(where.transports[1])
+    return out.array(where.hints[:MAX_HINTS], Writer.string).finish()
+
+
+def decode_whereabouts(data: bytes) -> Whereabouts:
+    """Raises DecodeError."""
+    reader = Reader(data)
+    at, this, following = reader.fixed_uint(8), reader.fixed(32), reader.fixed(32)
+    hints = tuple(reader.array(lambda r: r.string(MAX_HINT), MAX_HINTS))
+    reader.end()
+    return Whereabouts(at, (this, following), hints)
+
+
+__all__ = ["Attempts", "Dialling", "Want", "Whereabouts", "decode_whereabouts", "encode_whereabouts"]

@@ -1,0 +1,231 @@
+"""Duties: what a device writes unasked, because of what it learned.
+
+New devices of mine are brought into my chats, people who said yes into the groups they were offered, block 0 of a feed
+opens an epoch, and what closes or revocations call for is answered.  Each duty looks at the state alone, so it is done
+once whatever the order of arrival, and again after a crash before its commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from crdt.docs.chat import Answer, Consent, Profile
+from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES
+from crdt.docs.own import Chat, Contact, OwnWriter
+from crdt.docs.timeline import Talks, fold_offers, fold_profiles
+from crdt.log.manifest import core_key
+from crdt.space import moves
+from crdt.space.consent import sign_consent, verify_consent
+from crdt.space.control import Add, Admit, Close, FeedEnd, Revoke, SpaceKind
+from crdt.space.lineage import End
+from identity.device_set import revoked_devices
+from sync.pipeline import timeline
+from sync.pipeline.effects import ChatChanged, ContactChanged
+from sync.pipeline.epochs import open_epoch, write_control
+from sync.pipeline.profile import Profile as Home
+from sync.pipeline.space import Space
+
+
+def own_devices(profile: Home, now_ms: int) -> None:
+    """Chats that another device of mine is in: this one asks to be admitted, and admits those that ask."""
+    account = profile.account
+    for id_, chat in profile.view.chats.items():
+        if chat.state != "active" or not ready(profile.personal):
+            continue
+        waiting = profile.view.waiting_writers(id_)
+        if not any(w.device == account.device and w.consents for w in waiting) and not admitted(profile, id_):
+            _ask_admission(profile, chat, waiting, now_ms)
+        space = profile.spaces.get(id_)
+        if space is not None and ready(space):
+            _admit_own(profile, space, waiting, now_ms)
+
+
+def admitted(profile: Home, id_: bytes) -> bool:
+    """Whether a feed of this device is, or is on its way to be, a writer there."""
+    space = profile.spaces.get(id_)
+    if space is None or space.mine is None:
+        return False
+    return space.mine.core in space.state.writers or space.joining
+
+
+def ready(space: Space) -> bool:
+    """Whether this device is an open writer there and may write."""
+    mine = space.mine
+    return mine is not None and space.state.open(mine.core)
+
+
+def _ask_admission(profile: Home, chat: Chat, waiting: list[OwnWriter], now_ms: int) -> None:
+    """A feed for this device, with a consent for each feed of mine that may admit it."""
+    account = profile.account
+    others = [w for w in waiting if w.device != account.device]
+    if not others:
+        return
+    space = profile.space(chat.space)
+    key = profile.own_feed(space)
+    if chat.rendezvous is not None and space.z is None:
+        space.set_z(chat.rendezvous)
+    prekey = account.keys.prekey.public
+    consents = []
+    for other in others[:6]:
+        space.vouch([core_key(other.writer)])
+        signature = sign_consent(
+            key, space.id, core_key(other.writer), identity=None, device=account.device, prekey=prekey
+        )
+        consents.append(Consent(other.writer, signature))
+    profile.touch(space)
+    profile.note(
+        now_ms,
+        OwnWriter(space.id, key.public, on=True, device=account.device, prekey=prekey, consents=tuple(consents)),
+    )
+
+
+def _admit_own(profile: Home, space: Space, waiting: list[OwnWriter], now_ms: int) -> None:
+    mine, account = space.mine, profile.account
+    if mine is None:
+        return
+    for asking in waiting:
+        if asking.device is None or asking.prekey is None or asking.device == account.device:
+            continue
+        if core_key(asking.writer) in space.state.writers or not profile.directory.is_active(asking.device):
+            continue
+        consent = next((c.signature for c in asking.consents if c.admitting == mine.writer), None)
+        if consent is None:
+            continue
+        statements = profile.directory.encoded(account.identity)
+        admit = Admit(asking.writer, asking.device, statements, asking.prekey, consent)
+        if verify_consent(space.id, mine.core, admit) and space.graph.can(mine.core, admit):
+            open_epoch(space, now_ms, [admit], recovery=profile.recovery)
+            profile.touch(space)
+
+
+def first_entry(profile: Home, space: Space, now_ms: int) -> None:
+    """Block 0 of a feed opens an epoch: opening it proves to each device, deniably, whose writer this is."""
+    mine = space.mine
+    if mine is None or mine.length or not ready(space) or space.graph.missing():
+        return
+    open_epoch(space, now_ms, recovery=profile.recovery)
+    profile.touch(space)
+
+
+def owed(profile: Home, space: Space, now_ms: int) -> None:
+    """Witnesses, revocations and the closes that follow them."""
+    mine, state = space.mine, space.state
+    if mine is None or not ready(space):
+        return
+    fallen = any(core not in state.writers for core in space.shelf.feeds)
+    revoked = _revoked(profile, space)
+    if not (state.ends or fallen or revoked):
+        return
+    opened, frontiers = [], {}
+    for core, feed in space.shelf.feeds.items():
+        if feed.length:
+            frontiers[core] = End(feed.length, feed.tree.hash())
+        root = space.shelf.root_at(feed, feed.opened) if feed.opened else None
+        if root is not None and core != mine.core:
+            opened.append(FeedEnd(feed.writer, feed.opened, root))
+    ops = moves.duties(space.graph, mine.core, opened=opened, frontiers=frontiers, revoked=revoked)
+    if not ops:
+        return
+    if any(isinstance(op, Revoke | Close) for op in ops):
+        open_epoch(space, now_ms, ops, recovery=profile.recovery)
+    else:
+        write_control(space, ops, now_ms)
+    profile.touch(space)
+
+
+def _revoked(profile: Home, space: Space) -> dict[bytes, tuple[bytes, ...]]:
+    """Rostered devices that the statements known here show as revoked."""
+    found: dict[bytes, tuple[bytes, ...]] = {}
+    for identity in {member.identity for member in space.state.members.values()}:
+        statements = profile.directory.statements(identity)
+        for device in revoked_devices(statements, identity) & space.devices().keys():
+            found[device] = tuple(statement.encoded for statement in statements)
+    return found
+
+
+def talks_of(profile: Home, space: Space) -> dict[bytes, Talks]:
+    """What a direct space says about offered groups, by space id."""
+    facts = timeline.facts_of_kind(profile.store, space.id, ABOUT_OFFERS)
+    return fold_offers(facts, space.rights())
+
+
+def offers(profile: Home, space: Space, connected: Collection[bytes], now_ms: int) -> None:
+    """Offers and answers of a direct space: invitations appear, and who said yes is added."""
+    mine = space.mine
+    if mine is None or mine.core not in space.state.writers:
+        return
+    me = space.state.writers[mine.core].member
+    for offered, talk in talks_of(profile, space).items():
+        for member, offer in talk.offers.items():
+            if member == me:
+                reply = next((r for m, r in talk.replies.items() if m != me), None)
+                group = profile.spaces.get(offered)
+                if isinstance(reply, Answer) and group is not None and ready(group):
+                    identity = next(m.identity for m in space.state.members.values() if m.id != me)
+                    _add(profile, group, identity, reply, offer.feeds, connected, now_ms)
+            elif offered not in profile.view.chats and core_key(offer.creator):
+                identity = space.state.members[member].identity
+                profile.note(
+                    now_ms,
+                    Chat(
+                        offered,
+                        on=True,
+                        kind="group",
+                        state="invited",
+                        creator=offer.creator,
+                        title=offer.title,
+                        peer=identity,
+                    ),
+                )
+                profile.effects.append(ChatChanged(offered))
+
+
+def _add(
+    profile: Home,
+    group: Space,
+    identity: bytes,
+    answer: Answer,
+    feeds: tuple[bytes, ...],
+    connected: Collection[bytes],
+    now_ms: int,
+) -> None:
+    """Adds who said yes.  The device that made the offer does it; another one of mine if that is not about."""
+    mine, state = group.mine, group.state
+    if mine is None:
+        return
+    if feeds and feeds[0] != mine.writer:
+        first = state.writers.get(core_key(feeds[0]))
+        if first is not None and first.device in connected:
+            return
+    for feed in answer.feeds:
+        if core_key(feed.writer) in state.writers:
+            return
+        consent = next((c.signature for c in feed.consents if c.admitting == mine.writer), None)
+        if consent is None:
+            continue
+        add = Add(identity, feed.writer, feed.device, answer.statements, feed.prekey, consent)
+        if verify_consent(group.id, mine.core, add) and group.graph.can(mine.core, add):
+            open_epoch(group, now_ms, [add])
+            profile.touch(group)
+            return
+
+
+def profiles(profile: Home, space: Space, now_ms: int) -> None:
+    """My profile stands in every chat with others; theirs is noted with my contacts."""
+    mine = space.mine
+    if mine is None or not ready(space) or not mine.length or space.kind in (SpaceKind.PERSONAL, SpaceKind.SELF):
+        return
+    facts = timeline.facts_of_kind(profile.store, space.id, ABOUT_PROFILES)
+    known = fold_profiles(facts, space.rights())
+    state, own = space.state, profile.view.profile
+    me = state.writers[mine.core].member
+    want = Profile(own.name or "", own.about or None)
+    if own.name and known.get(me) != want:
+        profile.write(space, [[want]], now_ms)
+    if space.kind is SpaceKind.DIRECT:
+        for member, told in known.items():
+            identity = state.members[member].identity
+            contact = profile.view.contacts.get(identity)
+            if member != me and contact is not None and contact.profile != told.name:
+                profile.note(now_ms, Contact(identity, profile=told.name))
+                profile.effects.append(ContactChanged(identity))

@@ -1,0 +1,312 @@
+"""The engine of an opened profile, without I/O: connections, time and commands in; a commit and effects out.
+
+The shell (`sync.service.node`, or the simulator) calls one method for what happened and then `settle`, which commits
+everything the call changed, tells the peers, does what follows from it, and leaves effects in `take()`.  Nothing is
+sent before it is durable.  `now` is Unix time in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES
+from crdt.space.control import SpaceKind
+from identity.hello import PROTOCOL as HELLO
+from identity.keys import Random
+from netstack.protomux import ChannelClosed, ChannelOpened, Fault, Message, Offered, Protomux
+from sync.pipeline import duties
+from sync.pipeline.dialling import Dialling, Whereabouts
+from sync.pipeline.effects import Disconnect, Effect, Listen, PeerChanged, Transmit
+from sync.pipeline.meeting import Meeting
+from sync.pipeline.peer import Peer, Purpose
+from sync.pipeline.people import People
+from sync.pipeline.profile import Profile
+from sync.pipeline.replication import PROTOCOL as SPACE
+from sync.pipeline.replication import Replication
+from sync.pipeline.space import Space
+from sync.store.port import Store
+
+ROUNDS = 32  # what follows from what follows: a bound, never reached by honest states
+RECORD_GAP = 0.1  # seconds between two records of one space
+RECORD_LIFE = 6 * 3600.0  # a record is renewed this often even if nothing happened
+HELLO_TIME = 15.0  # a connection that proves nothing in this time is closed
+FRAME = 400 * 1024  # bytes of a frame that we write
+
+
+class Engine:
+    """One profile's node.  `online` is called once the shell has an address."""
+
+    def __init__(self, store: Store, rng: Random, now: float) -> None:
+        self.profile = Profile(store, rng)
+        self.peers: dict[int, Peer] = {}
+        self.replication = Replication(self.profile)
+        self.dialling = Dialling(self.profile, self.peers)
+        self.meeting = Meeting(self.profile, self.replication, self.peers)
+        self.people = People(self.profile, self.meeting, self.dialling)
+        self._record_due: dict[bytes, float] = {}
+        self._record_last: dict[bytes, float] = {}
+        self._listening: set[bytes] = set()
+        self._hints: tuple[str, ...] = ()
+        self._rotate_at = 0.0
+        self._started = False
+        self._review(self.profile.spaces.values(), now)
+
+    # -- the shell calls ----------------------------------------------------------------------------------------
+
+    def online(self, hints: tuple[str, ...], now: float) -> None:
+        """The node accepts connections and is reached at `hints` ("host:port"): listen, tell, dial."""
+        self._hints = hints
+        self.dialling.online = True
+        self._rotate(now)
+        for space in self.profile.spaces.values():
+            self._record_due[space.id] = now
+        self.people.listen(now)
+        self.settle(now)
+
+    def opened(
+        self,
+        conn: int,
+        *,
+        attempt: int | None,
+        local: bytes,
+        remote: bytes,
+        handshake: bytes,
+        address: str,
+        now: float,
+    ) -> None:
+        """A connection is up.  attempt: the `Dial` that it answers; None: the other side dialled."""
+        want = self.dialling.opened(attempt) if attempt is not None else None
+        if attempt is not None and want is None:
+            self.profile.effects.append(Disconnect(conn, "nobody waits for it any more"))
+            return
+        purpose = want.purpose if want is not None else self.people.purpose(local)
+        peer = Peer(
+            conn,
+            purpose,
+            want is not None,
+            local,
+            remote,
+            handshake,
+            address,
+            Protomux(limit=FRAME),
+            now,
+            to=want.device if want is not None else None,
+        )
+        self.peers[conn] = peer
+        peer.mux.pair(SPACE)
+        peer.mux.pair(HELLO)
+        if want is not None and want.purpose is not Purpose.HELLO:
+            self.people.dialled(peer, want, now)
+        elif purpose is Purpose.INVITE:
+            self.people.answer(peer, now)
+        else:
+            self.meeting.begin(peer, now)
+        self._events(peer, now)
+
+    def frames(self, arrived: Iterable[tuple[int, bytes]], now: float) -> None:
+        """Frames that came since the last turn, in order."""
+        for conn, frame in arrived:
+            peer = self.peers.get(conn)
+            if peer is None or peer.closing:
+                continue
+            self._handle(peer, peer.mux.receive(frame), now)
+
+    def closed(self, conn: int, now: float) -> None:
+        """A connection is gone."""
+        peer = self.peers.pop(conn, None)
+        if peer is None:
+            return
+        for link in list(peer.links.values()):
+            self.replication.forget_link(peer, link)
+        self.people.lost(peer, None)
+        if peer.device is not None:
+            if not any(p.device == peer.device for p in self.peers.values() if not p.closing):
+                self.profile.effects.append(PeerChanged(peer.device, False, peer.address))
+                self.dialling.lost(peer.device, now)
+        elif peer.to is not None:
+            self.dialling.back_off(peer.to, now)
+        self.replication.after_loss(now)
+
+    def failed(self, attempt: int, now: float) -> None:
+        """A `Dial` came to nothing."""
+        want = self.dialling.failed(attempt, now)
+        if want is not None:
+            self.people.lost(None, want)
+
+    def wake(self, now: float) -> None:
+        """Something is due."""
+        self._rotate(now)
+        self.replication.wake(now)
+        for peer in list(self.peers.values()):
+            if peer.device is None and now - peer.since > HELLO_TIME and peer.purpose is Purpose.HELLO:
+                self._drop(peer, "nothing proved in time")
+
+    def next_wake(self, now: float) -> float:
+        """When `wake` and `settle` are to be called at the latest."""
+        times = [now + 30.0, self._rotate_at]
+        if self.dialling.online:
+            times += self._record_due.values()
+        for at in (self.dialling.next_wake(), self.replication.next_wake(now)):
+            if at is not None:
+                times.append(at)
+        times += [p.since + HELLO_TIME + 0.01 for p in self.peers.values() if p.device is None and not p.closing]
+        return max(min(times), now + 0.001)
+
+    def settle(self, now: float) -> None:
+        """Commits, tells, and does what follows, until nothing more does.  Raises what the store raises; then the
+        profile was read again from the store, and every connection is given up."""
+        try:
+            for _ in range(ROUNDS):
+                if not self._turn(now):
+                    break
+        except BaseException:
+            self._start_over()
+            raise
+        self.dialling.wake(now)
+        for peer in self.peers.values():
+            for frame in peer.mux.take():
+                self.profile.effects.append(Transmit(peer.conn, frame))
+
+    def take(self) -> list[Effect]:
+        """Effects in order; connections are closed last, so that the last word on them is still sent."""
+        effects, self.profile.effects = self.profile.effects, []
+        return sorted(effects, key=lambda effect: isinstance(effect, Disconnect))
+
+    # -- a turn -----------------------------------------------------------------------------------------------
+
+    def _turn(self, now: float) -> bool:
+        now_ms = int(now * 1000)
+        self._records(now)
+        if not self.profile.dirty and not len(self.profile.home.batch):
+            return False
+        changed = self.profile.commit(now_ms)
+        for space in changed:
+            mine = space.mine.writer if space.mine is not None else None
+            if space.moved - {mine} or space.state_changed:
+                last = self._record_last.get(space.id, 0.0)
+                self._record_due.setdefault(space.id, max(now, last + RECORD_GAP))
+        membership = [space for space in changed if space.state_changed]
+        for space in changed:
+            self.replication.propagate(space, now)
+        self._review(changed, now)
+        if membership or any(space.personal for space in changed):
+            self.people.listen(now)
+            for peer in list(self.peers.values()):
+                self.meeting.open_spaces(peer, now)
+                self._events(peer, now)
+        return True
+
+    def _review(self, changed: Iterable[Space], now: float) -> None:
+        """The duties that follow from changed spaces."""
+        profile, now_ms = self.profile, int(now * 1000)
+        connected = {peer.device for peer in self.peers.values() if peer.device is not None}
+        spaces = list(changed)
+        for space in spaces:
+            duties.first_entry(profile, space, now_ms)
+            duties.owed(profile, space, now_ms)
+            news, space.news = space.news, set()
+            start = not self._started
+            if space.kind is SpaceKind.DIRECT and (start or ABOUT_OFFERS in news):
+                duties.offers(profile, space, connected, now_ms)
+            if start or ABOUT_PROFILES in news or space.personal:
+                self._profiles(space, now_ms)
+            elif space.mine is not None and space.mine.length == 1:
+                duties.profiles(profile, space, now_ms)
+        if not self._started or any(space.personal or space.state_changed for space in spaces) or spaces:
+            duties.own_devices(profile, now_ms)
+        self._started = True
+
+    def _profiles(self, space: Space, now_ms: int) -> None:
+        for one in list(self.profile.spaces.values()) if space.personal else [space]:
+            duties.profiles(self.profile, one, now_ms)
+
+    def _records(self, now: float) -> None:
+        """Device records that are due, into the open batch."""
+        if not self.dialling.online:
+            return
+        account = self.profile.account
+        transports = (account.transport(now).public, account.next_transport(now).public)
+        for id_, at in list(self._record_due.items()):
+            if at > now:
+                continue
+            space = self.profile.spaces.get(id_)
+            del self._record_due[id_]
+            if space is not None and space.make_record(int(now * 1000), transports, self._hints):
+                self._record_last[id_] = now
+                self.profile.touch(space)
+
+    def _rotate(self, now: float) -> None:
+        """Weekly keys, and the keys that are listened for."""
+        if now < self._rotate_at:
+            return
+        self._rotate_at = now + RECORD_LIFE
+        rotated = self.profile.rotate(now)
+        account = self.profile.account
+        for _, key in account.transports:
+            if key.public not in self._listening:
+                self._listening.add(key.public)
+                self.profile.effects.append(Listen(key))
+        transports = (account.transport(now).public, account.next_transport(now).public)
+        self.people.where = Whereabouts(int(now * 1000), transports, self._hints)
+        if rotated or self._started:
+            for id_ in self.profile.spaces:
+                self._record_due.setdefault(id_, now)
+        self.people.listen(now)
+
+    # -- frames -----------------------------------------------------------------------------------------------
+
+    def _events(self, peer: Peer, now: float) -> None:
+        """Channel openings that our own opens completed."""
+        while events := peer.mux.events():
+            self._handle(peer, events, now)
+
+    def _handle(self, peer: Peer, events: Iterable[object], now: float) -> None:
+        for event in events:
+            if peer.closing:
+                return
+            match event:
+                case Message(channel, type, body):
+                    link = peer.by_channel.get(channel)
+                    if link is not None:
+                        self.replication.receive(peer, link, type, body, now)
+                    elif channel == peer.main and peer.purpose is Purpose.HELLO:
+                        self.meeting.receive(peer, type, body, now)
+                    elif channel == peer.main:
+                        self.people.receive(peer, body, now)
+                case ChannelOpened(channel=channel):
+                    link = peer.by_channel.get(channel)
+                    if link is not None:
+                        self.replication.opened(peer, link, now)
+                case ChannelClosed(channel=channel, rejected=rejected):
+                    self._channel_closed(peer, channel, rejected, now)
+                case Offered(protocol=protocol, id=name):
+                    if protocol == SPACE:
+                        self.meeting.offered(peer, name, now)
+                    # hello is opened by whoever is ready for it: an offer waits until then
+                case Fault(reason):
+                    self._drop(peer, reason)
+            self._events(peer, now)
+
+    def _channel_closed(self, peer: Peer, channel: int, rejected: bool, now: float) -> None:
+        link = peer.by_channel.get(channel)
+        if link is not None:
+            space = self.profile.spaces.get(link.space)
+            self.replication.forget_link(peer, link)
+            self.replication.after_loss(now)
+            if rejected and space is not None:
+                self.meeting.rejected(peer, space, now)
+        elif channel == peer.main:
+            self._drop(peer, "the other side ended the conversation")
+
+    def _drop(self, peer: Peer, reason: str) -> None:
+        if not peer.closing:
+            peer.closing = True
+            self.profile.effects.append(Disconnect(peer.conn, reason))
+
+    def _start_over(self) -> None:
+        """After a refused commit memory was read again: links that point at the old shelves are given up."""
+        for peer in list(self.peers.values()):
+            self._drop(peer, "the store refused; starting over")
+            for link in list(peer.links.values()):
+                self.replication.forget_link(peer, link)
+        self.replication.due.clear()
