@@ -123,15 +123,11 @@ class EndpointCore:
     def connect(self, remote: bytes, addresses: Iterable[Address], key: SigningKey | None, now: float) -> int:
         """Dials `remote` at all of these addresses at once; the first answer wins.  `Opened` or `Failed` follows.
 
-        `key` None is a key of this one connection.  Raises DecodeError where `remote` is no Ed25519 key or an address
-        is none, and ValueError where we have too many connections.
+        Addresses are hints from others: those that are not IPv4 are passed over.  `key` None is a key of this one
+        connection.  Raises DecodeError where `remote` is no Ed25519 key, ValueError where we have too many connections.
         """
         self._now = now
-        candidates = list(dict.fromkeys(addresses))[: self.limits.addresses]
-        for address in candidates:
-            encode_address(address)
-            if not address[1]:
-                raise DecodeError("port 0 is no address")
+        candidates = list(filter(dialable, dict.fromkeys(addresses)))[: self.limits.addresses]
         if len(self._links) >= self.limits.connections:
             raise ValueError("too many connections")
         link = self._new_link(now)
@@ -447,6 +443,15 @@ class EndpointCore:
             if at < link.scheduled:
                 link.scheduled = at
                 heappush(self._wakes, (at, link.id))
+
+
+def dialable(address: Address) -> bool:
+    """Whether a handshake can be sent there: the datagram around it has room for IPv4 alone."""
+    try:
+        encode_address(address)
+    except DecodeError:
+        return False
+    return address[1] != 0 and address[0] != "0.0.0.0"
 
 
 def datagrams(outgoing: Iterable[Outgoing]) -> Iterator[tuple[Address, bytes]]:

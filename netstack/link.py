@@ -49,6 +49,7 @@ class Link:
         "_heard",
         "_held",
         "_limits",
+        "_opened",
         "_peer_ended",
         "_said",
         "_secret",
@@ -71,6 +72,7 @@ class Link:
         self._chunks: list[bytes] = []
         self._held = 0
         self._ended = False  # on our side
+        self._opened = False  # it was told as such
         self._peer_ended = False
         self._heard = self._said = now
         self._deadline = now + limits.connect
@@ -145,7 +147,8 @@ class Link:
 
     @property
     def finished(self) -> bool:
-        return self.phase is Phase.GONE and self.stream.finished
+        # a stranger that never showed itself gets one last word, not a place in our tables until it hears it
+        return self.phase is Phase.GONE and (self.stream.finished or not self._opened)
 
     def absorb(self, now: float) -> list[Event]:
         """What the stream brought since the last call, as events."""
@@ -229,6 +232,7 @@ class Link:
         if agreement is None or self.stream.remote is None:
             return
         self.phase = Phase.OPEN
+        self._opened = True
         self._events.append(
             Opened(
                 self.id,

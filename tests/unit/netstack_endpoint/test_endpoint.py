@@ -46,7 +46,7 @@ def test_frames_arrive_whole_in_order_and_both_sides_end() -> None:
     assert story.seen[B][3:] == [Ended(at_bob)]
     story.bob.send(at_bob, b"the last word", story.now)
     story.bob.end(at_bob, story.now)
-    story.run(10)
+    story.run(60)  # streams repeat their last word for a while
     assert story.seen[A] == [Frame(at_ada, b"the last word"), Ended(at_ada), Closed(at_ada, Reason.ENDED)]
     assert story.seen[B][4:] == [Closed(at_bob, Reason.ENDED)]
     assert len(story.ada) == len(story.bob) == 0
@@ -112,10 +112,19 @@ def test_nobody_is_there() -> None:
 
 def test_what_cannot_be_dialled() -> None:
     story = Story()
-    for key, address in ((bytes(32), B), (BOB.public, ("::1", 5)), (BOB.public, ("10.0.0.1", 0)), (b"x", B)):
+    for key in (bytes(32), b"x", b"\x01" + bytes(31)):
         with pytest.raises(DecodeError):
-            story.ada.connect(key, [address], ADA, story.now)
+            story.ada.connect(key, [B], ADA, story.now)
     assert len(story.ada) == 0
+
+
+def test_hints_that_are_no_addresses_are_passed_over() -> None:
+    story = Story()
+    conn = story.dial(("::1", 5), ("10.0.0.1", 0), ("nowhere", 7), ("0.0.0.0", 7), ("10.0.0.1", 70_000), B)
+    nothing = story.dial(("::1", 5))
+    story.run(1)
+    assert [type(event) for event in story.seen[A]] == [Failed, Opened]
+    assert [event.conn for event in story.seen[A]] == [nothing, conn]
 
 
 def test_the_first_address_to_answer_wins() -> None:
@@ -269,7 +278,7 @@ def test_abort_tells_the_peer_once() -> None:
     story = Story()
     at_ada, at_bob = story.opened()
     story.ada.abort(at_ada, story.now, Reason.PROTOCOL, "opens channel 0")
-    story.run(10)
+    story.run(60)
     assert story.seen[A] == [Closed(at_ada, Reason.PROTOCOL, "opens channel 0")]
     assert story.seen[B] == [Closed(at_bob, Reason.RESET)]
     assert len(story.ada) == len(story.bob) == 0
