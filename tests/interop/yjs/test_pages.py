@@ -116,13 +116,17 @@ def test_a_chat_page_opens_in_yjs_with_the_same_messages(oracle: Yjs) -> None:
 
 
 def test_a_second_entry_of_one_client_is_left_out_of_the_page() -> None:
-    twice = [
-        PageEntry(CORE, 5, make_update(CORE, 5, DocKind.CHAT, [dump_value(Message(bytes([n]) * 16, f"branch {n}"))]))
-        for n in range(2)
-    ]
+    """Two branches of a fork; the longer one would go on where the shorter ends."""
+    values = [dump_value(Message(bytes([n]) * 16, f"message {n}")) for n in range(3)]
+    twice = [PageEntry(CORE, 5, make_update(CORE, 5, DocKind.CHAT, said)) for said in (values[:1], values[1:])]
     pages = [page_content(build_page(order)) for order in (twice, twice[::-1])]
     assert pages[0] == pages[1]
     assert len(pages[0]["messages"]) == 1
+
+
+def test_an_entry_whose_puts_are_all_deleted_leaves_no_trace() -> None:
+    entry = PageEntry(CORE, 5, make_update(CORE, 5, DocKind.CHAT, [dump_value(Message(bytes(16), "gone"))]))
+    assert export_page([entry], hides=lambda core, seq, place: True) == export_page([])
 
 
 def test_a_page_takes_only_what_the_guard_admits() -> None:

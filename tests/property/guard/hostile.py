@@ -27,6 +27,12 @@ def content(reference: int, data: bytes) -> bytes:
     return one(info=bytes((0x20 | reference,)), content=data)
 
 
+def longest(size: int) -> bytes:
+    """An honest update of that many bytes."""
+    empty = len(one(content=string(b""))) - 2
+    return one(content=string(b" " * (size - empty - 2)))
+
+
 def nested_any(depth: int) -> bytes:
     """ContentAny of one array in an array in an array."""
     return one(content=b"\x01" + b"\x75\x01" * depth + b"\x7e")
@@ -155,5 +161,5 @@ HOSTILE: dict[str, tuple[bytes, Rule]] = {
     "a long delete set": (RawUpdate(deletes=b"\x80\x00").encode(), Rule.FORM),
     "a parent of another number": (one(parent=b"\x02"), Rule.FORM),
     "a v2 update": (b"\x01\x01" + bytes.fromhex("000003e5f301000001020100"), Rule.SECTIONS),
-    "192 KiB and a byte": (one(content=string(b" " * (192 * 1024 - 40))), Rule.SIZE),
+    "192 KiB and a byte": (longest(192 * 1024 + 1), Rule.SIZE),
 }

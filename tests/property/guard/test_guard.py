@@ -18,7 +18,7 @@ from crdt.docs.schema import dump_value, parse_value
 from crdt.docs.update import make_update
 from crdt.docs.yjs import encode_update, scan_update
 from identity.errors import DecodeError
-from tests.property.guard.hostile import HOSTILE, nested_any
+from tests.property.guard.hostile import HOSTILE, longest, nested_any
 from tests.unit.docs.values import (
     CORE,
     OTHER,
@@ -90,6 +90,21 @@ def test_an_update_belongs_to_one_place_and_one_kind_of_page() -> None:
     assert examine(body, CORE, 7, DocKind.PERSONAL) == Refuse(Rule.PAGE)
 
 
+def test_the_longest_update_is_admitted() -> None:
+    body = longest(MAX_UPDATE)
+    assert len(body) == MAX_UPDATE + 2
+    assert isinstance(examine(body, CORE, 7), Admit)
+    assert len(longest(MAX_UPDATE + 1)) == len(body) + 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 127, 128, 200, 16_383, 16_384])
+def test_every_beginning_of_an_update_is_refused(size: int) -> None:
+    body = RawUpdate(structs=[RawStruct(key=key(7, 0), content=string("x" * size))]).encode()
+    cuts = [*range(min(len(body), 80)), *range(max(len(body) - 80, 0), len(body))]
+    assert {type(examine(body[:cut], CORE, 7)) for cut in cuts} == {Refuse}
+    assert isinstance(examine(body, CORE, 7), Admit)
+
+
 pieces = st.sampled_from(
     [
         b"\x00",
@@ -131,6 +146,9 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 @given(damaged() | st.binary(max_size=200) | st.binary(max_size=60).map(lambda tail: RawUpdate(tail=tail).encode()))
 @example(RawUpdate(structs=[RawStruct(key=key(7, 0), content=b"\x01\x77\x80\x80" + b"x" * 16384)]).encode())
+@example(RawUpdate(structs=[RawStruct(key=key(7, 0), content=b"\x01\x77\xff\x00" + b"x" * 127)]).encode())
+@example(RawUpdate(deletes=b"\x01").encode())
+@example(RawUpdate(deletes=b"").encode())
 @example(RawUpdate(structs=[RawStruct(key=key(7, 0), content=b"\x01\x77\x80\x80\x01" + b"x" * 16383)]).encode())
 def test_what_is_admitted_has_one_form_whatever_came(body: bytes) -> None:
     verdict = examine(body, CORE, 7)

@@ -9,18 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt.docs import own
+from crdt.docs.chat import Answer, Decline, Offer, Profile
 from crdt.docs.facts import Fact, decode_fact
 from crdt.docs.ids import SORT_KEY_BYTES, sort_key, split_sort_key
 from crdt.docs.kinds import DocKind
 from crdt.docs.personal import OwnFact, Personal, decode_own_fact, fold_personal
 from crdt.docs.rows import decode_row, drawn
 from crdt.docs.schema import dump_value
-from crdt.docs.timeline import Rights, fold_offers, fold_profiles, fold_receipts
+from crdt.docs.timeline import Rights, Row, fold_message, fold_offers, fold_profiles, fold_receipts
 from identity.errors import DecodeError
 from tests.property.timeline.worlds import (
     ADMIN,
     AUTHOR_CORE,
     BEN,
+    IDS,
     MEMBERS,
     PHONE,
     STRANGER,
@@ -48,6 +50,8 @@ def test_any_order_any_repetition_any_split_gives_the_same_rows(world: list[Entr
     expected = read(world)
     assert store.read() == expected
     assert fold_receipts(mixed, ALL) == fold_receipts(facts, ALL)
+    folded = [fold_message(one, [fact for fact in mixed if fact.message == one], store.rights()) for one in IDS]
+    assert sorted((row for row in folded if row is not None), key=Row.key) == expected
     assert {row.id for row in expected} == {
         fact.message for fact in facts if fact.kind == 0 and MEMBERS.get(fact.core) is not None
     }
@@ -119,7 +123,16 @@ def test_sort_keys_sort_as_stamp_writer_seq(a: int, b: int, one: bytes, two: byt
     assert (first < second) == (split_sort_key(first) < split_sort_key(second))
 
 
-chat_facts = st.lists(st.tuples(values.chat_values, st.sampled_from([PHONE, BEN]), st.integers(0, 3)), max_size=12)
+spaces = st.sampled_from([bytes([n]) * 32 for n in range(2)])
+few_offers = st.one_of(
+    st.builds(Offer, spaces, spaces, st.sampled_from(["a", "b"])),
+    st.builds(Decline, spaces),
+    st.builds(Answer, spaces, values.statements, st.lists(values.feeds, min_size=1, max_size=1).map(tuple)),
+    st.builds(Profile, st.sampled_from(["a", "b"])),
+)
+chat_facts = st.lists(
+    st.tuples(few_offers | values.chat_values, st.sampled_from([PHONE, BEN]), st.integers(0, 3)), max_size=12
+)
 
 
 @given(chat_facts, st.randoms(use_true_random=False))

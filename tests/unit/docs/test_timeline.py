@@ -127,6 +127,17 @@ def test_nobody_claims_the_id_of_another() -> None:
     }
 
 
+def test_a_copy_of_a_feed_that_is_no_longer_the_authors_does_not_count() -> None:
+    """Membership changed after facts were made: one id, two members."""
+    room = Room()
+    room.say(PHONE, 1, message("hello"))
+    room.say(DESK, 2, message("hello from a desk"))
+    rights = replace(room.rights(), member=lambda core: {PHONE: ADA_ID, DESK: EVE_ID}.get(core))
+    row = fold_message(HELLO, room.facts, rights)
+    assert row is not None
+    assert (row.text, row.edited) == ("hello", False)
+
+
 def test_reactions_are_the_latest_mark_of_each_member() -> None:
     room = Room()
     room.say(PHONE, 1, message("hello"))
@@ -213,6 +224,15 @@ def test_a_message_with_a_lifetime_ends_by_itself() -> None:
     assert at_moment(row, NOON + 69_999) == row
     gone = at_moment(row, NOON + 70_000)
     assert (gone.text, gone.deleted, gone.key()) == ("", True, row.key())
+
+
+def test_a_lifetime_is_that_of_the_copy_shown() -> None:
+    room = Room()
+    seq = room.say(PHONE, 1, Message(NONCE, "one", lifetime=10))
+    room.say(PHONE, 2, Message(NONCE, "two", lifetime=5))
+    assert room.row().expires == NOON + 70_000
+    room.delete(PHONE, 3, bytes(32), [Block(PHONE, seq, bytes(32))])
+    assert (room.row().text, room.row().expires, room.row().at) == ("two", NOON + 125_000, NOON + 60_000)
 
 
 def test_a_clock_ahead_is_drawn_where_it_arrived_and_a_late_one_says_so() -> None:
