@@ -73,8 +73,8 @@ class DeviceRecord:
     def core(self) -> bytes:
         return core_key(self.writer)
 
-    def verify(self) -> bool:
-        """Whether W signed this.  W belongs to one space, so a relay needs not know which to tell."""
+    def verify(self, space: bytes | None = None) -> bool:
+        """Whether W signed this.  W belongs to one space, so a relay needs not know which (`space` changes nothing)."""
         body = _header(self) + self.ciphertext
         return valid_writer(self.writer) and verify(self.writer, Label.RECORD, body, self.signature)
 
