@@ -49,4 +49,11 @@ class Later:
     sentence: str
 
 
-Command = Asks | Stands | Later
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Starts an app: `main(folder)` of that module, which returns when its window is closed."""
+
+    module: str
+
+
+Command = Asks | Stands | Later | Window

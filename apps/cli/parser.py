@@ -64,6 +64,8 @@ def default_profile() -> Path:
 
 
 def folder(text: str) -> Path:
+    if not _plain(text):
+        raise ValueError(text)
     return Path(_plain(text))
 
 

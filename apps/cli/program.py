@@ -12,10 +12,11 @@ import io
 import os
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 
 from apps.cli import parser
-from apps.cli.command import Args, Asks, Later, Place, Stands
+from apps.cli.command import Args, Asks, Later, Place, Stands, Window
 from apps.cli.opening import network_of, real_profiles, service_of
 from apps.cli.output import Output
 from sync.service.api import KithkinError, Profiles
@@ -44,7 +45,11 @@ def attempt(words: list[str], out: Output, profiles: Profiles | None) -> int:
         args = read_arguments(words, out)
         if args is None:
             return DONE
-        asyncio.run(perform(args, out, profiles))
+        folder = Path(args.profile or parser.default_profile()).absolute()
+        if isinstance(args.command, Window):
+            open_window(args.command, folder)
+        else:
+            asyncio.run(perform(args, folder, out, profiles))
     except KithkinError as error:
         out.failure(error)
         return USAGE if error.code == "usage" else REFUSED
@@ -80,9 +85,20 @@ def read_arguments(words: list[str], out: Output) -> Args | None:
         return None
 
 
-async def perform(args: Args, out: Output, profiles: Profiles | None) -> None:
+def open_window(window: Window, folder: Path) -> None:
+    """KivyMD takes seconds to import and is an extra, so nothing else pays for it.  A window owns thread and loop."""
+    try:
+        app = import_module(window.module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("kivy", "kivymd"):
+            raise
+        sentence = "The windows need more packages: pip install kithkin[ui]."
+        raise KithkinError("not_available_yet", sentence) from error
+    app.main(folder)
+
+
+async def perform(args: Args, folder: Path, out: Output, profiles: Profiles | None) -> None:
     command = args.command
-    folder = Path(args.profile or parser.default_profile()).absolute()
     match command:
         case Later(sentence):
             raise KithkinError("not_available_yet", sentence)

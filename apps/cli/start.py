@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from importlib import import_module
 
 from apps.cli import later
-from apps.cli.command import Args, Place, Stands
+from apps.cli.command import Args, Place, Stands, Window
 from apps.cli.opening import bootstrap_of, network_of, opened
 from apps.cli.output import Output
 from apps.cli.terminal import Lines, ask_passphrase, given_passphrase, interactive, qr_lines
-from apps.daemon.node import run_node
 from sync.service.api import ANY_HOST, KithkinError, Linking, Network
 from sync.service.models import Linked, Payload
 from sync.service.remote import connect
@@ -88,23 +86,10 @@ async def run(place: Place, args: Args) -> None:
         advertise=args.advertise,
         bootstrap=bootstrap_of(args.bootstrap),
     )
+    # Late: only this command pays for the server's tables.
+    from apps.daemon.node import run_node
+
     await run_node(opened(place.profiles, place.folder, network), place.folder, place.out.line)
-
-
-def _app(module: str) -> Stands:
-    async def start_app(place: Place, args: Args) -> None:
-        # KivyMD takes seconds to import and is an extra: only these two commands may pay for it.
-        try:
-            app = import_module(module)
-        except ModuleNotFoundError as error:
-            if (error.name or "").split(".")[0] not in ("kivy", "kivymd"):
-                raise
-            raise KithkinError(
-                "not_available_yet", "The windows need more packages: pip install kithkin[ui]."
-            ) from error
-        await app.run(place.folder)
-
-    return Stands(start_app)
 
 
 async def demo(place: Place, args: Args) -> None:
@@ -116,6 +101,6 @@ async def demo(place: Place, args: Args) -> None:
 INIT = Stands(init)
 LINK = Stands(link)
 RUN = Stands(run)
-DESKTOP = _app("apps.desktop.main")
-PHONE = _app("apps.mobile.main")
+DESKTOP = Window("apps.desktop.main")
+PHONE = Window("apps.mobile.main")
 DEMO = Stands(demo)

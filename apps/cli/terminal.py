@@ -29,7 +29,7 @@ def interactive() -> bool:
 
 def standard_input() -> str:
     """All of standard input without one final line end.  Raises `text_too_long`, `text_invalid`."""
-    data = sys.stdin.buffer.read(MAX_INPUT + 1)
+    data = sys.stdin.buffer.read(MAX_INPUT + 1) if sys.stdin is not None else b""
     if len(data) > MAX_INPUT:
         raise KithkinError("text_too_long", "Standard input holds more than 1 MiB.")
     try:
@@ -53,7 +53,7 @@ class Lines:
         self._tell(None)
 
     def _pieces(self) -> Iterator[str]:
-        while line := sys.stdin.buffer.readline(1024):
+        while sys.stdin is not None and (line := sys.stdin.buffer.readline(1024)):
             yield line.decode(errors="replace").strip()
 
     def _tell(self, line: str | None) -> None:

@@ -34,7 +34,8 @@ CODES = frozenset(
 class Line(BaseModel):
     """One JSON object of output."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+    # Built when first used: a command uses three of these fifty, and starts before a person notices.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null", defer_build=True)
 
 
 # ---- the profile and its devices -----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,11 @@ from sync.service.text import check_query
 Result = TypeVar("Result", bound=models.Line)
 MAX_WAITING = 65_536
 STOPPED = "The node stopped before it answered; look whether it was done."
-_EVENT: TypeAdapter[models.Event] = TypeAdapter(models.Event)
+
+
+@functools.cache
+def event_adapter() -> TypeAdapter[models.Event]:
+    return TypeAdapter(models.Event)
 
 
 async def connect(folder: Path) -> SocketService | None:
@@ -95,7 +100,7 @@ class Events:
         item = await self._call.next()
         if item is None:
             raise StopAsyncIteration
-        return _EVENT.validate_python(item)
+        return event_adapter().validate_python(item)
 
     async def aclose(self) -> None:
         self._call.cancel()

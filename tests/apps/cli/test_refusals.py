@@ -53,6 +53,7 @@ from tests.apps.cli.notebook import INVITE, PAIR
         ("run", "--bootstrap", "nowhere"),
         ("passphrase", "--keyring", "maybe"),
         ("testnet",),
+        ("status", "--profile", ""),
     ],
     ids=" ".join,
 )
