@@ -61,10 +61,10 @@ _OVERHEAD = {4: 48, 6: 68}  # IP, UDP and UDX headers
 _PROBE_FLOOR = 0.010  # a tail probe before that finds a busy Python process, not a loss
 _PROBE_SLACK = 0.002  # more for a single packet, as the peer may delay its acknowledgement
 _PROBE_BACKOFF_MAX = 64
-_PROBE_BLIND = 1.0  # without a round-trip sample
+_PROBE_BLIND = 0.5  # without a round-trip sample
 _PACE_BURST = 0.004  # seconds of the pacing rate that may leave at once
 _DOUBT_FLOOR = 0.001
-_LINGER = 3.0
+_LINGER = 12.0  # about as long as the other side goes on repeating
 _LINGER_REPLIES = 16
 _MAX_MESSAGES = 64
 _MASK = 0xFFFF_FFFF
@@ -136,7 +136,6 @@ class UdxStream:
 
         self._recover_until = -1  # number behind what was in flight when the loss was found; -1 = open
         self._probe_due = False
-        self._probed_until = -1  # a tail probe is out until this is acknowledged
         self._probe_backoff = 1
         self._rto_backoff = False
         self._tokens = 0.0
@@ -179,11 +178,17 @@ class UdxStream:
     def high_water(self) -> int:
         return HIGH_WATER + min(self.congestion.window, self._peer_window)
 
-    def connect(self, remote_id: int, remote: Address, now: float) -> None:
-        """Both ids and the address come from the handshake; there is no set-up packet."""
+    def connect(self, remote_id: int, remote: Address, now: float, rtt: float = 0.0) -> None:
+        """Both ids and the address come from the handshake; there is no set-up packet.
+
+        `rtt`: the round trip as the handshake saw it, in seconds, so that a loss right at the start is found sooner.
+        """
+        if rtt > 0:
+            self.rtt.add(self.rtt.clamp(rtt), now)
         self.remote_id = remote_id
         self._set_remote(remote)
-        self._refilled = self._now = now
+        self._now = now
+        self._refilled = now - 1.0  # the first flight need not wait for its tokens
         self._touch(now)
 
     def change_remote(self, remote: Address, now: float, remote_id: int | None = None) -> None:
@@ -421,7 +426,7 @@ class UdxStream:
         if wants and self._replies < _LINGER_REPLIES:
             self._replies += 1
             self._ack_due = True
-            self._linger_at = self._now + max(_LINGER, 2 * self.rtt.rto)
+            self._linger_at = self._now + max(_LINGER, 4 * self.rtt.rto)
 
     def _acknowledged(self, wire_ack: int, window: int, seq: int, sacks: Sequence[tuple[int, int]], now: float) -> None:
         out = self._out
@@ -441,8 +446,6 @@ class UdxStream:
         delivery = out.acknowledge(ack, ranges, now)
         if not delivery.packets:
             return
-        if self._probed_until >= 0 and out.first >= self._probed_until:
-            self._probed_until = -1
         if self._recover_until >= 0 and out.first >= self._recover_until:
             self._recover_until = -1
             out.recovering = False
@@ -485,7 +488,6 @@ class UdxStream:
             if self._recover_until < 0:
                 self._recover_until = self._out.next
                 self._out.recovering = True
-                self._probed_until = -1
                 self.congestion.on_loss_episode(now, self._out.inflight)
 
     # -- inner: timers ------------------------------------------------------------------------------------------
@@ -496,9 +498,10 @@ class UdxStream:
     def _arm_probe(self, now: float) -> None:
         """A probe when nothing is heard for two round trips: one of the tail, or of what is known to be lost.
 
-        RFC 8985 leaves the latter to the timeout; with the second that UDX's timeout lasts at least, that is too long.
+        RFC 8985 sends one probe and leaves the rest to the timeout; with the second that UDX's timeout lasts at least,
+        that is too long.  Each further probe waits twice as long (QUIC does the same).
         """
-        if self._out.empty or (self._probed_until >= 0 and self._recover_until < 0):
+        if self._out.empty:
             self._probe_at = inf
             return
         wait = _PROBE_BLIND
@@ -519,7 +522,6 @@ class UdxStream:
             return
         self._recover_until = self._out.next
         self._out.recovering = True
-        self._probed_until = -1
         self._rto_backoff = True
         self.congestion.on_timeout(now, self._out.inflight)
         self._arm_rto(now)
@@ -555,7 +557,6 @@ class UdxStream:
         if run is None:
             run = self._out.resend_last(now)
         if run is not None:
-            self._probed_until = run.end
             self._emit_run(out, run)
             self._arm_probe(now)
 
@@ -680,7 +681,7 @@ class UdxStream:
     def _close(self, reason: Reason, *, linger: bool) -> None:
         self._closed = reason
         self._phase = _Phase.LINGERING if linger else _Phase.FINISHED
-        self._linger_at = self._now + max(_LINGER, 2 * self.rtt.rto)
+        self._linger_at = self._now + max(_LINGER, 4 * self.rtt.rto)
         self._backlog.clear()
         self._out.clear()
         self._in.clear()

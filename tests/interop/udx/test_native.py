@@ -15,7 +15,7 @@ import pytest
 
 from netstack.shell_udx import UdxPort
 from netstack.udp import ShellName
-from netstack.udx.events import Closed, Data, Drained, End, Event, Message, Reason
+from netstack.udx.events import Closed, Data, Drained, Event, Message, Reason
 from netstack.udx.stream import UdxStream
 
 HERE = Path(__file__).resolve().parent

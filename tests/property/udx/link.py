@@ -81,8 +81,8 @@ class Link:
         for half in (left, right):
             self.halves[half.home][half.stream.local_id] = half
             self._streams[half.home][half.stream.local_id] = half.stream
-        left.stream.connect(2 * number, RIGHT, self.now)
-        right.stream.connect(2 * number - 1, LEFT, self.now)
+        left.stream.connect(2 * number, RIGHT, self.now, rtt=2 * self.conditions.delay)
+        right.stream.connect(2 * number - 1, LEFT, self.now, rtt=2 * self.conditions.delay)
         return left, right
 
     def send(self, half: Half, data: bytes, *, end: bool = True) -> None:
