@@ -202,6 +202,8 @@ class Host:
         self._arm()
 
     def _arm(self) -> None:
+        if self._shell is None or not self._shell.writable:
+            return  # the shell calls when the kernel takes more; until then there is nothing to wake for
         at = self.core.next_wake()
         if at is None:
             return

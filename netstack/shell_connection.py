@@ -15,6 +15,7 @@ from netstack.events import Opened, Reason
 from netstack.udp import Address
 
 OnFrames = Callable[[Sequence[bytes]], None]
+FRAME_COST = 64  # what a waiting frame takes beside its bytes, so that tiny ones count too
 
 
 class Port(Protocol):
@@ -96,7 +97,7 @@ class Connection:
                 return None
             await self._changed()
         frame = self._waiting.popleft()
-        self._hold(self._held - len(frame))
+        self._hold(self._held - len(frame) - FRAME_COST)
         return frame
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -134,7 +135,7 @@ class Connection:
             self._on_frames(frames)
             return
         self._waiting.extend(frames)
-        self._hold(self._held + sum(map(len, frames)))
+        self._hold(self._held + sum(map(len, frames)) + FRAME_COST * len(frames))
         self._wake()
 
     def writable(self) -> None:

@@ -125,6 +125,25 @@ def test_whoever_does_not_read_slows_the_writer() -> None:
     run(story)
 
 
+def test_tiny_frames_that_nobody_reads_are_bounded_too() -> None:
+    async def story() -> None:
+        async with Host() as ada, Host() as bob:
+            guests = Guests(bob)
+            mine = await ada.connect(BOB.public, at(bob))
+            theirs = await guests.next()
+            sent = 0
+            with pytest.raises(TimeoutError):
+                while True:
+                    async with asyncio.timeout(0.5):  # the writer is held up, or has still to learn of it
+                        await mine.drain()
+                    while mine.send(b"x"):
+                        sent += 1
+            assert len(theirs._waiting) < 200_000  # four MiB of window at 64 bytes each, and what was under way
+            assert sent < 800_000
+
+    run(story)
+
+
 def test_frames_come_in_batches_to_a_callback() -> None:
     async def story() -> None:
         async with Host() as ada, Host() as bob:
