@@ -83,15 +83,13 @@ _TERM = {
 }
 _FIND = """
     SELECT doc, score, count(*) OVER () FROM (
-        SELECT d.doc, d.place, d.id, sum(f.weight * f.occurs * {k1_1} / (f.occurs + {k1_b} + {k1b} * d.length / ?))
-                AS score
+        SELECT d.doc, d.place, d.id, sum(f.weight * f.occurs / (f.occurs + ?::DOUBLE + ?::DOUBLE * d.length)) AS score
         FROM (SELECT term, weight, doc, count(*) AS occurs FROM ({terms}) GROUP BY term, weight, doc) AS f
         JOIN docs AS d ON d.doc = f.doc
         {where} GROUP BY d.doc, d.place, d.id HAVING count(*) = {count}
     ) ORDER BY {order} LIMIT ?
 """
 _SHOW = "SELECT doc, id, chat, author, source, ms, place, body FROM docs WHERE doc IN ({})"
-_BM25 = {"k1_1": K1 + 1, "k1_b": K1 * (1 - B), "k1b": K1 * B}
 _ORDER = {Sort.TIME: "place DESC, id DESC", Sort.SCORE: "score DESC, place DESC, id DESC"}
 _Value = TypeVar("_Value")
 
@@ -191,6 +189,7 @@ class DuckSearch:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         for last in (False, True):
+            database = None
             try:
                 database = _connect({"ix": self.path}, self._key)
                 database.execute("USE ix")
@@ -198,6 +197,8 @@ class DuckSearch:
                     return database
                 database.close()
             except duckdb.Error as error:
+                if database is not None:
+                    database.close()
                 if last or _refusal(error).code != "profile_unreadable":
                     raise
             _delete_files(self.path)  # damaged, or of another version: the logs hold everything
@@ -313,17 +314,16 @@ def _search(database: duckdb.DuckDBPyConnection, query: Query, asked: Asked, lim
     occurs = dict(_rows(database, counting, [bound for pair in bounds for bound in pair]))
     if not all(occurs.values()):
         return Result((), 0)
-    values: list[Any] = [mean]
+    values: list[Any] = [K1 * (1 - B), K1 * B / mean]
     for number, pair in enumerate(bounds):
         holding = min(int(occurs[number]), total)  # of occurrences: in chats nearly that of documents
-        values += [math.log(1 + (total - holding + 0.5) / (holding + 0.5)), *pair]
+        values += [(K1 + 1) * math.log(1 + (total - holding + 0.5) / (holding + 0.5)), *pair]
     where, wanted = _filters(query, asked)
     sql = _FIND.format(
         terms=" UNION ALL ".join(_TERM[term.exact].format(number) for number, term in enumerate(asked.terms)),
         count=len(asked.terms),
         where=where,
         order=_ORDER[query.sort],
-        **_BM25,
     )
     found = _rows(database, sql, [*values, *wanted, max(limit, 1)])
     shown = found[:limit]

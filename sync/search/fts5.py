@@ -9,7 +9,6 @@ slower at numbers that do not ascend.
 from __future__ import annotations
 
 import contextlib
-import errno
 import threading  # noqa: TID251  a shell: a connection belongs to whoever holds the lock
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +21,7 @@ from identity.errors import KithkinError
 from sync.search.memory import hit
 from sync.search.port import MAX_LIMIT, Document, Query, Result, Sort
 from sync.search.words import Asked, clean, fold, parse, words
+from sync.store.sqlite import is_full
 
 VERSION = 1
 KEY = 32
@@ -37,7 +37,8 @@ _SCHEMA = """
         source TEXT NOT NULL, person TEXT NOT NULL, ms INTEGER NOT NULL, place BLOB NOT NULL, body TEXT NOT NULL,
         folded TEXT
     );
-    CREATE VIRTUAL TABLE tokens USING fts5 (words, content = '', tokenize = "ascii tokenchars '_'", detail = none);
+    -- Full detail for the score alone: without positions FTS5 counts every word as rare as every other.
+    CREATE VIRTUAL TABLE tokens USING fts5 (words, content = '', tokenize = "ascii tokenchars '_'", detail = full);
     INSERT INTO tokens (tokens, rank) VALUES ('secure-delete', 1);
 """
 _INSERT = (
@@ -54,7 +55,6 @@ _FIND = """
     FROM top JOIN docs AS d ON d.doc = top.doc ORDER BY {last}
 """
 _ORDER = {Sort.TIME: "{0}.place DESC, {0}.id DESC", Sort.SCORE: "{0}.score DESC, {0}.place DESC, {0}.id DESC"}
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _Value = TypeVar("_Value")
 
 
@@ -131,19 +131,16 @@ class Fts5Search:
     def _serve(self, call: Callable[[apsw.Connection], _Value]) -> _Value:
         with self._lock:
             try:
-                if self._database is None:
-                    self._database = self._open()
-                return call(self._database)
+                return call(self._database or self._open())
             except apsw.Error as error:
-                full = isinstance(error, apsw.FullError) or (
-                    isinstance(error, apsw.IOError)
-                    and self._database is not None
-                    and self._database.system_errno in _FULL
-                )
-                self._shut()
-                if full:
+                if isinstance(error, apsw.BusyError):
+                    refusal = KithkinError("profile_in_use", "another process has this search index open")
+                elif is_full(error, self._database):
                     raise KithkinError("disk_full", "the disk is full: new messages cannot be searched yet") from error
-                raise KithkinError("profile_unreadable", f"the search index failed: {error}") from error
+                else:
+                    refusal = KithkinError("profile_unreadable", f"the search index failed: {error}")
+                self._shut()
+                raise refusal from error
 
     def _shut(self) -> None:
         database, self._database = self._database, None
@@ -151,18 +148,15 @@ class Fts5Search:
             database.close(True)
 
     def _open(self) -> apsw.Connection:
-        database = self._connect()
+        database = self._database = self._connect()
         try:
             if _sound(database):
                 return database
         except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError):
             pass  # damaged or not ours: the logs hold everything, so start again
-        except apsw.BusyError:
-            database.close(True)
-            raise KithkinError("profile_in_use", "another process has this search index open") from None
-        database.close(True)
+        self._shut()
         _delete_files(self.path)
-        database = self._connect()
+        database = self._database = self._connect()
         if not _sound(database):
             raise KithkinError("profile_unreadable", "the search index could not be made")
         return database

@@ -38,6 +38,7 @@ _SCAN = {  # (reverse, has an end)
     (True, True): "SELECT k, v FROM t{} WHERE k >= ?1 AND k < ?2 ORDER BY k DESC LIMIT ?3",
 }
 _EXTENT = "SELECT count(*), coalesce(sum(length(v)), 0) FROM t{} WHERE k >= ?1 AND (?2 IS NULL OR k < ?2)"
+_TOUCH = "UPDATE sync_point SET n = n + 1"
 _CREATE = "CREATE TABLE t{} (k BLOB PRIMARY KEY NOT NULL, v BLOB NOT NULL)"
 _SETTINGS = f"""
     PRAGMA cache_size = -{CACHE_KIB};
@@ -128,6 +129,9 @@ class SqliteStore:
                         database.execute(sql, rows[0])
                     else:
                         database.executemany(sql, rows)
+                if durable and self._unsynced:
+                    # A batch that changes nothing (deletes what is not there) would write nothing, hence sync nothing.
+                    database.execute(_TOUCH)
             self._unsynced = not durable
 
         self._serve(commit)
@@ -210,31 +214,41 @@ class SqliteStore:
             return
         self._set_synchronous(database, "FULL")
         with _transaction(database):
-            database.execute("UPDATE sync_point SET n = n + 1")
+            database.execute(_TOUCH)
         self._unsynced = False
 
     def _refusal(self, error: apsw.Error | OSError) -> KithkinError:
         """The one place where the library's errors become ours."""
-        cause = self._database.system_errno if self._database is not None else getattr(error, "errno", 0)
         match error:
             case apsw.BusyError() | apsw.LockedError():
                 return KithkinError("profile_in_use", "another process has this profile open")
             case apsw.NotADBError() | apsw.CorruptError():
                 return KithkinError("profile_unreadable", f"{self.path.name} is damaged or belongs to another key")
-            case apsw.IOError() if apsw_result(error) in _UNSYNCED:
+            case apsw.IOError() if _result(error) in _UNSYNCED:
                 # After a failed sync the system may call those bytes clean though they never reached the disk: whoever
                 # goes on writes behind a hole.  Only a fresh start reads what is really there.
                 self._broken = KithkinError("profile_unreadable", "the disk did not keep what was written: start again")
                 return self._broken
-            case apsw.FullError():
-                return _disk_full()
-            case apsw.IOError() | OSError() if cause in _FULL:
+            case _ if is_full(error, self._database):
                 return _disk_full()
             case _:
                 return KithkinError("profile_unreadable", f"{self.path} cannot be read and written: {error}")
 
 
-def apsw_result(error: apsw.Error) -> int:
+def is_full(error: apsw.Error | OSError, database: apsw.Connection | None) -> bool:
+    """Whether the disk, a quota or a limit on file size had no room.  `database` is where the error came from."""
+    match error:
+        case apsw.FullError():
+            return True
+        case apsw.IOError():
+            return database is not None and database.system_errno in _FULL
+        case OSError():
+            return error.errno in _FULL
+        case _:
+            return False
+
+
+def _result(error: apsw.Error) -> int:
     """SQLite's extended result code; the library's type stubs do not know the attribute."""
     return int(getattr(error, "extendedresult", 0))
 

@@ -189,4 +189,4 @@ def test_in_memory() -> None:
 
 
 def test_on_disk() -> None:
-    run_state_machine_as_test(SqliteHome, settings=settings(max_examples=40, stateful_step_count=30))
+    run_state_machine_as_test(SqliteHome, settings=settings(max_examples=60, stateful_step_count=30))

@@ -301,6 +301,21 @@ def test_after_a_failed_sync_only_a_fresh_start_goes_on(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_durable_batch_without_effect_syncs_what_came_before(tmp_path: Path) -> None:
+    disk = Disk()
+    store = SqliteStore(tmp_path / "s", KEY, vfs=disk.name)
+    store.write(put(b"a"), durable=False)
+    batch = Batch()
+    batch.delete(META, b"never there")
+    store.write(batch, durable=True)
+
+    later = disk.power_cut(bytes)
+    after = SqliteStore(tmp_path / "s", KEY, vfs=later.name)
+    assert keys(after) == [b"a"]
+    after.close()
+    store.close()
+
+
 def test_an_empty_durable_batch_syncs_what_came_before(tmp_path: Path) -> None:
     disk = Disk()
     store = SqliteStore(tmp_path / "s", KEY, vfs=disk.name)
