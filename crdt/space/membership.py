@@ -184,7 +184,7 @@ def state_of(history: History, folder: Folder, ground: Ground, scope: int) -> Sp
         for core, a in view.admitted.items()
         if a.member is not None
     }
-    counted = tuple(history.each(result.counted))
+    counted = tuple(placed for placed in history.full if placed.bit & result.counted)
     settings = _settings(counted)
     title = settings.get("title", b"").decode("utf-8", "replace") if "title" in settings else _title(view, history)
     return SpaceState(

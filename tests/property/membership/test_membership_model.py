@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -117,3 +118,43 @@ def test_random_histories_of_the_model(model: ModuleType, monkeypatch: pytest.Mo
         except AssertionError as failed:
             raise AssertionError(f"KITHKIN_MODEL_SEED={seed} KITHKIN_MODEL_RUNS=1: {failed}") from failed
     assert compared > RUNS // PARTS
+
+
+# Each rule of the fold, and a scenario of the model in which production would be caught without it.
+RULES = (
+    "ranked",
+    "support",
+    "own_min",
+    "whole_member",
+    "nearest",
+    "low",
+    "cover",
+    "revoke",
+    "consent",
+    "direct_add",
+    "opener_in",
+    "own_first",
+    "shield",
+    "fork_close",
+    "succ_void",
+    "bound",
+    "direct_rev",
+    "per_item",
+    "unnamed",
+)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_comparison_notices_a_missing_rule(model: ModuleType, monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    """The model without one rule differs from production in some scenario: the comparison is no rubber stamp."""
+    watch = Watch(model, monkeypatch)
+    lacking = replace(model.FIXED, **{rule: False}, rev_first=rule == "own_first")
+    caught = []
+    for scenario in model.SCENARIOS:
+        watch.clear()
+        scenario(lacking)
+        try:
+            compare(watch, random.Random(1))
+        except AssertionError:
+            caught.append(scenario.__name__)
+    assert caught

@@ -1,0 +1,117 @@
+"""Random histories of a group with liars in it: everybody ends with one state, and nobody with a right not given."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from crdt.space.control import Add, Admin, Admit, Close, ControlEntry, Create, Set
+from crdt.space.epoch import usable
+from crdt.space.graph import ControlGraph
+from crdt.space.membership import SpaceState
+from tests.property.space.town import Device, Town
+
+FIXED = list(range(60))
+FRESH = [random.SystemRandom().randrange(10**9) for _ in range(15)]
+SEEDS = [int(s) for s in os.environ.get("KITHKIN_TOWN_SEEDS", "").split(",") if s] or FIXED + FRESH
+
+
+def lived(seed: int, moves: int = 45) -> tuple[Town, list[Device]]:
+    town = Town(seed)
+    town.live(moves)
+    town.settle()
+    return town, [d for d in town.devices if d.honest]
+
+
+def grown(town: Town, entries: list[ControlEntry]) -> ControlGraph:
+    graph = town.graph()
+    for entry in entries:
+        graph.add(entry)
+    return graph
+
+
+def check(seed: int) -> None:
+    town, honest = lived(seed)
+    state = honest[0].state
+    entries = list(honest[0].held.values())
+    for other in honest[1:]:
+        assert other.state == state, "two who hold the same fold differently"
+    for k in range(3):
+        order = entries * 2
+        random.Random(seed + k).shuffle(order)
+        graph = grown(town, order)
+        assert not graph.missing() and graph.state() == state, "order or repetition matters"
+    check_rights(town, state, {e.id: e for e in entries})
+    check_harmless(honest)
+    check_epochs(town, honest)
+
+
+def check_rights(town: Town, state: SpaceState, entries: dict[bytes, ControlEntry]) -> None:
+    creator = state.creator
+    assert creator is not None
+    owner = {d.core: d.person for d in town.devices}
+    for id_, place in state.counted:
+        entry = entries[id_]
+        op = entry.ops[place]
+        if entry.core not in state.writers:
+            # Two closes of one rank that cut each other off both stand, even if one ends an admission before it.
+            assert isinstance(op, Close), "counts for a feed that was never admitted"
+            continue
+        by = state.writers[entry.core].member
+        if not isinstance(op, Close | Create):
+            assert state.within(entry.core, entry.seq, entry.root), "counts beyond the end of its feed"
+        match op:
+            case Admin():
+                assert by == creator, "appointed by somebody else"
+            case Add():
+                assert state.members[by].rank < 2, "added by a plain member"
+            case Admit() if op.core in state.writers and state.writers[op.core].admitted == id_:
+                assert state.writers[op.core].member == by and owner[op.core] == owner[entry.core]
+            case Close() if op.member is not None and op.member != by:
+                assert op.member != creator, "the creator was removed"
+                assert by == creator or op.member not in state.admins, "an admin was removed by an admin"
+
+
+def check_harmless(honest: list[Device]) -> None:
+    """One more harmless operation undoes nothing that counted."""
+    for device in honest:
+        if device.speaks and device.state.rank(device.core) == 0:
+            before = device.state
+            device.write(Set("k", b"v"))
+            assert before.counted <= device.state.counted
+            break
+
+
+def check_epochs(town: Town, honest: list[Device]) -> None:
+    """Whoever may write has an epoch to use or can open one; at rest all use one, and nobody is in it who is out."""
+    used: dict[bytes, bytes] = {}
+    for _ in range(2):
+        used.clear()
+        for device in honest:
+            if not device.speaks:
+                continue
+            if usable(device.state, device.core) is None:
+                device.act()
+            if device.core in {w.core for w in device.state.writers.values() if in_roster(device.state, w.writer)}:
+                epoch = usable(device.state, device.core)
+                assert epoch is not None, "no epoch may be used and none it opens would do"
+                used[device.core] = epoch
+                for place in device.state.epochs[epoch].roster:
+                    writer = next(w for w in device.state.writers.values() if w.writer == place.writer)
+                    assert writer.open and not writer.revoked, "sealed to a device that is out"
+            town.settle()
+    assert len(set(used.values())) <= 1
+
+
+def in_roster(state: SpaceState, writer: bytes) -> bool:
+    return any(place.writer == writer for place in state.roster)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_town(seed: int) -> None:
+    try:
+        check(seed)
+    except AssertionError as failed:
+        raise AssertionError(f"KITHKIN_TOWN_SEEDS={seed} pytest {__file__}: {failed}") from failed
