@@ -22,11 +22,11 @@ from math import inf
 
 from identity.errors import DecodeError
 from netstack.udp import Address, Outgoing
-from netstack.udx.backlog import Backlog
 from netstack.udx.bbr import Bbr
-from netstack.udx.congestion import CongestionControl, Sample
+from netstack.udx.congestion import CongestionControl
 from netstack.udx.events import Closed, Data, Drained, End, Event, Message, Reason, RemoteChanged
 from netstack.udx.flight import Flight, Run
+from netstack.udx.outbound import Outbound
 from netstack.udx.packet import (
     ACK,
     DATA,
@@ -53,17 +53,7 @@ from netstack.udx.rtt import RttEstimator
 
 BASE_MTU = 1_200
 RECEIVE_WINDOW = 4 << 20
-HIGH_WATER = 256 << 10
-MAX_TIMEOUTS = 6
-RUN_BYTES = 65_000  # a run is one sendmsg: below the largest UDP payload ...
-RUN_PACKETS = 64  # ... and at most the kernel's UDP_MAX_SEGMENTS
 _OVERHEAD = {4: 48, 6: 68}  # IP, UDP and UDX headers
-_PROBE_FLOOR = 0.010  # a tail probe before that finds a busy Python process, not a loss
-_PROBE_SLACK = 0.002  # more for a single packet, as the peer may delay its acknowledgement
-_PROBE_BACKOFF_MAX = 64
-_PROBE_BLIND = 0.5  # without a round-trip sample
-_PACE_BURST = 0.004  # seconds of the pacing rate that may leave at once
-_DOUBT_FLOOR = 0.001
 _LINGER = 12.0  # about as long as the other side goes on repeating
 _LINGER_REPLIES = 16
 _MAX_MESSAGES = 64
@@ -99,14 +89,11 @@ class UdxStream:
         self.remote: Address | None = None
         self.adopt = adopt
         self.keepalive = keepalive  # seconds of silence after which a heartbeat goes out; 0.0 = never
-        self.rtt = RttEstimator()
-        self.congestion: CongestionControl = congestion or Bbr()
         self.packets_sent = 0
         self.bytes_sent = 0
         self.packets_received = 0
         self.bytes_received = 0
         self.refused = 0  # packets that were not valid
-        self.timeouts = 0
         self._phase = _Phase.OPEN
         self._closed: Reason | None = None
         self._events: list[Event] = []
@@ -119,34 +106,12 @@ class UdxStream:
         self._ack_due = False
         self._end_told = False
 
-        self._backlog = Backlog()
-        self._out = Flight(self.rtt)
+        self._out = Outbound(congestion or Bbr())
         self._messages: list[bytes] = []
         self._payload = BASE_MTU - _OVERHEAD[4]
-        self._ending = False
-        self._end_sent = False
-        self._end_acked = False
-        self._full = False  # a write returned False and no Drained was told yet
-        self._peer_window = RECEIVE_WINDOW
-        self._window_seq = 0
-        self._window_ack = 0
-        self._heartbeat_due = False
         self._destroy_seq = 0
         self._replies = 0
-
-        self._recover_until = -1  # number behind what was in flight when the loss was found; -1 = open
-        self._probe_due = False
-        self._probe_backoff = 1
-        self._rto_backoff = False
-        self._tokens = 0.0
-        self._refilled = -1.0
-
-        self._rto_at = inf
-        self._probe_at = inf
-        self._doubt_at = inf
-        self._silence_at = inf  # zero window probe
         self._keepalive_at = inf
-        self._pace_at = inf
         self._linger_at = inf
 
     # -- for the owner ------------------------------------------------------------------------------------------
@@ -167,28 +132,39 @@ class UdxStream:
     @property
     def queued(self) -> int:
         """Bytes written and not yet acknowledged."""
-        return self._backlog.size + self._out.outstanding
+        return self._out.queued
+
+    @property
+    def high_water(self) -> int:
+        """Above so many queued bytes `write` returns False."""
+        return self._out.high_water
+
+    @property
+    def congestion(self) -> CongestionControl:
+        return self._out.congestion
+
+    @property
+    def rtt(self) -> RttEstimator:
+        return self._out.rtt
 
     @property
     def flight(self) -> Flight:
         """For statistics: inflight, delivered, lost, retransmitted."""
-        return self._out
+        return self._out.flight
 
     @property
-    def high_water(self) -> int:
-        return HIGH_WATER + min(self.congestion.window, self._peer_window)
+    def timeouts(self) -> int:
+        return self._out.timeouts
 
     def connect(self, remote_id: int, remote: Address, now: float, rtt: float = 0.0) -> None:
         """Both ids and the address come from the handshake; there is no set-up packet.
 
         `rtt`: the round trip as the handshake saw it, in seconds, so that a loss right at the start is found sooner.
         """
-        if rtt > 0:
-            self.rtt.add(self.rtt.clamp(rtt), now)
         self.remote_id = remote_id
         self._set_remote(remote)
         self._now = now
-        self._refilled = now - 1.0  # the first flight need not wait for its tokens
+        self._out.start(now, rtt)
         self._touch(now)
 
     def change_remote(self, remote: Address, now: float, remote_id: int | None = None) -> None:
@@ -201,18 +177,13 @@ class UdxStream:
 
     def write(self, data: Buffer) -> bool:
         """Queues bytes.  False: above the high-water mark, wait for Drained.  Raises ValueError after `end`."""
-        if self._ending:
+        if self._out.ending:
             raise ValueError("write after end")
-        if self._closed is not None:
-            return False
-        self._backlog.append(data)
-        if self.queued > self.high_water:
-            self._full = True
-        return not self._full
+        return self._closed is None and self._out.write(data)
 
     def end(self) -> None:
         """Nothing more will be written; what was goes out first."""
-        self._ending = True
+        self._out.ending = True
 
     def destroy(self) -> None:
         """Closes now: what is queued is dropped, the other side is told once (and again if it goes on sending)."""
@@ -221,7 +192,7 @@ class UdxStream:
         if self.remote_id is None:
             self._close(Reason.DESTROYED, linger=False)
             return
-        self._destroy_seq = self._out.next
+        self._destroy_seq = self.flight.next
         self._close(Reason.DESTROYED, linger=True)
         self._ack_due = True
 
@@ -253,7 +224,7 @@ class UdxStream:
             return inf
         if self._phase is _Phase.LINGERING:
             return self._linger_at
-        return min(self._rto_at, self._probe_at, self._doubt_at, self._silence_at, self._keepalive_at, self._pace_at)
+        return min(self._out.next_wake(), self._keepalive_at)
 
     # -- packets in ---------------------------------------------------------------------------------------------
 
@@ -331,7 +302,7 @@ class UdxStream:
             else:
                 for wire, payload in zip(seqs, payloads, strict=True):
                     self._deliver(self._in.add(unwrap(wire, self._in.next), payload))
-        near = self._out.first
+        near = self.flight.first
         best = max(range(count), key=lambda at: unwrap(acks[at], near)) if acks[-1] != max(acks) else count - 1
         self._acknowledged(acks[best], windows[best], last, (), now)
 
@@ -346,25 +317,11 @@ class UdxStream:
             return
         if self._phase is _Phase.FINISHED:
             return
-        if now >= self._pace_at:
-            self._pace_at = inf
-        if now >= self._doubt_at:
-            self._doubt_at = inf
-            self._detect(now)
-        if now >= self._probe_at:
-            self._probe_at = inf
-            if not self._out.empty:
-                self._probe_due = True
-                self._probe_backoff = min(2 * self._probe_backoff, _PROBE_BACKOFF_MAX)
-                if self._recover_until < 0:
-                    self._arm_rto(now)
-        if now >= self._rto_at:
-            self._time_out(now)
-        if now >= self._silence_at:
-            self._heartbeat_due = True
-            self._silence_at = now + 2 * self.rtt.rto
+        if not self._out.wake(now):
+            self._close(Reason.TIMED_OUT, linger=False)
+            return
         if now >= self._keepalive_at:
-            self._heartbeat_due = True
+            self._out.heartbeat_due = True
             self._touch(now)
 
     # -- packets out --------------------------------------------------------------------------------------------
@@ -381,16 +338,12 @@ class UdxStream:
             return self._last_word()
         out: list[Outgoing] = []
         self._send_small(out)
-        runs = len(out)
-        self._refill(now)
-        if self._probe_due:
-            self._send_probe(out, now)
-        budget = self._send_lost(out, now, budget)
-        self._send_new(out, now, budget)
-        if self._ack_due and (len(out) == runs or self._in.gaps):
+        runs = self._out.take(now, budget, self._payload)
+        if self._ack_due and (not runs or self._in.gaps):
             ranges = self._in.ranges()
-            packet = self._header(SACK if ranges else ACK, self._out.next) + encode_sacks(ranges)
-            self._emit(out, packet, 1)
+            self._emit(out, self._header(SACK if ranges else ACK, self.flight.next) + encode_sacks(ranges))
+        for run in runs:
+            self._emit_run(out, run)
         self._ack_due = False
         self._check_ended()
         return out
@@ -429,103 +382,13 @@ class UdxStream:
             self._linger_at = self._now + max(_LINGER, 4 * self.rtt.rto)
 
     def _acknowledged(self, wire_ack: int, window: int, seq: int, sacks: Sequence[tuple[int, int]], now: float) -> None:
-        out = self._out
-        ack = unwrap(wire_ack, out.first)
-        if ack > out.next:
+        if not self._out.acknowledged(wire_ack, window, seq, sacks, now):
             return
-        if ack >= out.first and (seq, ack) >= (self._window_seq, self._window_ack):
-            self._peer_window = window
-            self._window_seq, self._window_ack = seq, ack
-            if window:
-                self._silence_at = inf
-        if out.empty:
-            return
-        before, lost_before = out.inflight, out.lost
-        near = out.first
-        ranges = [(unwrap(start, near), unwrap(end, near)) for start, end in sacks]
-        delivery = out.acknowledge(ack, ranges, now)
-        if not delivery.packets:
-            return
-        if self._recover_until >= 0 and out.first >= self._recover_until:
-            self._recover_until = -1
-            out.recovering = False
-            self.congestion.on_recovered(now)
-        self._detect(now)
-        self.congestion.on_acked(
-            Sample(
-                now,
-                delivery.acked,
-                out.lost - lost_before,
-                out.inflight,
-                before,
-                out.delivered,
-                delivery.rate,
-                delivery.limited,
-                delivery.prior_delivered,
-                delivery.rtt,
-            )
-        )
-        self._rto_backoff = False
-        self._probe_backoff = 1
-        if not out.packets:
-            self._rto_at = self._probe_at = self._doubt_at = inf
-            if self._end_sent:
-                self._end_acked = True
-                self._ack_due = True  # a last packet, so that the other side surely has our acknowledgement of its end
-        else:
-            self._arm_rto(now)
-            self._arm_probe(now)
-        if self._full and self.queued <= self.high_water:
-            self._full = False
+        if self._out.end_acked:
+            self._ack_due = True  # a last packet, so that the other side surely has our acknowledgement of its end
+        if self._out.take_drained():
             self._events.append(Drained())
         self._check_ended()
-
-    def _detect(self, now: float) -> None:
-        lost, doubt = self._out.detect_losses(now)
-        self._doubt_at = now + max(doubt, _DOUBT_FLOOR) if doubt > 0 else inf
-        if lost:
-            self._pace_at = min(self._pace_at, now)
-            if self._recover_until < 0:
-                self._recover_until = self._out.next
-                self._out.recovering = True
-                self.congestion.on_loss_episode(now, self._out.inflight)
-
-    # -- inner: timers ------------------------------------------------------------------------------------------
-
-    def _arm_rto(self, now: float) -> None:
-        self._rto_at = now + self.rtt.rto * (2 if self._rto_backoff else 1)
-
-    def _arm_probe(self, now: float) -> None:
-        """A probe when nothing is heard for two round trips: one of the tail, or of what is known to be lost.
-
-        RFC 8985 sends one probe and leaves the rest to the timeout; with the second that UDX's timeout lasts at least,
-        that is too long.  Each further probe waits twice as long (QUIC does the same).
-        """
-        if self._out.empty:
-            self._probe_at = inf
-            return
-        wait = _PROBE_BLIND
-        if self.rtt.known:
-            wait = max(2 * self.rtt.smoothed, _PROBE_FLOOR)
-            if self._out.packets == 1:
-                wait += _PROBE_SLACK
-        self._probe_at = now + wait * self._probe_backoff
-
-    def _time_out(self, now: float) -> None:
-        self._rto_at = inf
-        if self._out.empty:
-            return
-        self.timeouts += 1
-        worst = self._out.time_out(now)
-        if worst > MAX_TIMEOUTS:
-            self._close(Reason.TIMED_OUT, linger=False)
-            return
-        self._recover_until = self._out.next
-        self._out.recovering = True
-        self._rto_backoff = True
-        self.congestion.on_timeout(now, self._out.inflight)
-        self._arm_rto(now)
-        self._pace_at = min(self._pace_at, now)
 
     def _touch(self, now: float) -> None:
         if self.keepalive > 0:
@@ -533,112 +396,21 @@ class UdxStream:
 
     # -- inner: sending -----------------------------------------------------------------------------------------
 
-    def _refill(self, now: float) -> None:
-        rate = self.congestion.pacing_rate
-        burst = max(2.0 * BASE_MTU, rate * _PACE_BURST)
-        self._tokens = min(burst, self._tokens + max(0.0, now - self._refilled) * rate)
-        self._refilled = now
-        self._pace_at = inf
-
     def _send_small(self, out: list[Outgoing]) -> None:
-        if self._heartbeat_due:
-            self._heartbeat_due = False
-            self._emit(out, self._header(HEARTBEAT, self._out.next), 1)
+        if self._out.heartbeat_due:
+            self._out.heartbeat_due = False
+            self._emit(out, self._header(HEARTBEAT, self.flight.next))
         for message in self._messages:
-            self._emit(out, self._header(MESSAGE, self._out.next) + message, 1)
+            self._emit(out, self._header(MESSAGE, self.flight.next) + message)
         self._messages.clear()
-
-    def _send_probe(self, out: list[Outgoing], now: float) -> None:
-        """One packet beyond window and pace: a lost one, else new data, else the last packet once more."""
-        self._probe_due = False
-        run = self._out.resend_lost(1, now)
-        if run is None and self._more() and self._peer_window > self._out.outstanding + self._payload:
-            run = self._new_run(self._payload, now)
-        if run is None:
-            run = self._out.resend_last(now)
-        if run is not None:
-            self._emit_run(out, run)
-            self._arm_probe(now)
-
-    def _send_lost(self, out: list[Outgoing], now: float, budget: int) -> int:
-        flight = self._out
-        while flight.has_lost:
-            if self._tokens <= 0 or budget <= 0:
-                self._pace(now, budget)
-                break
-            room = self.congestion.window - flight.inflight
-            if room <= 0:
-                break
-            full = self._payload + HEADER_SIZE
-            limit = max(1, min(room, int(self._tokens), RUN_BYTES) // full)
-            idle = not flight.inflight
-            run = flight.resend_lost(min(limit, RUN_PACKETS), now)
-            if run is None:
-                break
-            if idle:
-                self.congestion.on_restart(now)
-            budget -= run.weight
-            self._tokens -= run.weight
-            self._emit_run(out, run)
-            if self._rto_at == inf:
-                self._arm_rto(now)
-            if self._probe_at == inf:
-                self._arm_probe(now)
-        return budget
-
-    def _send_new(self, out: list[Outgoing], now: float, budget: int) -> None:
-        flight = self._out
-        full = self._payload + HEADER_SIZE
-        most = min(RUN_BYTES // full, RUN_PACKETS)
-        while self._more() and not flight.has_lost:
-            if self._tokens <= 0 or budget <= 0:
-                self._pace(now, budget)
-                return
-            room = self.congestion.window - flight.inflight
-            free = self._peer_window - flight.outstanding
-            if room <= 0:
-                return
-            if free < full and (free <= 0 or not flight.empty):
-                if flight.empty and self._silence_at == inf:
-                    self._silence_at = now + self.rtt.rto
-                return
-            packets = max(1, min(room // full, free // full, max(2, int(self._tokens) // full), most))
-            idle = not flight.inflight
-            run = self._new_run(min(packets * self._payload, max(free, 1)), now)
-            if idle:
-                self.congestion.on_restart(now)
-            budget -= run.weight
-            self._tokens -= run.weight
-            self._emit_run(out, run)
-            if self._rto_at == inf:
-                self._arm_rto(now)
-            self._arm_probe(now)
-        if not self._more() and not flight.has_lost and flight.inflight < self.congestion.window:
-            flight.mark_limited()
-
-    def _more(self) -> bool:
-        return self._backlog.size > 0 or (self._ending and not self._end_sent)
-
-    def _new_run(self, size: int, now: float) -> Run:
-        payload = self._backlog.take(size)
-        fin = self._ending and not self._backlog.size
-        if fin:
-            self._end_sent = True
-        return self._out.send_new(payload, self._payload, fin, now)
-
-    def _pace(self, now: float, budget: int) -> None:
-        if budget <= 0:
-            self._pace_at = now
-        else:
-            self._pace_at = now + max(-self._tokens, 1.0) / self.congestion.pacing_rate
 
     def _header(self, bits: int, seq: int) -> bytes:
         self._advertised = max(0, self._window - self._buffered - self._in.parked_bytes)
         return encode_header(bits, self.remote_id or 0, self._advertised, seq, self._in.next)
 
-    def _emit(self, out: list[Outgoing], packet: bytes, packets: int) -> None:
+    def _emit(self, out: list[Outgoing], packet: bytes) -> None:
         if self.remote is not None:
-            self.packets_sent += packets
+            self.packets_sent += 1
             self.bytes_sent += len(packet)
             out.append(Outgoing(self.remote, packet))
             self._touch(self._now)
@@ -675,14 +447,13 @@ class UdxStream:
 
     def _check_ended(self) -> None:
         """Both ends acknowledged: ours by the other side, its by the packet that just left."""
-        if self._closed is None and self._end_acked and self._in.ended and not self._ack_due:
+        if self._closed is None and self._out.end_acked and self._in.ended and not self._ack_due:
             self._close(Reason.ENDED, linger=True)
 
     def _close(self, reason: Reason, *, linger: bool) -> None:
         self._closed = reason
         self._phase = _Phase.LINGERING if linger else _Phase.FINISHED
         self._linger_at = self._now + max(_LINGER, 4 * self.rtt.rto)
-        self._backlog.clear()
         self._out.clear()
         self._in.clear()
         self._messages.clear()
@@ -694,7 +465,7 @@ class UdxStream:
         self._ack_due = False
         out: list[Outgoing] = []
         if self._closed is Reason.DESTROYED:
-            self._emit(out, self._header(DESTROY, self._destroy_seq), 1)
+            self._emit(out, self._header(DESTROY, self._destroy_seq))
         else:
-            self._emit(out, self._header(ACK, self._out.next), 1)
+            self._emit(out, self._header(ACK, self.flight.next))
         return out

@@ -41,7 +41,7 @@ class Half:
     home: Address
     received: bytearray = field(default_factory=bytearray)
     seen: list[Event] = field(default_factory=list)
-    to_write: memoryview = memoryview(b"")
+    to_write: memoryview = field(default_factory=lambda: memoryview(b""))
     end_after: bool = False
     end_back: bool = True  # end our side when the other side has ended
     arrived: int = 0

@@ -149,7 +149,7 @@ def test_a_flood_is_dropped_not_hoarded_and_the_port_lives_on(shell: ShellName) 
         got = 0
         while got != len(inbox.got):  # until the loop has nothing more to read
             got = len(inbox.got)
-            for _ in range(300):
+            for _turn in range(300):
                 await asyncio.sleep(0)
         assert inbox.got == sorted(inbox.got)
         left.send_batch([Outgoing(right.address, b"after the flood")])
@@ -167,7 +167,7 @@ def test_much_at_once_is_sent_or_counted(shell: ShellName) -> None:
         right = await bind("127.0.0.1", 0, inbox.receive, shell=shell)
         left = await bind("127.0.0.1", 0, Inbox().receive, shell=shell, on_writable=again.set)
         run = b"".join(numbered(50, 1172))
-        for _ in range(400):  # 23 MB: more than any queue
+        for _turn in range(400):  # 23 MB: more than any queue
             left.send_batch([Outgoing(right.address, run, 1172)])
         if not left.writable:
             async with asyncio.timeout(20):
