@@ -7,12 +7,13 @@ once whatever the order of arrival, and again after a crash before its commit.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from crdt.docs.chat import Answer, Consent, Profile
-from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES
+from crdt.docs.chat import Answer, Consent, Profile, Receipt
+from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES, ABOUT_READING
+from crdt.docs.ids import writer_id
 from crdt.docs.own import Chat, Contact, OwnWriter
-from crdt.docs.timeline import Talks, fold_offers, fold_profiles
+from crdt.docs.timeline import Talks, fold_offers, fold_profiles, fold_receipts
 from crdt.log.manifest import core_key
 from crdt.space import moves
 from crdt.space.consent import sign_consent, verify_consent
@@ -24,6 +25,8 @@ from sync.pipeline.effects import ChatChanged, ContactChanged
 from sync.pipeline.epochs import open_epoch, write_control
 from sync.pipeline.profile import Profile as Home
 from sync.pipeline.space import Space
+
+RECEIPT_ROWS = 1000  # that one receipt looks back over
 
 
 def own_devices(profile: Home, now_ms: int) -> None:
@@ -229,3 +232,37 @@ def profiles(profile: Home, space: Space, now_ms: int) -> None:
             if member != me and contact is not None and contact.profile != told.name:
                 profile.note(now_ms, Contact(identity, profile=told.name))
                 profile.effects.append(ContactChanged(identity))
+
+
+def receipt(profile: Home, space: Space, now_ms: int) -> None:
+    """Tells the others how far I have read, if there is anything to tell and anybody."""
+    mine, held = space.mine, profile.view.marks.get(space.id)
+    space.unsent_receipt = False
+    if mine is None or held is None or space.kind in (SpaceKind.PERSONAL, SpaceKind.SELF):
+        return
+    if not space.state.open(mine.core):
+        return
+    me = space.state.writers[mine.core].member
+    told = receipts_of(space).get(me, {})
+    upto: dict[str, int] = {}
+    before: bytes | None = held.upto + b"\xff" * 33
+    for row in reversed(timeline.page(profile.store, space.id, RECEIPT_ROWS, before=before)):
+        if row.member != me:
+            name = writer_id(row.core)
+            upto[name] = max(row.seq, upto.get(name, -1))
+    news = tuple(sorted((name, seq) for name, seq in upto.items() if seq > told.get(name, -1)))
+    if not news:
+        return
+    profile.write(space, [[Receipt(news[:1024])]], now_ms)
+
+
+def receipts_of(space: Space) -> Mapping[bytes, Mapping[str, int]]:
+    """member id -> writer id -> highest seq read; kept until another receipt comes."""
+    if space.kind in (SpaceKind.PERSONAL, SpaceKind.SELF):
+        return {}
+    found: Mapping[bytes, Mapping[str, int]] = space.remember(
+        "receipts",
+        ABOUT_READING,
+        lambda: fold_receipts(timeline.facts_of_kind(space.home.store, space.id, ABOUT_READING), space.rights()),
+    )
+    return found

@@ -28,6 +28,7 @@ from sync.store.port import Store
 
 ROUNDS = 32  # what follows from what follows: a bound, never reached by honest states
 RECORD_GAP = 0.1  # seconds between two records of one space
+RECEIPT_GAP = 60.0  # seconds between two receipts in one chat
 RECORD_LIFE = 6 * 3600.0  # a record is renewed this often even if nothing happened
 HELLO_TIME = 15.0  # a connection that proves nothing in this time is closed
 FRAME = 400 * 1024  # bytes of a frame that we write
@@ -47,6 +48,7 @@ class Engine:
         self._record_last: dict[bytes, float] = {}
         self._listening: set[bytes] = set()
         self._hints: tuple[str, ...] = ()
+        self._receipts: dict[bytes, float] = {}  # space -> when its next receipt may go
         self._rotate_at = 0.0
         self._started = False
         self._review(self.profile.spaces.values(), now)
@@ -137,6 +139,10 @@ class Engine:
         """Something is due."""
         self._rotate(now)
         self.replication.wake(now)
+        for id_ in list(self._receipts):
+            space = self.profile.spaces.get(id_)
+            if space is not None:
+                self.receipt_due(space, now)
         for peer in list(self.peers.values()):
             if peer.device is None and now - peer.since > HELLO_TIME and peer.purpose is Purpose.HELLO:
                 self._drop(peer, "nothing proved in time")
@@ -149,8 +155,13 @@ class Engine:
         for at in (self.dialling.next_wake(), self.replication.next_wake(now)):
             if at is not None:
                 times.append(at)
+        times += [at for id_, at in self._receipts.items() if self._receipt_waits(id_)]
         times += [p.since + HELLO_TIME + 0.01 for p in self.peers.values() if p.device is None and not p.closing]
         return max(min(times), now + 0.001)
+
+    def _receipt_waits(self, id_: bytes) -> bool:
+        space = self.profile.spaces.get(id_)
+        return space is not None and space.unsent_receipt
 
     def settle(self, now: float) -> None:
         """Commits, tells, and does what follows, until nothing more does.  Raises what the store raises; then the
@@ -160,7 +171,7 @@ class Engine:
                 if not self._turn(now):
                     break
         except BaseException:
-            self._start_over()
+            self.start_over()
             raise
         self.dialling.wake(now)
         for peer in self.peers.values():
@@ -171,6 +182,12 @@ class Engine:
         """Effects in order; connections are closed last, so that the last word on them is still sent."""
         effects, self.profile.effects = self.profile.effects, []
         return sorted(effects, key=lambda effect: isinstance(effect, Disconnect))
+
+    def receipt_due(self, space: Space, now: float) -> None:
+        """A read mark moved: the others are told at once, or a minute after they were told last."""
+        if space.unsent_receipt and self._receipts.get(space.id, 0.0) <= now:
+            self._receipts[space.id] = now + RECEIPT_GAP
+            duties.receipt(self.profile, space, int(now * 1000))
 
     # -- a turn -----------------------------------------------------------------------------------------------
 
@@ -303,8 +320,9 @@ class Engine:
             peer.closing = True
             self.profile.effects.append(Disconnect(peer.conn, reason))
 
-    def _start_over(self) -> None:
-        """After a refused commit memory was read again: links that point at the old shelves are given up."""
+    def start_over(self) -> None:
+        """Reads everything again from the store; links that point at the old shelves are given up."""
+        self.profile.reload()
         for peer in list(self.peers.values()):
             self._drop(peer, "the store refused; starting over")
             for link in list(peer.links.values()):

@@ -6,7 +6,7 @@ leaves a profile that works.  `docs/protocol.md`, "Pairing".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent
@@ -30,8 +30,19 @@ from sync.store.port import Batch, Store, Table
 class Linking:
     """Shows `text`; steps come as `FlowStep`s: NeedCode, WrongCode, Linked or Failed.  `device` once linked."""
 
-    def __init__(self, store: Store, kind: str, name: str, hints: Iterable[Address], rng: Random, now: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        kind: str,
+        name: str,
+        hints: Iterable[Address],
+        rng: Random,
+        now: float,
+        *,
+        granted: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
+        self._on_granted = granted  # once the account is durable, before the other side hears of it
         self._rng = rng
         self._account = new_account(bytes(32), kind, rng, now)
         self._code = new_pair_code(rng, now, hints)
@@ -141,4 +152,5 @@ class Linking:
                 batch = Batch()
                 batch.put(Table.PEER, granted.approver, grant.extra)
                 self._store.write(batch, durable=True)
+        self._on_granted()
         self._act(conn, joiner, joiner.join(encode_answer(key.public, consent), now), now)

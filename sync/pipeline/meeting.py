@@ -18,8 +18,8 @@ from crdt.space.control import SpaceKind
 from crdt.space.rendezvous import capability, channel_id
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
-from identity.hello import Candidate, Dialler, HelloEffect, Listener, Proved, Stranger
 from identity.hello import PROTOCOL as HELLO
+from identity.hello import Candidate, Dialler, HelloEffect, Listener, Proved, Stranger
 from identity.inner import Send
 from identity.statement import MAX_STATEMENT, PREFIX
 from sync.pipeline.directory import put_statements

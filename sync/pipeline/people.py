@@ -24,9 +24,9 @@ from identity.inner import Failed, Send, Stray
 from identity.invite import PROTOCOL as INVITE
 from identity.invite import Asked, DirectSpace, Met, Offered, Person, person_of
 from identity.invite import Joined as InviteJoined
+from identity.invite_code import InviteCode, InvitePayload, decode_invite, encode_invite, new_invite, read_invite
 from identity.invitee import Invitee
 from identity.inviter import Inviter
-from identity.invite_code import InviteCode, InvitePayload, decode_invite, encode_invite, new_invite, read_invite
 from identity.keys import SigningKey, check_point
 from identity.pairing import PROTOCOL as PAIR
 from identity.pairing import AskApproval, Certified, Grant, Joined, Linked, NewDevice, ShowCode

@@ -29,6 +29,7 @@ from sync.store.port import Batch, Store, Table
 RUN = 250  # entries under one signature
 _PERSONAL = b"personal"
 _RECOVERY = b"recovery"
+_PORT = b"port"
 KINDS = {SpaceKind.PERSONAL: "personal", SpaceKind.SELF: "self", SpaceKind.DIRECT: "direct", SpaceKind.GROUP: "group"}
 
 
@@ -100,6 +101,25 @@ class Profile:
         self.dirty.add(space.id)
         return space
 
+    def port(self) -> int:
+        """The UDP port kept from the last run, 0 for none."""
+        value = self.store.get(Table.META, _PORT)
+        return int.from_bytes(value, "little") if value is not None else 0
+
+    def last_hints(self) -> tuple[str, ...]:
+        """Where this device was reached when its node ran last, by its own records."""
+        found: tuple[str, ...] = ()
+        newest = 0
+        for space in self.spaces.values():
+            report = space.reports.get(space.mine.core) if space.mine is not None else None
+            if report is not None and report.at > newest:
+                newest, found = report.at, report.hints
+        return found
+
+    def keep_port(self, port: int) -> None:
+        if port != self.port():
+            self.home.batch.put(Table.META, _PORT, port.to_bytes(2, "little"))
+
     # -- changing ---------------------------------------------------------------------------------------------
 
     def learn(self, statements: Iterable[Statement]) -> None:
@@ -169,6 +189,7 @@ class Profile:
             space = self.spaces[self.dirty.pop()]
             for change in space.finish(now_ms):
                 fresh = change.before is None and change.after is not None
+                self.home.batch.put(Table.INDEX, space.id + change.message, b"")
                 if change.before is not None or change.after is not None:
                     events.append(MessageChanged(space.id, change.message, fresh, change.after is None))
             changed.append(space)
@@ -183,6 +204,11 @@ class Profile:
             space.shelf.committed()
         self.effects += events
         return changed
+
+
+def has_account(store: Store) -> bool:
+    """Whether the store is a profile's: one whose linking did not finish has no account."""
+    return load_account(store) is not None and store.get(Table.META, _PERSONAL) is not None
 
 
 def found_profile(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from crdt.docs.facts import Fact, facts_of, facts_of_deletion
+from crdt.docs.facts import Fact, FactKind, facts_of, facts_of_deletion
 from crdt.docs.guard import Admit, examine
 from crdt.docs.kinds import DocKind
 from crdt.docs.personal import OwnFact, Personal, PersonalView, decode_own_fact, own_facts_of
@@ -122,6 +123,7 @@ class Space:
         self.arrived: dict[bytes, int] = {}  # core -> Unix ms when its admission came
         self.vouched: set[bytes] = set()  # cores that a proved member sent items of
         self.mine: Feed | None = None
+        self.unsent_receipt = False  # a read mark that the others have not been told
         self.joining = False  # a feed of mine was offered to somebody who is to add it
         self.registers = Personal(self._within)
         self.seen_stamp = 0
@@ -130,6 +132,8 @@ class Space:
         self.keys_changed = False
         self.personal_changed = False
         self.meta_changed = False
+        self._versions: dict[bytes, int] = {}  # what facts are about -> how often they changed
+        self._memo: dict[str, tuple[int, int, Any]] = {}
         self.news: set[bytes] = set()  # what facts other than messages were about: readings, profiles, offers
         self.moved: set[bytes] = set()  # W of feeds that grew with this commit
         self.forks_changed: set[bytes] = set()  # W whose fork proof is new with this commit
@@ -144,6 +148,7 @@ class Space:
         self._facts: list[Fact] = []
         self._clears: dict[tuple[bytes, int], list[Fact]] = {}
         self._state: SpaceState | None = None
+        self._membership = 0  # how often it changed
         self._shape: Shape | None = None
         self._unfolded: set[bytes] = set()  # cores with opened entries whose author was not known then
         self._load()
@@ -287,6 +292,15 @@ class Space:
         if live:
             return self.keys[max(live, key=lambda e: (e.covers, e.stamp, e.id)).id]
         return next(iter(self.keys.values()), None)
+
+    def remember(self, name: str, about: bytes, fold: Callable[[], Any]) -> Any:
+        """A fold of the facts about something, until another such fact comes or membership changes."""
+        version, held = self._versions.get(about, 0), self._memo.get(name)
+        if held is not None and held[0] == version and held[1] == self._membership:
+            return held[2]
+        value = fold()
+        self._memo[name] = version, self._membership, value
+        return value
 
     # -- keys -------------------------------------------------------------------------------------------------
 
@@ -463,9 +477,7 @@ class Space:
                 shelf.put_entry(batch, feed, seq, encode_cleared(block))
                 continue
             try:
-                header = read_block(block)
-                if header.seq != seq:
-                    raise DecodeError("an entry that names another place")
+                header = read_block(block, seq)
                 if key is None:
                     key = self._key_for(feed, seq, header, leaf)
                 elif header.tag == GRANT_TAG:
@@ -524,7 +536,7 @@ class Space:
             return False
         block, leaf = entry.block, leaf_of(entry.block)
         try:
-            header = read_block(block)
+            header = read_block(block, seq)
             found = self._key_for(feed, seq, header, leaf) if key is None or header.tag == GRANT_TAG else None
             key = key or found
             if key is None:
@@ -642,6 +654,19 @@ class Space:
             if statements:
                 self.home.directory.learn(statements)
 
+    def messages_at(self, feed: Feed, seq: int) -> list[bytes]:
+        """Ids of the messages that the entry at this place of a feed publishes."""
+        entry = self.shelf.entry(feed, seq)
+        author = self._authors.get(feed.core) or self._author(feed.core)
+        if entry is None or entry.state is not EntryState.OPENED or author is None:
+            return []
+        text = decode_plaintext(open_entry(entry.key, feed.core, self.id, entry.block))
+        verdict = examine(text.body, feed.core, seq, DocKind.CHAT) if text.kind is Kind.UPDATE else None
+        if not isinstance(verdict, Admit):
+            return []
+        facts = facts_of(verdict, author[1], feed.core, seq, text.stamp, 0)
+        return [fact.about[1:] for fact in facts if fact.kind is FactKind.COPY]
+
     # -- the way out ------------------------------------------------------------------------------------------
 
     def append(self, drafts: Sequence[Draft], now_ms: int) -> list[tuple[int, Leaf]]:
@@ -729,7 +754,9 @@ class Space:
         changes: list[RowChange] = []
         if self._facts or again:
             facts, self._facts = self._facts, []
-            self.news |= {fact.about for fact in facts if len(fact.about) == 1}
+            for about in {fact.about for fact in facts if len(fact.about) == 1}:
+                self.news.add(about)
+                self._versions[about] = self._versions.get(about, 0) + 1
             changes = timeline.absorb(store, batch, self.id, facts, self.rights(), again)
         for epoch in self._used:
             key = self.keys[epoch]
@@ -749,6 +776,7 @@ class Space:
         """Membership changed: Z, authorship of feeds and what shows follow.  Returns the messages to fold again."""
         self.control_changed = False
         self.state_changed = True
+        self._membership += 1
         old, self._authors = self._authors, {}
         state = self.state
         self._settle_z()

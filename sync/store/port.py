@@ -40,6 +40,7 @@ class Table(IntEnum):
     OUTBOX = 17  # acknowledged frontiers
     INVITE = 18  # open invites and pairings
     MESSAGE = 19  # message id -> key of its row
+    INDEX = 20  # messages whose row the search index has not seen
 
 
 class Action(IntEnum):

@@ -1,0 +1,348 @@
+"""Chats: the list, making, joining, leaving, and what creators and admins do.
+
+Plain functions over the opened profile; the caller settles the engine after those that write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crdt.docs.chat import Answer, Consent, Decline, Offer, OfferedFeed
+from crdt.docs.own import Chat, Hidden, OwnWriter
+from crdt.docs.rows import Row, at_moment
+from crdt.docs.timeline import Talks
+from crdt.log.manifest import core_key
+from crdt.space import moves
+from crdt.space.consent import sign_consent
+from crdt.space.control import MAX_MEMBERS, Admin, Op, Set, SpaceKind
+from crdt.space.lineage import End
+from identity.errors import KithkinError
+from sync.pipeline import timeline
+from sync.pipeline.duties import talks_of
+from sync.pipeline.epochs import ensure_key, found_space, write_control
+from sync.pipeline.people import People
+from sync.pipeline.profile import Profile
+from sync.pipeline.space import Space, new_writer
+from sync.service import messages, models
+from sync.service.ids import chat_id, find_chat, find_contact, find_space, identity_id
+from sync.service.messages import moment, shown, writable
+from sync.service.names import chat_title, person_name
+from sync.service.text import check_name
+
+ROLES: tuple[models.Role, ...] = ("creator", "admin", "member")
+PREVIEW = 200
+MAX_LIFETIME = 2**31 - 1
+
+
+def list_chats(profile: Profile, now_ms: int) -> models.Chats:
+    """My chats, the one with the newest message first."""
+    listed = [model(profile, id_, now_ms) for id_ in profile.view.chats if is_listed(profile, id_)]
+    listed.sort(key=lambda chat: (chat.last is None, -(chat.last.timestamp() if chat.last else 0), chat.title))
+    return models.Chats(chats=listed)
+
+
+def is_listed(profile: Profile, id_: bytes) -> bool:
+    """Whether a chat stands in the list: not declined, not deleted, not the second of two with one person."""
+    chat, view = profile.view.chats[id_], profile.view
+    if chat.state == "declined":
+        return False
+    if chat.kind == "direct" and chat.peer is not None:
+        twins = [c.space for c in view.chats.values() if c.kind == "direct" and c.peer == chat.peer]
+        if id_ != min(twins):
+            return False
+    whole = view.hidden.get((id_, None))
+    if whole is None or chat.kind == "self":
+        return True
+    newest = timeline.page(profile.store, id_, 1)
+    return bool(newest) and not view.hides(id_, newest[0].id, newest[0].sort_key)
+
+
+def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
+    chat, space = profile.view.chats[id_], profile.spaces.get(id_)
+    kind: models.ChatKind = "self" if chat.kind == "self" else "direct" if chat.kind == "direct" else "group"
+    last = _last(profile, space) if space is not None else None
+    at = None if last is None else at_moment(last, now_ms)
+    author = b""
+    if space is not None and at is not None and at.member in space.state.members:
+        author = space.state.members[at.member].identity
+    return models.Chat(
+        id=chat_id(id_),
+        title=chat_title(profile, id_),
+        kind=kind,
+        state=state_of(profile, id_),
+        members=sum(space.state.active(member) for member in space.state.members) if space is not None else 0,
+        unread=messages.unread(profile, space) if space is not None else 0,
+        last=moment(at.at) if at is not None else None,
+        preview=at.text[:PREVIEW] if at is not None else "",
+        preview_author=person_name(profile, author, space) if author else "",
+    )
+
+
+def _last(profile: Profile, space: Space) -> Row | None:
+    for row in reversed(timeline.page(profile.store, space.id, 20)):
+        if shown(profile, space, row):
+            return row
+    return None
+
+
+def state_of(profile: Profile, id_: bytes) -> models.ChatState:
+    chat, space = profile.view.chats[id_], profile.spaces.get(id_)
+    if chat.state in ("left", "invited", "removed"):
+        return "left" if chat.state == "left" else "invited" if chat.state == "invited" else "removed"
+    if space is not None and space.state.creator is not None:
+        mine = [m.id for m in space.state.members.values() if m.identity == profile.account.identity]
+        if mine and not any(space.state.active(member) for member in mine):
+            return "removed"
+    return "active"
+
+
+def new_group(profile: Profile, title: str, contacts: Sequence[str], now_ms: int) -> bytes:
+    """A group of mine; each contact gets an offer."""
+    title = check_name(title)
+    people = [find_contact(profile, contact) for contact in dict.fromkeys(contacts)]
+    if len(people) + 1 > MAX_MEMBERS:
+        raise KithkinError("too_many_members", f"A group holds at most {MAX_MEMBERS} people.")
+    for identity in people:
+        _reachable(profile, identity)
+    space = found_space(profile.home, SpaceKind.GROUP, title, now_ms, key=new_writer(profile.rng))
+    profile.keep(space)
+    mine = space.mine
+    if mine is None:
+        raise ValueError("a new space has a feed of its maker")
+    _note_own(profile, space, now_ms, Chat(space.id, on=True, kind="group", state="active", title=title))
+    for identity in people:
+        _offer(profile, space, identity, now_ms)
+    return space.id
+
+
+def _note_own(profile: Profile, space: Space, now_ms: int, chat: Chat) -> None:
+    """The chat and my feed in it, for my other devices."""
+    mine, account = space.mine, profile.account
+    values: list[Chat | OwnWriter] = [chat]
+    if mine is not None:
+        values.append(
+            OwnWriter(space.id, mine.writer, on=True, device=account.device, prekey=account.keys.prekey.public)
+        )
+    if space.z is not None:
+        values.append(Chat(space.id, rendezvous=space.z))
+    profile.note(now_ms, *values)
+
+
+def _reachable(profile: Profile, identity: bytes) -> Space:
+    """The direct space with a contact, through which offers go."""
+    contact = profile.view.contacts[identity]
+    if contact.blocked:
+        raise KithkinError("not_allowed", "You have blocked that contact.")
+    direct = profile.spaces.get(contact.space) if contact.space is not None else None
+    if direct is None:
+        raise KithkinError("not_allowed", "This device has no chat with that contact yet.")
+    return writable(profile, direct)
+
+
+def _offer(profile: Profile, space: Space, identity: bytes, now_ms: int) -> None:
+    direct, mine = _reachable(profile, identity), space.mine
+    creator = space.state.members[space.state.creator].writer if space.state.creator is not None else b""
+    if mine is None or not creator:
+        raise KithkinError("not_allowed", "This device is not in that chat yet.")
+    own = [
+        w.writer for w in space.state.writers.values() if w.member == space.state.writers[mine.core].member and w.open
+    ]
+    feeds = (mine.writer, *sorted(w for w in own if w != mine.writer))[:6]
+    profile.write(direct, [[Offer(space.id, creator, space.state.title, feeds)]], now_ms)
+
+
+def add(profile: Profile, chat: str, contact: str, now_ms: int) -> bytes:
+    """Offers a contact a place in a group."""
+    space = _group(profile, chat)
+    identity = find_contact(profile, contact)
+    mine = space.mine
+    if mine is None or (space.state.rank(mine.core) or 0) > 1:
+        raise KithkinError("not_allowed", "Only the creator and admins add people.")
+    present = [m for m in space.state.members.values() if space.state.active(m.id)]
+    if any(m.identity == identity for m in present):
+        raise KithkinError("not_allowed", "That contact is in the chat already.")
+    if len(present) >= MAX_MEMBERS:
+        raise KithkinError("too_many_members", f"A group holds at most {MAX_MEMBERS} people.")
+    _offer(profile, space, identity, now_ms)
+    return space.id
+
+
+def join(profile: Profile, people: People, chat: str, now_ms: int) -> bytes:
+    """Says yes to an offer.  The person who made it adds us when it hears of it."""
+    id_ = find_chat(profile, chat)
+    known = profile.view.chats[id_]
+    if known.state == "active":
+        return id_
+    direct, talk = _talk(profile, id_)
+    offer = next(iter(_offers_of_others(profile, direct, talk)), None)
+    if offer is None:
+        raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
+    account = profile.account
+    space = profile.space(id_)
+    key = profile.own_feed(space)
+    prekey = account.keys.prekey.public
+    consents = []
+    for writer in offer.feeds or (offer.creator,):
+        space.vouch([core_key(writer)])
+        signature = sign_consent(
+            key, id_, core_key(writer), identity=account.identity, device=account.device, prekey=prekey
+        )
+        consents.append(Consent(writer, signature))
+    feed = OfferedFeed(key.public, account.device, prekey, tuple(consents[:6]))
+    space.joining = True
+    profile.touch(space)
+    profile.write(direct, [[Answer(id_, profile.directory.encoded(account.identity), (feed,))]], now_ms)
+    people.meeting.awaited.add(id_)
+    _note_own(profile, space, now_ms, Chat(id_, on=True, kind="group", state="active", creator=offer.creator))
+    return id_
+
+
+def decline(profile: Profile, chat: str, now_ms: int) -> bytes:
+    id_ = find_chat(profile, chat)
+    if profile.view.chats[id_].state != "invited":
+        raise KithkinError("not_allowed", "You are not invited to that chat.")
+    direct, _ = _talk(profile, id_)
+    profile.write(direct, [[Decline(id_)]], now_ms)
+    profile.note(now_ms, Chat(id_, state="declined"))
+    return id_
+
+
+def _talk(profile: Profile, offered: bytes) -> tuple[Space, Talks]:
+    """The direct space in which a group was offered, and what was said there."""
+    peer = profile.view.chats[offered].peer
+    for chat in profile.view.chats.values():
+        space = profile.spaces.get(chat.space)
+        if chat.kind == "direct" and space is not None and (peer is None or chat.peer == peer):
+            talk = talks_of(profile, space).get(offered)
+            if talk is not None and talk.offers:
+                return writable(profile, space), talk
+    raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
+
+
+def _offers_of_others(profile: Profile, direct: Space, talk: Talks) -> list[Offer]:
+    members = direct.state.members
+    me = profile.account.identity
+    return [offer for member, offer in talk.offers.items() if member in members and members[member].identity != me]
+
+
+def leave(profile: Profile, chat: str, now_ms: int) -> bytes:
+    """Ends all my feeds in a group."""
+    space = _group(profile, chat)
+    mine = space.mine
+    if mine is None:
+        raise KithkinError("not_allowed", "This device is not in that chat yet.")
+    frontiers = {core: End(f.length, f.tree.hash()) for core, f in space.shelf.feeds.items() if f.length}
+    ensure_key(space, now_ms)
+    frontiers[mine.core] = End(mine.length, mine.tree.hash())
+    write_control(space, [moves.leave(space.graph, mine.core, frontiers)], now_ms)
+    profile.touch(space)
+    profile.note(now_ms, Chat(space.id, state="left"))
+    return space.id
+
+
+def change(profile: Profile, chat: str, op: Op, now_ms: int, refusal: str) -> bytes:
+    """Writes one control operation, if I may."""
+    space = _group(profile, chat)
+    mine = space.mine
+    if mine is None or not space.graph.can(mine.core, op):
+        raise KithkinError("not_allowed", refusal)
+    write_control(space, [op], now_ms)
+    profile.touch(space)
+    return space.id
+
+
+def rename(profile: Profile, chat: str, title: str, now_ms: int) -> bytes:
+    op = Set("title", check_name(title).encode())
+    return change(profile, chat, op, now_ms, "Only the creator and admins rename a chat.")
+
+
+def set_value(profile: Profile, chat: str, key: str, value: str, now_ms: int) -> bytes:
+    """`history` (all, none) or `lifetime` (seconds, 0 for ever).  Raises `usage` for anything else."""
+    if key == "history" and value in ("all", "none"):
+        stored = value
+    elif key == "lifetime" and value.isascii() and value.isdigit() and int(value) <= MAX_LIFETIME:
+        stored = str(int(value))
+    else:
+        raise KithkinError("usage", "Settings are `history all`, `history none` and `lifetime SECONDS`.")
+    op = Set(key, stored.encode())
+    space = find_space(profile, chat)
+    mine = space.mine
+    if mine is None or space.kind is SpaceKind.PERSONAL or not space.graph.can(mine.core, op):
+        raise KithkinError("not_allowed", "Only the creator and admins change settings.")
+    write_control(space, [op], now_ms)
+    profile.touch(space)
+    return space.id
+
+
+def admin(profile: Profile, chat: str, contact: str, now_ms: int) -> bytes:
+    space = _group(profile, chat)
+    identity = find_contact(profile, contact)
+    found = [m for m in space.state.members.values() if m.identity == identity and space.state.active(m.id)]
+    if not found:
+        raise KithkinError("not_found", "That contact is not in the chat.")
+    return change(profile, chat, Admin(found[0].id), now_ms, "Only the creator makes admins.")
+
+
+def members(profile: Profile, chat: str) -> models.Members:
+    space = find_space(profile, chat)
+    state = space.state
+    listed: dict[bytes, models.Member] = {}
+    for member in sorted(state.members.values(), key=lambda m: (m.rank, m.id)):
+        active = state.active(member.id)
+        own = any(
+            state.writers[by].member == member.id
+            for w in state.writers.values()
+            if w.member == member.id
+            for by in state.closers.get(w.core, ())
+            if by in state.writers
+        )
+        standing: models.MemberState = "active" if active else "left" if own else "removed"
+        if member.identity in listed and not active:
+            continue
+        listed[member.identity] = models.Member(
+            id=identity_id(member.identity),
+            name=person_name(profile, member.identity, space),
+            role=ROLES[member.rank],
+            state=standing,
+        )
+    for identity in _invited(profile, space):
+        if identity not in listed:
+            listed[identity] = models.Member(
+                id=identity_id(identity), name=person_name(profile, identity, space), role="member", state="invited"
+            )
+    return models.Members(members=list(listed.values()))
+
+
+def _invited(profile: Profile, space: Space) -> list[bytes]:
+    """Contacts with an offer of mine for this chat that they have not answered by a no."""
+    if space.kind is not SpaceKind.GROUP:
+        return []
+    found = []
+    for identity, contact in profile.view.contacts.items():
+        direct = profile.spaces.get(contact.space) if contact.space is not None else None
+        if direct is None:
+            continue
+        talk = talks_of(profile, direct).get(space.id)
+        if talk is None:
+            continue
+        mine = [m for m in talk.offers if direct.state.members[m].identity == profile.account.identity]
+        no = any(isinstance(reply, Decline) for reply in talk.replies.values())
+        if mine and not no:
+            found.append(identity)
+    return found
+
+
+def delete_chat(profile: Profile, chat: str, now_ms: int) -> bytes:
+    """Hides everything so far on my devices."""
+    id_ = find_chat(profile, chat)
+    newest = timeline.page(profile.store, id_, 1)
+    upto = newest[0].sort_key if newest else b"\0" * 26
+    profile.note(now_ms, Hidden(id_, on=True, upto=upto))
+    return id_
+
+
+def _group(profile: Profile, chat: str) -> Space:
+    space = writable(profile, find_space(profile, chat))
+    if space.kind is not SpaceKind.GROUP:
+        raise KithkinError("not_allowed", "That is possible in groups only.")
+    return space

@@ -1,0 +1,85 @@
+"""Ids as people see and paste them, and back: `prefix_` + base32 of the first 20 bytes.
+
+A shown id is looked up among what this profile knows, so half a hash is enough and a wrong one is `not_found`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from identity.digest import shown_id, unbase32
+from identity.errors import DecodeError, KithkinError
+from sync.pipeline import timeline
+from sync.pipeline.profile import Profile
+from sync.pipeline.space import Space
+
+IDENTITY, DEVICE, CHAT, MESSAGE = "id", "dev", "chat", "msg"
+SHOWN = 20  # bytes
+
+
+def identity_id(identity: bytes) -> str:
+    return shown_id(IDENTITY, identity)
+
+
+def device_id(device: bytes) -> str:
+    return shown_id(DEVICE, device)
+
+
+def chat_id(space: bytes) -> str:
+    return shown_id(CHAT, space)
+
+
+def message_id(message: bytes) -> str:
+    return shown_id(MESSAGE, message)
+
+
+def not_found(what: str) -> KithkinError:
+    return KithkinError("not_found", f"There is no such {what} here; see what is with the list commands.")
+
+
+def prefix_of(text: str, kind: str) -> bytes | None:
+    """The 20 bytes of a shown id of this kind; None for anything else."""
+    head, _, body = text.strip().partition("_")
+    if head.lower() != kind or len(body) > 64:
+        return None
+    try:
+        data = unbase32(body.upper())
+    except DecodeError:
+        return None
+    return data if len(data) == SHOWN else None
+
+
+def among(text: str, kind: str, known: Iterable[bytes], what: str) -> bytes:
+    """The one whole id behind a shown one.  Raises `not_found`."""
+    prefix = prefix_of(text, kind)
+    found = [] if prefix is None else [one for one in known if one.startswith(prefix)]
+    if len(found) != 1:
+        raise not_found(what)
+    return found[0]
+
+
+def find_chat(profile: Profile, text: str) -> bytes:
+    """The space id of a chat in my list."""
+    return among(text, CHAT, profile.view.chats, "chat")
+
+
+def find_space(profile: Profile, text: str) -> Space:
+    """The space of a chat that this device is in, as far as it knows."""
+    space = profile.spaces.get(find_chat(profile, text))
+    if space is None:
+        raise KithkinError("not_allowed", "This device is not in that chat yet.")
+    return space
+
+
+def find_contact(profile: Profile, text: str) -> bytes:
+    """The identity of a contact."""
+    return among(text, IDENTITY, profile.view.contacts, "contact")
+
+
+def find_message(profile: Profile, space: Space, text: str) -> bytes:
+    """The whole message id in a chat."""
+    prefix = prefix_of(text, MESSAGE)
+    found = None if prefix is None else timeline.find_message(profile.store, space.id, prefix)
+    if found is None:
+        raise not_found("message")
+    return found

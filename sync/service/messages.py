@@ -1,0 +1,249 @@
+"""Messages of one chat: writing, reading, and everything one may do to a message.
+
+Plain functions over the opened profile; the caller settles the engine after those that write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from crdt.docs.chat import Edit, Message, Reaction
+from crdt.docs.deletion import Block, Deletion, encode_deletion
+from crdt.docs.facts import FactKind
+from crdt.docs.ids import NONCE_BYTES
+from crdt.docs.ids import message_id as make_id
+from crdt.docs.own import Hidden, ReadMark
+from crdt.docs.rows import Row, at_moment, drawn, is_late
+from crdt.log.entry import Kind
+from crdt.log.merkle import leaf_of
+from identity.errors import KithkinError
+from sync.pipeline import timeline
+from sync.pipeline.epochs import ensure_key
+from sync.pipeline.profile import Profile
+from sync.pipeline.space import Draft, Space
+from sync.service import delivery, models
+from sync.service.ids import device_id, find_message, identity_id, message_id, not_found
+from sync.service.names import person_name
+from sync.service.text import check_emoji, check_text
+
+MAX_LIMIT = 1000
+UNREAD_MAX = 1000  # counted no further
+
+
+def writable(profile: Profile, space: Space) -> Space:
+    """The space, if this device may write there.  Raises `not_allowed`."""
+    mine, chat = space.mine, profile.view.chats.get(space.id)
+    if chat is not None and chat.state in ("left", "declined"):
+        raise KithkinError("not_allowed", "You have left that chat.")
+    if mine is None or mine.core not in space.state.writers:
+        raise KithkinError(
+            "not_allowed",
+            "This device is not in that chat yet; another device or the person who invited you lets it in.",
+        )
+    if not space.state.open(mine.core):
+        raise KithkinError("not_allowed", "This device is no longer in that chat.")
+    return space
+
+
+def send(profile: Profile, space: Space, text: str, reply: str | None, now_ms: int) -> bytes:
+    """Writes a message; its whole id."""
+    check_text(text)
+    writable(profile, space)
+    reply_to = find_message(profile, space, reply) if reply is not None else None
+    lifetime = _lifetime(space)
+    message = Message(profile.rng(NONCE_BYTES), text, reply_to=reply_to, lifetime=lifetime)
+    return write_messages(profile, space, [message], now_ms)[0]
+
+
+def write_messages(profile: Profile, space: Space, messages: Iterable[Message], now_ms: int) -> list[bytes]:
+    """One entry a message; their whole ids."""
+    given = list(messages)
+    mine = space.mine
+    member = space.state.member(mine.core) if mine is not None else None
+    if member is None:
+        raise KithkinError("not_allowed", "This device is not in that chat yet.")
+    profile.write(space, [[message] for message in given], now_ms)
+    return [make_id(member.core, message.nonce) for message in given]
+
+
+def _lifetime(space: Space) -> int | None:
+    value = space.state.settings.get("lifetime", b"")
+    return int(value) if value.isdigit() and int(value) else None
+
+
+def find_row(profile: Profile, space: Space, text: str) -> Row:
+    """The row of a shown message id.  Raises `not_found`."""
+    row = timeline.find_row(profile.store, space.id, find_message(profile, space, text))
+    if row is None:
+        raise not_found("message")
+    return row
+
+
+def is_mine(profile: Profile, space: Space, row: Row) -> bool:
+    member = space.state.members.get(row.member)
+    return member is not None and member.identity == profile.account.identity
+
+
+def edit(profile: Profile, space: Space, message: str, text: str, now_ms: int) -> bytes:
+    check_text(text)
+    row = find_row(profile, writable(profile, space), message)
+    if not is_mine(profile, space, row):
+        raise KithkinError("not_allowed", "Only its author can edit a message.")
+    if at_moment(row, now_ms).deleted:
+        raise KithkinError("not_allowed", "That message was deleted.")
+    profile.write(space, [[Edit(row.id, text)]], now_ms)
+    return row.id
+
+
+def react(profile: Profile, space: Space, message: str, emoji: str, now_ms: int) -> bytes:
+    """Puts my mark on a message, or takes it back where it is there."""
+    emoji = check_emoji(emoji)
+    row = find_row(profile, writable(profile, space), message)
+    if at_moment(row, now_ms).deleted:
+        raise KithkinError("not_allowed", "That message was deleted.")
+    mine = space.mine
+    me = space.state.writers[mine.core].member if mine is not None else b""
+    there = any(mark == emoji and me in members for mark, members in row.reactions)
+    profile.write(space, [[Reaction(row.id, emoji, not there)]], now_ms)
+    return row.id
+
+
+def delete(profile: Profile, space: Space, message: str, everyone: bool, now_ms: int) -> bytes:
+    """Hides a message on my devices, or asks all devices to delete it."""
+    row = find_row(profile, space, message)
+    if not everyone:
+        profile.note(now_ms, Hidden(space.id, row.id, on=True))
+        return row.id
+    writable(profile, space)
+    mine = space.mine
+    me = space.state.writers[mine.core].member if mine is not None else b""
+    if row.member != me and not space.rights().may_delete(me, row.member):
+        raise KithkinError("not_allowed", "Only its author or an admin can delete a message for everyone.")
+    write_deletion(profile, space, row, now_ms)
+    return row.id
+
+
+def write_deletion(profile: Profile, space: Space, row: Row, now_ms: int) -> None:
+    """The deletion entry of a message: its copies and edits by name, so that each holder can clear them."""
+    blocks: list[Block] = []
+    for fact in timeline.facts_about(profile.store, space.id, row.id):
+        feed = space.shelf.feeds.get(fact.core)
+        entry = space.shelf.entry(feed, fact.seq) if feed is not None else None
+        if entry is None or fact.kind not in (FactKind.COPY, FactKind.EDIT):
+            continue
+        blocks.append(Block(fact.core, fact.seq, (entry.leaf or leaf_of(entry.block))[1]))
+    body = encode_deletion(Deletion(row.id, tuple(sorted(set(blocks)))[:1024]))
+    ensure_key(space, now_ms, profile.recovery)
+    space.append([Draft(Kind.DELETION, lambda seq: body)], now_ms)
+    profile.touch(space)
+
+
+def cancel(profile: Profile, space: Space, message: str, now_ms: int) -> bytes:
+    """Withdraws a message that no other device has."""
+    row = find_row(profile, writable(profile, space), message)
+    mine = space.mine
+    if mine is None or row.core != mine.core:
+        raise KithkinError("not_allowed", "Only the device that wrote a message can withdraw it.")
+    core8 = mine.core[:8]
+    for core, report in space.reports.items():
+        if core != mine.core and any(h.core8 == core8 and h.length > row.seq for h in report.stored):
+            raise KithkinError(
+                "not_allowed", "Another device has that message already; delete it for everyone instead."
+            )
+    write_deletion(profile, space, row, now_ms)
+    profile.note(now_ms, Hidden(space.id, row.id, on=True))
+    return row.id
+
+
+def mark(profile: Profile, space: Space, upto: str | None, now_ms: int) -> bytes | None:
+    """Marks as read up to a message, the newest by default, and tells the others at most once a minute."""
+    if upto is None:
+        rows = timeline.page(profile.store, space.id, 1)
+        if not rows:
+            return None
+        row = rows[0]
+    else:
+        row = find_row(profile, space, upto)
+    held = profile.view.marks.get(space.id)
+    if held is None or (row.sort_key, row.id) > (held.upto, held.message):
+        profile.note(now_ms, ReadMark(space.id, row.sort_key, row.id))
+        space.unsent_receipt = True
+    return row.id
+
+
+def read(
+    profile: Profile, space: Space, limit: int, before: str | None, after: str | None, now_ms: int
+) -> models.Messages:
+    """A page of the timeline, oldest first."""
+    limit = max(1, min(limit, MAX_LIMIT))
+    low = find_row(profile, space, after).key() if after is not None else None
+    high = find_row(profile, space, before).key() if before is not None else None
+    rows: list[Row] = []
+    forward = after is not None
+    while len(rows) <= limit:
+        found = timeline.page(profile.store, space.id, limit + 1, before=high, after=low)
+        seen = [row for row in found if shown(profile, space, row)]
+        rows = [*rows, *seen] if forward else [*seen, *rows]
+        if len(found) <= limit:
+            break
+        if forward:
+            low = found[-1].key()
+        else:
+            high = found[0].key()
+    more = len(rows) > limit
+    rows = rows[:limit] if forward else rows[-limit:]
+    reach = delivery.reach(space, profile.account.device)
+    return models.Messages(
+        messages=[model(profile, space, row, reach, now_ms) for row in drawn(rows, now_ms)], more=more
+    )
+
+
+def shown(profile: Profile, space: Space, row: Row) -> bool:
+    return not profile.view.hides(space.id, row.id, row.sort_key)
+
+
+def unread(profile: Profile, space: Space) -> int:
+    """Messages of others above my read mark, counted up to a thousand."""
+    held, mine = profile.view.marks.get(space.id), space.mine
+    me = space.state.writers[mine.core].member if mine is not None and mine.core in space.state.writers else None
+    after = held.upto + b"\xff" * 33 if held is not None else None
+    if after is None:
+        rows = timeline.page(profile.store, space.id, UNREAD_MAX)
+    else:
+        rows = timeline.page(profile.store, space.id, UNREAD_MAX, after=after)
+    return sum(row.member != me and not row.deleted and shown(profile, space, row) for row in rows)
+
+
+def model(profile: Profile, space: Space, row: Row, reach: delivery.Reach, now_ms: int) -> models.Message:
+    """A row as the service says it."""
+    row = at_moment(row, now_ms)
+    state = space.state
+    author = state.members[row.member].identity if row.member in state.members else b""
+    writer = state.writers.get(row.core)
+    mine = author == profile.account.identity
+    return models.Message(
+        id=message_id(row.id),
+        author=identity_id(author),
+        author_name=person_name(profile, author, space),
+        device=device_id(writer.device) if writer is not None else "",
+        text=row.text,
+        at=moment(row.at),
+        state=reach.of(row.core, row.seq, row.member, row.stamp, now_ms).state if mine else "received",
+        edited=row.edited,
+        deleted=row.deleted,
+        reply_to=message_id(row.reply_to) if row.reply_to is not None else None,
+        reactions={
+            emoji: [identity_id(state.members[member].identity) for member in members if member in state.members]
+            for emoji, members in row.reactions
+        },
+        files=[models.File(name=file.name, size=file.size) for file in row.files],
+        source=row.source,
+        late=is_late(row) and not mine,
+        mine=mine,
+    )
+
+
+def moment(ms: int) -> datetime:
+    """Unix milliseconds as an aware time."""
+    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,57 @@
+"""What people and chats are called here: my name for them, else theirs, else a piece of their id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from crdt.docs.chat import Profile as Told
+from crdt.docs.facts import ABOUT_PROFILES
+from crdt.docs.timeline import fold_profiles
+from crdt.space.control import SpaceKind
+from sync.pipeline import timeline
+from sync.pipeline.profile import Profile
+from sync.pipeline.space import Space
+from sync.service.ids import identity_id
+
+
+def told_profiles(space: Space) -> Mapping[bytes, Told]:
+    """member id -> the profile that a member put into this chat."""
+    found: Mapping[bytes, Told] = space.remember(
+        "profiles",
+        ABOUT_PROFILES,
+        lambda: fold_profiles(timeline.facts_of_kind(space.home.store, space.id, ABOUT_PROFILES), space.rights()),
+    )
+    return found
+
+
+def person_name(profile: Profile, identity: bytes, space: Space | None = None) -> str:
+    """The name of a person, in a chat or at large."""
+    view = profile.view
+    if identity == profile.account.identity:
+        return view.profile.name or identity_id(identity)[:11]
+    contact = view.contacts.get(identity)
+    if contact is not None and (contact.name or contact.profile):
+        return contact.name or contact.profile or ""
+    if space is not None:
+        for member, told in told_profiles(space).items():
+            known = space.state.members.get(member)
+            if known is not None and known.identity == identity:
+                return told.name
+    return identity_id(identity)[:11]
+
+
+def device_name(profile: Profile, device: bytes) -> str:
+    return profile.view.devices.get(device, "device")
+
+
+def chat_title(profile: Profile, space: bytes) -> str:
+    """A group's title, the other person's name, or "Notes to self"."""
+    chat, known = profile.view.chats.get(space), profile.spaces.get(space)
+    kind = chat.kind if chat is not None else "group"
+    if kind == "self":
+        return "Notes to self"
+    if kind == "direct" and chat is not None and chat.peer is not None:
+        return person_name(profile, chat.peer, known)
+    if known is not None and known.state.creator is not None and known.kind is SpaceKind.GROUP:
+        return known.state.title
+    return (chat.title if chat is not None else None) or "Group"

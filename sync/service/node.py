@@ -1,0 +1,254 @@
+"""The node: the asyncio shell around the engine.
+
+It reads the clock, carries frames between the engine and the host, performs effects in their order, sets one timer,
+and tells whoever listens.  Everything happens in one event loop, one turn at a time: what happened goes into the engine,
+`settle` commits, and only then do effects leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+from identity.errors import DecodeError, KithkinError
+from netstack.events import Reason
+from netstack.host import ConnectError, Host
+from netstack.shell_connection import Connection
+from netstack.udp import Address
+from sync.pipeline import effects as e
+from sync.pipeline.engine import Engine
+from sync.service import models
+from sync.service.announce import Announcer
+from sync.service.api import ANY_HOST, Network
+
+MAX_EVENTS = 10_000  # that a slow reader may have waiting
+Clock = Callable[[], float]
+
+
+class Node:
+    """Runs one engine.  `async with node:` until the block ends; without a network it only commits."""
+
+    def __init__(self, engine: Engine, network: Network | None, *, clock: Clock = time.time) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.host: Host | None = Host() if network is not None else None
+        self.network = network
+        self.address: Address | None = None
+        self._announcer = Announcer(engine.profile)
+        self._connections: dict[int, Connection] = {}
+        self._dials: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._readers: set[asyncio.Queue[models.Event | None]] = set()
+        self._changed: dict[bytes, asyncio.Event] = {}
+        self._flows: dict[int, asyncio.Queue[object]] = {}
+        self._stopped = False
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Node:
+        self._loop = asyncio.get_running_loop()
+        if self.host is not None and self.network is not None:
+            self.address = await start_host(self.host, self.network, self.engine.profile.port())
+            self.host.on_connection = self._incoming
+            self.engine.profile.keep_port(self.address[1])
+            self.engine.online(hints_of(self.network, self.address), self.clock())
+        self.turn()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopped = True
+        for task in list(self._dials):
+            task.cancel()
+        await asyncio.gather(*self._dials, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.host is not None:
+            await self.host.stop()
+        for reader in self._readers:
+            reader.put_nowait(None)
+
+    # -- turns --------------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Commits what was done to the engine and performs what follows.  Raises what the store refuses with."""
+        now = self.clock()
+        try:
+            self.engine.settle(now)
+        finally:
+            self._perform(self.engine.take())
+            self._arm()
+
+    def _perform(self, effects: list[e.Effect]) -> None:
+        host = self.host
+        for effect in effects:
+            match effect:
+                case e.Transmit(conn, frame):
+                    connection = self._connections.get(conn)
+                    if connection is not None:
+                        connection.send(frame)
+                case e.Disconnect(conn, reason):
+                    connection = self._connections.get(conn)
+                    if connection is not None:
+                        connection.close()
+                        self._gone(conn)
+                case e.Dial():
+                    if host is not None and not self._stopped:
+                        task = self._loop.create_task(self._dial(host, effect))
+                        self._dials.add(task)
+                        task.add_done_callback(self._dials.discard)
+                case e.Listen(key):
+                    if host is not None:
+                        host.listen(key)
+                case e.Unlisten(public):
+                    if host is not None:
+                        host.unlisten(public)
+                case e.FlowStep(flow, step):
+                    waiting = self._flows.get(flow)
+                    if waiting is not None:
+                        waiting.put_nowait(step)
+                case _:
+                    self._tell(effect)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._stopped:
+            return
+        now = self.clock()
+        self._timer = self._loop.call_later(self.engine.next_wake(now) - now, self._wake)
+
+    def _wake(self) -> None:
+        self.engine.wake(self.clock())
+        self._quiet_turn()
+
+    def _quiet_turn(self) -> None:
+        """A turn that nobody waits for: a full disk is told at the next command, and tried again meanwhile."""
+        with contextlib.suppress(KithkinError):
+            self.turn()
+
+    # -- connections --------------------------------------------------------------------------------------------
+
+    def _incoming(self, connection: Connection) -> None:
+        self._attach(connection, None)
+
+    async def _dial(self, host: Host, dial: e.Dial) -> None:
+        try:
+            addresses = [address_of(text) for text in dial.addresses]
+            connection = await host.connect(dial.remote, [a for a in addresses if a is not None], dial.local)
+        except (ConnectError, DecodeError, ValueError):
+            self.engine.failed(dial.attempt, self.clock())
+            self._quiet_turn()
+            return
+        self._attach(connection, dial.attempt)
+
+    def _attach(self, connection: Connection, attempt: int | None) -> None:
+        conn = connection.id
+        self._connections[conn] = connection
+        host, port = connection.address
+        self.engine.opened(
+            conn,
+            attempt=attempt,
+            local=connection.local_key,
+            remote=connection.remote_key,
+            handshake=connection.handshake_hash,
+            address=f"{host}:{port}",
+            now=self.clock(),
+        )
+        connection.on_close = lambda reason: self._closed(conn, reason)
+        connection.on_frames = lambda frames: self._frames(conn, frames)
+        self._quiet_turn()
+
+    def _frames(self, conn: int, frames: Sequence[bytes]) -> None:
+        self.engine.frames([(conn, frame) for frame in frames], self.clock())
+        self._quiet_turn()
+
+    def _closed(self, conn: int, reason: Reason) -> None:
+        if conn in self._connections:
+            self._gone(conn)
+            self._quiet_turn()
+
+    def _gone(self, conn: int) -> None:
+        """The engine hears of it once, whoever ended it."""
+        if self._connections.pop(conn, None) is not None:
+            self.engine.closed(conn, self.clock())
+
+    # -- who listens --------------------------------------------------------------------------------------------
+
+    def _tell(self, event: e.Effect) -> None:
+        space = getattr(event, "space", None)
+        if isinstance(space, bytes) and (changed := self._changed.pop(space, None)) is not None:
+            changed.set()
+        if not self._readers:
+            return
+        for line in self._announcer.lines(event, int(self.clock() * 1000)):
+            for reader in self._readers:
+                if reader.qsize() < MAX_EVENTS:
+                    reader.put_nowait(line)
+
+    async def events(self) -> AsyncIterator[models.Event]:
+        reader: asyncio.Queue[models.Event | None] = asyncio.Queue()
+        self._readers.add(reader)
+        try:
+            while (line := await reader.get()) is not None:
+                yield line
+        finally:
+            self._readers.discard(reader)
+
+    def changed(self, space: bytes) -> asyncio.Event:
+        """Set at the next change in a chat."""
+        return self._changed.setdefault(space, asyncio.Event())
+
+    @contextlib.contextmanager
+    def steps(self, flow: int) -> Iterator[asyncio.Queue[object]]:
+        """The steps of a pairing or an invite."""
+        queue: asyncio.Queue[object] = asyncio.Queue()
+        self._flows[flow] = queue
+        try:
+            yield queue
+        finally:
+            del self._flows[flow]
+            self.engine.people.cancel(flow)
+            if not self._stopped:
+                self._quiet_turn()
+
+
+async def start_host(host: Host, network: Network, kept: int) -> Address:
+    """Binds to the port asked for, else the one kept, else any.  Raises `not_allowed` where a port asked for is taken."""
+    for port in dict.fromkeys((network.port, kept, 0)) if not network.port else (network.port,):
+        try:
+            return await host.start(network.host, port)
+        except OSError as error:
+            if port == network.port and port:
+                raise KithkinError("not_allowed", f"Port {port} cannot be used: {error.strerror}.") from None
+    raise KithkinError("not_allowed", "No UDP port can be used here.")
+
+
+def hints_of(network: Network, address: Address) -> tuple[str, ...]:
+    """Where to tell peers to find this node: what was said, else what is bound, else this machine's addresses."""
+    host, port = address
+    if network.advertise is not None:
+        return (f"{network.advertise}:{port}",)
+    if host != ANY_HOST:
+        return (f"{host}:{port}",)
+    return tuple(f"{one}:{port}" for one in dict.fromkeys((*local_addresses(), "127.0.0.1")))
+
+
+def local_addresses() -> list[str]:
+    """The IPv4 address that this machine uses towards others.  Connecting a UDP socket sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return []
+        return [probe.getsockname()[0]]
+
+
+def address_of(text: str) -> Address | None:
+    """ "host:port" with an IP address; None for anything else."""
+    host, _, port = text.rpartition(":")
+    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+        return None
+    return host.strip("[]"), int(port)
