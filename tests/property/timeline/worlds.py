@@ -50,7 +50,7 @@ class Entry:
 
 
 words = st.sampled_from(["one", "two", "three"])
-targets = st.sampled_from(IDS)
+targets = st.sampled_from(IDS[:2] + IDS[3:5])  # few, so that they meet
 messages = st.builds(
     Message, st.sampled_from(NONCES), words, st.none() | targets, lifetime=st.none() | st.integers(1, 9)
 )

@@ -67,8 +67,14 @@ class Room:
         )
 
     def read(self) -> list[Row]:
-        ids = messages_of(self.facts)
-        rows = [fold_message(one, [fact for fact in self.facts if fact.message == one], self.rights()) for one in ids]
+        """The rows, the same from the last fact to the first."""
+        rows = self._fold(self.facts)
+        assert rows == self._fold(self.facts[::-1])
+        return rows
+
+    def _fold(self, facts: list[Fact]) -> list[Row]:
+        ids = messages_of(facts)
+        rows = [fold_message(one, [fact for fact in facts if fact.message == one], self.rights()) for one in ids]
         return sorted((row for row in rows if row is not None), key=Row.key)
 
     def texts(self) -> list[str]:
