@@ -75,25 +75,29 @@ def fold_message(message: bytes, facts: Iterable[Fact], rights: Rights) -> Row |
             others.append(fact)
     if len(copies) > 1:
         copies.sort(key=lambda copy: (copy.order(), copy.arrived))
-    authors = [rights.member(copy.core) for copy in copies]
-    author = next((member for member in authors if member is not None), None)
-    if author is None:
+    author: bytes | None = None
+    first: Fact | None = None  # its place is the row's, cleared or not: a deletion moves nothing
+    live: list[Fact] = []
+    for copy in copies:
+        member = rights.member(copy.core)
+        if first is None and member is not None:
+            first, author = copy, member
+        if member is None or member != author:
+            continue
+        if copy.value is not None and not is_cleared(copy.core, copy.seq, member, rights):
+            live.append(copy)
+    if first is None or author is None:
         return None
-    copies = [copy for copy, member in zip(copies, authors, strict=True) if member == author]
-    first = copies[0]  # its place is the row's, cleared or not: a deletion moves nothing
     ms = stamp_ms(first.stamp)
-    row = Row(message, author, first.core, first.seq, first.place, first.stamp, first.arrived, ms, "", deleted=True)
-    if any(fact.kind is FactKind.DELETION and counts_deletion(fact, author, rights) for fact in others):
-        return row
-    live = [
-        copy
-        for copy in copies
-        if isinstance(copy.value, Message) and not is_cleared(copy.core, copy.seq, author, rights)
-    ]
-    shown = live[0].value if live else None
+    gone = bool(others) and any(
+        fact.kind is FactKind.DELETION and counts_deletion(fact, author, rights) for fact in others
+    )
+    shown = live[0].value if live and not gone else None
     if not isinstance(shown, Message):
-        return row
-    text, edited = shown.text, any(copy.value != shown for copy in live[1:])
+        return Row(
+            message, author, first.core, first.seq, first.place, first.stamp, first.arrived, ms, "", deleted=True
+        )
+    text, edited = shown.text, len(live) > 1 and any(copy.value != shown for copy in live)
     reactions: tuple[tuple[str, tuple[bytes, ...]], ...] = ()
     if others:
         edit = _latest_edit(others, author, rights)
