@@ -9,6 +9,7 @@ import pytest
 
 from identity.approver import Approver
 from identity.code_exchange import CodeExchange, code_mac, draw_code, normal_code
+from identity.codec import Reader
 from identity.device import DeviceKeys, new_device
 from identity.device_set import active_devices
 from identity.errors import DecodeError
@@ -28,7 +29,7 @@ from identity.pairing import (
     WrongCode,
 )
 from identity.pairing_code import LIFETIME, PairPayload, new_pair_code
-from identity.statement import Statement, revoke
+from identity.statement import Statement, counter_sign, revoke
 from tests.support.people import Family, certify, family, names_of
 from tests.support.streams import stream
 
@@ -62,6 +63,7 @@ class Talk:
     typed: list[str | None] = field(default_factory=lambda: [None])  # None: the digits as shown
     answer: str = "yes"
     history: bool = True
+    withhold: bool = False
     statements: tuple[Statement, ...] = ADA.statements
     bend: Callable[[str, int, bytes], bytes | None] = lambda who, n, data: data
     now: float = NOW
@@ -110,7 +112,8 @@ class Talk:
             text = self.code if effect.text is None else effect.text
             return [("desk", e) for e in self.desk.submit_code(text, self.now)]
         if isinstance(effect, Certified):
-            grant = Grant((*self.statements, effect.certificate), SPACE, W, Z, effect.history, b"extra")
+            issued = () if self.withhold else (effect.certificate,)
+            grant = Grant((*self.statements, *issued), SPACE, W, Z, effect.history, b"extra")
             return [("phone", e) for e in self.phone.grant(grant, self.now)]
         if isinstance(effect, Granted):
             return [("desk", e) for e in self.desk.join(b"writer and consent", self.now)]
@@ -462,6 +465,9 @@ def test_a_grant_without_a_place_in_it_is_refused() -> None:
     other = family("other")
     told = talk(statements=other.statements)
     assert told.run()[-1] == "desk Failed not_allowed"
+    elsewhere = certify(ADA.identity, ADA.devices[1], DESK, 5)
+    told = talk(statements=(*ADA.statements, elsewhere), withhold=True)
+    assert told.run()[-1] == "desk Failed not_allowed", "active, and yet not by what it counter-signed here"
 
 
 def test_a_certificate_with_somebody_s_d_does_not_prove_it() -> None:
@@ -476,6 +482,31 @@ def test_a_certificate_with_somebody_s_d_does_not_prove_it() -> None:
     liar._keys = borrowed  # after the handshake was set up with a D that Mallory has
     told = Talk(liar, shown.connected(OUTER), statements=stolen.statements)
     assert {s for s in told.run() if "Failed" in s} >= {"desk Failed not_allowed"} and "Granted" not in told.kept
+
+
+def test_a_new_device_must_have_its_d() -> None:
+    """Mallory's new device shows the D of Ada's tablet, so as to be taken for it later."""
+    tablet = ADA.devices[1]
+    borrowed = DeviceKeys(DESK.signing, replace(tablet.agreement, secret=b"x" * 32), DESK.prekeys)
+    shown = display(borrowed)
+    told = Talk(approver(shown.code.payload), shown.connected(OUTER))
+
+    def forged(who: str, n: int, data: bytes) -> bytes | None:
+        if (who, n) != ("phone", 4):
+            return data
+        confirm = told.desk._noise.decrypt(data)
+        reader = Reader(confirm[1 + 32 + 32 :])
+        body = reader.buffer(256)
+        reader.end()
+        (last,) = told.phone.receive(
+            told.desk._noise.encrypt(bytes((4,)) + bytes(32) + counter_sign(body, DESK.signing)), NOW
+        )
+        assert isinstance(last, Failed)
+        told.seen.append(f"phone Failed {last.code}")
+        return None
+
+    told.bend = forged
+    assert told.run()[-1] == "phone Failed not_allowed" and "Certified" not in told.kept
 
 
 # Digits
