@@ -93,8 +93,7 @@ def worn(active_days: int, entries: int) -> bool:
 def supersedes(state: SpaceState) -> tuple[bytes, ...]:
     """What a new epoch names: all that count and that none before it named, ascending.
 
-    An older one cannot come back: if the epoch that superseded it falls, it falls by a close that the older one does
-    not hold.
+    Should the one between fall, an older one is used only if its roster is today's and it holds every close.
     """
     return tuple(sorted(epoch.id for epoch in state.epochs.values() if not epoch.superseded))[:MAX_SUPERSEDED]
 

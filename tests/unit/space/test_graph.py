@@ -8,13 +8,33 @@ from dataclasses import replace
 
 import pytest
 
+from crdt.log.manifest import core_key
+from crdt.log.merkle import leaf_hash
 from crdt.space.consent import verify_consent
-from crdt.space.control import Add, Admin, Admit, Close, ControlEntry, Epoch, FeedEnd, Set, SpaceKind
-from crdt.space.epoch import usable
+from crdt.space.control import (
+    Add,
+    Admin,
+    Admit,
+    Close,
+    ControlBody,
+    ControlEntry,
+    Create,
+    Epoch,
+    FeedEnd,
+    Op,
+    Set,
+    SpaceKind,
+    decode_control,
+    encode_control,
+)
+from crdt.space.epoch import epoch_op, usable
 from crdt.space.graph import ControlGraph, Status
 from crdt.space.lineage import End
 from crdt.space.moves import close_own, duties, leave, remove
+from crdt.space.rendezvous import space_id
 from crdt.space.rules import Limits
+from identity.digest import digest
+from identity.labels import Label
 from tests.unit.space.room import PHONES, Feeds, Line, Person, Phone, give, group, phone, share
 
 
@@ -359,3 +379,62 @@ def test_an_add_is_never_a_lie_about_whom(feeds: Feeds) -> None:
     op = Add(a.person.root.public, n.w.public, n.keys.id, n.statements, n.prekey, n.consent(c, n.person.root.public))
     c.act(op)
     assert n.core not in c.state.writers
+
+
+def test_branches_beyond_a_bound_wait_until_somebody_names_them(feeds: Feeds) -> None:
+    c, a, b = group("cab", feeds)
+    base, tips, seq = b.line.copy(), b.here.tips(), b.line.end.length
+    branches = []
+    for k in range(70):
+        line = base.copy()
+        block = bytes((k,))
+        root = line.append(block).root
+        feeds.lines[b.core].append(line)
+        branches.append(ControlEntry(leaf_hash(block), b.w.public, seq, root, k, tips, (Set("colour", block),)))
+    taken = [e for entry in branches for e in c.here.add(entry)]
+    assert len(taken) == 65  # the first one lies beside nothing
+    last = branches[-1]
+    assert c.here.status(last.id) is Status.WAITING
+    seq = a.line.end.length
+    root = a.line.append(b"names it").root
+    naming = ControlEntry(b"n" * 32, a.w.public, seq, root, 0, (last.parent,), (Set("x", b""),))
+    assert {e.id for e in c.here.add(naming)} == {last.id, naming.id}
+
+
+def test_a_full_group_fits_its_formats() -> None:
+    """50 members with 6 devices each: nobody more comes in, and the largest roster goes through an epoch."""
+
+    class Always:
+        def proved(self, core: bytes, end: End) -> bool:
+            return True
+
+        def agree(self, core: bytes, a: End, b: End) -> bool:
+            return True
+
+    def w(member: int, device: int) -> bytes:
+        return bytes((member, device)) * 16
+
+    creator = w(0, 0)
+    graph = ControlGraph(space_id(core_key(creator)), Always(), verify=lambda *_: True)
+    lengths: dict[bytes, int] = {}
+
+    def write(writer: bytes, op: Op) -> None:
+        seq = lengths.get(writer, 0)
+        lengths[writer] = seq + 1
+        id_ = digest(Label.SPACE, writer, bytes((seq,)))
+        graph.add(ControlEntry(id_, writer, seq, id_, seq, graph.tips(), (op,)))
+
+    def admission(member: int, device: int) -> Admit:
+        return Admit(w(member, device), w(member, device), (), bytes(32), bytes(64))
+
+    write(creator, Create(SpaceKind.GROUP, "full", bytes(32), creator, (), bytes(32)))
+    for member in range(51):
+        if member:
+            write(creator, Add(bytes(32), w(member, 0), w(member, 0), (), bytes(32), bytes(64)))
+        for device in range(1, 8):
+            write(w(member, 0), admission(member, device))
+    state = graph.state()
+    assert len(state.members) == 50 and len(state.writers) == len(state.roster) == 300
+    opened = epoch_op(graph.preview(creator, (), seq=lengths[creator]), bytes(32))
+    body = ControlBody(graph.tips(), (opened,))
+    assert decode_control(encode_control(body)) == body
