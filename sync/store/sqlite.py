@@ -31,6 +31,7 @@ _WRITE = {
     Action.DELETE_RANGE: "DELETE FROM t{} WHERE k >= ?1 AND k < ?2",
 }
 _GET = "SELECT v FROM t{} WHERE k = ?1"
+_GET_MANY = "SELECT k, v FROM t{} WHERE k IN ({})"
 _SCAN = {  # (reverse, has an end)
     (False, False): "SELECT k, v FROM t{} WHERE k >= ?1 AND ?2 IS NULL ORDER BY k LIMIT ?3",
     (False, True): "SELECT k, v FROM t{} WHERE k >= ?1 AND k < ?2 ORDER BY k LIMIT ?3",
@@ -52,6 +53,7 @@ _SETTINGS = f"""
 """
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FEW, MANY = 8, 250  # keys from which one statement asks for several, and how many at once
 _UNSYNCED = {apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC}
 _Value = TypeVar("_Value")
 
@@ -90,8 +92,19 @@ class SqliteStore:
         return self._serve(lambda database: _first(database, sql, key))
 
     def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
-        sql = _GET.format(int(table))
-        return self._serve(lambda database: [_first(database, sql, key) for key in keys])
+        if len(keys) < FEW:
+            sql = _GET.format(int(table))
+            return self._serve(lambda database: [_first(database, sql, key) for key in keys])
+
+        def look_up(database: apsw.Connection) -> list[bytes | None]:
+            found: dict[bytes, bytes] = {}
+            for start in range(0, len(keys), MANY):
+                part = keys[start : start + MANY]
+                sql = _GET_MANY.format(int(table), ",".join("?" * len(part)))
+                found.update(cast("list[Row]", database.execute(sql, tuple(part)).fetchall()))
+            return [found.get(key) for key in keys]
+
+        return self._serve(look_up)
 
     def scan(
         self,
