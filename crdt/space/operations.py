@@ -1,0 +1,215 @@
+"""Operations: what control entries do, as values (`docs/protocol/23-control.md`).  `control.py` has their bytes.
+
+Feeds are named by their writer's key W, members and epochs by the block hash of the entry that began them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import NamedTuple
+
+from crdt.log.manifest import core_key
+from crdt.space.lineage import End
+
+
+class SpaceKind(IntEnum):
+    PERSONAL = 0  # my devices
+    SELF = 1  # a chat with myself
+    DIRECT = 2  # two identities, fixed
+    GROUP = 3  # up to 50 members, three ranks
+
+
+class Parent(NamedTuple):
+    """A control entry by feed (core key), place and block hash."""
+
+    core: bytes
+    seq: int
+    hash: bytes
+
+
+class FeedEnd(NamedTuple):
+    """A feed, by its writer's key W, at a length with its tree hash."""
+
+    writer: bytes
+    length: int
+    root: bytes
+
+    @property
+    def core(self) -> bytes:
+        return core_key(self.writer)
+
+    @property
+    def end(self) -> End:
+        return End(self.length, self.root)
+
+
+class Rostered(NamedTuple):
+    """A feed (W) and the device that writes it."""
+
+    writer: bytes
+    device: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Op 0.  Only in block 0 of the creator's feed, with no parents.  title: at most 256 bytes of UTF-8."""
+
+    kind: SpaceKind
+    title: str
+    identity: bytes
+    device: bytes
+    statements: tuple[bytes, ...]
+    prekey: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Op 1: a new member `identity` with its first feed.  consent: see `consent.py`; prekey: X25519 P of the device."""
+
+    identity: bytes
+    writer: bytes
+    device: bytes
+    statements: tuple[bytes, ...]
+    prekey: bytes
+    consent: bytes
+
+    @property
+    def core(self) -> bytes:
+        return core_key(self.writer)
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Op 2: one more feed of the author's own member."""
+
+    writer: bytes
+    device: bytes
+    statements: tuple[bytes, ...]
+    prekey: bytes
+    consent: bytes
+
+    @property
+    def core(self) -> bytes:
+        return core_key(self.writer)
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Op 3: feeds of `member` (None: of the author's own) end where `feeds` says, ascending by W.
+
+    A removal of somebody else ends what it does not name at 0, so it names every feed of the member.
+    """
+
+    member: bytes | None
+    feeds: tuple[FeedEnd, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Op 4: the creator gives `member` rank 1."""
+
+    member: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Op 5: a setting of the space; `title` is one."""
+
+    key: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Op 6: a new content key.
+
+    roster: ascending by W; superseded: epoch ids (block hashes), ascending; rendezvous: `epoch.z_check` of its Z.
+    """
+
+    roster: tuple[Rostered, ...]
+    superseded: tuple[bytes, ...]
+    rendezvous: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Op 7: `device` is revoked, as these statements alone show (the revocation and the certificates it stands on)."""
+
+    device: bytes
+    statements: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Op 8: the author had opened this feed to here when an end or a fallen admission hid it."""
+
+    feed: FeedEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Succeed:
+    """Op 9, in block 0: the author's feed continues feed `old` after a clone or restore; signature by the old W."""
+
+    old: bytes
+    device: bytes
+    statements: tuple[bytes, ...]
+    prekey: bytes
+    signature: bytes
+
+    @property
+    def core(self) -> bytes:
+        """Core key of the old feed."""
+        return core_key(self.old)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An operation of a later version, as it came."""
+
+    code: int
+    data: bytes
+
+
+Op = Create | Add | Admit | Close | Admin | Set | Epoch | Revoke | Witness | Succeed | Unknown
+CODES: tuple[type[Op], ...] = (Create, Add, Admit, Close, Admin, Set, Epoch, Revoke, Witness, Succeed)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlBody:
+    """parents: ascending, each once; ops: 1 to 64."""
+
+    parents: tuple[Parent, ...]
+    ops: tuple[Op, ...]
+
+
+@dataclass(frozen=True)
+class ControlEntry:
+    """A control entry that stands in a verified feed.
+
+    id: its block hash; writer: W; root: the tree hash of its branch at length seq + 1 (any proof that the block stands
+    under a signed head gives it); stamp: as entries have it.
+    """
+
+    id: bytes
+    writer: bytes
+    seq: int
+    root: bytes
+    stamp: int
+    parents: tuple[Parent, ...]
+    ops: tuple[Op, ...]
+
+    @cached_property
+    def core(self) -> bytes:
+        return core_key(self.writer)
+
+    @property
+    def end(self) -> End:
+        """The shortest length of its branch that holds it."""
+        return End(self.seq + 1, self.root)
+
+    @property
+    def parent(self) -> Parent:
+        """How later entries name it."""
+        return Parent(self.core, self.seq, self.id)
