@@ -73,8 +73,8 @@ class DeviceRecord:
     def core(self) -> bytes:
         return core_key(self.writer)
 
-    def verify(self, space: bytes | None = None) -> bool:
-        """Whether W signed this.  W belongs to one space, so a relay needs not know which (`space` changes nothing)."""
+    def verify(self) -> bool:
+        """Whether W signed this.  W belongs to one space, so a relay need not know which to tell."""
         body = _header(self) + self.ciphertext
         return valid_writer(self.writer) and verify(self.writer, Label.RECORD, body, self.signature)
 
