@@ -244,6 +244,21 @@ def test_no_message_may_be_bent_repeated_or_reflected(who: str, how: str) -> Non
         assert "bob Met" not in told.run()
 
 
+def test_an_invitee_must_prove_its_d_for_that_device_id() -> None:
+    told = Talk(inviter(), invitee())
+
+    def unproved(who: str, n: int, data: bytes) -> bytes | None:
+        if (who, n) != ("bob", 2):
+            return data
+        join = told.ada._noise.decrypt(data)
+        told.ada._noise._connection.noise_protocol.cipher_state_decrypt.n -= 1
+        told.bob._noise._connection.noise_protocol.cipher_state_encrypt.n -= 1
+        return told.bob._noise.encrypt(join[:1] + bytes(32) + join[33:])
+
+    told.bend = unproved
+    assert told.run() == ["ada Asked", "bob Offered", "ada Failed not_allowed"]
+
+
 def test_time_runs_out_and_lines_break() -> None:
     ada, bob = inviter(), invitee()
     (first,) = bob.start(NOW)

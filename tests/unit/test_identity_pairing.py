@@ -509,6 +509,21 @@ def test_a_new_device_must_have_its_d() -> None:
     assert told.run()[-1] == "phone Failed not_allowed" and "Certified" not in told.kept
 
 
+def test_an_approver_must_prove_its_d() -> None:
+    told = talk()
+
+    def unproved(who: str, n: int, data: bytes) -> bytes | None:
+        if (who, n) != ("phone", 4):
+            return data
+        confirm = told.desk._noise.decrypt(data)
+        told.desk._noise._connection.noise_protocol.cipher_state_decrypt.n -= 1
+        told.phone._noise._connection.noise_protocol.cipher_state_encrypt.n -= 1
+        return told.phone._noise.encrypt(confirm[:33] + bytes(32) + confirm[65:])
+
+    told.bend = unproved
+    assert told.run()[-1] == "desk Failed not_allowed" and len(told.sent["desk"]) == 2
+
+
 # Digits
 
 
