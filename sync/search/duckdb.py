@@ -10,6 +10,7 @@ Rows are handed over as JSON arrays, a column each: `executemany` costs 1 ms a r
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import math
@@ -124,10 +125,12 @@ class DuckSearch:
             if cursor is not None:
                 database.execute("UPDATE state SET mark = ?", [cursor])
             database.execute("COMMIT")
-            if latest:
-                _merge(database)
 
         self._serve(commit)
+        if latest:
+            # The batch is in: a merge that finds no room is not its failure, the next one tries again.
+            with contextlib.suppress(KithkinError):
+                self._serve(_merge)
 
     def remove(self, ids: Sequence[bytes], *, cursor: bytes | None = None) -> None:
         self.add((), removed=ids, cursor=cursor)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sync.search.port import Document, Hit, Query, Result, Sort
+from sync.search.port import MAX_LIMIT, Document, Hit, Query, Result, Sort
 from sync.search.snippet import snippet
 from sync.search.words import Asked, clean, fold, parse, words
 
@@ -68,7 +68,8 @@ class MemorySearch:
         scored.sort(key=lambda pair: (pair[1].order, pair[1].id), reverse=True)
         if query.sort is Sort.SCORE:
             scored.sort(key=lambda pair: pair[0], reverse=True)
-        return Result(tuple(hit(document, score, asked) for score, document in scored[: query.limit]), len(scored))
+        shown = scored[: min(max(query.limit, 0), MAX_LIMIT)]
+        return Result(tuple(hit(document, score, asked) for score, document in shown), len(scored))
 
     def flush(self) -> None:
         pass
