@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -105,19 +106,29 @@ def test_every_scenario_of_the_model(model: ModuleType, monkeypatch: pytest.Monk
     assert len(seen) == 29
 
 
-@pytest.mark.parametrize("part", range(PARTS))
-def test_random_histories_of_the_model(model: ModuleType, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
-    watch = Watch(model, monkeypatch)
+def held(model: ModuleType, watch: Watch, seeds: Iterable[int]) -> int:
     compared = 0
-    for seed in range(FIRST + part, FIRST + RUNS, PARTS):
+    for seed in seeds:
         watch.clear()
         violations, examples = model.random_run(seed, model.FIXED)
         assert not violations, examples
         try:
             compared += compare(watch, random.Random(seed))
         except AssertionError as failed:
-            raise AssertionError(f"KITHKIN_MODEL_SEED={seed} KITHKIN_MODEL_RUNS=1: {failed}") from failed
-    assert compared > RUNS // PARTS
+            again = f"KITHKIN_MODEL_SEED={seed} KITHKIN_MODEL_RUNS=1 pytest tests/property/membership -k random"
+            raise AssertionError(f"{again}: {failed}") from failed
+    return compared
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_histories_of_the_model(model: ModuleType, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+    seeds = range(FIRST + part, FIRST + RUNS, PARTS)
+    assert held(model, Watch(model, monkeypatch), seeds) >= len(seeds)
+
+
+@pytest.mark.soak
+def test_three_thousand_histories_of_the_model(model: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert held(model, Watch(model, monkeypatch), range(20_000, 23_000)) > 3000
 
 
 # Each rule of the fold, and a scenario of the model in which production would be caught without it.

@@ -13,9 +13,7 @@ from crdt.space.graph import ControlGraph
 from crdt.space.membership import SpaceState
 from tests.property.space.town import Device, Town
 
-FIXED = list(range(60))
-FRESH = [random.SystemRandom().randrange(10**9) for _ in range(15)]
-SEEDS = [int(s) for s in os.environ.get("KITHKIN_TOWN_SEEDS", "").split(",") if s] or FIXED + FRESH
+SEEDS = [int(s) for s in os.environ.get("KITHKIN_TOWN_SEEDS", "").split(",") if s] or list(range(60))
 
 
 def lived(seed: int, moves: int = 45) -> tuple[Town, list[Device]]:
@@ -109,9 +107,27 @@ def in_roster(state: SpaceState, writer: bytes) -> bool:
     return any(place.writer == writer for place in state.roster)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_town(seed: int) -> None:
+def replayable(seed: int) -> None:
     try:
         check(seed)
     except AssertionError as failed:
-        raise AssertionError(f"KITHKIN_TOWN_SEEDS={seed} pytest {__file__}: {failed}") from failed
+        again = f"KITHKIN_TOWN_SEEDS={seed} pytest tests/property/space -k one_town"
+        raise AssertionError(f"{again}: {failed}") from failed
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_town(seed: int) -> None:
+    replayable(seed)
+
+
+def test_towns_never_seen_before() -> None:
+    seeds = [random.SystemRandom().randrange(10**9) for _ in range(15)]
+    print("seeds:", *seeds)
+    for seed in seeds:
+        replayable(seed)
+
+
+@pytest.mark.soak
+def test_two_thousand_towns() -> None:
+    for seed in range(10_000, 12_000):
+        replayable(seed)
