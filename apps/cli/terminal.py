@@ -21,6 +21,7 @@ from sync.service.api import KithkinError
 MAX_INPUT = 1024 * 1024
 PASSPHRASE_FILE = "KITHKIN_PASSPHRASE_FILE"
 _MAX_PASSPHRASE = 4096
+_MAX_LINE = 1024
 
 
 def interactive() -> bool:
@@ -53,8 +54,13 @@ class Lines:
         self._tell(None)
 
     def _pieces(self) -> Iterator[str]:
-        while sys.stdin is not None and (line := sys.stdin.buffer.readline(1024)):
-            yield line.decode(errors="replace").strip()
+        rest = b""
+        while piece := _read_some():
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from (line.decode(errors="replace").strip() for line in lines)
+            rest = rest[-_MAX_LINE:]
+        if rest:
+            yield rest.decode(errors="replace").strip()
 
     def _tell(self, line: str | None) -> None:
         try:
@@ -64,6 +70,18 @@ class Lines:
 
     async def next(self) -> str | None:
         return await self._lines.get()
+
+
+def _read_some() -> bytes:
+    """Straight from the descriptor: a thread that waits inside the buffered reader holds its lock, and the interpreter
+    aborts when it cannot have that lock at its end."""
+    if sys.stdin is None:
+        return b""
+    try:
+        descriptor = sys.stdin.fileno()
+    except (OSError, ValueError):
+        return sys.stdin.buffer.read(_MAX_LINE)  # no descriptor, so nothing to wait for
+    return os.read(descriptor, _MAX_LINE)
 
 
 def passphrase_of(path: Path) -> str:

@@ -11,7 +11,8 @@ from tests.apps.cli.notebook import Notebook, Shelf
 
 if __name__ == "__main__":
     shelf = Shelf()
-    if profile := os.environ.get("KITHKIN_PROFILE"):
+    profile = os.environ.get("KITHKIN_PROFILE")
+    if profile and os.environ.get("KITHKIN_SHELF") != "empty":
         Path(profile).mkdir(parents=True, exist_ok=True)
         shelf.books[Path(profile)] = Notebook()
     sys.exit(main(sys.argv[1:], shelf))

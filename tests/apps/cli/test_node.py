@@ -87,6 +87,18 @@ def test_a_waiting_command_ends_with_130_on_ctrl_c(desk: Desk) -> None:
         assert node.wait(30) == 0
 
 
+def test_a_linking_that_ends_while_somebody_could_type_ends_cleanly(desk: Desk) -> None:
+    desk.patch.setenv("KITHKIN_SHELF", "empty")
+    with process("link", "--json") as linking:
+        assert line(linking)["payload"] == PAIR
+        assert linking.stdin is not None and linking.stderr is not None
+        linking.stdin.write(b"1\n2\n3\n")
+        linking.stdin.flush()
+        assert [line(linking).get("left"), line(linking).get("left")] == [2, 1]
+        assert linking.wait(30) == 1  # its standard input is still open
+        assert b"Fatal" not in linking.stderr.read()
+
+
 def test_a_command_whose_output_nobody_reads_ends_quietly(desk: Desk) -> None:
     reading, writing = os.pipe()
     os.close(reading)
