@@ -194,9 +194,11 @@ class Engine:
     def _turn(self, now: float) -> bool:
         now_ms = int(now * 1000)
         self._records(now)
-        if not self.profile.dirty and not len(self.profile.home.batch):
+        if self.profile.dirty or len(self.profile.home.batch):
+            self.profile.commit(now_ms)
+        elif not self.profile.committed:
             return False
-        changed = self.profile.commit(now_ms)
+        changed = self.profile.take_committed()
         for space in changed:
             mine = space.mine.writer if space.mine is not None else None
             if space.moved - {mine} or space.state_changed:

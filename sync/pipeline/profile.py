@@ -42,6 +42,7 @@ class Profile:
         self.effects: list[Effect] = []
         self.spaces: dict[bytes, Space] = {}
         self.dirty: set[bytes] = set()
+        self.committed: dict[bytes, Space] = {}  # spaces that commits changed and nobody has been told of
         self.recovery: bytes | None = None
         self._view: PersonalView | None = None
         self.reload()
@@ -61,6 +62,7 @@ class Profile:
             raise LookupError("no personal space in this profile")
         self.spaces = {}
         self.dirty = set()
+        self.committed = {}
         self._view = None
         for key, _ in self.store.scan(Table.SPACE):
             space = Space(self.home, key, personal=key == personal)
@@ -181,8 +183,9 @@ class Profile:
         if values:
             self.write(self.personal, [values], now_ms)
 
-    def commit(self, now_ms: int) -> list[Space]:
-        """Makes the open batch durable.  Returns the spaces that it changed; whatever follows may now be sent."""
+    def commit(self, now_ms: int) -> None:
+        """Makes the open batch durable; whatever follows may now be sent.  `committed` gathers what changed, since a
+        flow that promises something commits in the middle of a turn."""
         changed: list[Space] = []
         events: list[Effect] = []
         while self.dirty:
@@ -202,8 +205,13 @@ class Profile:
                 raise
         for space in changed:
             space.shelf.committed()
+        self.committed.update((space.id, space) for space in changed)
         self.effects += events
-        return changed
+
+    def take_committed(self) -> list[Space]:
+        """Spaces that commits changed since the last call."""
+        found, self.committed = list(self.committed.values()), {}
+        return found
 
 
 def has_account(store: Store) -> bool:
