@@ -1,7 +1,8 @@
 """Whom to dial, where and when: devices of my spaces that are not connected, with back-off and jitter.
 
 Addresses and transport keys come from device records, the newest first; a pairing or an invite leaves a first one
-under PEER, which a record replaces.  They are hints: a wrong one costs an attempt.  `docs/protocol.md`, "Finding peers".
+under PEER, which a record replaces.  They are hints: a wrong one costs an attempt.
+`docs/protocol.md`, "Finding peers".
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sync.store.port import Table
 FIRST = 0.3  # seconds until the second attempt
 LONGEST = 60.0
 GROWTH = 1.7
+LASTING = 10.0  # seconds after which a connection counts as one that works
 MAX_HINTS = 8
 MAX_HINT = 64
 
@@ -65,6 +67,7 @@ class Dialling:
         self.wants: dict[int, Want] = {}
         self.online = False
         self._attempts: dict[bytes, Attempts] = {}
+        self._next: float | None = None  # when the next attempt is due, as of the last `wake`
         self._last = 0
 
     def whereabouts(self) -> dict[bytes, Whereabouts]:
@@ -89,8 +92,10 @@ class Dialling:
 
     def wake(self, now: float) -> None:
         """Dials whoever is due."""
+        self._next = None
         if not self.online:
             return
+        waiting: list[float] = []
         connected = {peer.device or peer.to for peer in self.peers.values() if not peer.closing}
         blocked = {i for i, contact in self.profile.view.contacts.items() if contact.blocked}
         for device, where in self.whereabouts().items():
@@ -102,12 +107,16 @@ class Dialling:
             attempt = self._attempts.setdefault(device, Attempts())
             if attempt.where != where:
                 attempt.where, attempt.next, attempt.wait = where, min(attempt.next, now), FIRST
-            if attempt.running or attempt.next > now:
+            if attempt.running:
+                continue
+            if attempt.next > now:
+                waiting.append(attempt.next)
                 continue
             self.dial(
                 Want(Purpose.HELLO, device, self.profile.account.transport(now)), where.transport(now), where.hints
             )
             attempt.running = self._last
+        self._next = min(waiting, default=None)
 
     def dial(self, want: Want, remote: bytes, hints: tuple[str, ...]) -> int:
         self._last += 1
@@ -133,20 +142,18 @@ class Dialling:
         attempt.next = now + attempt.wait * (0.75 + jitter(self.profile.rng) / 2)
         attempt.wait = min(attempt.wait * GROWTH, LONGEST)
 
-    def met(self, device: bytes) -> None:
-        """The device is connected: the next loss starts with short waits again."""
-        self._attempts.pop(device, None)
-
-    def lost(self, device: bytes, now: float) -> None:
-        """A proved connection is gone: soon again."""
+    def lost(self, device: bytes, proved_at: float, now: float) -> None:
+        """A proved connection is gone: soon again, unless it did not last; then somebody keeps ending it."""
+        if now - proved_at < LASTING:
+            self.back_off(device, now)
+            return
         attempt = self._attempts.setdefault(device, Attempts())
+        attempt.wait = FIRST
         attempt.next = now + FIRST * jitter(self.profile.rng)
 
     def next_wake(self) -> float | None:
-        if not self.online:
-            return None
-        due = [a.next for a in self._attempts.values() if not a.running]
-        return min(due, default=None)
+        """Devices that are connected, or that nothing leads to, wait for nothing."""
+        return self._next
 
 
 def jitter(rng: Random) -> float:

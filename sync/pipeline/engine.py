@@ -31,6 +31,7 @@ RECORD_GAP = 0.1  # seconds between two records of one space
 RECEIPT_GAP = 60.0  # seconds between two receipts in one chat
 RECORD_LIFE = 6 * 3600.0  # a record is renewed this often even if nothing happened
 HELLO_TIME = 15.0  # a connection that proves nothing in this time is closed
+FLOW_TIME = 300.0  # and a pairing or an invite that comes to no end in this
 FRAME = 400 * 1024  # bytes of a frame that we write
 
 
@@ -124,7 +125,7 @@ class Engine:
         if peer.device is not None:
             if not any(p.device == peer.device for p in self.peers.values() if not p.closing):
                 self.profile.effects.append(PeerChanged(peer.device, False, peer.address))
-                self.dialling.lost(peer.device, now)
+                self.dialling.lost(peer.device, peer.proved_at, now)
         elif peer.to is not None:
             self.dialling.back_off(peer.to, now)
         self.replication.after_loss(now)
@@ -144,7 +145,7 @@ class Engine:
             if space is not None:
                 self.receipt_due(space, now)
         for peer in list(self.peers.values()):
-            if peer.device is None and now - peer.since > HELLO_TIME and peer.purpose is Purpose.HELLO:
+            if peer.device is None and now > self._deadline(peer):
                 self._drop(peer, "nothing proved in time")
 
     def next_wake(self, now: float) -> float:
@@ -156,8 +157,13 @@ class Engine:
             if at is not None:
                 times.append(at)
         times += [at for id_, at in self._receipts.items() if self._receipt_waits(id_)]
-        times += [p.since + HELLO_TIME + 0.01 for p in self.peers.values() if p.device is None and not p.closing]
+        times += [self._deadline(p) + 0.01 for p in self.peers.values() if p.device is None and not p.closing]
         return max(min(times), now + 0.001)
+
+    @staticmethod
+    def _deadline(peer: Peer) -> float:
+        """When a connection whose other end has proved nothing is given up."""
+        return peer.since + (HELLO_TIME if peer.purpose is Purpose.HELLO else FLOW_TIME)
 
     def _receipt_waits(self, id_: bytes) -> bool:
         space = self.profile.spaces.get(id_)
