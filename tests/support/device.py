@@ -1,0 +1,471 @@
+"""One simulated device: the production engine and endpoint of one profile, its store, its power switch.
+
+It does what `sync.service.node` and `netstack.host` do in a real process, with a virtual clock and datagrams for the
+world's wires.  A store that crashes takes the process with it: what is left is what the store kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, TypeVar
+
+from identity.errors import DecodeError, KithkinError
+from identity.pairing import NeedCode
+from netstack.endpoint import EndpointCore, datagrams
+from netstack.events import Closed, Event, Failed, Frame, Opened
+from netstack.udp import Address
+from sync.pipeline import effects as e
+from sync.pipeline.engine import Engine
+from sync.pipeline.linking import Linking
+from sync.pipeline.space import Space
+from sync.service import chats, messages
+from sync.service.ids import chat_id, identity_id, message_id
+from sync.store.memory import Call as StoreCall
+from sync.store.memory import Crashed, MemoryStore, When
+
+if TYPE_CHECKING:
+    from tests.support.world import World
+
+T = TypeVar("T")
+NOTES = "notes"
+DISK_FULL = KithkinError("disk_full", "The disk is full.")
+
+
+class Died(Exception):
+    """The device crashed while it was asked something: nobody was told whether it was done."""
+
+
+class Misfortune:
+    """Watches a store: crashes it at a call drawn beforehand, or refuses a write as a full disk does."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.crash_in: int | None = None
+        self.when = When.BEFORE
+        self.refuse_writes = 0
+
+    def __call__(self, call: StoreCall) -> None:
+        if call.name == "write" and call.when is When.AFTER:
+            self.writes += 1
+        if self.refuse_writes and call.name == "write" and call.when is When.BEFORE:
+            self.refuse_writes -= 1
+            raise DISK_FULL
+        if self.crash_in is not None and call.when is self.when:
+            self.crash_in -= 1
+            if self.crash_in < 0:
+                self.crash_in = None
+                raise Crashed(f"{call.when.value} {call.name}")
+
+
+class Device:
+    """`owner` and `name` for people; `skew`: how many seconds its clock is ahead of the world's."""
+
+    def __init__(self, world: World, owner: str, name: str, address: Address) -> None:
+        self.world = world
+        self.owner = owner
+        self.name = name
+        self.address = address
+        self.skew = 0.0
+        luck = Random(f"{world.seed}/{name}")
+        self.rng: Callable[[int], bytes] = luck.randbytes
+        self.fate = Random(f"{world.seed}/{name}/fate")
+        self.misfortune = Misfortune()
+        self.store = MemoryStore(self.misfortune)
+        self.core: EndpointCore | None = None
+        self.engine_or_none: Engine | None = None
+        self.linking: Linking | None = None
+        self.digits = ""  # what a linking device will be told
+        self.steps: list[e.FlowStep] = []
+        self.events: list[e.Effect] = []
+        self.boots = 0
+        self.timer = float("inf")
+        self.errors: list[BaseException] = []
+        self._dials: dict[int, int] = {}  # connection -> attempt
+        self._connections: set[int] = set()
+        self._failed: list[int] = []
+        self._serving = False
+
+    def __repr__(self) -> str:
+        return self.name
+
+    # -- power ------------------------------------------------------------------------------------------------
+
+    @property
+    def commits(self) -> int:
+        return self.misfortune.writes
+
+    @property
+    def up(self) -> bool:
+        return self.core is not None
+
+    @property
+    def engine(self) -> Engine:
+        if self.engine_or_none is None:
+            raise Died(f"{self.name} is off")
+        return self.engine_or_none
+
+    @property
+    def now(self) -> float:
+        """Unix seconds by this device's own clock."""
+        return self.world.now + self.skew
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        host, port = self.address
+        return (f"{host}:{port}",)
+
+    def boot(self) -> bool:
+        """Starts the process on what the store holds, as production does: starting is recovering."""
+
+        def start() -> bool:
+            self._fresh_port()
+            self.engine_or_none = Engine(self.store, self.rng, self.now)
+            self.engine_or_none.online(self.hints, self.now)
+            self._turn()
+            return True
+
+        started = self._alive(start) or False
+        self._serve()
+        return started
+
+    def boot_linking(self, kind: str, name: str) -> str:
+        """Shows a pairing text, which is returned."""
+        self._fresh_port()
+        self.linking = Linking(self.store, kind, name, [self.address], self.rng, self.now)
+        self._serve()
+        return self.linking.text
+
+    def _fresh_port(self) -> None:
+        self.boots += 1
+        self.core = EndpointCore(self.rng)
+        self._dials, self._connections, self._failed = {}, set(), []
+        self.timer = float("inf")
+        self.world.note("boot", self.name, str(self.boots))
+
+    def restart(self) -> None:
+        self.stop()
+        self.boot()
+
+    def type_digits(self) -> None:
+        """Types the digits, once they are known and asked for."""
+        asked = any(isinstance(step.step, NeedCode) for step in self.steps)
+        if self.linking is not None and self.digits and asked:
+            digits, self.digits = self.digits, ""
+            self.linking.submit(digits, self.now)
+            self._serve()
+
+    def stop(self) -> None:
+        """A clean end: peers are told, the store is closed and kept whole."""
+        core = self.core
+        if core is None:
+            return
+        for conn in sorted({*self._connections, *self._dials}):
+            core.abort(conn, self.world.now)
+        core.events()
+        self._send(core)
+        self.store = self.store.reopen(self.misfortune)
+        self._gone("stop")
+
+    def crash(self) -> None:
+        """A power cut: what was not durable may be lost, and nobody is told."""
+        self.store = self.store.crash(lambda size: self.fate.randbytes(size), self.misfortune)
+        self._gone("crash")
+
+    def _gone(self, kind: str) -> None:
+        self.core = self.engine_or_none = self.linking = None
+        self.timer = float("inf")
+        self.misfortune.crash_in = None
+        self.world.note(kind, self.name)
+
+    def _alive(self, act: Callable[[], T]) -> T | None:
+        """Runs it in this device's process; the store's crash ends the process."""
+        try:
+            return act()
+        except Crashed:
+            self.crash()
+            self.world.crashed(self)
+            return None
+
+    # -- what a person does -----------------------------------------------------------------------------------
+
+    def do(self, change: Callable[[Engine], T]) -> T:
+        """One change and the turn that makes it durable, as `sync.service.local` does.  Raises Died."""
+        engine = self.engine
+        done: list[T] = []
+
+        def act() -> None:
+            try:
+                result = change(engine)
+            except BaseException:
+                if len(engine.profile.home.batch) or engine.profile.dirty:
+                    engine.start_over()
+                    self._turn()
+                raise
+            self._turn()
+            done.append(result)
+
+        self._alive(act)
+        if not done:
+            raise Died(f"{self.name} crashed")
+        self._serve()
+        return done[0]
+
+    def space(self, chat: str | Device) -> Space:
+        """My notes, the chat with a person (any device of theirs), or the group of that title."""
+        profile = self.engine.profile
+        if isinstance(chat, Device):
+            identity = chat.engine.profile.account.identity if chat.up else self.world.identities[chat.owner]
+            direct = self.engine.people.direct(identity)
+            if direct is None:
+                raise KithkinError("not_found", f"{self.name} has no chat with {chat.owner}")
+            return direct
+        if chat in self.world.identities:
+            direct = self.engine.people.direct(self.world.identities[chat])
+            if direct is None:
+                raise KithkinError("not_found", f"{self.name} has no chat with {chat}")
+            return direct
+        for space in profile.spaces.values():
+            known = profile.view.chats.get(space.id)
+            if known is None:
+                continue
+            if (chat == NOTES and known.kind == "self") or (
+                known.kind == "group" and chat in (known.title, space.state.title)
+            ):
+                return space
+        raise KithkinError("not_found", f"{self.name} has no chat {chat}")
+
+    def send(self, chat: str | Device, text: str) -> str:
+        """Returns the shown message id: from then on it must not be lost."""
+        space = self.space(chat)
+        self.world.note("say", self.name, text)
+        return message_id(
+            self.do(lambda engine: messages.send(engine.profile, space, text, None, int(self.now * 1000)))
+        )
+
+    def edit(self, chat: str | Device, message: str, text: str) -> None:
+        space = self.space(chat)
+        self.do(lambda engine: messages.edit(engine.profile, space, message, text, int(self.now * 1000)))
+
+    def react(self, chat: str | Device, message: str, emoji: str) -> None:
+        space = self.space(chat)
+        self.do(lambda engine: messages.react(engine.profile, space, message, emoji, int(self.now * 1000)))
+
+    def delete(self, chat: str | Device, message: str, *, everyone: bool = True) -> None:
+        space = self.space(chat)
+        self.do(lambda engine: messages.delete(engine.profile, space, message, everyone, int(self.now * 1000)))
+
+    def read(self, chat: str | Device) -> None:
+        """Marks everything there as read, and tells the others."""
+        space = self.space(chat)
+
+        def mark(engine: Engine) -> None:
+            messages.mark(engine.profile, space, None, int(self.now * 1000))
+            engine.receipt_due(space, self.now)
+
+        self.do(mark)
+
+    def group(self, title: str, *contacts: Device) -> bytes:
+        """A new group; each contact gets an offer."""
+        names = [identity_id(self.world.identities[one.owner]) for one in contacts]
+        return self.do(lambda engine: chats.new_group(engine.profile, title, names, int(self.now * 1000)))
+
+    def join(self, title: str) -> bytes:
+        """Says yes to the offer of a group of that title."""
+        view = self.engine.profile.view
+        found = next(id_ for id_, chat in sorted(view.chats.items()) if chat.title == title and chat.kind == "group")
+        shown = chat_id(found)
+        return self.do(lambda engine: chats.join(engine.profile, engine.people, shown, int(self.now * 1000)))
+
+    def leave(self, title: str) -> bytes:
+        shown = chat_id(self.space(title).id)
+        return self.do(lambda engine: chats.leave(engine.profile, shown, int(self.now * 1000)))
+
+    # -- turns ------------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, source: Address) -> None:
+        core = self.core
+        if core is not None:
+            core.receive(data, source, self.world.now)
+            self._serve()
+
+    def wake(self) -> None:
+        core = self.core
+        if core is None:
+            return
+        core.wake(self.world.now)
+        engine = self.engine_or_none
+        if engine is not None:
+
+            def act() -> None:
+                engine.wake(self.now)
+                self._quiet_turn()
+
+            self._alive(act)
+        self._serve()
+
+    def _turn(self) -> None:
+        """As `Node.turn`: commits, performs what follows.  Raises what the store refuses with."""
+        engine = self.engine_or_none
+        if engine is None:
+            return
+        try:
+            engine.settle(self.now)
+        except KithkinError:
+            self._perform(engine.take())
+            raise
+        self._perform(engine.take())
+
+    def _quiet_turn(self) -> None:
+        try:
+            self._turn()
+        except KithkinError as error:
+            self.errors.append(error)
+
+    def _perform(self, effects: list[e.Effect]) -> None:
+        core, world = self.core, self.world
+        if core is None:
+            return
+        for effect in effects:
+            match effect:
+                case e.Transmit(conn, frame):
+                    if conn in self._connections:
+                        core.send(conn, frame, world.now)
+                case e.Disconnect(conn, reason):
+                    if conn in self._connections:
+                        world.note("disconnect", self.name, reason)
+                        core.close(conn, world.now)
+                        self._lost(conn)
+                case e.Dial(attempt, remote, addresses, local):
+                    places = [(host, int(port)) for host, _, port in (text.rpartition(":") for text in addresses)]
+                    world.note("dial", self.name, ",".join(addresses))
+                    try:
+                        conn = core.connect(remote, places, local, world.now)
+                    except (DecodeError, ValueError):
+                        self._failed.append(attempt)
+                    else:
+                        self._dials[conn] = attempt
+                case e.Listen(key):
+                    core.listen(key)
+                case e.Unlisten(public):
+                    core.unlisten(public)
+                case e.FlowStep():
+                    self.steps.append(effect)
+                case _:
+                    self.events.append(effect)
+
+    def _perform_linking(self) -> None:
+        if self.linking is not None:
+            self.linking.settle()
+            self._perform(self.linking.take())
+
+    def _lost(self, conn: int) -> None:
+        """The engine hears once that a connection is gone, whoever ended it."""
+        if conn in self._connections:
+            self._connections.discard(conn)
+            if self.engine_or_none is not None:
+                self.engine_or_none.closed(conn, self.now)
+            elif self.linking is not None:
+                self.linking.closed(conn, self.now)
+
+    def _serve(self) -> None:
+        """Until nothing follows from anything: events in, effects out, datagrams on the wires."""
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while (core := self.core) is not None:
+                happened = core.events()
+                failed, self._failed = self._failed, []
+                if failed or happened:
+                    self._alive(partial(self._happened, failed, happened))
+                elif self.linking is not None:
+                    self._perform_linking()
+                if self.core is not core:
+                    continue
+                self._send(core)
+                if not core.restless:
+                    break
+        finally:
+            self._serving = False
+        self._arm()
+
+    def _send(self, core: EndpointCore) -> None:
+        for target, data in datagrams(core.outgoing()):
+            self.world.transmit(self, target, data)
+
+    def _dial_failed(self, attempt: int) -> None:
+        if self.engine_or_none is not None:
+            self.engine_or_none.failed(attempt, self.now)
+            self._quiet_turn()
+
+    def _happened(self, failed: list[int], events: list[Event]) -> None:
+        for attempt in failed:
+            self._dial_failed(attempt)
+        frames: list[tuple[int, bytes]] = []
+        for event in events:
+            if isinstance(event, Frame):
+                if frames and frames[0][0] != event.conn:
+                    self._frames(frames)
+                    frames = []
+                frames.append((event.conn, event.data))
+                continue
+            if frames:
+                self._frames(frames)
+                frames = []
+            match event:
+                case Opened():
+                    self._opened(event)
+                case Failed(conn=conn, reason=reason):
+                    attempt = self._dials.pop(conn, None)
+                    if attempt is not None:
+                        self.world.note("failed", self.name, str(reason))
+                        self._dial_failed(attempt)
+                case Closed(conn=conn, reason=reason):
+                    self.world.note("closed", self.name, str(reason))
+                    self._lost(conn)
+                    self._quiet_turn()
+                case _:
+                    pass
+        if frames:
+            self._frames(frames)
+
+    def _frames(self, frames: list[tuple[int, bytes]]) -> None:
+        if frames[0][0] not in self._connections:
+            return
+        if self.engine_or_none is not None:
+            self.engine_or_none.frames(frames, self.now)
+            self._quiet_turn()
+        elif self.linking is not None:
+            self.linking.frames(frames, self.now)
+            self._perform_linking()
+
+    def _opened(self, event: Opened) -> None:
+        attempt = self._dials.pop(event.conn, None)
+        self._connections.add(event.conn)
+        host, port = event.address
+        if self.engine_or_none is not None:
+            self.engine_or_none.opened(
+                event.conn,
+                attempt=attempt if event.initiator else None,
+                local=event.local_key,
+                remote=event.remote_key,
+                handshake=event.handshake_hash,
+                address=f"{host}:{port}",
+                now=self.now,
+            )
+            self._quiet_turn()
+        elif self.linking is not None:
+            self.linking.opened(event.conn, event.remote_key, event.handshake_hash)
+            self._perform_linking()
+
+    def _arm(self) -> None:
+        core = self.core
+        if core is None:
+            return
+        times = [at for at in (core.next_wake(),) if at is not None]
+        if self.engine_or_none is not None:
+            times.append(self.engine_or_none.next_wake(self.now) - self.skew)
+        if times:
+            self.world.wake_at(self, min(times))

@@ -1,0 +1,289 @@
+"""The deterministic simulator: a priority queue of datagrams and wake-ups over the production cores.
+
+    world = World(7)
+    phone, desk = world.linked("Ada", devices=2)
+    world.cut(phone, desk)
+    phone.send("notes", "on the train")
+    world.heal()
+    assert world.settle().of(desk) == [Message("on the train", "delivered")]
+
+One seed is one run: time is virtual, every device and every wire draws from a stream of its own.  `trace.digest` is the
+same twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+
+from identity.pairing import Linked, ShowCode
+from identity.phrase import new_phrase, phrase_keys
+from identity.statement import root_certificate
+from netstack.udp import Address
+from sync.pipeline import timeline
+from sync.pipeline.account import new_account
+from sync.pipeline.profile import found_profile
+from sync.pipeline.space import Space
+from sync.service import delivery, messages
+from tests.support.device import Device
+from tests.support.trace import Trace
+from tests.support.wires import CLEAR, Weather, Wires
+
+BORN = 1_760_000_400.0  # a Thursday: no UTC week ends within the hours of a run
+QUIET = 1.5  # seconds without a commit, after which nothing follows from anything any more
+PATIENCE = 400.0  # virtual seconds until what does not settle is stuck
+
+
+class Stuck(AssertionError):
+    """The world did not come to rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a person sees of one message."""
+
+    text: str
+    state: str = "received"
+
+
+class World:
+    """`seed` names the run; `weather` is what the wires do once the setting is up."""
+
+    def __init__(self, seed: int | str, weather: Weather = CLEAR) -> None:
+        self.seed = seed
+        self.now = BORN
+        self.devices: list[Device] = []
+        self.identities: dict[str, bytes] = {}
+        self.wires = Wires(str(seed), weather)
+        self.trace = Trace()
+        self.restart_after: Callable[[Device], float | None] = lambda device: None
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        self._by_address: dict[Address, Device] = {}
+
+    # -- setting ----------------------------------------------------------------------------------------------
+
+    def person(self, name: str, device: str = "phone") -> Device:
+        """A new person with one device, which is on."""
+        made = self._device(name, device)
+        words = new_phrase(made.rng)
+        keys = phrase_keys(words)
+        account = new_account(keys.root.public, device, made.rng, made.now)
+        own = account.keys
+        born = int(made.now)
+        certificate = root_certificate(keys.root, own.signing, own.agreement.public, created=born, generation=born)
+        account = type(account)(keys.root.public, own, account.transports, device)
+        found_profile(made.store, account, [certificate], keys.recovery.public, name, born * 1000, made.rng)
+        self.identities[name] = keys.root.public
+        made.boot()
+        return made
+
+    def linked(self, name: str, devices: int = 2) -> tuple[Device, ...]:
+        """A person with several devices, all of them on and up to date with one another."""
+        found = [self.person(name)]
+        found += [self.link(found[0], kind) for kind in ("desktop", "tablet", "laptop", "watch", "car")[: devices - 1]]
+        return tuple(found)
+
+    def link(self, approver: Device, kind: str, *, history: bool = True, settle: bool = True) -> Device:
+        """A new device, let in by one that is there: the production pairing, digits included."""
+        made = self._device(approver.owner, kind)
+        text = made.boot_linking(kind, kind)
+        approver.steps.clear()
+        approver.do(
+            lambda engine: engine.people.approve(engine.people.check_approve(text, approver.now), history, approver.now)
+        )
+        self.run_until(lambda: self._paired(approver, made), "pairing")
+        self.run(0.5)
+        made.restart()
+        if settle:
+            self.settle()
+        return made
+
+    def _paired(self, approver: Device, made: Device) -> bool:
+        for step in approver.steps:
+            if isinstance(step.step, ShowCode):
+                made.digits = step.step.code
+        made.type_digits()
+        ends = [step.step for step in made.steps if isinstance(step.step, Linked)]
+        return bool(ends)
+
+    def friends(self, one: Device, other: Device, *, settle: bool = True) -> None:
+        """One invites, the other accepts: the production invite."""
+        code = one.do(lambda engine: engine.people.invite(one.now, 86_400, [one.address]))
+        if settle:
+            self.settle()
+        other.steps.clear()
+        other.do(lambda engine: engine.people.accept(code.payload.text, other.now))
+        self.run_until(lambda: any(isinstance(s.step, tuple) for s in other.steps), "invite")
+        if settle:
+            self.settle()
+
+    def grouped(self, title: str, creator: Device, *others: Device) -> None:
+        """A group of the creator; each of the others joins it."""
+        creator.group(title, *others)
+        self.settle()
+        for other in others:
+            other.join(title)
+        self.settle()
+
+    def _device(self, owner: str, kind: str) -> Device:
+        number = len(self.devices) + 1
+        made = Device(self, owner, f"{owner}-{kind}", (f"10.0.0.{number}", 4000))
+        self.devices.append(made)
+        self._by_address[made.address] = made
+        return made
+
+    # -- the network ------------------------------------------------------------------------------------------
+
+    def cut(self, *sides: Device | Iterable[Device]) -> None:
+        """Nothing passes between the sides any more; each is a device or several."""
+        parts = [[side] if isinstance(side, Device) else list(side) for side in sides]
+        for index, part in enumerate(parts):
+            for other in parts[index + 1 :]:
+                self.wires.cut([d.address for d in part], [d.address for d in other])
+        self.note("cut", ",".join("+".join(map(str, part)) for part in parts))
+
+    def heal(self) -> World:
+        """Every wire is whole again, and everybody is on."""
+        self.wires.heal()
+        self.note("heal", "")
+        for device in self.devices:
+            if not device.up:
+                device.boot()
+        return self
+
+    @contextmanager
+    def weather(self, weather: Weather) -> Iterator[None]:
+        before, self.wires.weather = self.wires.weather, weather
+        yield
+        self.wires.weather = before
+
+    def transmit(self, sender: Device, target: Address, data: bytes) -> None:
+        arrivals = self.wires.arrivals(sender.address, target)
+        self.note("datagram" if arrivals else "lost", sender.name, target[0], data)
+        receiver = self._by_address.get(target)
+        if receiver is None:
+            return
+        source = sender.address
+        for delay in arrivals:
+            self._at(self.now + delay, lambda: receiver.receive(data, source))
+
+    # -- time -------------------------------------------------------------------------------------------------
+
+    def note(self, kind: str, who: str, what: str = "", data: bytes = b"") -> None:
+        self.trace.note(self.now, kind, who, what, data)
+
+    def _at(self, at: float, act: Callable[[], None]) -> None:
+        heappush(self._queue, (at, next(self._order), act))
+
+    def wake_at(self, device: Device, at: float) -> None:
+        """The device wants to be woken then; of several times the earliest holds."""
+        at = max(at, self.now)
+        if at >= device.timer:
+            return
+        device.timer = at
+
+        def wake() -> None:
+            if device.timer == at:
+                device.timer = float("inf")
+                device.wake()
+
+        self._at(at, wake)
+
+    def crashed(self, device: Device) -> None:
+        """Its store crashed: it comes back after a while, or when somebody heals the world."""
+        after = self.restart_after(device)
+        if after is not None:
+            self._at(self.now + after, lambda: None if device.up else _boot(device))
+
+    def run(self, seconds: float) -> None:
+        """Lets so much virtual time pass."""
+        end = self.now + seconds
+        while self._queue and self._queue[0][0] <= end:
+            self._step()
+        self.now = end
+
+    def run_until(self, done: Callable[[], bool], what: str, limit: float = PATIENCE) -> None:
+        end = self.now + limit
+        while not done():
+            if not self._queue or self.now > end:
+                raise Stuck(f"{what} did not come to an end\n{self.trace.tail(BORN)}")
+            self._step()
+
+    def _step(self) -> None:
+        at, _, act = heappop(self._queue)
+        self.now = max(self.now, at)
+        act()
+
+    def settle(self, limit: float = PATIENCE) -> World:
+        """Until all that can be connected is connected, and nothing is committed for a while."""
+        end, quiet_since, seen = self.now + limit, self.now, -1
+        while True:
+            self.run(0.25)
+            commits = sum(device.commits for device in self.devices)
+            if commits != seen or not self._connected():
+                seen, quiet_since = commits, self.now
+            if self.now - quiet_since >= QUIET:
+                return self
+            if self.now > end:
+                raise Stuck(f"no rest after {limit:.0f} s: {self._unconnected()}\n{self.trace.tail(BORN)}")
+
+    def _connected(self) -> bool:
+        return not self._unconnected()
+
+    def _unconnected(self) -> list[str]:
+        """Pairs that know of each other, can reach each other, and are not connected."""
+        on = [device for device in self.devices if device.engine_or_none is not None]
+        ids = {device.engine.profile.account.device: device for device in on}
+        wants: dict[str, set[str]] = {}
+        for device in on:
+            known = {ids[i].name for i in device.engine.dialling.whereabouts() if i in ids}
+            met = {ids[p.device].name for p in device.engine.peers.values() if p.device in ids and not p.closing}
+            wants[device.name] = known - met
+        return [
+            f"{one.name}-{other.name}"
+            for one in on
+            for other in on
+            if other.name in wants[one.name]
+            and one.name in wants[other.name] | {d.name for d in on if d is one}
+            and self.wires.open(one.address, other.address)
+        ]
+
+    # -- what people see --------------------------------------------------------------------------------------
+
+    def of(self, device: Device, chat: str | Device | None = None) -> list[Message]:
+        """Messages as this device shows them: of one chat, or of all its chats together in order of time."""
+        profile, now_ms = device.engine.profile, int(device.now * 1000)
+        spaces = [device.space(chat)] if chat is not None else chats_of(device)
+        found = []
+        for space in spaces:
+            reach = delivery.reach(space, profile.account.device)
+            for row in timeline.page(profile.store, space.id, 100_000):
+                if messages.shown(profile, space, row) and not row.deleted:
+                    state = messages.model(profile, space, row, reach, now_ms).state
+                    found.append((row.sort_key, Message(row.text, state)))
+        return [message for _, message in sorted(found, key=lambda pair: pair[0])]
+
+    def texts(self, device: Device, chat: str | Device | None = None) -> list[str]:
+        return [message.text for message in self.of(device, chat)]
+
+    def outbox(self, device: Device) -> list[str]:
+        """Texts that some device has not opened yet."""
+        now_ms = int(device.now * 1000)
+        return [
+            row.text
+            for space in chats_of(device)
+            for row, _ in delivery.pending(space, delivery.reach(space, device.engine.profile.account.device), now_ms)
+        ]
+
+
+def chats_of(device: Device) -> list[Space]:
+    spaces = device.engine.profile.spaces
+    return [spaces[id_] for id_ in sorted(spaces) if not spaces[id_].personal]
+
+
+def _boot(device: Device) -> None:
+    device.boot()
