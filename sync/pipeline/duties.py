@@ -139,9 +139,9 @@ def owed(profile: Home, space: Space, now_ms: int) -> None:
 def _revoked(profile: Home, space: Space) -> dict[bytes, tuple[bytes, ...]]:
     """Rostered devices that the statements known here show as revoked."""
     found: dict[bytes, tuple[bytes, ...]] = {}
-    for identity in {member.identity for member in space.state.members.values()}:
+    for identity in sorted({member.identity for member in space.state.members.values()}):
         statements = profile.directory.statements(identity)
-        for device in revoked_devices(statements, identity) & space.devices().keys():
+        for device in sorted(revoked_devices(statements, identity) & space.devices().keys()):
             found[device] = tuple(statement.encoded for statement in statements)
     return found
 

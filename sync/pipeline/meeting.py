@@ -67,7 +67,7 @@ class Meeting:
     def known(self) -> list[Candidate]:
         """Every active device of mine and of people I share a space with, and those just met by invite."""
         directory, found = self.profile.directory, {}
-        for identity in self.people():
+        for identity in sorted(self.people()):
             for device in directory.active(identity):
                 if device.id != self.profile.account.device:
                     secret = directory.shared(device.id)
@@ -130,7 +130,7 @@ class Meeting:
                 return
         self.profile.effects.append(PeerChanged(device, True, peer.address))
         self.open_spaces(peer, now)
-        for name in list(peer.offers):
+        for name in sorted(peer.offers):
             peer.mux.refuse(PROTOCOL, name)
         peer.offers.clear()
 

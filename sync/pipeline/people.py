@@ -119,9 +119,9 @@ class People:
                 continue
             if payload.key == key:
                 live[key] = InviteCode(payload, SigningKey.from_seed(invite.seed))
-        for key in self._listening.keys() - live.keys():
+        for key in sorted(self._listening.keys() - live.keys()):
             self.profile.effects.append(Unlisten(key))
-        for key in live.keys() - self._listening.keys():
+        for key in sorted(live.keys() - self._listening.keys()):
             self.profile.effects.append(Listen(live[key].key))
         self._listening = live
 

@@ -41,7 +41,7 @@ class Profile:
         self.rng = rng
         self.effects: list[Effect] = []
         self.spaces: dict[bytes, Space] = {}
-        self.dirty: set[bytes] = set()
+        self.dirty: dict[bytes, None] = {}  # spaces, in the order of their first change
         self.committed: dict[bytes, Space] = {}  # spaces that commits changed and nobody has been told of
         self.recovery: bytes | None = None
         self._view: PersonalView | None = None
@@ -61,7 +61,7 @@ class Profile:
         if personal is None:
             raise LookupError("no personal space in this profile")
         self.spaces = {}
-        self.dirty = set()
+        self.dirty = {}
         self.committed = {}
         self._view = None
         for key, _ in self.store.scan(Table.SPACE):
@@ -93,14 +93,14 @@ class Profile:
         if found is None:
             found = self.spaces[space] = Space(self.home, space, personal=False)
             found.meta_changed = True
-            self.dirty.add(space)
+            self.dirty[space] = None
         return found
 
     def keep(self, space: Space) -> Space:
         """A space that was just founded."""
         self.spaces[space.id] = space
         space.meta_changed = True
-        self.dirty.add(space.id)
+        self.dirty[space.id] = None
         return space
 
     def port(self) -> int:
@@ -143,7 +143,7 @@ class Profile:
 
     def touch(self, space: Space) -> Space:
         """The space has changes in the open batch."""
-        self.dirty.add(space.id)
+        self.dirty[space.id] = None
         return space
 
     def own_feed(self, space: Space) -> SigningKey:
@@ -189,7 +189,7 @@ class Profile:
         changed: list[Space] = []
         events: list[Effect] = []
         while self.dirty:
-            space = self.spaces[self.dirty.pop()]
+            space = self.spaces[self.dirty.popitem()[0]]
             for change in space.finish(now_ms):
                 fresh = change.before is None and change.after is not None
                 self.home.batch.put(Table.INDEX, space.id + change.message, b"")

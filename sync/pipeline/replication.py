@@ -283,7 +283,7 @@ class Replication:
 
     def propagate(self, space: Space, now: float) -> None:
         """Tells every link of a space what the commit changed.  What is durable is acknowledged here."""
-        moved, records, forks = space.moved, space.records_changed, space.forks_changed
+        moved, records, forks = sorted(space.moved), sorted(space.records_changed), sorted(space.forks_changed)
         space.moved, space.records_changed, space.forks_changed = set(), set(), set()
         membership, space.state_changed = space.state_changed, False
         lengths = {writer: space.shelf.by_writer[writer].length for writer in moved}

@@ -758,7 +758,7 @@ class Space:
                 self.news.add(about)
                 self._versions[about] = self._versions.get(about, 0) + 1
             changes = timeline.absorb(store, batch, self.id, facts, self.rights(), again)
-        for epoch in self._used:
+        for epoch in sorted(self._used):
             key = self.keys[epoch]
             counts = Writer().uint(self._entries.get(epoch, 0)).array(sorted(self._days.get(epoch, ())), Writer.uint)
             batch.put(Table.EPOCH, self.id + epoch, key.secret + key.z + counts.finish())
@@ -789,7 +789,7 @@ class Space:
                     self.registers.add(decode_own_fact(key, value))
                 self.personal_changed = True
             return {}
-        for core in [core for core in self._unfolded if self._author(core) is not None]:
+        for core in [core for core in sorted(self._unfolded) if self._author(core) is not None]:
             self._unfolded.discard(core)
             self.meta_changed = True
             self._read_again(core, now_ms)
