@@ -217,7 +217,7 @@ class Node:
 
 async def start_host(host: Host, network: Network, kept: int) -> Address:
     """Binds to the port asked for, else the one kept, else any.  Raises `not_allowed` where a port asked for is taken."""
-    for port in dict.fromkeys((network.port, kept, 0)) if not network.port else (network.port,):
+    for port in (network.port,) if network.port else dict.fromkeys((kept, 0)):
         try:
             return await host.start(network.host, port)
         except OSError as error:
