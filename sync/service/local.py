@@ -239,6 +239,7 @@ class LocalService:
             failure = step[0] if isinstance(step, tuple) else step
             if isinstance(failure, Failed) and failure.code != "timeout":
                 raise KithkinError(failure.code, failure.sentence)
+                await self._let_in(met.space, deadline)
             # Nobody there yet: the inviter's node may start in the time we were given.
             if asyncio.get_running_loop().time() + 0.3 >= deadline:
                 raise TIMEOUT
@@ -248,6 +249,16 @@ class LocalService:
         return self._contact(lambda: contacts.rename(self._profile, contact, name, self._now_ms()))
 
     async def contact_block(self, contact: str) -> models.ContactRef:
+    async def _let_in(self, id_: bytes, deadline: float) -> None:
+        """Waits for the entry that lets this device write in a chat, so that who accepts can write at once."""
+        loop = asyncio.get_running_loop()
+        while (left := deadline - loop.time()) > 0:
+            space = self._profile.spaces.get(id_)
+            if space is None or (space.mine is not None and space.state.open(space.mine.core)):
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._node.changed(id_).wait(), left)
+
         return self._contact(lambda: contacts.block(self._profile, contact, True, self._now_ms()))
 
     async def contact_unblock(self, contact: str) -> models.ContactRef:
