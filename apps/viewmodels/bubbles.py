@@ -1,0 +1,121 @@
+"""A message as it is drawn: one frozen bubble, made fit to draw, cheap to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from apps.viewmodels.words import clock, cut, day, one_line, shade
+from sync.service import models
+
+TOGETHER = timedelta(minutes=5)
+"""Messages of one author within this time stand together: the name is said once."""
+MAX_REACTIONS = 8
+QUOTE = 90
+DELETED = "This message was deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    emoji: str
+    count: int
+    mine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The beginning of the message that this one answers."""
+
+    author: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bubble:
+    """`author` is "" where it needs no saying.  `day` is the heading above it, where a day begins.  `joined`: stands
+    close below the one before.  `note`: what is said beside the time."""
+
+    id: str
+    text: str
+    time: str
+    state: models.MessageState
+    mine: bool
+    author: str = ""
+    shade: int = 0
+    day: str = ""
+    joined: bool = False
+    cut: bool = False
+    edited: bool = False
+    deleted: bool = False
+    note: str = ""
+    quote: Quote | None = None
+    reactions: tuple[Reaction, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+Find = Callable[[str], Quote | None]
+
+
+def bubbles_of(
+    messages: Sequence[models.Message], *, named: bool, me: str, find: Find, now: datetime
+) -> tuple[Bubble, ...]:
+    """`named`: authors are said (in groups).  `find`: what a reply answers, as far as it is known."""
+    made: list[Bubble] = []
+    before: models.Message | None = None
+    for message in messages:
+        made.append(_bubble(message, before, named, me, find, now))
+        before = message
+    return tuple(made)
+
+
+def _bubble(
+    message: models.Message, before: models.Message | None, named: bool, me: str, find: Find, now: datetime
+) -> Bubble:
+    heading = day(message.at, now)
+    new_day = before is None or day(before.at, now) != heading
+    joined = (
+        not new_day
+        and before is not None
+        and before.author == message.author
+        and before.source == message.source
+        and abs(message.at - before.at) <= TOGETHER
+    )
+    text, cut_off = (DELETED, False) if message.deleted else cut(message.text)
+    author = one_line(message.source or (message.author_name if named and not message.mine else ""), 40)
+    notes = [
+        *(["imported"] if message.source else []),
+        *(["edited"] if message.edited and not message.deleted else []),
+        *(["arrived late"] if message.late else []),
+        *([] if message.checked else ["not yet checked"]),
+    ]
+    return Bubble(
+        id=message.id,
+        text=text,
+        time=clock(message.at),
+        state=message.state,
+        mine=message.mine,
+        author="" if joined else author,
+        shade=shade(message.source or message.author),
+        day=heading if new_day else "",
+        joined=joined,
+        cut=cut_off,
+        edited=message.edited,
+        deleted=message.deleted,
+        note=", ".join(notes),
+        quote=None if message.reply_to is None or message.deleted else find(message.reply_to),
+        reactions=() if message.deleted else reactions_of(message.reactions, me),
+        files=tuple(one_line(file.name, 60) for file in message.files[:8]),
+    )
+
+
+def reactions_of(reactions: dict[str, list[str]], me: str) -> tuple[Reaction, ...]:
+    """The most frequent first."""
+    counted = [Reaction(one_line(emoji, 8), len(people), me in people) for emoji, people in reactions.items() if people]
+    counted.sort(key=lambda reaction: (-reaction.count, reaction.emoji))
+    return tuple(counted[:MAX_REACTIONS])
+
+
+def quote_of(message: models.Message) -> Quote:
+    author = "You" if message.mine else one_line(message.source or message.author_name, 40)
+    return Quote(author, DELETED if message.deleted else one_line(message.text, QUOTE))

@@ -1,0 +1,171 @@
+"""Before there is a profile, or before it is open: making one, linking one, unlocking one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from apps.viewmodels.model import ViewModel
+from apps.viewmodels.pictures import modules
+from apps.viewmodels.ports import DeviceKind, Profiles
+from sync.service.api import KithkinError, Linking, Network
+
+Opened = Callable[[str | None], Awaitable[None]]
+"""What follows once there is a profile: it is opened with that passphrase."""
+MIN_PASSPHRASE = 8
+LINK_SECONDS = 600.0
+DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the profile is or will be.  `given`: the passphrase that the environment names, so nobody is asked."""
+
+    profiles: Profiles
+    folder: Path
+    kind: DeviceKind
+    network: Network
+    given: str | None
+
+
+def new_passphrase(place: Place, typed: str, again: str) -> str:
+    """Raises KithkinError `no_passphrase` with what is wrong with it."""
+    if place.given is not None:
+        return place.given
+    if len(typed) < MIN_PASSPHRASE:
+        raise KithkinError("no_passphrase", f"Choose a passphrase of at least {MIN_PASSPHRASE} characters.")
+    if typed != again:
+        raise KithkinError("no_passphrase", "The two passphrases differ.")
+    return typed
+
+
+@dataclass(frozen=True, slots=True)
+class CreateState:
+    """`words`: the 24 recovery words, from the profile's making until they were noted."""
+
+    asks_passphrase: bool
+    busy: bool = False
+    problem: str = ""
+    words: tuple[str, ...] = ()
+
+
+class Create(ViewModel[CreateState]):
+    def __init__(self, place: Place, opened: Opened) -> None:
+        super().__init__(CreateState(asks_passphrase=place.given is None))
+        self._place = place
+        self._opened = opened
+        self._passphrase: str | None = None
+
+    async def create(self, name: str, passphrase: str, again: str) -> None:
+        if self.state.busy or self.state.words:
+            return
+        with self._working():
+            secret = new_passphrase(self._place, passphrase, again)
+            place = self._place
+            made = await place.profiles.create_profile(place.folder, secret, name=name, kind=place.kind)
+            self._passphrase = secret
+            self._become(words=tuple(made.phrase.split()))
+
+    async def noted(self) -> None:
+        """The words were written down: they are gone from here, and the profile opens."""
+        if not self.state.words or self.state.busy:
+            return
+        secret, self._passphrase = self._passphrase, None
+        self._become(words=())
+        await self._opened(secret)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """`text` and `code` (the modules of its QR) while waiting for a device that approves; `left` tries remain."""
+
+    asks_passphrase: bool
+    busy: bool = False
+    problem: str = ""
+    text: str = ""
+    code: tuple[tuple[bool, ...], ...] = ()
+    checking: bool = False
+    left: int = 3
+    expires: datetime | None = None
+
+
+class Link(ViewModel[LinkState]):
+    def __init__(self, place: Place, opened: Opened) -> None:
+        super().__init__(LinkState(asks_passphrase=place.given is None))
+        self._place = place
+        self._opened = opened
+        self._linking: Linking | None = None
+        self._waiting: asyncio.Task[None] | None = None
+
+    async def begin(self, name: str, passphrase: str, again: str) -> None:
+        """Shows the code and waits until this device is linked, or it is called off."""
+        if self._waiting is not None:
+            return
+        try:
+            secret = new_passphrase(self._place, passphrase, again)
+        except KithkinError as refusal:
+            self._become(problem=refusal.message)
+            return
+        self._waiting = asyncio.current_task()
+        linked = False
+        try:
+            with self._working():
+                place = self._place
+                async with place.profiles.link_profile(
+                    place.folder, secret, name=name or None, kind=place.kind, network=place.network, wait=LINK_SECONDS
+                ) as linking:
+                    self._linking = linking
+                    self._become(text=linking.payload, code=modules(linking.payload), left=3, busy=False)
+                    await linking.done()
+                    linked = True
+        finally:
+            self._linking, self._waiting = None, None
+            self._become(text="", code=(), checking=False)
+        if linked:
+            await self._opened(secret)
+
+    async def submit(self, digits: str) -> None:
+        linking, typed = self._linking, "".join(char for char in digits if char.isdigit())
+        if linking is None or self.state.checking:
+            return
+        if len(typed) != DIGITS:
+            self._become(problem="Type the six digits that your other device shows.")
+            return
+        self._become(checking=True, problem="")
+        try:
+            wrong = await linking.submit(typed)
+        except KithkinError:
+            return  # `done` says it too, and ends the page
+        finally:
+            self._become(checking=False)
+        if wrong is not None:
+            tries = "one try" if wrong.left == 1 else f"{wrong.left} tries"
+            self._become(left=wrong.left, problem=f"Those are not the digits. You have {tries} left.")
+
+    def cancel(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._become(problem="")
+
+
+@dataclass(frozen=True, slots=True)
+class UnlockState:
+    busy: bool = False
+    problem: str = ""
+
+
+class Unlock(ViewModel[UnlockState]):
+    def __init__(self, opened: Opened) -> None:
+        super().__init__(UnlockState())
+        self._opened = opened
+
+    async def unlock(self, passphrase: str) -> None:
+        if self.state.busy:
+            return
+        with self._working():
+            if not passphrase:
+                raise KithkinError("no_passphrase", "Type the passphrase of this profile.")
+            await self._opened(passphrase)

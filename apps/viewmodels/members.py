@@ -1,0 +1,79 @@
+"""Who is in a chat; and for a direct chat, the number that proves it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from apps.viewmodels.model import ViewModel
+from apps.viewmodels.words import MAX_TITLE, initials, one_line, shade
+from sync.service import models
+from sync.service.api import Service
+
+WORDS: dict[models.MemberState, str] = {
+    "invited": "invited, has not joined yet",
+    "active": "",
+    "left": "has left",
+    "removed": "was removed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    id: str
+    name: str
+    initials: str
+    shade: int
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class MembersState:
+    """`number`: the safety number with `contact`, the other person of a direct chat."""
+
+    chat: str = ""
+    members: tuple[Member, ...] = ()
+    contact: str = ""
+    number: str = ""
+    verified: bool = False
+    busy: bool = False
+    problem: str = ""
+
+
+class Members(ViewModel[MembersState]):
+    def __init__(self, service: Service) -> None:
+        super().__init__(MembersState())
+        self._service = service
+        self._loading: asyncio.Task[None] | None = None
+
+    async def load(self, chat: str) -> None:
+        self._become(chat=chat, members=(), contact="", number="", verified=False)
+        await self._read()
+
+    async def _read(self) -> None:
+        chat = self.state.chat
+        with self._working():
+            listed = (await self._service.chat_members(chat)).members
+            self._become(members=tuple(map(member_of, listed)))
+            contacts = (await self._service.contacts()).contacts
+            other = next((contact for contact in contacts if contact.chat == chat), None)
+            if other is not None:
+                safety = await self._service.contact_verify(other.id)
+                self._become(contact=other.id, number=safety.safety_number, verified=safety.verified)
+
+    def touched(self, chat: str) -> None:
+        if chat == self.state.chat:
+            self._loading = asyncio.get_running_loop().create_task(self._read())
+
+    async def confirm(self) -> None:
+        """We compared the numbers, they are the same."""
+        if self.state.contact:
+            with self._working():
+                safety = await self._service.contact_verify(self.state.contact, confirm=True)
+                self._become(verified=safety.verified)
+
+
+def member_of(member: models.Member) -> Member:
+    name = one_line(member.name, MAX_TITLE)
+    about = ", ".join(word for word in (member.role if member.role != "member" else "", WORDS[member.state]) if word)
+    return Member(member.id, name, initials(name), shade(member.id), about)

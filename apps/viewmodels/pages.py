@@ -1,0 +1,66 @@
+"""Where in the app a person is: a stack of pages, the same for one pane and for two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from apps.viewmodels.model import ViewModel
+
+
+class Kind(StrEnum):
+    CHATS = "chats"
+    CHAT = "chat"
+    MEMBERS = "members"
+    TEXT = "text"
+    SEARCH = "search"
+    INVITE = "invite"
+    ACCEPT = "accept"
+    GROUP = "group"
+    DEVICE = "device"
+    SETTINGS = "settings"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`id`: the chat of a chat's pages, "" elsewhere."""
+
+    kind: Kind
+    id: str = ""
+
+
+ROOT = Page(Kind.CHATS)
+MAX_DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    pages: tuple[Page, ...] = (ROOT,)
+
+    @property
+    def top(self) -> Page:
+        return self.pages[-1]
+
+
+class Pages(ViewModel[Stack]):
+    def __init__(self) -> None:
+        super().__init__(Stack())
+
+    def open(self, page: Page) -> None:
+        """On top; a page that is in the stack already is gone back to."""
+        pages = self.state.pages
+        if page in pages:
+            self._become(pages=pages[: pages.index(page) + 1])
+        else:
+            self._become(pages=(ROOT, *(*pages[1:], page)[1 - MAX_DEPTH :]))
+
+    def show(self, page: Page) -> None:
+        """Straight above the list."""
+        self._become(pages=(ROOT,) if page == ROOT else (ROOT, page))
+
+    def back(self) -> bool:
+        """Whether there was somewhere to go back to."""
+        if len(self.state.pages) == 1:
+            return False
+        self._become(pages=self.state.pages[:-1])
+        return True

@@ -1,0 +1,42 @@
+"""Where profiles come from, as the windows need it: `sync.service.profile` is one, a test may bring another."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Literal, Protocol
+
+from sync.service import models
+from sync.service.api import WAIT_SECONDS, Linking, Network, Service
+
+DeviceKind = Literal["phone", "desktop"]
+
+
+class Profiles(Protocol):
+    """`api.Profiles`, and the kind of device that is made (its name until it is renamed)."""
+
+    async def create_profile(
+        self, folder: Path, passphrase: str | None, *, name: str, kind: str = "device"
+    ) -> models.Created: ...
+
+    def link_profile(
+        self,
+        folder: Path,
+        passphrase: str | None,
+        *,
+        name: str | None = None,
+        kind: str = "device",
+        network: Network | None = None,
+        wait: float = WAIT_SECONDS,
+    ) -> AbstractAsyncContextManager[Linking]: ...
+
+    def open_service(
+        self, folder: Path, passphrase: str | None, *, network: Network | None = None
+    ) -> AbstractAsyncContextManager[Service]: ...
+
+
+def real_profiles() -> Profiles:
+    """Imported late: the engine takes longer to load than a window to appear."""
+    from sync.service import profile
+
+    return profile

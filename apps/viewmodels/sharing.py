@@ -1,0 +1,95 @@
+"""Letting another device of mine in: read its code, say what it gets, show the six digits."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from apps.viewmodels.model import ViewModel
+from apps.viewmodels.pictures import read_picture
+from sync.service import models
+from sync.service.api import KithkinError, Service
+
+APPROVE_SECONDS = 300.0
+
+
+class Step(StrEnum):
+    READ = "read"
+    CONFIRM = "confirm"
+    CONNECT = "connect"
+    DIGITS = "digits"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class ApproveState:
+    """`grants`: what the new device would get, in sentences; `digits`: to be typed there."""
+
+    step: Step = Step.READ
+    grants: tuple[str, ...] = ()
+    history: models.History = "all"
+    digits: str = ""
+    busy: bool = False
+    problem: str = ""
+
+
+class Approve(ViewModel[ApproveState]):
+    def __init__(self, service: Service) -> None:
+        super().__init__(ApproveState())
+        self._service = service
+        self._text = ""
+        self._work: asyncio.Task[None] | None = None
+
+    def reset(self) -> None:
+        self.close()
+        self._text = ""
+        self._become(step=Step.READ, grants=(), history="all", digits="", problem="", busy=False)
+
+    def close(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+
+    async def read(self, text: str) -> None:
+        """Says what the device would get.  Nothing has happened yet."""
+        with self._working():
+            await self._look(text.strip(), self.state.history)
+
+    async def read_picture(self, path: str) -> None:
+        with self._working():
+            await self._look(await asyncio.to_thread(read_picture, Path(path).expanduser()), self.state.history)
+
+    async def set_history(self, history: models.History) -> None:
+        """Whether it gets the messages from before now."""
+        if self.state.step is Step.CONFIRM:
+            with self._working():
+                await self._look(self._text, history)
+
+    async def _look(self, text: str, history: models.History) -> None:
+        if not text:
+            raise KithkinError("not_a_pair_code", "Paste the code of the new device, or choose a picture of it.")
+        async with self._service.device_approve(text, history=history) as approval:
+            grant = approval.grant
+        self._text = text
+        self._become(step=Step.CONFIRM, grants=tuple(grant.grants), history=grant.history)
+
+    async def confirm(self) -> None:
+        """Connects, shows the digits, and waits until they were typed."""
+        if self.state.step is not Step.CONFIRM:
+            return
+        self._work = asyncio.current_task()
+        done = False
+        self._become(step=Step.CONNECT)
+        try:
+            with self._working():
+                async with self._service.device_approve(
+                    self._text, history=self.state.history, wait=APPROVE_SECONDS
+                ) as approval:
+                    digits = (await approval.confirm()).code
+                    self._become(step=Step.DIGITS, digits=digits)
+                    await approval.done()
+                    done = True
+        finally:
+            self._work = None
+            self._become(step=Step.DONE if done else Step.READ, digits="")

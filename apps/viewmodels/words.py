@@ -1,0 +1,89 @@
+"""Texts of peers made fit to draw, and times as people read them."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import datetime, timedelta
+
+MAX_SHOWN = 1200  # characters of one message in a bubble
+MAX_LINES = 24
+MAX_TITLE = 128
+MAX_SNIPPET = 160
+# Marks that change the direction of what follows: a name with one can turn around the text of somebody else.
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+
+
+def clean(text: str) -> str:
+    """Without controls, direction marks and what is no character; line ends and tabs stay."""
+    return "".join(
+        char
+        for char in text.replace("\r\n", "\n").replace("\r", "\n")
+        if char in "\n\t" or (char not in _TURNS and unicodedata.category(char) not in ("Cc", "Cs", "Co", "Cn"))
+    ).replace("\t", "    ")
+
+
+def one_line(text: str, limit: int) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(clean(text[: limit * 4]).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def cut(text: str) -> tuple[str, bool]:
+    """(what a bubble shows, whether something is missing)."""
+    short = text[:MAX_SHOWN]
+    lines = short.split("\n")
+    if len(lines) > MAX_LINES:
+        short = "\n".join(lines[:MAX_LINES])
+    cut_off = len(short) < len(text)
+    return clean(short).rstrip() + ("…" if cut_off else ""), cut_off
+
+
+def clock(at: datetime) -> str:
+    return f"{at.astimezone():%H:%M}"
+
+
+def day(at: datetime, now: datetime) -> str:
+    """ "Today", "Yesterday", "Tuesday", "3 March", "3 March 2024"."""
+    here, today = at.astimezone().date(), now.astimezone().date()
+    if here == today:
+        return "Today"
+    if here == today - timedelta(days=1):
+        return "Yesterday"
+    if timedelta(0) < today - here < timedelta(days=7):
+        return f"{here:%A}"
+    return f"{here.day} {here:%B}" + ("" if here.year == today.year else f" {here.year}")
+
+
+def brief(at: datetime | None, now: datetime) -> str:
+    """The time beside a chat in the list: of day, of week, or the date."""
+    if at is None:
+        return ""
+    here, today = at.astimezone().date(), now.astimezone().date()
+    if here == today:
+        return clock(at)
+    if timedelta(0) < today - here < timedelta(days=7):
+        return f"{here:%a}"
+    return f"{here.day} {here:%b}" + ("" if here.year == today.year else f" {here.year}")
+
+
+def initials(name: str) -> str:
+    """One or two letters for a round picture."""
+    words = [word for word in clean(name).split() if word[0].isalnum()]
+    if not words:
+        return "?"
+    return (words[0][0] + (words[-1][0] if len(words) > 1 else "")).upper()
+
+
+def shade(key: str) -> int:
+    """One of eight colours for an identity, the same everywhere."""
+    return sum(key.encode()) % 8
+
+
+def lasts(until: datetime, now: datetime) -> str:
+    """ "7 days", "3 hours", "5 minutes": how long something still holds."""
+    seconds = max(0, int((until - now).total_seconds()))
+    for size, word in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size - 1:
+            count = round(seconds / size)
+            return f"{count} {word}" + ("" if count == 1 else "s")
+    return "less than a minute"

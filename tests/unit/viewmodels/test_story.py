@@ -1,0 +1,219 @@
+"""The story of the windows without windows: two or three apps over real UDP, told as transcripts."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import segno
+
+from apps.viewmodels.app import Stage
+from apps.viewmodels.pages import Kind
+from apps.viewmodels.sharing import Step
+from tests.unit.viewmodels.stage import SECRET, friends, home, person, started, until
+
+
+def test_first_run_shows_the_words_once_and_opens(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with started(tmp_path / "ada", given=None) as app:
+            assert app.state.stage is Stage.WELCOME
+            app.choose(Stage.CREATE)
+            create = app.create
+            assert create.state.asks_passphrase
+            await create.create("Ada", "short", "short")
+            assert create.state.problem == "Choose a passphrase of at least 8 characters."
+            await create.create("Ada", SECRET, SECRET + "x")
+            assert create.state.problem == "The two passphrases differ."
+            await create.create(" ", SECRET, SECRET)
+            assert create.state.problem == "A name is needed here."
+            await create.create("Ada", SECRET, SECRET)
+            assert (len(create.state.words), create.state.problem) == (24, "")
+            app.choose(Stage.WELCOME)  # the words must be noted first
+            assert app.state.stage is Stage.CREATE
+            await create.noted()
+            assert create.state.words == ()
+            session = home(app)
+            assert [row.title for row in session.chats.state.rows] == ["Notes to self"]
+            assert session.devices.state.name == "Ada"
+            assert [(device.name, device.about) for device in session.devices.state.devices] == [
+                ("phone", "This device")
+            ]
+
+    asyncio.run(story())
+
+
+def test_a_locked_profile_asks_until_the_passphrase_is_right(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with person(tmp_path / "ada", "Ada"):
+            pass
+        async with started(tmp_path / "ada", given=None) as app:
+            assert app.state.stage is Stage.LOCKED
+            await app.unlock.unlock("")
+            assert app.unlock.state.problem == "Type the passphrase of this profile."
+            await app.unlock.unlock("wrong horse")
+            assert app.unlock.state.problem and app.state.stage is Stage.LOCKED
+            await app.unlock.unlock(SECRET)
+            assert home(app).chats.state.loaded
+
+    asyncio.run(story())
+
+
+def test_two_windows_on_one_profile_share_its_node(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with person(tmp_path / "ada", "Ada") as first, started(tmp_path / "ada", "desktop") as app:
+            second = home(app)
+            notes = first.chats.state.rows[0].id
+            await first.show_chat(notes)
+            await second.show_chat(notes)
+            await second.chat(notes).send("remember the milk")
+            await until(lambda: [b.text for b in first.chat(notes).state.bubbles] == ["remember the milk"])
+
+    asyncio.run(story())
+
+
+def test_friends_write_edit_react_answer_and_see_what_arrived(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with person(tmp_path / "ada", "Ada") as ada, person(tmp_path / "bob", "Bob") as bob:
+            chat = await friends(ada, bob)
+            assert bob.pages.state.top.kind is Kind.CHAT
+            theirs, mine = bob.chat(chat), ada.chat(chat)
+            await ada.show_chat(chat)
+            assert (mine.state.title, theirs.state.title) == ("Bob", "Ada")
+
+            await mine.send("hello *Bob* [b]not bold[/b]")
+            await until(lambda: [b.text for b in theirs.state.bubbles] == ["hello *Bob* [b]not bold[/b]"])
+            await until(lambda: mine.state.bubbles[0].state == "delivered")
+            await bob.chats.settled()
+            assert [row.badge for row in bob.chats.state.rows if row.id == chat] == ["1"]
+
+            theirs.visible(True)  # seen: the badge goes, and Ada hears of it
+            await until(lambda: mine.state.bubbles[0].state == "read")
+            await until(lambda: [row.badge for row in bob.chats.state.rows if row.id == chat] == [""])
+
+            hello = theirs.state.bubbles[0].id
+            await theirs.react(hello, "👍")
+            theirs.answer(hello, "")
+            assert theirs.state.answered is not None and theirs.state.answered.author == "Ada"
+            await theirs.send("hi Ada")
+            assert (theirs.state.answering, theirs.state.draft) == ("", "")
+            await until(lambda: len(mine.state.bubbles) == 2 and bool(mine.state.bubbles[0].reactions))
+            assert [(r.emoji, r.count, r.mine) for r in mine.state.bubbles[0].reactions] == [("👍", 1, False)]
+            quote = mine.state.bubbles[1].quote
+            assert quote is not None and quote.author == "You"
+
+            answer = theirs.state.bubbles[1].id
+            theirs.begin_edit(answer)
+            assert (theirs.state.editing, theirs.state.draft) == (answer, "hi Ada")
+            await theirs.send("hi Ada!")
+            await until(lambda: mine.state.bubbles[1].text == "hi Ada!" and mine.state.bubbles[1].edited)
+            await theirs.delete(answer, everyone=True)
+            await until(lambda: mine.state.bubbles[1].deleted)
+            assert mine.state.bubbles[1].text == "This message was deleted"
+
+            ada.search.look_for("bob")
+            await ada.search.settled()
+            await until(lambda: _searched(ada.search.state.summary))
+            assert [found.snippet for found in ada.search.state.found] == ["hello *Bob* [b]not bold[/b]"]
+            ada.search.look_for("unheard")
+            await ada.search.settled()
+            assert ada.search.state.summary == "No message has these words"
+            ada.search.look_for("%")
+            await ada.search.settled()
+            assert (ada.search.state.found, ada.search.state.problem) == ((), "")
+
+    asyncio.run(story())
+
+
+def _searched(summary: str) -> bool:
+    return summary == "1 message"
+
+
+def test_a_desktop_is_linked_by_the_picture_of_its_code(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with (
+            person(tmp_path / "ada", "Ada") as ada,
+            started(tmp_path / "desk", "desktop", given=None) as desktop,
+        ):
+            notes = ada.chats.state.rows[0].id
+            await ada.show_chat(notes)
+            await ada.chat(notes).send("from before the desktop")
+
+            desktop.choose(Stage.LINK)
+            linking = asyncio.create_task(desktop.link.begin("Desk", SECRET, SECRET))
+            await until(lambda: bool(desktop.link.state.text))
+            picture = tmp_path / "screen.png"
+            segno.make(desktop.link.state.text.upper(), error="m").save(str(picture), scale=4)
+
+            await ada.show(Kind.DEVICE)
+            await ada.approve.read("kithkin:invite/AAAA")
+            assert ada.approve.state.problem and ada.approve.state.step is Step.READ
+            await ada.approve.read_picture(str(tmp_path / "nothing.png"))
+            assert ada.approve.state.problem == "There is no such file."
+            await ada.approve.read_picture(str(picture))
+            assert (ada.approve.state.step, ada.approve.state.problem) == (Step.CONFIRM, "")
+            assert any("history" in sentence for sentence in ada.approve.state.grants)
+            confirming = asyncio.create_task(ada.approve.confirm())
+            await until(lambda: ada.approve.state.step is Step.DIGITS)
+            digits = ada.approve.state.digits
+
+            await desktop.link.submit("12")
+            assert desktop.link.state.problem == "Type the six digits that your other device shows."
+            await desktop.link.submit(str((int(digits) + 1) % 1_000_000).zfill(6))
+            assert desktop.link.state.problem == "Those are not the digits. You have 2 tries left."
+            await desktop.link.submit(digits[:3] + " " + digits[3:])
+            await confirming
+            await linking
+            assert ada.approve.state.step is Step.DONE
+            desk = home(desktop)
+            assert desk.devices.state.name == "Ada"
+            await desk.show_chat(notes)
+            await until(lambda: [b.text for b in desk.chat(notes).state.bubbles] == ["from before the desktop"])
+            await until(lambda: {d.name for d in ada.devices.state.devices} == {"phone", "Desk"})
+
+    asyncio.run(story())
+
+
+def test_a_link_that_is_called_off_leaves_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with started(tmp_path / "desk", "desktop") as app:
+            app.choose(Stage.LINK)
+            linking = asyncio.create_task(app.link.begin("", "", ""))
+            await until(lambda: bool(app.link.state.text))
+            app.choose(Stage.WELCOME)
+            await asyncio.gather(linking, return_exceptions=True)
+            assert (app.state.stage, app.link.state.text) == (Stage.WELCOME, "")
+            assert not (tmp_path / "desk").exists()
+
+    asyncio.run(story())
+
+
+def test_a_group_is_offered_and_joined(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with person(tmp_path / "ada", "Ada") as ada, person(tmp_path / "bob", "Bob") as bob:
+            await friends(ada, bob)
+            await ada.show(Kind.GROUP)
+            assert [(p.name, p.chosen) for p in ada.group.state.people] == [("Bob", False)]
+            await ada.group.create("")
+            assert ada.group.state.problem == "Give the group a title."
+            ada.group.toggle(ada.group.state.people[0].id)
+            await ada.group.create("Mountain trip")
+            group = ada.pages.state.top.id
+            assert ada.chat(group).state.title == "Mountain trip"
+            await ada.chat(group).send("who comes along?")
+
+            await until(lambda: any(row.invited for row in bob.chats.state.rows))
+            invitation = bob.chats.state.rows[0]
+            assert (invitation.title, invitation.preview) == ("Mountain trip", "Invites you to this group")
+            await bob.show_chat(invitation.id)
+            theirs = bob.chat(invitation.id)
+            assert (theirs.state.state, theirs.state.bubbles) == ("invited", ())
+            await theirs.join()
+            await until(lambda: theirs.state.state == "active" and not theirs.state.problem)
+            await ada.show(Kind.MEMBERS, group)
+            await until(lambda: [m.about for m in ada.members.state.members] == ["creator", ""])
+
+            await theirs.send("me")
+            await until(lambda: len(ada.chat(group).state.bubbles) == 2)
+            assert [(b.author, b.mine) for b in ada.chat(group).state.bubbles] == [("", True), ("Bob", False)]
+
+    asyncio.run(story())
