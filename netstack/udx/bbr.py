@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum, auto
+from math import inf
 
 from netstack.udx.congestion import Sample
 
@@ -28,6 +29,11 @@ RESOLUTION = 0.0005  # seconds: below it, the round trip measures event loops
 EXTRA_ROUNDS = 5
 MAX_EXTRA_TIME = 0.1
 MAX_QUANTUM = 64_000
+FLOOD_LOSS = 0.35  # a round that loses more is no noisy path: a queue much smaller than our window overflows
+FLOOD_ROUNDS = 3  # a newcomer's start-up floods a queue for fewer
+FLOOD_CUT = 0.7
+FLOOD_HOLD = 1.5  # the ceiling stays above so many times the path's content
+CEILING_GROWTH = 1.02
 
 
 class Mode(Enum):
@@ -70,6 +76,10 @@ class Bbr:
         self._round = 0
         self._round_ends = 0  # `delivered` at which the present round ends
         self._round_began = False
+        self._round_acked = 0
+        self._round_lost = 0
+        self._flooded = 0  # rounds, less the others since
+        self._ceiling = inf  # of the window: what a small queue was seen to hold
 
         self._round_trip = 0.0  # 0.0: none yet
         self._round_trip_at = 0.0
@@ -145,11 +155,27 @@ class Bbr:
 
     def _count_round(self, sample: Sample) -> None:
         self._round_began = False
+        self._round_acked += sample.acked
+        self._round_lost += sample.lost
         if sample.prior_delivered >= self._round_ends:
             self._round_ends = sample.delivered
             self._round += 1
             self._round_began = True
             self._conserving = False
+            self._note_flood()
+
+    def _note_flood(self) -> None:
+        """Lowers the ceiling when rounds of heavy loss prevail, never to what the path itself holds; raises it slowly."""
+        rate = self._round_lost / max(1, self._round_acked + self._round_lost)
+        self._round_acked = self._round_lost = 0
+        if rate <= FLOOD_LOSS:
+            self._flooded = max(0, self._flooded - 1)
+            self._ceiling *= CEILING_GROWTH
+            return
+        self._flooded = min(self._flooded + 1, FLOOD_ROUNDS)
+        if self._flooded == FLOOD_ROUNDS:
+            holds = max(FLOOD_HOLD * self.bandwidth * self._round_trip, MIN_WINDOW)
+            self._ceiling = max(FLOOD_CUT * min(self._ceiling, self._window), holds)
 
     def _note_rate(self, sample: Sample) -> None:
         """Outside of start-up nothing can arrive faster than the probing pace: more is late news of old deliveries."""
@@ -278,7 +304,7 @@ class Bbr:
                 window = min(window + sample.acked, target)
             elif window < target or sample.delivered < INITIAL_WINDOW:
                 window += sample.acked
-        window = max(window, MIN_WINDOW)
+        window = max(int(min(window, self._ceiling)), MIN_WINDOW)
         if self.mode is Mode.PROBE_RTT:
             window = min(window, int(self._probe_window()))
         self._window = window

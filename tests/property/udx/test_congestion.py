@@ -1,4 +1,7 @@
-"""What BBR makes of simulated paths: full, fair, unmoved by random loss.  Figures are bounds well below what it reaches."""
+"""What BBR makes of simulated paths: full, fair, unmoved by random loss.
+
+Figures are bounds well below what it reaches.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +116,7 @@ def test_rates_of_a_sender_without_data_only_raise() -> None:
 
 def test_the_least_round_trip_is_probed_again_after_ten_seconds() -> None:
     bbr, now = settled()
-    modes = []
+    modes: list[Mode] = []
     for _ in range(1000):
         now += 0.012
         bbr.on_acked(sample(now, rtt=0.06, inflight=20_000))
