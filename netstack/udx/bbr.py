@@ -165,7 +165,7 @@ class Bbr:
             self._note_flood()
 
     def _note_flood(self) -> None:
-        """Lowers the ceiling when rounds of heavy loss prevail, never to what the path itself holds; raises it slowly."""
+        """Lowers the ceiling when rounds of heavy loss prevail, never to what the path holds; raises it slowly."""
         rate = self._round_lost / max(1, self._round_acked + self._round_lost)
         self._round_acked = self._round_lost = 0
         if rate <= FLOOD_LOSS:

@@ -134,6 +134,22 @@ def test_a_timeout_shrinks_the_window_and_recovery_restores_it() -> None:
     assert bbr.window == before
 
 
+def test_floods_lower_the_window_and_single_losses_do_not() -> None:
+    bbr, now = settled()
+    before = bbr.window
+    for at in range(100):
+        bbr.on_acked(sample(now + at * 0.012, lost=1_200))  # a tenth
+    assert bbr.window >= before
+    now += 2.0
+    for at in range(100):
+        bbr.on_acked(sample(now + at * 0.012, lost=12_000))  # a half
+    assert bbr.window == 75_000  # 1.5 times what the path holds
+    now += 2.0
+    for at in range(2000):
+        bbr.on_acked(sample(now + at * 0.012, rtt=0.05))
+    assert bbr.window >= before
+
+
 def test_the_windowed_maximum_forgets_by_rounds() -> None:
     greatest = WindowedMax(3)
     values = []
