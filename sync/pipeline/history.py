@@ -22,8 +22,10 @@ CHUNK = 256
 
 
 def begin(space: Space, spans: Iterable[Span] | None) -> Serving:
-    """What a peer's request comes to.  spans None: everything that it may have."""
+    """What a peer's request comes to.  spans None: everything that it may have; none at all: control entries alone."""
     control = [(entry.core, entry.seq) for entry in space.graph.entries()]
+    if spans is not None and not (spans := tuple(spans)):
+        return Serving([], [], control)
     if spans is None:
         left = [(feed.core, 0, feed.length) for feed in space.shelf.feeds.values() if feed.length]
         return Serving(left, [], control)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from crdt.log.item import reseal
+from crdt.log.entry import Kind, decode_plaintext
+from crdt.log.item import Item, reseal
 from crdt.log.manifest import core_key
 from crdt.log.pack import decode_pack, open_pack
 from crdt.log.stamp import stamp_ms
@@ -88,11 +89,15 @@ class Replication:
         mine = space.mine
         return mine is None or mine.core not in space.state.writers
 
+    def _without_past(self, space: Space) -> bool:
+        """Whether this device was linked without history: what it asks for then is control entries alone."""
+        return not self.profile.account.history and not space.personal
+
     def _gate(self, peer: Peer, link: SpaceLink, space: Space, now: float) -> None:
         """Asks a peer for the history; blocks wait until it is here."""
         if link.replicator is None or any(other.gate for _, other in self.links[space.id].values()):
             return
-        request, effects = link.replicator.ask_history(None)
+        request, effects = link.replicator.ask_history(() if self._without_past(space) else None)
         link.gate = request
         link.asked[request] = frozenset()
         self.perform(peer, link, effects, now)
@@ -233,12 +238,18 @@ class Replication:
             return
         space.vouch({item.core for item in items})
         now_ms = int(now * 1000)
+        past = space.admitted if self._without_past(space) else None
         for item in items:
             try:
                 block = reseal(item, space.id)
+                old = past is not None and is_past(item, past)
             except ValueError:
-                continue  # too long for an entry: no feed holds it
+                continue  # too long for an entry, or no entry at all: no feed holds it
             feed = space.shelf.feeds.get(item.core)
+            if old:
+                if feed is not None:
+                    space.skip(feed, item.seq, item.seq + 1)
+                continue
             if feed is not None and item.seq < feed.length:
                 space.unlock_item(feed, item.seq, item.key, block, now_ms)
             else:
@@ -339,6 +350,12 @@ def spans_of(space: Space, entries: Iterable[tuple[bytes, int]]) -> list[Span]:
         else:
             spans.append((writer, seq, seq + 1))
     return spans
+
+
+def is_past(item: Item, admitted: int) -> bool:
+    """Whether an item is older than this device's admission (a stamp) and no control entry.  Raises DecodeError."""
+    text = decode_plaintext(item.plaintext)
+    return text.kind is not Kind.CONTROL and text.stamp < admitted
 
 
 def is_dormant(stamp: int, seen_ms: int | None, now_ms: int) -> bool:

@@ -230,6 +230,15 @@ class Space:
         state = self.state
         return core not in state.ends or state.within(core, seq)
 
+    @property
+    def admitted(self) -> int:
+        """The stamp of the entry that lets this device in; beyond every stamp before that entry is here."""
+        core = self.mine.core if self.mine is not None else b""
+        stamps = [
+            entry.stamp for entry in self.graph.entries() if any(getattr(op, "core", None) == core for op in entry.ops)
+        ]
+        return min(stamps, default=1 << 64)
+
     def rights(self) -> Rights:
         state = self.state
         group = state.kind is SpaceKind.GROUP
