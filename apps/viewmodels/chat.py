@@ -163,7 +163,8 @@ class Chat(ViewModel[ChatState]):
     def changed(self, chat: models.Chat) -> None:
         """The list says something else about this chat."""
         title = one_line(chat.title, MAX_TITLE)
-        count = "1 member" if chat.members == 1 else f"{chat.members} members"
+        # Whoever joined is in once a member's device has let the feed in.
+        count = "Joining" if not chat.members else "1 member" if chat.members == 1 else f"{chat.members} members"
         self._become(
             title=title,
             initials=initials(title),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from apps.viewmodels.later import Coalesced
 from apps.viewmodels.model import ViewModel
 from apps.viewmodels.words import MAX_TITLE, brief, clock, day, initials, one_line, shade
 from sync.service import models
@@ -43,6 +44,7 @@ class Devices(ViewModel[DevicesState]):
         self._now = now
         self._listed: dict[str, models.Device] = {}
         self._peers: dict[str, models.Peer] = {}
+        self._loading = Coalesced(self.load)
 
     async def load(self) -> None:
         with self._working():
@@ -89,11 +91,14 @@ class Devices(ViewModel[DevicesState]):
             self._peers.pop(peer.device, None)
         self._draw()
 
-    def changed(self, device: models.Device, notice: str) -> None:
-        self._listed[device.id] = device
-        self._draw()
+    def changed(self, notice: str) -> None:
+        """A device of mine or my profile is another than before."""
+        self._loading.ask()
         if notice:
             self._become(notice=one_line(notice, 200))
+
+    def close(self) -> None:
+        self._loading.close()
 
     def noticed(self) -> None:
         self._become(notice="")

@@ -37,7 +37,9 @@ def read_picture(path: Path) -> str:
         with Image.open(path) as opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise KithkinError("payload_damaged", "That picture has more than 50 million pixels.")
-            found = zxingcpp.read_barcodes(opened.convert("L"), formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode))
+            found = zxingcpp.read_barcodes(
+                opened.convert("L"), formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
+            )
     except FileNotFoundError:
         raise KithkinError("not_found", "There is no such file.") from None
     except UnidentifiedImageError:

@@ -60,7 +60,7 @@ class Session:
                 await self._pump
         for chat in self._chats.values():
             chat.close()
-        for part in (self.chats, self.search, self.accept, self.approve):
+        for part in (self.chats, self.search, self.accept, self.approve, self.devices):
             part.close()
 
     async def _hear(self, events: AsyncIterator[models.Event]) -> None:
@@ -91,8 +91,8 @@ class Session:
                 self.group.touched()
             case models.PeerEvent(peer=peer, connected=connected):
                 self.devices.peer(peer, connected)
-            case models.DeviceEvent(device=device, notice=notice):
-                self.devices.changed(device, notice)
+            case models.DeviceEvent(notice=notice):
+                self.devices.changed(notice)
             case models.ProgressEvent(what=what, done=done, total=total):
                 self.chats.progress(what, done, total)
 

@@ -1,4 +1,4 @@
-"""What changed without an event of the engine's own: read receipts of others, and what my other devices did to my lists.
+"""What changed without an event of the engine's own: receipts of others, and what my other devices did to my lists.
 
 Compared with what was seen at the last turn, so that whoever listens hears of it once.
 """
@@ -15,6 +15,7 @@ from sync.pipeline.duties import receipts_of
 from sync.pipeline.profile import Profile
 from sync.pipeline.space import Space
 from sync.service import chats, delivery, models
+from sync.service.contacts import device_model
 from sync.service.ids import chat_id, message_id
 
 MAX_STATUS = 200  # status lines for one feed at a time: who was away long reads the chat instead
@@ -43,6 +44,8 @@ class Watch:
         profile, view, before = self._profile, self._profile.view, self._view
         self._view = view
         if before is not None and before is not view:
+            if (before.profile, before.devices) != (view.profile, view.devices):
+                yield models.DeviceEvent(device=device_model(profile, profile.account.device, now_ms))
             for id_ in view.chats:
                 if _personal(before, id_) != _personal(view, id_) and id_ in before.chats:
                     yield models.ChatEvent(chat=chats.model(profile, id_, now_ms))

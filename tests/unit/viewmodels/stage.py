@@ -15,7 +15,7 @@ from sync.service import profile
 from sync.service.api import Network
 
 SECRET = "correct horse"
-PATIENCE = 60.0
+PATIENCE = 20.0
 
 
 def app_at(folder: Path, kind: DeviceKind = "phone", given: str | None = SECRET) -> App:
