@@ -60,6 +60,10 @@ class Engine:
         """The node accepts connections and is reached at `hints` ("host:port"): listen, tell, dial."""
         self._hints = hints
         self.dialling.online = True
+        # Nobody listened while there was no port: everything is said again.
+        self._rotate_at = 0.0
+        self._listening.clear()
+        self.people.forget_listening()
         self._rotate(now)
         for space in self.profile.spaces.values():
             self._record_due[space.id] = now
@@ -206,8 +210,8 @@ class Engine:
             return False
         changed = self.profile.take_committed()
         for space in changed:
-            mine = space.mine.writer if space.mine is not None else None
-            if space.moved - {mine} or space.state_changed:
+            if space.reach_changed or space.state_changed:
+                space.reach_changed = False
                 last = self._record_last.get(space.id, 0.0)
                 self._record_due.setdefault(space.id, max(now, last + RECORD_GAP))
         membership = [space for space in changed if space.state_changed]

@@ -7,6 +7,7 @@ newcomers the chat's setting decides.  Control entries go to every admitted devi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from crdt.log.entry import GRANT_TAG, message_key, open_entry, read_block
 from crdt.log.item import Item
@@ -58,7 +59,7 @@ def _items(space: Space, serving: Serving, device: bytes, own: bool) -> Iterator
         entry = space.shelf.entry(feed, seq) if feed is not None else None
         if feed is not None and entry is not None and entry.state is EntryState.OPENED:
             yield item_of_entry(space, feed, seq, entry)
-    epochs = None if own else _allowed_epochs(space, device)
+    gate = None if own else Gate.of(space, device)
     control = {(entry.core, entry.seq) for entry in space.graph.entries()}
     while serving.left:
         core, start, end = serving.left[0]
@@ -70,31 +71,47 @@ def _items(space: Space, serving: Serving, device: bytes, own: bool) -> Iterator
             serving.left[0] = (core, seq + 1, end)
             if (core, seq) in control or entry.state is not EntryState.OPENED:
                 continue
-            if epochs is not None and not _in_epochs(space, feed, seq, entry, epochs):
-                _deny(serving, feed.writer, seq)
+            may = gate is None or gate.passes(feed.core, seq, read_block(entry.block).tag)
+            if not may:
+                if may is False:
+                    _deny(serving, feed.writer, seq)
                 continue
             yield item_of_entry(space, feed, seq, entry)
         if stop >= end:
             serving.left.pop(0)
 
 
-def _allowed_epochs(space: Space, device: bytes) -> list[bytes] | None:
-    """Secrets of the epochs whose entries this device's member may have; None: of all."""
-    state = space.state
-    if state.settings.get("history", b"none") == b"all" or state.kind is SpaceKind.DIRECT:
-        return None
-    identities = {state.members[w.member].identity for w in state.writers.values() if w.device == device}
-    cores = {w.writer for w in state.writers.values() if state.members[w.member].identity in identities}
-    return [
-        space.keys[epoch.id].secret
-        for epoch in state.epochs.values()
-        if epoch.id in space.keys and any(place.writer in cores for place in epoch.roster)
-    ]
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a device of somebody else may have: entries under the epochs whose roster held its member.
 
+    shut: epochs known here that it may not have.  About an entry under any other this device has no say: its state may
+    be behind, and a "not for you" is final for whoever hears it.
+    """
 
-def _in_epochs(space: Space, feed: Feed, seq: int, entry: StoredEntry, epochs: list[bytes]) -> bool:
-    tag = read_block(entry.block).tag
-    return tag == GRANT_TAG or any(message_key(secret, feed.core, seq)[1] == tag for secret in epochs)
+    open: tuple[bytes, ...] = field(repr=False)
+    shut: tuple[bytes, ...] = field(repr=False)
+
+    @staticmethod
+    def of(space: Space, device: bytes) -> Gate | None:
+        """None: it may have everything."""
+        state = space.state
+        if state.settings.get("history", b"none") == b"all" or state.kind is SpaceKind.DIRECT:
+            return None
+        identities = {state.members[w.member].identity for w in state.writers.values() if w.device == device}
+        cores = {w.writer for w in state.writers.values() if state.members[w.member].identity in identities}
+        known = [epoch for epoch in state.epochs.values() if epoch.id in space.keys]
+        held = {epoch.id for epoch in known if any(place.writer in cores for place in epoch.roster)}
+        return Gate(
+            tuple(space.keys[epoch.id].secret for epoch in known if epoch.id in held),
+            tuple(space.keys[epoch.id].secret for epoch in known if epoch.id not in held),
+        )
+
+    def passes(self, core: bytes, seq: int, tag: bytes) -> bool | None:
+        """Whether the entry of that tag is for it, None where that cannot be told here."""
+        if tag == GRANT_TAG or any(message_key(secret, core, seq)[1] == tag for secret in self.open):
+            return True
+        return False if any(message_key(secret, core, seq)[1] == tag for secret in self.shut) else None
 
 
 def _deny(serving: Serving, writer: bytes, seq: int) -> None:

@@ -29,8 +29,9 @@ class SpaceLink:
     open: bool = False
     gate: int | None = None  # the history request that blocks wait for
     received: int = 0  # items so far
-    asked: dict[int, frozenset[tuple[bytes, int]]] = field(default_factory=dict)
-    told: frozenset[tuple[bytes, int]] = frozenset()  # sealed entries this peer was asked about already
+    asked: set[int] = field(default_factory=set)
+    told: frozenset[tuple[bytes, int]] = frozenset()  # sealed entries this peer was asked about already,
+    told_at: int = -1  # when this was the counter of its newest record
     serving: dict[int, Serving] = field(default_factory=dict)
 
 

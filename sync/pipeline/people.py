@@ -125,6 +125,10 @@ class People:
             self.profile.effects.append(Listen(live[key].key))
         self._listening = live
 
+    def forget_listening(self) -> None:
+        """The port is a new one: `listen` tells it everything."""
+        self._listening = {}
+
     def purpose(self, local: bytes) -> Purpose:
         """What a connection that came in under this key is for."""
         return Purpose.INVITE if local in self._listening else Purpose.HELLO

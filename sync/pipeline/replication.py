@@ -99,7 +99,7 @@ class Replication:
             return
         request, effects = link.replicator.ask_history(() if self._without_past(space) else None)
         link.gate = request
-        link.asked[request] = frozenset()
+        link.asked.add(request)
         self.perform(peer, link, effects, now)
         for one, other in list(self.links[space.id].values()):
             if other.replicator is not None:
@@ -270,24 +270,42 @@ class Replication:
                 self.profile.touch(space)
         if not done:
             return
-        link.asked.pop(request, None)
+        link.asked.discard(request)
         if link.gate == request:
             link.gate = None
             for one, other in list(self.links.get(space.id, {}).values()):
                 if other.replicator is not None:
                     self.perform(one, other, other.replicator.hold_blocks(False, now), now)
+        self._ask_missing(peer, link, space, now)
 
     def _ask_missing(self, peer: Peer, link: SpaceLink, space: Space, now: float) -> None:
-        """Entries that are here and that no key opens: this peer may have them as items."""
-        if link.replicator is None or not space.sealed or link.asked:
+        """Entries that are here and that no key opens: this peer may have them as items.
+
+        Asked for once what the peer's record says that it has opened, and again after its next record: it may have
+        opened or learned something since.  Without a record that opens here it may have any.
+        """
+        if link.replicator is None or not space.sealed or link.asked or not link.replicator.settled:
             return
-        sealed = frozenset((core, seq) for core, seqs in space.sealed.items() for seq in seqs)
+        counter, report = space.newest_of(peer.device)
+        if counter != link.told_at:
+            link.told_at, link.told = counter, frozenset()
+        sealed = {(core, seq) for core, seqs in space.sealed.items() for seq in seqs}
+        if report is not None:
+            stored = {head.core8: head.length for head in report.stored}
+            closed = [(gap.core8, gap.start, gap.end) for gap in report.missing]
+            sealed = {
+                (core, seq)
+                for core, seq in sealed
+                if seq < stored.get(core[:8], 0)
+                and not any(core8 == core[:8] and start <= seq < end for core8, start, end in closed)
+            }
         if sealed <= link.told:
             return
-        spans = spans_of(space, sealed)
-        request, effects = link.replicator.ask_history(tuple(spans[:MAX_SPANS]))
-        link.asked[request] = sealed
-        link.told = sealed
+        spans = spans_of(space, sealed - link.told)[:MAX_SPANS]
+        request, effects = link.replicator.ask_history(tuple(spans))
+        asked = {(writer, seq) for writer, start, end in spans for seq in range(start, end)}
+        link.told |= {(core, seq) for core, seq in sealed if (space.shelf.feeds[core].writer, seq) in asked}
+        link.asked.add(request)
         self.perform(peer, link, effects, now)
 
     # -- after a commit ---------------------------------------------------------------------------------------
@@ -314,8 +332,7 @@ class Replication:
                 self.perform(peer, link, replicator.records_changed(records, now), now)
             if forks:
                 self.perform(peer, link, replicator.forks_changed(forks, now), now)
-            if replicator.settled:
-                self._ask_missing(peer, link, space, now)
+            self._ask_missing(peer, link, space, now)
         if membership:
             self.profile.effects.append(ChatChanged(space.id))
 

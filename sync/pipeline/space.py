@@ -138,7 +138,9 @@ class Space:
         self.moved: set[bytes] = set()  # W of feeds that grew with this commit
         self.forks_changed: set[bytes] = set()  # W whose fork proof is new with this commit
         self.records_changed: set[bytes] = set()  # W whose record is newer with this commit
+        self.reach_changed = False  # what my record says of others' feeds is not true any more
         self.reports: dict[bytes, Report] = {}  # core -> the inside of the newest record that opens
+        self._report_at: dict[bytes, int] = {}  # core -> the counter of that record
         self._entries: dict[bytes, int] = {}  # epoch id -> entries opened under it
         self._days: dict[bytes, set[int]] = {}  # epoch id -> UTC days of their stamps, the first few
         self._used: set[bytes] = set()  # epochs whose two counts change with this commit
@@ -401,6 +403,16 @@ class Space:
         self.records_changed.add(writer)
         self._open_record(writer)
 
+    def newest_of(self, device: bytes | None) -> tuple[int, Report | None]:
+        """(counter, what it says) of the newest record of a device here; -1 without one, None where it stays closed."""
+        counter, found = -1, None
+        for core, writer in self.state.writers.items():
+            at = self.shelf.counters.get(writer.writer, -1)
+            if writer.device == device and at > counter:
+                counter = at
+                found = self.reports.get(core) if self._report_at.get(core) == at else None
+        return counter, found
+
     def _open_record(self, writer: bytes) -> None:
         try:
             record = decode_record(self.shelf.stored_records[writer])
@@ -408,6 +420,7 @@ class Space:
                 report = open_record(record, self.id, epoch.secret)
                 if report is not None:
                     self.reports[record.core] = report
+                    self._report_at[record.core] = record.counter
                     return
         except DecodeError:
             return  # signed by its writer and malformed inside: as good as none
@@ -441,6 +454,7 @@ class Space:
         record = seal_record(feed.key, self.id, epoch.secret, counter, report)
         self.shelf.put_record(self.home.batch, feed.writer, counter, encode_record(record), now_ms)
         self.reports[feed.core] = report
+        self._report_at[feed.core] = counter
         self.records_changed.add(feed.writer)
         return True
 
@@ -473,6 +487,7 @@ class Space:
         before = feed.tree
         shelf.extend(batch, feed, tree, nodes, head)
         self.moved.add(writer)
+        self.reach_changed = True
         core, has_items = feed.core, feed.core in shelf.item_seqs
         sealed = self.sealed.get(core)
         for index, block in enumerate(blocks):
@@ -524,7 +539,9 @@ class Space:
         entry = self.shelf.entry(feed, seq)
         if entry is None or entry.block != block:
             return False
-        return self._unlock_one(feed, seq, key, now_ms)
+        opened = self._unlock_one(feed, seq, key, now_ms)
+        self._advance(feed)
+        return opened
 
     def skip(self, feed: Feed, start: int, end: int) -> None:
         """A holder says that these are not for this device: they no longer hold the frontier back."""
@@ -532,6 +549,7 @@ class Space:
         for seq in [seq for seq in waiting if start <= seq < end]:
             entry = self.shelf.entry(feed, seq)
             waiting.discard(seq)
+            self.reach_changed = True
             if entry is not None:
                 value = encode_entry(EntryState.SKIPPED, entry.block)
                 self.shelf.put_entry(self.home.batch, feed, seq, value)
@@ -556,6 +574,7 @@ class Space:
         except DecodeError:
             self.shelf.put_entry(self.home.batch, feed, seq, encode_entry(EntryState.SKIPPED, block))
         waiting.discard(seq)
+        self.reach_changed = True
         return True
 
     def _advance(self, feed: Feed) -> None:
