@@ -86,6 +86,7 @@ def make_friends(folder: Path, names: list[str]) -> str:
         for player in players:
             player.do("until_members", chat=group, count=len(names))
             player.do("until_peers", count=len(names) - 1)
+        for player in players:
             player.do("close")
         return str(group)
     finally:
