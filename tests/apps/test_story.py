@@ -1,4 +1,4 @@
-"""The straight line, told by real processes: a phone, its desktop and a friend (issue, "What works when this is done")."""
+"""The straight line, told by real processes: a phone, its desktop and a friend, from the first `init` on."""
 
 from __future__ import annotations
 

@@ -1,0 +1,99 @@
+"""SIGKILL of a node at random moments while messages are sent to it and replicated: one round, for tests and soak.
+
+The truth is what was acknowledged: an id is written down when the node has answered `send`.  After the kill the profile
+opens, every acknowledged message is there once, the peer has the same, and what was cut off in the middle is there
+once or not at all, on both sides alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from dataclasses import dataclass, field
+
+from sync.service.api import KithkinError
+from tests.support.processes import Profile, Trio
+
+
+@dataclass
+class Round:
+    """What one round saw."""
+
+    kills: int = 0
+    acknowledged: dict[str, str] = field(default_factory=dict)  # id -> text
+    attempted: int = 0
+
+
+async def kill_round(trio: Trio, count: int, kills: int, seed: int, tag: str) -> Round:
+    """Sends `count` messages to the phone's node, which is killed `kills` times meanwhile; the friend receives."""
+    rng = random.Random(seed)
+    phone, friend, chat = trio.phone, trio.friend, trio.direct
+    seen = Round()
+    before = {message.id for message in await friend.messages(chat)}
+    marks = sorted(rng.sample(range(1, count), kills))
+    while seen.attempted < count:
+        if phone.process is None:
+            await phone.run()
+        target = marks[seen.kills] if seen.kills < len(marks) else None
+        # The kill falls somewhere into the sending, the commit or the replication of the target and its successors.
+        delay = rng.uniform(0, 0.05)
+        killer: asyncio.Task[None] | None = None
+        with contextlib.suppress(KithkinError, ConnectionError):
+            while seen.attempted < count:
+                if target is not None and seen.attempted >= target and killer is None:
+                    killer = asyncio.create_task(kill_after(phone, delay))
+                burst = min(8, count - seen.attempted)
+                texts = [f"{tag} {seen.attempted + number}" for number in range(burst)]
+                seen.attempted += burst
+                for answer in asyncio.as_completed([send(phone, chat, text) for text in texts]):
+                    id_, text = await answer
+                    if id_ is not None:
+                        seen.acknowledged[id_] = text
+                if killer is not None and killer.done():
+                    break
+        if killer is not None:
+            await killer
+            seen.kills += 1
+    if phone.process is None:
+        await phone.run()
+    await check(phone, friend, chat, before, seen, tag)
+    return seen
+
+
+async def send(phone: Profile, chat: str, text: str) -> tuple[str | None, str]:
+    """(id, text); None where the node ended before it answered."""
+    try:
+        return (await phone.node.send(chat, text)).id, text
+    except (KithkinError, ConnectionError, AssertionError):
+        return None, text
+
+
+async def kill_after(phone: Profile, delay: float) -> None:
+    """The moment is what is random here, so this one does wait for time."""
+    await asyncio.sleep(delay)
+    assert phone.process is not None
+    phone.process.kill()
+    await phone.kill()
+
+
+async def check(phone: Profile, friend: Profile, chat: str, before: set[str], seen: Round, tag: str) -> None:
+    mine = await phone.messages(chat)
+    ids = [message.id for message in mine]
+    assert len(set(ids)) == len(ids)
+    held = {message.id: message.text for message in mine}
+    lost = seen.acknowledged.keys() - held.keys()
+    assert not lost, f"{len(lost)} acknowledged messages are gone"
+    assert all(held[id_] == text for id_, text in seen.acknowledged.items())
+    texts = [message.text for message in mine if message.text.startswith(f"{tag} ")]
+    assert len(set(texts)) == len(texts), "a message is there twice"
+    # The peer converges to the very same list.
+    theirs = await friend.until(
+        lambda: friend.messages(chat), lambda found: len(found) >= len(mine), f"{len(mine)} messages"
+    )
+    assert [message.id for message in theirs] == ids
+    assert before <= set(ids)
+    await phone.delivered()
+    for one in (phone, friend):
+        checks = (await one.node.doctor()).checks
+        assert all(entry.ok for entry in checks), checks
