@@ -269,6 +269,11 @@ class Engine:
         if now < self._rotate_at:
             return
         self._rotate_at = now + RECORD_LIFE
+        for space in self.profile.spaces.values():
+            space.drop_keys(int(now * 1000))
+            if space.keys_dropped:
+                space.keys_dropped = False
+                self.profile.touch(space)
         rotated = self.profile.rotate(now)
         account = self.profile.account
         for _, key in account.transports:

@@ -1,7 +1,7 @@
 """People and devices coming in: invites given and accepted, and approving a new device of mine.
 
-The cores are in `identity`; here is what they need stored, and what follows: a direct space, a contact, an admission in
-the personal space.  Everything is durable before the message that promises it.  `docs/protocol.md`, "Invite", "Pairing".
+The cores are in `identity`; here is what they need stored, and what follows: a direct space, a contact, an admission
+in the personal space.  All is durable before the message that promises it.  `docs/protocol.md`, "Invite", "Pairing".
 """
 
 from __future__ import annotations

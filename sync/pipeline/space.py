@@ -7,7 +7,7 @@ read by the same rules as anybody's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,9 +31,9 @@ from crdt.log.entry import (
 from crdt.log.head import Head, HeadRef, leading, plan_merges, sign_head
 from crdt.log.manifest import core_key
 from crdt.log.merkle import Leaf, Node, Tree, leaf_of
-from crdt.log.stamp import next_stamp, stamp_may_lead, stamp_ms
+from crdt.log.stamp import next_stamp, stamp_may_lead
 from crdt.space.control import ControlBody, ControlEntry, SpaceKind, decode_control, encode_control
-from crdt.space.epoch import DAY_MS, MAX_ACTIVE_DAYS, EpochKey, newcomers, proves_z, usable, worn
+from crdt.space.epoch import EpochKey, dormant, droppable, newcomers, proves_z, usable
 from crdt.space.grant import Opened, open_grant
 from crdt.space.graph import ControlGraph
 from crdt.space.lineage import End, FeedLineage
@@ -57,6 +57,7 @@ from sync.pipeline import timeline
 from sync.pipeline.account import Account
 from sync.pipeline.directory import Directory
 from sync.pipeline.feed import EntryState, Feed, encode_cleared, encode_entry
+from sync.pipeline.keyring import Keyring
 from sync.pipeline.shelf import Shelf
 from sync.pipeline.timeline import RowChange
 from sync.replicate.messages import Block
@@ -117,12 +118,13 @@ class Space:
         self.shelf = Shelf(home.store, space, home.number)
         self.graph = ControlGraph(space, FeedLineage(self._branches))
         self.claims = Claims()
-        self.keys: dict[bytes, EpochKey] = {}
+        self.keyring = Keyring(home.store, space)
         self.rendezvous: list[bytes] = []  # Z, the newest first
         self.sealed: dict[bytes, set[int]] = {}  # core -> entries that no key opens yet
         self.arrived: dict[bytes, int] = {}  # core -> Unix ms when its admission came
         self.vouched: set[bytes] = set()  # cores that a proved member sent items of
         self.mine: Feed | None = None
+        self.keys_dropped = False
         self.unsent_receipt = False  # a read mark that the others have not been told
         self.joining = False  # a feed of mine was offered to somebody who is to add it
         self.registers = Personal(self._within)
@@ -141,10 +143,6 @@ class Space:
         self.reach_changed = False  # what my record says of others' feeds is not true any more
         self.reports: dict[bytes, Report] = {}  # core -> the inside of the newest record that opens
         self._report_at: dict[bytes, int] = {}  # core -> the counter of that record
-        self._entries: dict[bytes, int] = {}  # epoch id -> entries opened under it
-        self._days: dict[bytes, set[int]] = {}  # epoch id -> UTC days of their stamps, the first few
-        self._used: set[bytes] = set()  # epochs whose two counts change with this commit
-        self._last_key: dict[bytes, EpochKey] = {}
         self._authors: dict[bytes, tuple[bytes, bytes]] = {}  # core -> (member id, core its add names)
         self._covers: dict[bytes, dict[bytes, int]] = {}  # core -> core8 -> length that its heads reach
         self._facts: list[Fact] = []
@@ -159,12 +157,6 @@ class Space:
 
     def _load(self) -> None:
         store, end = self.home.store, prefix_end(self.id)
-        for key, value in store.scan(Table.EPOCH, self.id, end):
-            epoch = key[32:]
-            self.keys[epoch] = EpochKey(epoch, value[:32], value[32:64])
-            data = Reader(value[64:])
-            self._entries[epoch] = data.uint()
-            self._days[epoch] = set(data.array(Reader.uint, MAX_ACTIVE_DAYS))
         stored = store.get(Table.SPACE, self.id)
         if stored is not None:
             data = Reader(stored)
@@ -213,6 +205,11 @@ class Space:
     @property
     def kind(self) -> SpaceKind:
         return SpaceKind.PERSONAL if self.personal else self.state.kind
+
+    @property
+    def keys(self) -> Mapping[bytes, EpochKey]:
+        """Epoch keys that are here, by epoch id."""
+        return self.keyring.held
 
     @property
     def z(self) -> bytes | None:
@@ -282,15 +279,15 @@ class Space:
         if self.mine is None:
             return None
         grace = newcomers(self.state, self.arrived, now_ms)
-        found = usable(self.state, self.mine.core, known=self.keys.keys(), grace=grace)
+        # A Z that is not the one its entry names came from a grant that told different devices different ones.
+        sound = [e.id for e in self.state.epochs.values() if e.id in self.keys and proves_z(e, self.keys[e.id].z)]
+        found = usable(self.state, self.mine.core, known=sound, grace=grace)
         return self.keys[found] if found is not None else None
 
     def worn(self, now_ms: int) -> bool:
         """Whether the epoch in use has had its seven days or its thousand entries."""
         epoch = self.key_in_use(now_ms)
-        if epoch is None:
-            return False
-        return worn(len(self._days.get(epoch.id, ())), self._entries.get(epoch.id, 0))
+        return epoch is not None and self.keyring.worn(epoch.id)
 
     @staticmethod
     def core_of(key: SigningKey) -> bytes:
@@ -317,10 +314,8 @@ class Space:
 
     def learn_key(self, epoch: bytes, opened: Opened) -> None:
         """An epoch key out of a grant.  Whether the epoch counts is the fold's business."""
-        if epoch in self.keys:
+        if not self.keyring.learn(epoch, opened.secret, opened.z):
             return
-        self.keys[epoch] = EpochKey(epoch, opened.secret, opened.z)
-        self._used.add(epoch)
         self.keys_changed = True
         if not self.rendezvous:
             self.set_z(opened.z)
@@ -375,17 +370,24 @@ class Space:
                 return None
             self.learn_key(leaf[1], opened)
             return message_key(opened.secret, core, seq)[0]
-        last = self._last_key.get(core)
-        if last is not None:
-            key, made = message_key(last.secret, core, seq)
-            if made == tag:
-                return key
-        for epoch in reversed(self.keys.values()):
-            key, made = message_key(epoch.secret, core, seq)
-            if made == tag:
-                self._last_key[core] = epoch
-                return key
-        return None
+        return self.keyring.find(core, seq, tag)
+
+    def drop_keys(self, now_ms: int) -> None:
+        """Forgets epoch keys that nothing can need any more: superseded for 60 days, or known to be so by everybody."""
+        current = {e.id[:8] for e in self.state.epochs.values() if not e.superseded}
+        behind: list[bytes] = []
+        for device, core in self.devices().items():
+            report, feed = self.reports.get(core), self.shelf.feeds.get(core)
+            if device == self.home.account.device or (report is not None and dormant(report.at, now_ms)):
+                continue
+            wrote = 0 if report is None else next((h.length for h in report.stored if h.core8 == core[:8]), 0)
+            # It may still write under the old epoch, or has written what is not here yet.
+            if report is None or not current <= set(report.epochs) or feed is None or feed.opened < wrote:
+                behind.append(device)
+        for epoch, at in list(self.keyring.superseded.items()):
+            if droppable(at, now_ms, unopened=behind, pending=bool(self.sealed)):
+                self.keyring.drop(epoch)
+                self.keys_dropped = True
 
     # -- device records ---------------------------------------------------------------------------------------
 
@@ -416,7 +418,7 @@ class Space:
     def _open_record(self, writer: bytes) -> None:
         try:
             record = decode_record(self.shelf.stored_records[writer])
-            for epoch in reversed(self.keys.values()):
+            for epoch in reversed(list(self.keys.values())):
                 report = open_record(record, self.id, epoch.secret)
                 if report is not None:
                     self.reports[record.core] = report
@@ -610,16 +612,17 @@ class Space:
             for ref in entry.heads:
                 if ref.length > covers.get(ref.core8, 0):
                     covers[ref.core8] = ref.length
-        last = self._last_key.get(core)
-        if last is not None:
-            self._count(last.id, stamp)
+        self.keyring.count(core, stamp)
         if entry.kind is Kind.UPDATE:
             self._update(entry, core, seq, now_ms)
         elif entry.kind is Kind.CONTROL:
             if before is not None:
                 root = before.extend(leaves[: seq - start + 1])[0].hash()
             else:
-                root = self.shelf.root_at(feed, seq + 1) or b""
+                found = self.shelf.root_at(feed, seq + 1)
+                if found is None:
+                    raise DecodeError("an entry beyond its feed")
+                root = found
             body = decode_control(entry.body)
             self._control(ControlEntry(leaf[1], feed.writer, seq, root, stamp, body.parents, body.ops), now_ms)
         elif entry.kind is Kind.DELETION and not self.personal:
@@ -629,13 +632,6 @@ class Space:
                     at = (fact.about[1:33], int.from_bytes(fact.about[33:41], "big"))
                     self._clears.setdefault(at, []).append(fact)
             self._facts += facts
-
-    def _count(self, epoch: bytes, stamp: int) -> None:
-        self._entries[epoch] = self._entries.get(epoch, 0) + 1
-        days = self._days.setdefault(epoch, set())
-        if len(days) < MAX_ACTIVE_DAYS:
-            days.add(stamp_ms(stamp) // DAY_MS)
-        self._used.add(epoch)
 
     def _update(self, entry: Plaintext, core: bytes, seq: int, now_ms: int) -> None:
         expected = DocKind.PERSONAL if self.personal else DocKind.CHAT
@@ -730,7 +726,7 @@ class Space:
         shelf.extend(batch, feed, tree, nodes, sign_head(feed.key, tree))
         self.moved.add(feed.writer)
         if current is not None:
-            self._last_key[core] = current
+            self.keyring.use(core, current)
         for index, text in enumerate(texts):
             self._opened(feed, start + index, leaves[index], text, before, leaves, start, now_ms)
         for ref in self._named_by(plans):
@@ -786,11 +782,7 @@ class Space:
                 self.news.add(about)
                 self._versions[about] = self._versions.get(about, 0) + 1
             changes = timeline.absorb(store, batch, self.id, facts, self.rights(), again)
-        for epoch in sorted(self._used):
-            key = self.keys[epoch]
-            counts = Writer().uint(self._entries.get(epoch, 0)).array(sorted(self._days.get(epoch, ())), Writer.uint)
-            batch.put(Table.EPOCH, self.id + epoch, key.secret + key.z + counts.finish())
-        self._used.clear()
+        self.keyring.finish(batch)
         if self.meta_changed:
             out = Writer()
             for values in (self.rendezvous, sorted(self.vouched), sorted(self._unfolded)):
@@ -808,6 +800,7 @@ class Space:
         old, self._authors = self._authors, {}
         state = self.state
         self._settle_z()
+        self.keyring.note_superseded([e.id for e in state.epochs.values() if e.superseded], now_ms)
         shape: Shape = (dict(state.ends), state.admins, dict(state.witnessed))
         last, self._shape = self._shape, shape
         if self.personal:
