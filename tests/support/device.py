@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NOTES = "notes"
+BORN = 1_760_000_400.0  # Unix seconds at which worlds begin: a Thursday, so no UTC week ends within a run
 DISK_FULL = KithkinError("disk_full", "The disk is full.")
 
 
@@ -109,7 +110,7 @@ class Device:
     @property
     def now(self) -> float:
         """Unix seconds by this device's own clock."""
-        return self.world.now + self.skew
+        return BORN + self.world.now + self.skew
 
     @property
     def hints(self) -> tuple[str, ...]:
@@ -126,7 +127,15 @@ class Device:
             self._turn()
             return True
 
-        started = self._alive(start) or False
+        try:
+            started = self._alive(start) or False
+        except KithkinError as refusal:
+            # A process that cannot begin ends with that; whoever runs it tries again.
+            self.errors.append(refusal)
+            self.store = self.store.reopen(self.misfortune)
+            self._gone("refused")
+            self.world.crashed(self)
+            return False
         self._serve()
         return started
 
@@ -178,6 +187,9 @@ class Device:
         self.timer = float("inf")
         self.misfortune.crash_in = None
         self.world.note(kind, self.name)
+
+    def throw_away(self) -> None:
+        self._gone("gone")
 
     def _alive(self, act: Callable[[], T]) -> T | None:
         """Runs it in this device's process; the store's crash ends the process."""
@@ -265,6 +277,20 @@ class Device:
             engine.receipt_due(space, self.now)
 
         self.do(mark)
+
+    def change(self, space: Space, what: str, message: str, text: str) -> None:
+        """Edits, deletes or marks a message of the space."""
+        now_ms = int(self.now * 1000)
+
+        def act(engine: Engine) -> None:
+            if what == "edit":
+                messages.edit(engine.profile, space, message, text, now_ms)
+            elif what == "delete":
+                messages.delete(engine.profile, space, message, True, now_ms)
+            else:
+                messages.react(engine.profile, space, message, "\N{THUMBS UP SIGN}", now_ms)
+
+        self.do(act)
 
     def group(self, title: str, *contacts: Device) -> bytes:
         """A new group; each contact gets an offer."""
@@ -466,6 +492,6 @@ class Device:
             return
         times = [at for at in (core.next_wake(),) if at is not None]
         if self.engine_or_none is not None:
-            times.append(self.engine_or_none.next_wake(self.now) - self.skew)
+            times.append(self.engine_or_none.next_wake(self.now) - BORN - self.skew)
         if times:
             self.world.wake_at(self, min(times))

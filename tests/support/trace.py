@@ -30,5 +30,5 @@ class Trace:
     def digest(self) -> str:
         return self._hash.copy().hexdigest()
 
-    def tail(self, born: float) -> str:
-        return "\n".join(f"{now - born:10.3f} {kind:10} {who:14} {what}" for now, kind, who, what in self._tail)
+    def tail(self) -> str:
+        return "\n".join(f"{now:10.3f} {kind:10} {who:14} {what}" for now, kind, who, what in self._tail)

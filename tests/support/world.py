@@ -32,7 +32,6 @@ from tests.support.device import Device
 from tests.support.trace import Trace
 from tests.support.wires import CLEAR, Weather, Wires
 
-BORN = 1_760_000_400.0  # a Thursday: no UTC week ends within the hours of a run
 QUIET = 1.5  # seconds without a commit, after which nothing follows from anything any more
 PATIENCE = 400.0  # virtual seconds until what does not settle is stuck
 
@@ -54,7 +53,7 @@ class World:
 
     def __init__(self, seed: int | str, weather: Weather = CLEAR) -> None:
         self.seed = seed
-        self.now = BORN
+        self.now = 0.0  # seconds of a steady clock: as Unix time a float could not hold microseconds
         self.devices: list[Device] = []
         self.identities: dict[str, bytes] = {}
         self.wires = Wires(str(seed), weather)
@@ -62,6 +61,7 @@ class World:
         self.restart_after: Callable[[Device], float | None] = lambda device: None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
+        self._made = 0
         self._by_address: dict[Address, Device] = {}
 
     # -- setting ----------------------------------------------------------------------------------------------
@@ -87,7 +87,15 @@ class World:
         found += [self.link(found[0], kind) for kind in ("desktop", "tablet", "laptop", "watch", "car")[: devices - 1]]
         return tuple(found)
 
-    def link(self, approver: Device, kind: str, *, history: bool = True, settle: bool = True) -> Device:
+    def link(
+        self,
+        approver: Device,
+        kind: str,
+        *,
+        history: bool = True,
+        settle: bool = True,
+        patience: float = PATIENCE,
+    ) -> Device:
         """A new device, let in by one that is there: the production pairing, digits included."""
         made = self._device(approver.owner, kind)
         text = made.boot_linking(kind, kind)
@@ -95,7 +103,7 @@ class World:
         approver.do(
             lambda engine: engine.people.approve(engine.people.check_approve(text, approver.now), history, approver.now)
         )
-        self.run_until(lambda: self._paired(approver, made), "pairing")
+        self.run_until(lambda: self._paired(approver, made), "pairing", patience)
         self.run(0.5)
         made.restart()
         if settle:
@@ -130,11 +138,18 @@ class World:
         self.settle()
 
     def _device(self, owner: str, kind: str) -> Device:
-        number = len(self.devices) + 1
-        made = Device(self, owner, f"{owner}-{kind}", (f"10.0.0.{number}", 4000))
+        self._made += 1
+        made = Device(self, owner, f"{owner}-{kind}", (f"10.0.0.{self._made}", 4000))
         self.devices.append(made)
         self._by_address[made.address] = made
         return made
+
+    def forget(self, name: str) -> None:
+        """A device that came to nothing is thrown away."""
+        for device in [device for device in self.devices if device.name == name]:
+            device.throw_away()
+            self.devices.remove(device)
+            del self._by_address[device.address]
 
     # -- the network ------------------------------------------------------------------------------------------
 
@@ -176,6 +191,10 @@ class World:
     def note(self, kind: str, who: str, what: str = "", data: bytes = b"") -> None:
         self.trace.note(self.now, kind, who, what, data)
 
+    def at(self, seconds: float, act: Callable[[], None]) -> None:
+        """Does it so many seconds from now."""
+        self._at(self.now + seconds, act)
+
     def _at(self, at: float, act: Callable[[], None]) -> None:
         heappush(self._queue, (at, next(self._order), act))
 
@@ -210,7 +229,7 @@ class World:
         end = self.now + limit
         while not done():
             if not self._queue or self.now > end:
-                raise Stuck(f"{what} did not come to an end\n{self.trace.tail(BORN)}")
+                raise Stuck(f"{what} did not come to an end\n{self.trace.tail()}")
             self._step()
 
     def _step(self) -> None:
@@ -229,7 +248,7 @@ class World:
             if self.now - quiet_since >= QUIET:
                 return self
             if self.now > end:
-                raise Stuck(f"no rest after {limit:.0f} s: {self._unconnected()}\n{self.trace.tail(BORN)}")
+                raise Stuck(f"no rest after {limit:.0f} s: {self._unconnected()}\n{self.trace.tail()}")
 
     def _connected(self) -> bool:
         return not self._unconnected()
