@@ -51,7 +51,7 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Starts an app: `main(folder)` of that module, which returns when its window is closed."""
+    """Starts an app: `main(folder, network)` of that module, which returns when its window is closed."""
 
     module: str
 

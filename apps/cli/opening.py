@@ -36,6 +36,16 @@ def network_of(args: Args) -> Network:
     return Network(host=host, advertise=getattr(args, "advertise", None), bootstrap=bootstrap_of(None) or ())
 
 
+def node_network(args: Args) -> Network:
+    """The network of a node that stays: `run` and the windows."""
+    return Network(
+        host=getattr(args, "host", None) or ANY_HOST,
+        port=getattr(args, "port", 0),
+        advertise=getattr(args, "advertise", None),
+        bootstrap=bootstrap_of(getattr(args, "bootstrap", None)),
+    )
+
+
 @contextlib.asynccontextmanager
 async def service_of(profiles: Profiles, folder: Path, network: Network | None) -> AsyncIterator[Service]:
     """The running node's service; where none runs, the profile is this process's until the block ends."""

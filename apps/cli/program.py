@@ -17,7 +17,7 @@ from pathlib import Path
 
 from apps.cli import parser
 from apps.cli.command import Args, Asks, Later, Place, Stands, Window
-from apps.cli.opening import network_of, real_profiles, service_of
+from apps.cli.opening import network_of, node_network, real_profiles, service_of
 from apps.cli.output import Output
 from sync.service.api import KithkinError, Profiles
 
@@ -47,7 +47,7 @@ def attempt(words: list[str], out: Output, profiles: Profiles | None) -> int:
             return DONE
         folder = Path(args.profile or parser.default_profile()).absolute()
         if isinstance(args.command, Window):
-            open_window(args.command, folder)
+            open_window(args.command, folder, args)
         else:
             asyncio.run(perform(args, folder, out, profiles))
     except KithkinError as error:
@@ -85,7 +85,7 @@ def read_arguments(words: list[str], out: Output) -> Args | None:
         return None
 
 
-def open_window(window: Window, folder: Path) -> None:
+def open_window(window: Window, folder: Path, args: Args) -> None:
     """KivyMD takes seconds to import and is an extra, so nothing else pays for it.  A window owns thread and loop."""
     try:
         app = import_module(window.module)
@@ -94,7 +94,7 @@ def open_window(window: Window, folder: Path) -> None:
             raise
         sentence = "The windows need more packages: pip install kithkin[ui]."
         raise KithkinError("not_available_yet", sentence) from error
-    app.main(folder)
+    app.main(folder, node_network(args))
 
 
 async def perform(args: Args, folder: Path, out: Output, profiles: Profiles | None) -> None:

@@ -119,6 +119,8 @@ class Actor:
 
     async def _spawn(self, *words: str) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
+        # Notes for people would stand between the lines of the story.
+        notes = None if os.environ.get("KITHKIN_DEBUG") else asyncio.subprocess.DEVNULL
         return await asyncio.create_subprocess_exec(
-            *KITHKIN, *words, env=self._environment, stdin=pipe, stdout=pipe, limit=2**24
+            *KITHKIN, *words, env=self._environment, stdin=pipe, stdout=pipe, stderr=notes, limit=2**24
         )

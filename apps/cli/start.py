@@ -6,10 +6,10 @@ import asyncio
 
 from apps.cli import later
 from apps.cli.command import Args, Place, Stands, Window
-from apps.cli.opening import bootstrap_of, network_of, opened
+from apps.cli.opening import network_of, node_network, opened
 from apps.cli.output import Output
 from apps.cli.terminal import Lines, ask_passphrase, given_passphrase, interactive, qr_lines
-from sync.service.api import ANY_HOST, KithkinError, Linking, Network
+from sync.service.api import KithkinError, Linking
 from sync.service.models import Linked, Payload
 from sync.service.remote import connect
 
@@ -80,12 +80,7 @@ async def _typing(linking: Linking, out: Output) -> None:
 
 
 async def run(place: Place, args: Args) -> None:
-    network = Network(
-        host=args.host or ANY_HOST,
-        port=args.port,
-        advertise=args.advertise,
-        bootstrap=bootstrap_of(args.bootstrap),
-    )
+    network = node_network(args)
     # Late: only this command pays for the server's tables.
     from apps.daemon.node import run_node
 
