@@ -294,11 +294,12 @@ class Space:
         return core_key(key.public)
 
     def newest_key(self) -> EpochKey | None:
-        """The newest epoch that counts and whose key is here: what device records are sealed under."""
+        """What device records are sealed under: an epoch that everybody in the roster has, else the newest here."""
         here = [e for e in self.state.epochs.values() if e.id in self.keys]
         live = [e for e in here if not e.superseded] or here
         if live:
-            return self.keys[max(live, key=lambda e: (e.covers, e.stamp, e.id)).id]
+            roster = self.state.roster
+            return self.keys[max(live, key=lambda e: (e.covers, e.roster == roster, e.stamp, e.id)).id]
         return next(iter(self.keys.values()), None)
 
     def remember(self, name: str, about: bytes, fold: Callable[[], Any]) -> Any:
