@@ -308,6 +308,13 @@ class Device:
         shown = chat_id(self.space(title).id)
         return self.do(lambda engine: chats.leave(engine.profile, shown, int(self.now * 1000)))
 
+    def waits_for(self, address: Address) -> bool:
+        """Whether something sent there is not acknowledged yet."""
+        core, there = self.core, f"{address[0]}:{address[1]}"
+        if core is None or self.engine_or_none is None:
+            return False
+        return any(peer.address == there and core.queued(peer.conn) for peer in self.engine_or_none.peers.values())
+
     # -- turns ------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, source: Address) -> None:

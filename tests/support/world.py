@@ -243,7 +243,7 @@ class World:
         while True:
             self.run(0.25)
             commits = sum(device.commits for device in self.devices)
-            if commits != seen or not self._connected():
+            if commits != seen or not self._connected() or self._under_way():
                 seen, quiet_since = commits, self.now
             if self.now - quiet_since >= QUIET:
                 return self
@@ -252,6 +252,15 @@ class World:
 
     def _connected(self) -> bool:
         return not self._unconnected()
+
+    def _under_way(self) -> bool:
+        """Whether anything that was sent can still arrive: after a storm a stream waits long before it repeats."""
+        return any(
+            device.waits_for(other.address)
+            for device in self.devices
+            for other in self.devices
+            if other.up and self.wires.open(device.address, other.address)
+        )
 
     def _unconnected(self) -> list[str]:
         """Pairs that know of each other, can reach each other, and are not connected."""
