@@ -219,3 +219,8 @@ if __name__ == "__main__":
     os.dup2(2, 1)  # whatever a library prints does not belong between frames
     with contextlib.suppress(BrokenPipeError, EOFError):
         main(sys.stdin.buffer, answers)
+    with contextlib.suppress(OSError):
+        answers.close()
+    # The thread that reads may hold the lock of standard input; an ordinary exit of an idle process would wait for it
+    # and abort.
+    os._exit(0)
