@@ -1,0 +1,16 @@
+"""`kithkin phone`: one pane at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from apps.widgets.prepare import prepare
+from sync.service.api import Network
+
+
+def main(folder: Path, network: Network) -> None:
+    """Returns when the window was closed."""
+    prepare("phone")
+    from apps.widgets.window import open_window, place_of
+
+    open_window(place_of(folder, "phone", network), wide=False)

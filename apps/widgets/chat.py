@@ -1,0 +1,231 @@
+"""One chat: its messages, the composer, and what may be done to a message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kivy.clock import Clock
+from kivy.core.clipboard import Clipboard
+from kivy.core.window import Window
+from kivy.properties import BooleanProperty, StringProperty
+from kivy.uix.textinput import TextInput
+
+from apps.viewmodels.bubbles import Bubble
+from apps.viewmodels.chat import ChatState
+from apps.viewmodels.pages import Kind
+from apps.widgets.controls import Avatar, Sheet, toast
+from apps.widgets.fonts import field_font
+from apps.widgets.timeline import Timeline
+from apps.widgets.view import Ui, View, load
+
+load("chat.kv")
+ENTER = 13
+KEYPAD_ENTER = 271
+PIECE = 1500  # characters of one label of a long text
+
+
+class Composer(TextInput):
+    """Enter sends, Shift+Enter begins a line; grows to six lines."""
+
+    __events__ = ("on_send",)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.bind(text=self._fit_font)
+
+    def on_send(self) -> None:
+        """Bound by the page."""
+
+    def _fit_font(self, _: object, text: str) -> None:
+        font = field_font(text)
+        if self.font_name != font:
+            self.font_name = font
+
+    def keyboard_on_key_down(self, window: Any, keycode: tuple[int, str], text: str, modifiers: list[str]) -> bool:
+        if keycode[0] in (ENTER, KEYPAD_ENTER) and "shift" not in modifiers:
+            self.dispatch("on_send")
+            return True
+        return bool(super().keyboard_on_key_down(window, keycode, text, modifiers))
+
+
+class ChatPage(View):
+    title = StringProperty("")
+    subtitle = StringProperty("")
+    problem = StringProperty("")
+    about_title = StringProperty("")
+    about_text = StringProperty("")
+    writable = BooleanProperty(True)
+    invited = BooleanProperty(False)
+    closed = StringProperty("")
+    behind = BooleanProperty(False)
+    has_text = BooleanProperty(False)
+
+    def __init__(self, ui: Ui, id_: str) -> None:
+        self.chat = ui.home.chat(id_)
+        self._round = -1
+        self._top = False
+        super().__init__(ui)
+        self._avatar = Avatar(size=("36dp", "36dp"))
+        self.ids.bar.ids.front.add_widget(self._avatar)
+        self.ids.bar.can_go_back = not ui.wide
+        timeline: Timeline = self.ids.timeline
+        timeline.bind(on_tapped=self._tapped, on_moved=self._moved)
+        timeline.bind(on_near_top=lambda _: self._load_older(), on_near_end=lambda _: self._load_newer())
+        Window.bind(focus=self._moved)
+        self.follow(self.chat, self._draw)
+
+    def shown(self, top: bool) -> None:
+        self._top = top
+        if top and self.ui.wide:
+            Clock.schedule_once(lambda _: setattr(self.ids.composer, "focus", True), 0)
+        if not top:
+            self.ui.call(self.chat.keep_draft, self.ids.composer.text)
+        self._moved()
+
+    def leave(self) -> None:
+        Window.unbind(focus=self._moved)
+        self.ui.call(self.chat.visible, False)
+        super().leave()
+
+    def back(self) -> None:
+        self.ui.call(self.ui.home.back)
+
+    def members(self) -> None:
+        self.ui.do(self.ui.home.show(Kind.MEMBERS, self.chat.id))
+
+    # ---- the state
+
+    def _draw(self, state: ChatState) -> None:
+        self.title, self.subtitle, self.problem = state.title, state.subtitle, state.problem
+        self._avatar.letters, self._avatar.shade = state.initials, state.shade
+        self._avatar.symbol = {"self": "note-text-outline", "group": "account-group", "direct": ""}[state.kind]
+        self.invited = state.state == "invited"
+        self.writable = state.state == "active"
+        self.closed = {"left": "You left this group.", "removed": "You are no longer in this group."}.get(
+            state.state, ""
+        )
+        if state.editing:
+            self.about_title = "Edit message"
+        elif state.answering:
+            self.about_title = "Answer to " + (state.answered.author if state.answered is not None else "")
+        else:
+            self.about_title = ""
+        self.about_text = state.answered.text if state.answered is not None else ""
+        if state.round != self._round:
+            # The model began anew: sent, an answer, an edit, or this page is new.
+            self._round = state.round
+            self.ids.composer.text = state.draft
+            if state.answering or state.editing:
+                self.ids.composer.focus = True
+        self.ids.timeline.show(state.bubbles, state.target)
+        self._moved()
+
+    def _moved(self, *_: object) -> None:
+        state = self.chat.state
+        at_end = self.ids.timeline.at_end
+        self.behind = bool(state.bubbles) and (state.newer or not at_end)
+        self.ui.call(self.chat.visible, self._top and at_end and bool(Window.focus))
+
+    def _load_older(self) -> None:
+        if self.chat.state.older and not self.chat.state.busy:
+            self.ui.do(self.chat.load_older())
+
+    def _load_newer(self) -> None:
+        if self.chat.state.newer and not self.chat.state.busy:
+            self.ui.do(self.chat.load_newer())
+
+    def newest(self) -> None:
+        if self.chat.state.newer:
+            self.ui.do(self.chat.newest())
+        self.ids.timeline.to_end()
+
+    # ---- writing
+
+    def typed(self, text: str) -> None:
+        self.has_text = bool(text.strip())
+
+    def send(self) -> None:
+        if self.has_text:
+            self.ids.timeline.to_end()
+            self.ui.do(self.chat.send(self.ids.composer.text))
+            self.ids.composer.focus = True
+
+    def drop(self) -> None:
+        self.ui.call(self.chat.drop)
+
+    def join(self) -> None:
+        self.ui.do(self.chat.join())
+
+    def decline(self) -> None:
+        async def decline() -> None:
+            if await self.chat.decline():
+                self.ui.home.back()
+
+        self.ui.do(decline())
+
+    # ---- one message
+
+    def _tapped(self, _: object, bubble: Bubble, what: str) -> None:
+        if what == "more":
+            self._whole(bubble)
+        elif what.startswith("react:"):
+            self._react(bubble, what.removeprefix("react:"))
+        else:
+            self._menu(bubble)
+
+    def _react(self, bubble: Bubble, emoji: str) -> None:
+        self.ui.do(self.chat.react(bubble.id, emoji))
+
+    def _whole(self, bubble: Bubble) -> None:
+        async def show() -> None:
+            self.chat.show_whole(bubble.id)
+            await self.ui.home.show(Kind.TEXT, self.chat.id)
+
+        self.ui.do(show())
+
+    def _copy(self, bubble: Bubble) -> None:
+        Clipboard.copy(self.chat.text_of(bubble.id))
+        toast("Copied")
+
+    def _menu(self, bubble: Bubble) -> None:
+        ui, chat, id_ = self.ui, self.chat, bubble.id
+        choices: list[tuple[str, str, Any]] = []
+        if not bubble.deleted:
+            if self.writable:
+                choices.append(("reply", "Answer", lambda: ui.call(chat.answer, id_, self.ids.composer.text)))
+            choices.append(("content-copy", "Copy the text", lambda: self._copy(bubble)))
+            if bubble.mine and self.writable:
+                choices.append(("pencil-outline", "Edit", lambda: ui.call(chat.begin_edit, id_)))
+                if bubble.state == "queued":
+                    choices.append(("undo", "Take it back, nobody has it yet", lambda: ui.do(chat.cancel(id_))))
+                choices.append(
+                    ("delete-sweep-outline", "Delete for everyone", lambda: ui.do(chat.delete(id_, everyone=True)))
+                )
+        choices.append(("delete-outline", "Delete for me", lambda: ui.do(chat.delete(id_, everyone=False))))
+        react = (lambda emoji: self._react(bubble, emoji)) if self.writable and not bubble.deleted else None
+        Sheet(choices, react).open(animation=False)
+
+
+class TextPage(View):
+    """A long text in full, in pieces that a graphics card can hold."""
+
+    def __init__(self, ui: Ui, id_: str) -> None:
+        super().__init__(ui)
+        whole = ui.home.chat(id_).state.whole
+        self.ids.list.fill([{"said": piece} for piece in pieces_of(whole)])
+
+    def back(self) -> None:
+        self.ui.call(self.ui.home.back)
+
+
+def pieces_of(text: str) -> list[str]:
+    """Cut at line ends where there are any, else anywhere."""
+    pieces: list[str] = []
+    for line in text.split("\n"):
+        parts = [line[at : at + PIECE] for at in range(0, len(line), PIECE)] or [""]
+        for part in parts:
+            if pieces and len(pieces[-1]) + len(part) < PIECE and pieces[-1].count("\n") < 40 and part is parts[0]:
+                pieces[-1] += "\n" + part
+            else:
+                pieces.append(part)
+    return pieces

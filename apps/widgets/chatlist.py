@@ -1,0 +1,163 @@
+"""The list of chats, and the results of a search: rows of one height in a recycled list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kivy.properties import BooleanProperty, NumericProperty, StringProperty
+from kivy.uix.recycleview import RecycleView
+
+from apps.viewmodels.app import AppState
+from apps.viewmodels.chats import ChatsState, Row
+from apps.viewmodels.devices import DevicesState
+from apps.viewmodels.pages import Kind, Stack
+from apps.viewmodels.search import SearchState
+from apps.widgets.controls import Sheet, TapBox, toast
+from apps.widgets.view import Ui, View, load
+
+load("chatlist.kv")
+SYMBOLS = {"self": "note-text-outline", "group": "account-group", "direct": ""}
+
+
+class Recycled(RecycleView):
+    """A list whose rows say what was tapped: `act` of the page is called with the row's key."""
+
+    def fill(self, rows: list[dict[str, Any]]) -> None:
+        if rows != self.data:
+            self.data = rows
+
+
+class ChatRow(TapBox):
+    key = StringProperty("")
+    title = StringProperty("")
+    letters = StringProperty("")
+    symbol = StringProperty("")
+    shade = NumericProperty(0)
+    preview = StringProperty("")
+    time = StringProperty("")
+    badge = StringProperty("")
+    loud = BooleanProperty(False)
+
+
+class ChatList(View):
+    """The left pane, or the first page of a phone."""
+
+    name = StringProperty("")
+    network = StringProperty("")
+    notice = StringProperty("")
+    empty = BooleanProperty(False)
+
+    def __init__(self, ui: Ui) -> None:
+        super().__init__(ui)
+        self._top = ""
+        self._rows: tuple[Row, ...] = ()
+        bar = self.ids.bar
+        bar.tool("magnify", lambda: self.show(Kind.SEARCH))
+        self._moon = bar.tool("weather-night", self._other_look)
+        bar.tool("dots-vertical", self._menu)
+        home = ui.home
+        self.follow(home.chats, self._draw)
+        self.follow(home.pages, self._mark_open)
+        self.follow(home.devices, self._draw_network)
+        self.follow(ui.app, self._draw_look)
+
+    def show(self, kind: str) -> None:
+        self.ui.do(self.ui.home.show(Kind(kind)))
+
+    def open(self, key: str) -> None:
+        self.ui.do(self.ui.home.show_chat(key))
+
+    def _menu(self) -> None:
+        Sheet(
+            [
+                ("account-plus-outline", "Invite a contact", lambda: self.show(Kind.INVITE)),
+                ("qrcode-scan", "Accept an invite", lambda: self.show(Kind.ACCEPT)),
+                ("account-multiple-plus-outline", "New group", lambda: self.show(Kind.GROUP)),
+                ("cellphone-link", "Link a device", lambda: self.show(Kind.DEVICE)),
+                ("cog-outline", "Profile and devices", lambda: self.show(Kind.SETTINGS)),
+            ]
+        ).open(animation=False)
+
+    def _other_look(self) -> None:
+        self.ui.call(self.ui.app.set_dark, not self.ui.app.state.dark)
+
+    def _draw_look(self, state: AppState) -> None:
+        self._moon.icon = "weather-sunny" if state.dark else "weather-night"
+
+    def _draw_network(self, state: DevicesState) -> None:
+        self.name, self.network = state.name, state.network
+        if state.notice:
+            toast(state.notice, 8)
+            self.ui.call(self.ui.home.devices.noticed)
+
+    def _draw(self, state: ChatsState) -> None:
+        self.notice = state.problem or state.progress
+        self.empty = state.loaded and all(row.kind == "self" for row in state.rows)
+        self._rows = state.rows
+        self._fill()
+
+    def _mark_open(self, stack: Stack) -> None:
+        self._top = next((page.id for page in reversed(stack.pages) if page.kind is Kind.CHAT), "")
+        self._fill()
+
+    def _fill(self) -> None:
+        opened = self._top if self.ui.wide else ""
+        self.ids.list.fill([row_data(row, row.id == opened) for row in self._rows])
+
+
+def row_data(row: Row, opened: bool) -> dict[str, Any]:
+    return {
+        "key": row.id,
+        "title": row.title,
+        "letters": row.initials,
+        "symbol": SYMBOLS[row.kind],
+        "shade": row.shade,
+        "preview": row.preview,
+        "time": row.time,
+        "badge": "!" if row.invited else row.badge,
+        "loud": bool(row.badge) or row.invited,
+        "chosen": opened,
+    }
+
+
+class SearchPage(View):
+    summary = StringProperty("")
+
+    def __init__(self, ui: Ui) -> None:
+        super().__init__(ui)
+        self._chats: dict[str, str] = {}
+        self.follow(ui.home.search, self._draw)
+        self.ids.query.text = ui.home.search.state.query
+
+    def shown(self, top: bool) -> None:
+        self.ids.query.focus = top
+
+    def back(self) -> None:
+        self.ui.call(self.ui.home.back)
+
+    def typed(self, query: str) -> None:
+        self.ui.call(self.ui.home.search.look_for, query)
+
+    def open(self, key: str) -> None:
+        self.ui.do(self.ui.home.show_chat(self._chats[key], key))
+
+    def _draw(self, state: SearchState) -> None:
+        self.summary = state.problem or state.summary
+        self._chats = {found.id: found.chat for found in state.found}
+        self.ids.list.fill(
+            [
+                {
+                    "key": found.id,
+                    "title": found.title,
+                    "letters": found.initials,
+                    "symbol": "",
+                    "shade": found.shade,
+                    "preview": found.snippet,
+                    "time": found.time,
+                    "badge": "",
+                    "loud": False,
+                    "chosen": False,
+                }
+                for found in state.found
+            ]
+        )

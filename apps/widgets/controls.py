@@ -1,0 +1,248 @@
+"""The small parts that screens are made of: fields, buttons, bars, round pictures, the QR code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kivy.clock import Clock
+from kivy.core.window import Window
+from kivy.graphics.texture import Texture
+from kivy.metrics import dp
+from kivy.properties import (
+    BooleanProperty,
+    ColorProperty,
+    NumericProperty,
+    ObjectProperty,
+    StringProperty,
+)
+from kivy.uix.behaviors import ButtonBehavior
+from kivy.uix.boxlayout import BoxLayout
+from kivy.uix.label import Label
+from kivy.uix.modalview import ModalView
+from kivy.uix.widget import Widget
+from kivymd.app import MDApp
+from kivymd.uix.button import MDButton, MDIconButton
+from kivymd.uix.textfield import MDTextField, MDTextFieldHintText
+
+from apps.widgets.fonts import field_font, markup
+from apps.widgets.look import shade_colour, shade_ground
+from apps.widgets.view import load
+
+load("controls.kv")
+QUIET = 4  # modules of light around a QR code
+
+
+class Words(Label):
+    """A text, wrapped, as high as it needs; `said` may come from anybody."""
+
+    said = StringProperty("")
+
+    def on_said(self, _: object, said: str) -> None:
+        self.text = markup(said)
+
+
+class OneLine(Label):
+    """A text on one line, cut off where the room ends."""
+
+    said = StringProperty("")
+
+    def on_said(self, _: object, said: str) -> None:
+        self.text = markup(said)
+
+
+class Problem(Words):
+    """Why something was refused; takes no room while there is nothing."""
+
+
+class Field(MDTextField):
+    """An outlined field.  Enter leads to the next field, or does what `on_enter` says."""
+
+    hint = StringProperty("")
+    __events__ = ("on_enter",)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.bind(text=self._fit_font)
+        self.bind(on_text_validate=lambda _: self.dispatch("on_enter"))
+
+    def on_hint(self, _: object, hint: str) -> None:
+        if self._hint_text_label is None:
+            self.add_widget(MDTextFieldHintText(text=hint))
+        else:
+            self._hint_text_label.text = hint
+
+    def on_enter(self) -> None:
+        """Does nothing by itself."""
+
+    def _fit_font(self, _: object, text: str) -> None:
+        font = field_font(text)
+        if self.font_name != font:
+            self.font_name = font
+
+
+class Action(MDButton):
+    """A button with a word, and an icon before it if there is one."""
+
+    said = StringProperty("")
+    symbol = StringProperty("")
+
+
+class Tool(MDIconButton):
+    """A round button with an icon."""
+
+
+class Avatar(Widget):
+    """Somebody's letters, or an icon, on a round ground of their shade."""
+
+    letters = StringProperty("")
+    symbol = StringProperty("")
+    shade = NumericProperty(0)
+    dark = BooleanProperty(False)
+    ground = ColorProperty((0, 0, 0, 0))
+    ink = ColorProperty((0, 0, 0, 1))
+    drawn = StringProperty("")
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name in ("letters", "symbol", "shade", "dark"):
+            self.fbind(name, self._draw)
+        self._draw()
+
+    def _draw(self, *_: object) -> None:
+        self.ground = shade_ground(self.shade, self.dark)
+        self.ink = shade_colour(self.shade, self.dark)
+        self.drawn = markup(self.letters, False)
+
+
+class Bar(BoxLayout):
+    """The top of a pane: back, a title and a line below it, tools on the right."""
+
+    title = StringProperty("")
+    subtitle = StringProperty("")
+    can_go_back = BooleanProperty(True)
+    __events__ = ("on_back", "on_tap")
+
+    def on_back(self) -> None:
+        """Bound by the page."""
+
+    def on_tap(self) -> None:
+        """The title was tapped."""
+
+    def tool(self, symbol: str, act: Callable[[], object]) -> Tool:
+        made = Tool(icon=symbol)
+        made.bind(on_release=lambda _: act())
+        self.ids.tools.add_widget(made)
+        return made
+
+
+class TapBox(ButtonBehavior, BoxLayout):
+    """A box that can be tapped; shows it while it is."""
+
+    chosen = BooleanProperty(False)
+
+
+class Code(Widget):
+    """A QR code, dark on light in either theme, in whole pixels a module."""
+
+    modules = ObjectProperty(())
+    texture = ObjectProperty(None, allownone=True)
+    side = NumericProperty(0)
+
+    def on_modules(self, _: object, modules: tuple[tuple[bool, ...], ...]) -> None:
+        if not modules:
+            self.texture = None
+            return
+        size = len(modules) + 2 * QUIET
+        texture = Texture.create(size=(size, size), colorfmt="luminance")
+        texture.mag_filter = texture.min_filter = "nearest"
+        light = bytes([255])
+        edge = light * size * QUIET
+        rows = b"".join(
+            light * QUIET + bytes(0 if dark else 255 for dark in row) + light * QUIET for row in reversed(modules)
+        )
+        texture.blit_buffer(edge + rows + edge, colorfmt="luminance", bufferfmt="ubyte")
+        self.texture = texture
+        self._fit()
+
+    def on_size(self, *_: object) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        if self.texture is not None:
+            modules = self.texture.width
+            self.side = max(1, int(min(self.width, self.height) // modules)) * modules
+
+
+REACTIONS = ("👍", "❤", "😂", "😢", "🎉", "🔥")
+
+
+class Sheet(ModalView):
+    """Choices from below: (icon, words, what it does), above them reactions.  Closes with the choice."""
+
+    def __init__(
+        self,
+        choices: list[tuple[str, str, Callable[[], object]]],
+        react: Callable[[str], object] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if react is not None:
+            row = Emojis()
+            for emoji in REACTIONS:
+                row.add_widget(self._reaction(emoji, react))
+            self.ids.choices.add_widget(row)
+        for symbol, words, act in choices:
+            self.ids.choices.add_widget(self._choice(symbol, words, act))
+
+    def _choice(self, symbol: str, words: str, act: Callable[[], object]) -> Widget:
+        made = SheetRow(symbol=symbol, said=words)
+
+        def chosen(_: object) -> None:
+            self.dismiss(animation=False)
+            act()
+
+        made.bind(on_release=chosen)
+        return made
+
+    def _reaction(self, emoji: str, react: Callable[[str], object]) -> Widget:
+        made = Emoji(said=emoji)
+
+        def chosen(_: object) -> None:
+            self.dismiss(animation=False)
+            react(emoji)
+
+        made.bind(on_release=chosen)
+        return made
+
+
+class Emojis(BoxLayout):
+    """The reactions that are one tap away."""
+
+
+class Emoji(TapBox):
+    said = StringProperty("")
+
+
+class SheetRow(TapBox):
+    symbol = StringProperty("")
+    said = StringProperty("")
+
+
+class Toast(Label):
+    """A sentence at the bottom that goes away by itself."""
+
+
+def toast(said: str, seconds: float = 4.0) -> None:
+    """Shows it above everything in the window."""
+    for child in list(Window.children):
+        if isinstance(child, Toast):
+            Window.remove_widget(child)
+    made = Toast(text=markup(said), width=min(Window.width - dp(32), dp(420)))
+    Window.add_widget(made)
+    Clock.schedule_once(lambda _: Window.remove_widget(made), seconds)
+
+
+def is_dark() -> bool:
+    app = MDApp.get_running_app()
+    return app is not None and app.theme_cls.theme_style == "Dark"

@@ -1,0 +1,163 @@
+"""Before a profile is open: the welcome, creating, the 24 words, linking, unlocking, and what went wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kivy.clock import Clock
+from kivy.core.clipboard import Clipboard
+from kivy.properties import BooleanProperty, NumericProperty, StringProperty
+from kivy.uix.boxlayout import BoxLayout
+
+from apps.viewmodels.app import Stage
+from apps.viewmodels.firstrun import CreateState, LinkState, UnlockState
+from apps.widgets.controls import toast
+from apps.widgets.view import Ui, View, load
+
+load("firstrun.kv")
+
+
+class FirstRun(View):
+    """A column in the middle, under a title.  `can_go_back`: to the welcome."""
+
+    title = StringProperty("")
+    can_go_back = BooleanProperty(True)
+    busy = BooleanProperty(False)
+    problem = StringProperty("")
+
+    def back(self) -> None:
+        self.ui.call(self.ui.app.choose, Stage.WELCOME)
+
+    def show_trouble(self, state: Any) -> None:
+        self.busy, self.problem = state.busy, state.problem
+
+    def focus(self, name: str) -> None:
+        Clock.schedule_once(lambda _: setattr(self.ids[name], "focus", True), 0.1)
+
+
+class Welcome(FirstRun):
+    is_phone = BooleanProperty(True)
+
+    def __init__(self, ui: Ui) -> None:
+        super().__init__(ui, is_phone=ui.app.place.kind == "phone")
+
+    def create(self) -> None:
+        self.ui.call(self.ui.app.choose, Stage.CREATE)
+
+    def link(self) -> None:
+        self.ui.call(self.ui.app.choose, Stage.LINK)
+
+
+class CreateProfile(FirstRun):
+    asks_passphrase = BooleanProperty(True)
+
+    def __init__(self, ui: Ui) -> None:
+        super().__init__(ui)
+        self.follow(ui.app.create, self._draw)
+        self.focus("name")
+
+    def _draw(self, state: CreateState) -> None:
+        self.show_trouble(state)
+        self.asks_passphrase = state.asks_passphrase
+        if state.words:
+            # Typed secrets leave the screen with the form.
+            self.ids.passphrase.text = self.ids.again.text = ""
+
+    def named(self) -> None:
+        if self.asks_passphrase:
+            self.ids.passphrase.focus = True
+        else:
+            self.create()
+
+    def create(self) -> None:
+        ids = self.ids
+        self.ui.do(self.ui.app.create.create(ids.name.text, ids.passphrase.text, ids.again.text))
+
+
+class Word(BoxLayout):
+    number = NumericProperty(0)
+    word = StringProperty("")
+
+
+class Phrase(FirstRun):
+    """The words, shown once."""
+
+    def __init__(self, ui: Ui) -> None:
+        super().__init__(ui)
+        for number, word in enumerate(ui.app.create.state.words, 1):
+            self.ids.words.add_widget(Word(number=number, word=word))
+        self._armed = False
+
+    def noted(self) -> None:
+        """Asks once more, since nobody can show them again."""
+        if not self._armed:
+            self._armed = True
+            self.ids.noted.said = "Yes, they are on paper"
+            return
+        self.ui.do(self.ui.app.create.noted())
+
+
+class LinkDevice(FirstRun):
+    asks_passphrase = BooleanProperty(True)
+    text = StringProperty("")
+    checking = BooleanProperty(False)
+
+    def __init__(self, ui: Ui) -> None:
+        super().__init__(ui)
+        self.follow(ui.app.link, self._draw)
+        self.focus("name")
+
+    def _draw(self, state: LinkState) -> None:
+        self.show_trouble(state)
+        self.asks_passphrase, self.checking = state.asks_passphrase, state.checking
+        if state.text != self.text:
+            self.ids.code.modules = state.code
+            self.text = state.text
+            self.ids.pages.current = "code" if state.text else "form"
+            if state.text:
+                self.ids.passphrase.text = self.ids.again.text = ""
+                self.focus("digits")
+
+    def named(self) -> None:
+        if self.asks_passphrase:
+            self.ids.passphrase.focus = True
+        else:
+            self.begin()
+
+    def begin(self) -> None:
+        ids = self.ids
+        self.ui.do(self.ui.app.link.begin(ids.name.text, ids.passphrase.text, ids.again.text))
+
+    def submit(self) -> None:
+        digits = self.ids.digits.text
+        self.ids.digits.text = ""
+        self.ui.do(self.ui.app.link.submit(digits))
+        self.focus("digits")
+
+    def copy(self) -> None:
+        Clipboard.copy(self.text)
+        toast("Copied. Paste it on your other device.")
+
+
+class Unlock(FirstRun):
+    def __init__(self, ui: Ui) -> None:
+        super().__init__(ui)
+        self.follow(ui.app.unlock, self._draw)
+        self.focus("passphrase")
+
+    def _draw(self, state: UnlockState) -> None:
+        self.show_trouble(state)
+
+    def unlock(self) -> None:
+        passphrase = self.ids.passphrase.text
+        self.ids.passphrase.text = ""
+        self.ui.do(self.ui.app.unlock.unlock(passphrase))
+
+
+class Starting(FirstRun):
+    """While the profile opens."""
+
+
+class Stopped(FirstRun):
+    def again(self) -> None:
+        self.ui.do(self.ui.app.start())

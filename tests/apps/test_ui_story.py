@@ -1,0 +1,350 @@
+"""The story in two windows: a phone is made, a desktop linked by the picture of its code, a friend invited, messages go
+both ways, a group, search, both looks, and everything is there again after closing.
+
+Two real processes under Xvfb with real keys and clicks; the friend is a node of the command line.  With
+KITHKIN_SCREENS=FOLDER the pictures stay there (`docs/screens` was made so).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.viewmodels.pictures import read_picture
+from tests.apps.ui.screen import Screen
+
+MISSING = [
+    *(tool for tool in ("Xvfb", "xdotool", "import") if shutil.which(tool) is None),
+    *(module for module in ("kivy", "kivymd") if find_spec(module) is None),
+]
+pytestmark = [
+    pytest.mark.window,
+    pytest.mark.skipif(bool(MISSING), reason=f"windows need {', '.join(MISSING)}"),
+]
+SECRET = "correct horse battery"
+PHONE, DESKTOP = (400, 800), (1200, 800)
+
+
+class Friend:
+    """Bob, at the command line."""
+
+    def __init__(self, folder: Path) -> None:
+        secret = folder / "bob.txt"
+        secret.write_text(SECRET)
+        self._environment = {
+            **os.environ,
+            "KITHKIN_PROFILE": str(folder / "bob"),
+            "KITHKIN_PASSPHRASE_FILE": str(secret),
+            "KITHKIN_BOOTSTRAP": "",
+        }
+        self.say("init", "--name", "Bob Marsh")
+        self._node = subprocess.Popen(
+            [sys.executable, "-m", "apps.cli", "--json", "run", "--host", "127.0.0.1"],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert self._node.stdout is not None
+        assert b"ready" in self._node.stdout.readline()
+
+    def say(self, *words: str) -> dict[str, Any]:
+        """The last line of a command."""
+        done = subprocess.run(
+            [sys.executable, "-m", "apps.cli", "--json", *words],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=150,
+        )
+        line: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        assert "error" not in line, line
+        return line
+
+    def texts(self, chat: str) -> list[str]:
+        return [message["text"] for message in self.say("read", chat)["messages"]]
+
+    def until_read(self, chat: str, text: str) -> None:
+        end = time.monotonic() + 60
+        while text not in self.texts(chat):
+            assert time.monotonic() < end, (text, self.texts(chat))
+            time.sleep(0.2)
+
+    def chat(self, title: str) -> str:
+        end = time.monotonic() + 60
+        while True:
+            for chat in self.say("chat", "list")["chats"]:
+                if chat["title"] == title:
+                    return str(chat["id"])
+            assert time.monotonic() < end, title
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        self._node.terminate()
+        self._node.communicate(timeout=60)
+
+
+class Album:
+    """Where pictures go: quantised, so that they stay small."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(self, screen: Screen, name: str) -> Path:
+        from PIL import Image
+
+        time.sleep(0.6)  # what moves comes to rest: for people, nothing below depends on it
+        path = screen.picture(self._folder / f"{screen.kind}-{name}.png")
+        with Image.open(path) as picture:
+            small = picture.convert("RGB").quantize(96, dither=Image.Dither.NONE)
+        small.save(path, optimize=True)
+        return path
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Album:
+    return Album(Path(os.environ.get("KITHKIN_SCREENS") or tmp_path / "screens"))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "windows.log"
+    yield path
+    sys.stderr.write(path.read_text(errors="replace")[-8000:])
+
+
+def screen(kind: str, size: tuple[int, int], folder: Path, log: Path) -> Screen:
+    return Screen(kind, size, folder / kind, folder, log.open("a"))
+
+
+def test_phone_desktop_and_a_friend(tmp_path: Path, album: Album, log: Path) -> None:
+    phone = screen("phone", PHONE, tmp_path, log)
+    desktop = screen("desktop", DESKTOP, tmp_path, log)
+    friend = Friend(tmp_path)
+    try:
+        create(phone, album)
+        link(phone, desktop, album, tmp_path)
+        chat = invite(phone, desktop, friend, album)
+        talk(phone, desktop, friend, chat, album)
+        group(phone, desktop, friend, album)
+        search(phone, desktop, album)
+        looks(phone, desktop, album)
+        again(phone, desktop, album)
+    finally:
+        phone.close()
+        desktop.close()
+        friend.stop()
+
+
+def create(phone: Screen, album: Album) -> None:
+    phone.start()
+    phone.wait("Create a profile", kind="Action")
+    album.keep(phone, "welcome")
+    phone.click("Create a profile", kind="Action")
+    phone.fill("Name", "Ada Lovelace")
+    phone.key("Return")
+    phone.type("short")
+    phone.key("Return")
+    phone.type("short")
+    phone.key("Return")
+    phone.wait("Choose a passphrase of at least 8 characters.")
+    for hint in ("Passphrase", "Passphrase once more"):
+        phone.click(hint=hint)
+        phone.key("ctrl+a", "BackSpace")
+        phone.fill(hint, SECRET)
+    album.keep(phone, "create")
+    phone.key("Return")
+    phone.wait("I wrote them down", kind="Action")
+    assert sum(seen.kind == "Word" for seen in phone.look()) == 0  # a row says nothing itself, its words do
+    album.keep(phone, "words")
+    phone.click("I wrote them down", kind="Action")
+    phone.click("Yes, they are on paper", kind="Action")
+    phone.wait("Notes to self")
+    album.keep(phone, "first")
+
+
+def menu(screen: Screen, words: str) -> None:
+    screen.click(icon="dots-vertical")
+    screen.click(words, kind="SheetRow")
+
+
+def link(phone: Screen, desktop: Screen, album: Album, folder: Path) -> None:
+    desktop.start()
+    desktop.wait("Link to my phone", kind="Action")
+    album.keep(desktop, "welcome")
+    desktop.click("Link to my phone", kind="Action")
+    for hint in ("Passphrase", "Passphrase once more"):
+        desktop.fill(hint, SECRET)
+    album.keep(desktop, "link")
+    desktop.key("Return")
+    desktop.wait(hint="Six digits")
+    album.keep(desktop, "code")
+    picture = desktop.picture(folder / "code.png")
+
+    menu(phone, "Link a device")
+    album.keep(phone, "link")
+    phone.fill("Code, or path of a picture", str(folder / "nothing.png"))
+    phone.key("Return")
+    phone.wait("There is no such file.")
+    phone.click(hint="Code, or path of a picture")
+    phone.key("ctrl+a", "BackSpace")
+    phone.fill("Code, or path of a picture", str(picture))
+    phone.key("Return")
+    phone.wait("Let this device in?")
+    album.keep(phone, "grant")
+    phone.click("Let it in", kind="Action")
+    phone.wait("Type these digits on the new device.")
+    album.keep(phone, "digits")
+    digits = next(seen.said for seen in phone.look() if seen.said.replace(" ", "").isdigit() and len(seen.said) == 7)
+    wrong = str((int(digits.replace(" ", "")) + 1) % 1_000_000).zfill(6)
+    desktop.fill("Six digits", wrong)
+    desktop.key("Return")
+    desktop.wait("Those are not the digits. You have 2 tries left.")
+    desktop.fill("Six digits", digits.replace(" ", ""))
+    desktop.key("Return")
+    phone.wait("The device is linked")
+    album.keep(phone, "linked")
+    phone.click("Done", kind="Action")
+    desktop.wait("Ada Lovelace")
+    desktop.wait("Notes to self")
+    album.keep(desktop, "first")
+
+
+def invite(phone: Screen, desktop: Screen, friend: Friend, album: Album) -> str:
+    menu(phone, "Invite a contact")
+    phone.until(lambda: phone.says("kithkin:invite/"), "an invite")
+    text = read_picture(album.keep(phone, "invite"))
+    accepted = friend.say("contact", "accept", text)
+    phone.key("Escape")
+    phone.wait("Bob Marsh")
+    desktop.wait("Bob Marsh")
+    return str(accepted["chat"])
+
+
+def talk(phone: Screen, desktop: Screen, friend: Friend, chat: str, album: Album) -> None:
+    friend.say("send", chat, "Hi Ada! Are you coming along on Saturday? The forecast says sun all day.")
+    phone.wait("1")
+    phone.click("Bob Marsh", kind="MyChatRow")
+    phone.wait("Hi Ada! Are you coming along on Saturday? The forecast says sun all day.")
+    phone.click(hint="Message")
+    phone.type("Yes! I take the early train.")
+    phone.key("shift+Return")
+    phone.type("Where do we meet?")
+    phone.key("Return")
+    answer = "Yes! I take the early train.\nWhere do we meet?"
+    phone.wait(answer)
+    friend.until_read(chat, answer)
+    asked = next(m for m in friend.say("read", chat)["messages"] if m["text"] == answer)
+    friend.say("react", chat, asked["id"], "👍")
+    friend.say("send", chat, "At the old bridge, half past nine", "--reply", asked["id"])
+    friend.say("send", chat, "Bring a map [b]and[/b] some bread 🍕🎉 · 明日は晴れです · привет")
+    friend.say("mark", chat)
+    phone.wait("Bring a map [b]and[/b] some bread 🍕🎉 · 明日は晴れです · привет")
+
+    desktop.click("Bob Marsh", kind="MyChatRow")
+    desktop.wait("At the old bridge, half past nine")
+    desktop.click(hint="Message")
+    desktop.type("I found the map on my desk")
+    desktop.key("Return")
+    friend.until_read(chat, "I found the map on my desk")
+    phone.wait("I found the map on my desk")
+
+    # An edit and an answer, with the pointer.
+    desktop.click("I found the map on my desk", kind="MessageRow")
+    album.keep(desktop, "menu")
+    desktop.click("Edit", kind="SheetRow")
+    desktop.wait("Edit message")
+    desktop.until(lambda: desktop.find("I found the map on my desk", kind="Composer") is not None, "the text to edit")
+    desktop.key("ctrl+End")
+    desktop.type(", it is a bit torn")
+    desktop.key("Return")
+    friend.until_read(chat, "I found the map on my desk, it is a bit torn")
+    phone.wait("I found the map on my desk, it is a bit torn")
+    friend.say("send", chat, "word " * 600)
+    friend.say("send", chat, "Never mind the long one")
+    phone.wait("Never mind the long one")
+    friend.say("mark", chat)
+    album.keep(phone, "chat")
+    album.keep(desktop, "chat")
+
+
+def group(phone: Screen, desktop: Screen, friend: Friend, album: Album) -> None:
+    phone.key("Escape")
+    menu(phone, "New group")
+    phone.fill("Title", "Mountain trip")
+    phone.click("Bob Marsh", kind="Tappable")
+    album.keep(phone, "group")
+    phone.click("Create the group", kind="Action")
+    phone.wait("Mountain trip", kind="Bar")
+    trip = friend.chat("Mountain trip")
+    friend.say("chat", "join", trip)
+    phone.wait("2 members")
+    phone.click(hint="Message")
+    phone.type("Packing list: tent, stove, rope")
+    phone.key("Return")
+    friend.until_read(trip, "Packing list: tent, stove, rope")
+    friend.say("send", trip, "I bring the rope")
+    phone.wait("I bring the rope")
+    desktop.click("Mountain trip", kind="MyChatRow")
+    desktop.wait("I bring the rope")
+    album.keep(phone, "group-chat")
+
+
+def search(phone: Screen, desktop: Screen, album: Album) -> None:
+    desktop.key("ctrl+f")
+    desktop.fill("Words in messages", "map")
+    desktop.until(lambda: desktop.says("2 messages"), "two messages with a map")
+    album.keep(desktop, "search")
+    desktop.click("Bring a map [b]and[/b] some bread 🍕🎉 · 明日は晴れです · привет", kind="FoundRow")
+    desktop.wait("I found the map on my desk, it is a bit torn", kind="MessageRow")
+    phone.key("Escape")
+    phone.click(icon="magnify")
+    phone.fill("Words in messages", "rope")
+    phone.until(lambda: phone.says("2 messages"), "two messages with a rope")
+    album.keep(phone, "search")
+    phone.key("Escape")
+
+
+def looks(phone: Screen, desktop: Screen, album: Album) -> None:
+    phone.wait("Mountain trip")
+    album.keep(phone, "chats")
+    phone.click(icon="weather-night")
+    phone.wait(icon="weather-sunny")
+    album.keep(phone, "chats-dark")
+    phone.click("Bob Marsh", kind="MyChatRow")
+    phone.wait("Never mind the long one")
+    album.keep(phone, "chat-dark")
+    desktop.click(icon="weather-night")
+    desktop.wait(icon="weather-sunny")
+    album.keep(desktop, "chat-dark")
+
+
+def again(phone: Screen, desktop: Screen, album: Album) -> None:
+    assert (phone.stop(), desktop.stop()) == (0, 0)
+    phone.start()
+    phone.wait("Kithkin is locked")
+    album.keep(phone, "locked")
+    phone.fill("Passphrase", "not this one")
+    phone.key("Return")
+    phone.until(lambda: any(seen.kind == "Problem" and seen.said for seen in phone.look()), "a refusal")
+    phone.fill("Passphrase", SECRET)
+    phone.key("Return")
+    phone.wait("Mountain trip")
+    assert phone.find(icon="weather-sunny") is not None  # still dark
+    phone.click(icon="dots-vertical")
+    phone.click("Profile and devices", kind="SheetRow")
+    phone.wait("Desktop")
+    album.keep(phone, "devices")
+    assert phone.stop() == 0

@@ -1,0 +1,85 @@
+"""A window under test: the real command in a real process, and a door through which a test asks what is where.
+
+    python -m tests.apps.ui.window SOCKET kithkin-words...
+
+Answers every connection to SOCKET with one JSON list: the visible widgets that say something, with their places in the
+window's pixels, counted from the upper left as the pointer is.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import socket
+import sys
+import threading
+from typing import Any
+
+
+def main() -> int:
+    door, words = sys.argv[1], sys.argv[2:]
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(door)
+    server.listen(4)
+    threading.Thread(target=serve, args=(server,), daemon=True).start()
+    from apps.cli.main import main as kithkin
+
+    return kithkin(words)
+
+
+def serve(server: socket.socket) -> None:
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(json.dumps(look()).encode())
+
+
+def look() -> list[dict[str, Any]]:
+    """[] while there is no window yet."""
+    shell = sys.modules.get("kivymd.app")
+    app = shell.MDApp.get_running_app() if shell is not None and hasattr(shell, "MDApp") else None
+    if app is None or app.root is None:
+        return []
+    from kivy.clock import Clock
+
+    answer: queue.Queue[list[dict[str, Any]]] = queue.Queue()
+    # In the window's thread, between two frames.
+    Clock.schedule_once(lambda _: answer.put(widgets()))
+    try:
+        return answer.get(timeout=20)
+    except queue.Empty:
+        return []
+
+
+def widgets() -> list[dict[str, Any]]:
+    from kivy.core.window import Window
+
+    found: list[dict[str, Any]] = []
+    for child in reversed(Window.children):
+        _walk(child, Window.height, found)
+    return found
+
+
+def _walk(widget: Any, height: float, found: list[dict[str, Any]]) -> None:
+    if widget.opacity == 0:
+        return
+    x, y = widget.to_window(widget.center_x, widget.center_y)
+    said = next((value for name in ("said", "title", "spoken", "text") if (value := getattr(widget, name, ""))), "")
+    line = {
+        "kind": type(widget).__name__,
+        "said": str(said),
+        "hint": getattr(widget, "hint", "") or getattr(widget, "hint_text", "") or "",
+        "icon": getattr(widget, "icon", "") or "",
+        "x": round(x),
+        "y": round(height - y),
+        "width": round(widget.width),
+        "height": round(widget.height),
+    }
+    if (line["said"] or line["hint"] or line["icon"]) and widget.width > 0 and widget.height > 0:
+        found.append(line)
+    for child in reversed(widget.children):
+        _walk(child, height, found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
