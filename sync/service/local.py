@@ -71,6 +71,10 @@ class LocalService:
                     await self._indexing.catch_up()
 
     @property
+    def node(self) -> Node:
+        return self._node
+
+    @property
     def _profile(self) -> Profile:
         return self._node.engine.profile
 
@@ -235,20 +239,16 @@ class LocalService:
                 met = step[1]
                 if not isinstance(met, Flow) or met.person is None:
                     raise TIMEOUT
+                await self._let_in(met.space, deadline)
                 return models.Accepted(contact=identity_id(met.person.identity), chat=chat_id(met.space))
             failure = step[0] if isinstance(step, tuple) else step
             if isinstance(failure, Failed) and failure.code != "timeout":
                 raise KithkinError(failure.code, failure.sentence)
-                await self._let_in(met.space, deadline)
             # Nobody there yet: the inviter's node may start in the time we were given.
             if asyncio.get_running_loop().time() + 0.3 >= deadline:
                 raise TIMEOUT
             await asyncio.sleep(0.3)
 
-    async def contact_rename(self, contact: str, name: str) -> models.ContactRef:
-        return self._contact(lambda: contacts.rename(self._profile, contact, name, self._now_ms()))
-
-    async def contact_block(self, contact: str) -> models.ContactRef:
     async def _let_in(self, id_: bytes, deadline: float) -> None:
         """Waits for the entry that lets this device write in a chat, so that who accepts can write at once."""
         loop = asyncio.get_running_loop()
@@ -259,6 +259,10 @@ class LocalService:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._node.changed(id_).wait(), left)
 
+    async def contact_rename(self, contact: str, name: str) -> models.ContactRef:
+        return self._contact(lambda: contacts.rename(self._profile, contact, name, self._now_ms()))
+
+    async def contact_block(self, contact: str) -> models.ContactRef:
         return self._contact(lambda: contacts.block(self._profile, contact, True, self._now_ms()))
 
     async def contact_unblock(self, contact: str) -> models.ContactRef:
