@@ -681,6 +681,18 @@ class Space:
 
     def messages_at(self, feed: Feed, seq: int) -> list[bytes]:
         """Ids of the messages that the entry at this place of a feed publishes."""
+        return [fact.about[1:] for fact in self._facts_at(feed, seq) if fact.kind is FactKind.COPY]
+
+    def _named(self, clears: Iterable[Fact]) -> Iterable[bytes]:
+        """Messages that speak, edits and reactions included, in the blocks that deletions name: a deletion may name a
+        block of another message, and that message's row must not depend on which of the two came first."""
+        for core, seq in dict.fromkeys((fact.about[1:33], int.from_bytes(fact.about[33:41], "big")) for fact in clears):
+            feed = self.shelf.feeds.get(core)
+            if feed is not None and seq < feed.length:
+                yield from (fact.message for fact in self._facts_at(feed, seq) if fact.message is not None)
+
+    def _facts_at(self, feed: Feed, seq: int) -> list[Fact]:
+        """What the entry at this place of a feed says, where it is here and opened."""
         entry = self.shelf.entry(feed, seq)
         author = self._authors.get(feed.core) or self._author(feed.core)
         if entry is None or entry.state is not EntryState.OPENED or author is None:
@@ -689,8 +701,7 @@ class Space:
         verdict = examine(text.body, feed.core, seq, DocKind.CHAT) if text.kind is Kind.UPDATE else None
         if not isinstance(verdict, Admit):
             return []
-        facts = facts_of(verdict, author[1], feed.core, seq, text.stamp, 0)
-        return [fact.about[1:] for fact in facts if fact.kind is FactKind.COPY]
+        return facts_of(verdict, author[1], feed.core, seq, text.stamp, 0)
 
     # -- the way out ------------------------------------------------------------------------------------------
 
@@ -782,6 +793,7 @@ class Space:
             for about in {fact.about for fact in facts if len(fact.about) == 1}:
                 self.news.add(about)
                 self._versions[about] = self._versions.get(about, 0) + 1
+            again.update(dict.fromkeys(self._named(fact for fact in facts if fact.kind is FactKind.CLEAR)))
             changes = timeline.absorb(store, batch, self.id, facts, self.rights(), again)
         self.keyring.finish(batch)
         if self.meta_changed:
@@ -824,6 +836,9 @@ class Space:
         found: dict[bytes, None] = {}
         for core in sorted(moved):
             found.update(dict.fromkeys(timeline.messages_of_feed(self.home.store, self.id, core)))
+        if moved:
+            clears = (fact for named in self._clears.values() for fact in named if fact.core in moved)
+            found.update(dict.fromkeys(self._named(clears)))
         return found
 
     def _read_again(self, core: bytes, now_ms: int) -> None:
