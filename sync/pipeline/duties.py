@@ -26,6 +26,7 @@ from sync.pipeline.epochs import open_epoch, write_control
 from sync.pipeline.profile import Profile as Home
 from sync.pipeline.space import Space
 
+MAX_CONSENTS = 6  # as many as one value holds: one for each device
 RECEIPT_ROWS = 1000  # that one receipt looks back over
 
 
@@ -36,7 +37,7 @@ def own_devices(profile: Home, now_ms: int) -> None:
         if chat.state != "active" or not ready(profile.personal):
             continue
         waiting = profile.view.waiting_writers(id_)
-        if not any(w.device == account.device and w.consents for w in waiting) and not admitted(profile, id_):
+        if not admitted(profile, id_) and _unasked(profile, id_, waiting):
             _ask_admission(profile, chat, waiting, now_ms)
         space = profile.spaces.get(id_)
         if space is not None and ready(space):
@@ -44,11 +45,23 @@ def own_devices(profile: Home, now_ms: int) -> None:
 
 
 def admitted(profile: Home, id_: bytes) -> bool:
-    """Whether a feed of this device is, or is on its way to be, a writer there."""
+    """Whether a feed of this device is a writer there."""
     space = profile.spaces.get(id_)
-    if space is None or space.mine is None:
-        return False
-    return space.mine.core in space.state.writers or space.joining
+    return space is not None and space.mine is not None and space.mine.core in space.state.writers
+
+
+def _unasked(profile: Home, id_: bytes, waiting: list[OwnWriter]) -> bool:
+    """Whether another device of mine has a feed there that has no consent of this one yet: any of them may be the
+    one that is let in first."""
+    space, account = profile.spaces.get(id_), profile.account
+    mine = space.mine.writer if space is not None and space.mine is not None else None
+    asked = next((w for w in waiting if w.writer == mine), None)
+    have = {consent.admitting for consent in asked.consents} if asked is not None else set()
+    return any(other.writer not in have for other in _others(waiting, account.device))
+
+
+def _others(waiting: list[OwnWriter], device: bytes) -> list[OwnWriter]:
+    return [w for w in waiting if w.device != device][:MAX_CONSENTS]
 
 
 def ready(space: Space) -> bool:
@@ -60,16 +73,13 @@ def ready(space: Space) -> bool:
 def _ask_admission(profile: Home, chat: Chat, waiting: list[OwnWriter], now_ms: int) -> None:
     """A feed for this device, with a consent for each feed of mine that may admit it."""
     account = profile.account
-    others = [w for w in waiting if w.device != account.device]
-    if not others:
-        return
     space = profile.space(chat.space)
     key = profile.own_feed(space)
     if chat.rendezvous is not None and space.z is None:
         space.set_z(chat.rendezvous)
     prekey = account.keys.prekey.public
     consents = []
-    for other in others[:6]:
+    for other in _others(waiting, account.device):
         space.vouch([core_key(other.writer)])
         signature = sign_consent(
             key, space.id, core_key(other.writer), identity=None, device=account.device, prekey=prekey
@@ -148,8 +158,12 @@ def _revoked(profile: Home, space: Space) -> dict[bytes, tuple[bytes, ...]]:
 
 def talks_of(profile: Home, space: Space) -> dict[bytes, Talks]:
     """What a direct space says about offered groups, by space id."""
-    facts = timeline.facts_of_kind(profile.store, space.id, ABOUT_OFFERS)
-    return fold_offers(facts, space.rights())
+    found: dict[bytes, Talks] = space.remember(
+        "offers",
+        ABOUT_OFFERS,
+        lambda: fold_offers(timeline.facts_of_kind(profile.store, space.id, ABOUT_OFFERS), space.rights()),
+    )
+    return found
 
 
 def offers(profile: Home, space: Space, connected: Collection[bytes], now_ms: int) -> None:
@@ -194,8 +208,8 @@ def _add(
 ) -> None:
     """Adds who said yes.  The device that made the offer does it; another one of mine if that is not about."""
     mine, state = group.mine, group.state
-    if mine is None:
-        return
+    if mine is None or any(m.identity == identity and state.active(m.id) for m in state.members.values()):
+        return  # in already; a second device of theirs comes in by the first
     if feeds and feeds[0] != mine.writer:
         first = state.writers.get(core_key(feeds[0]))
         if first is not None and first.device in connected:

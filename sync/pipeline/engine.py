@@ -51,7 +51,8 @@ class Engine:
         self._hints: tuple[str, ...] = ()
         self._receipts: dict[bytes, float] = {}  # space -> when its next receipt may go
         self._rotate_at = 0.0
-        self._started = False
+        self._started = False  # then every duty is looked at: at the start, and when the store was read again
+        self._answers_due = False  # who is connected has changed, and with it who answers those that join
         self._review(self.profile.spaces.values(), now)
 
     # -- the shell calls ----------------------------------------------------------------------------------------
@@ -127,6 +128,7 @@ class Engine:
             self.replication.forget_link(peer, link)
         self.people.lost(peer, None)
         if peer.device is not None:
+            self._answers_due = True
             if not any(p.device == peer.device for p in self.peers.values() if not p.closing):
                 self.profile.effects.append(PeerChanged(peer.device, False, peer.address))
                 self.dialling.lost(peer.device, peer.proved_at, now)
@@ -203,6 +205,8 @@ class Engine:
 
     def _turn(self, now: float) -> bool:
         now_ms = int(now * 1000)
+        if not self._started or self._answers_due:
+            self._review((), now)
         self._records(now)
         if self.profile.dirty or len(self.profile.home.batch):
             self.profile.commit(now_ms)
@@ -215,6 +219,7 @@ class Engine:
                 last = self._record_last.get(space.id, 0.0)
                 self._record_due.setdefault(space.id, max(now, last + RECORD_GAP))
         membership = [space for space in changed if space.state_changed]
+        self._answers_due = self._answers_due or any(space.kind is SpaceKind.GROUP for space in membership)
         for space in changed:
             self.replication.propagate(space, now)
         self._review(changed, now)
@@ -228,22 +233,25 @@ class Engine:
     def _review(self, changed: Iterable[Space], now: float) -> None:
         """The duties that follow from changed spaces."""
         profile, now_ms = self.profile, int(now * 1000)
-        connected = {peer.device for peer in self.peers.values() if peer.device is not None}
-        spaces = list(changed)
+        start, self._started = not self._started, True
+        spaces = list(profile.spaces.values()) if start else list(changed)
+        answers, self._answers_due = start or self._answers_due, False
         for space in spaces:
             duties.first_entry(profile, space, now_ms)
             duties.owed(profile, space, now_ms)
             news, space.news = space.news, set()
-            start = not self._started
-            if space.kind is SpaceKind.DIRECT and (start or ABOUT_OFFERS in news):
-                duties.offers(profile, space, connected, now_ms)
+            answers = answers or ABOUT_OFFERS in news
             if start or ABOUT_PROFILES in news or space.personal:
                 self._profiles(space, now_ms)
             elif space.mine is not None and space.mine.length == 1:
                 duties.profiles(profile, space, now_ms)
-        if not self._started or any(space.personal or space.state_changed for space in spaces) or spaces:
+        if answers:
+            connected = {peer.device for peer in self.peers.values() if peer.device is not None and not peer.closing}
+            for space in list(profile.spaces.values()):
+                if space.kind is SpaceKind.DIRECT:
+                    duties.offers(profile, space, connected, now_ms)
+        if spaces:
             duties.own_devices(profile, now_ms)
-        self._started = True
 
     def _profiles(self, space: Space, now_ms: int) -> None:
         for one in list(self.profile.spaces.values()) if space.personal else [space]:
@@ -345,3 +353,6 @@ class Engine:
             for link in list(peer.links.values()):
                 self.replication.forget_link(peer, link)
         self.replication.due.clear()
+        self._started = False
+        for id_ in self.profile.spaces:
+            self._record_due[id_] = 0.0

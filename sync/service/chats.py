@@ -189,7 +189,6 @@ def join(profile: Profile, people: People, chat: str, now_ms: int) -> bytes:
         )
         consents.append(Consent(writer, signature))
     feed = OfferedFeed(key.public, account.device, prekey, tuple(consents[:6]))
-    space.joining = True
     profile.touch(space)
     profile.write(direct, [[Answer(id_, profile.directory.encoded(account.identity), (feed,))]], now_ms)
     people.meeting.awaited.add(id_)
