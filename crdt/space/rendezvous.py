@@ -46,3 +46,11 @@ def topic_days(now_ms: int) -> tuple[int, ...]:
 def topics(z: bytes, now_ms: int) -> tuple[bytes, ...]:
     """The topics to announce and look up now."""
     return tuple(topic(z, day) for day in topic_days(now_ms))
+
+
+def channel_proof(cap: bytes, handshake_hash: bytes, role: int) -> bytes:
+    """32 bytes in the opening of the space's channel.  role: 0 of who dialled the connection, 1 of who was dialled.
+
+    The channel's id alone proves nothing: whoever is shown it can open the same one.
+    """
+    return derive(cap, Label.CHANNEL, handshake_hash, bytes((role,)))

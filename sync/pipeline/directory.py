@@ -1,29 +1,31 @@
-"""Everybody's devices: the union of device statements that any space, invite or pairing told us.
+"""Everybody's devices, as the fold over each identity's statements has them.
 
-Decides which keys belong to a device id and which devices an identity has now.  Statements stand for themselves, so
-it does not matter who brought them.  The store holds them already inside control entries; what arrived otherwise (in
-a pairing, an invite) is kept under META.
+Anybody can sign a certificate that names any identity, so a statement says nothing before it is reached from that
+identity's root key (`identity.device_set`).  What is not reached yet waits in a small pool: a missing link may come.
+Only identities that somebody who may speak for them has named are kept.  Statements inside control entries are in the
+store already; what arrived otherwise (in a pairing, an invite) is kept under META.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from identity.device_set import Device, active_devices, relevant
-from identity.errors import DecodeError
+from identity.device_set import Device, active_devices, fold, relevant, sendable
+from identity.errors import DecodeError, KithkinError
 from identity.keys import AgreementKey
-from identity.statement import Certificate, Statement, decode_statement
+from identity.statement import Statement, decode_statement
 from sync.store.port import Batch, Store, Table, prefix_end
 
 MAX_IDENTITIES = 4096
-MAX_OF_IDENTITY = 512
+MAX_POOL = 64  # statements of one identity that nothing reaches yet; the oldest go first
+MAX_SENT = 24  # of an identity whose relevant statements no message takes
 _PREFIX = b"statement/"
 
 
 @dataclass(frozen=True, slots=True)
 class KnownDevice:
-    """A device that some certificate names, whether or not it is active."""
+    """A device that its identity's root key reaches, whether or not it is active."""
 
     id: bytes
     identity: bytes
@@ -32,74 +34,113 @@ class KnownDevice:
 
 
 @dataclass(slots=True)
+class _Family:
+    """One identity: statements that the root key reaches or signed, and a pool of others; both by id."""
+
+    rooted: dict[bytes, Statement] = field(default_factory=dict)
+    pool: dict[bytes, Statement] = field(default_factory=dict)
+    devices: dict[bytes, KnownDevice] = field(default_factory=dict)
+    active: tuple[Device, ...] = ()
+
+
 class Directory:
     """own: our D, from which the pairwise secrets with every known device follow (kept, each costs an X25519)."""
 
-    own: AgreementKey
-    _statements: dict[bytes, dict[bytes, Statement]] = field(default_factory=dict)
-    _devices: dict[bytes, KnownDevice] = field(default_factory=dict)
-    _active: dict[bytes, tuple[Device, ...]] = field(default_factory=dict)
-    _shared: dict[bytes, bytes] = field(default_factory=dict)
+    def __init__(self, own: AgreementKey) -> None:
+        self._own = own
+        self._families: dict[bytes, _Family] = {}
+        self._owners: dict[bytes, KnownDevice] = {}
+        self._shared: dict[bytes, bytes] = {}
 
-    def learn(self, encoded: Iterable[bytes]) -> list[Statement]:
-        """Takes in what is good and new, and returns it; what does not decode is left out."""
-        fresh: list[Statement] = []
+    def learn(self, encoded: Iterable[bytes], only: Collection[bytes] | None = None) -> list[Statement]:
+        """Takes in what is good and new, and returns what the root keys reach of it.
+
+        only: the identities that whoever told us may speak of; statements of others are left out.
+        """
+        told: dict[bytes, dict[bytes, Statement]] = {}
         for data in encoded:
             try:
                 statement = decode_statement(data)
             except DecodeError:
                 continue
-            known = self._statements.get(statement.identity)
-            if known is None:
-                if len(self._statements) >= MAX_IDENTITIES:
-                    continue
-                known = self._statements[statement.identity] = {}
-            if statement.id in known or len(known) >= MAX_OF_IDENTITY:
-                continue
-            known[statement.id] = statement
-            self._active.pop(statement.identity, None)
-            fresh.append(statement)
-            if isinstance(statement, Certificate):
-                self._devices.setdefault(
-                    statement.device,
-                    KnownDevice(statement.device, statement.identity, statement.signing, statement.agreement),
-                )
+            if only is None or statement.identity in only:
+                told.setdefault(statement.identity, {})[statement.id] = statement
+        fresh: list[Statement] = []
+        for identity, statements in told.items():
+            fresh += self._learn(identity, statements)
+        return fresh
+
+    def _learn(self, identity: bytes, told: dict[bytes, Statement]) -> list[Statement]:
+        family = self._families.get(identity)
+        if family is None:
+            family = _Family()
+        new = {id_: s for id_, s in told.items() if id_ not in family.rooted}
+        if not new:
+            return []
+        everything = {**family.rooted, **family.pool, **new}
+        found = fold(everything.values(), identity)
+        if found is None:
+            return []  # its root key has said nothing: whoever it is, it has no devices
+        if identity not in self._families:
+            if len(self._families) >= MAX_IDENTITIES:
+                return []
+            self._families[identity] = family
+        reached = {s.id for s in found.reached} | {s.id for s in found.revocations}
+        # What the root key signed is kept for good: what it replaces today it may list tomorrow.
+        rooted = {i: s for i, s in everything.items() if i in reached or s.issuer is None or i in family.rooted}
+        fresh = [s for i, s in rooted.items() if i not in family.rooted]
+        waiting = {i: s for i, s in everything.items() if i not in rooted}
+        family.rooted = rooted
+        family.pool = dict(list(waiting.items())[-MAX_POOL:])
+        family.active = active_devices(rooted.values(), identity)
+        family.devices = {c.device: KnownDevice(c.device, identity, c.signing, c.agreement) for c in found.reached}
+        for device in family.devices.values():
+            self._owners.setdefault(device.id, device)
         return fresh
 
     def device(self, device: bytes) -> KnownDevice | None:
-        return self._devices.get(device)
+        """The device and whose it is.  A device that let two identities certify it is that of the first one seen."""
+        return self._owners.get(device)
 
     def agreements(self) -> list[bytes]:
         """D of every device known."""
-        return [known.agreement for known in self._devices.values()]
+        return [known.agreement for known in self._owners.values()]
 
     def active(self, identity: bytes) -> tuple[Device, ...]:
         """Oldest first, at most six."""
-        found = self._active.get(identity)
-        if found is None:
-            found = self._active[identity] = active_devices(self._statements.get(identity, {}).values(), identity)
-        return found
+        family = self._families.get(identity)
+        return () if family is None else family.active
 
     def is_active(self, device: bytes) -> bool:
-        known = self._devices.get(device)
+        known = self._owners.get(device)
         return known is not None and any(entry.id == device for entry in self.active(known.identity))
 
     def statements(self, identity: bytes) -> tuple[Statement, ...]:
-        """Those that decide the device set now, for sending."""
-        return relevant(self._statements.get(identity, {}).values(), identity)
+        """Those that decide the device set now."""
+        family = self._families.get(identity)
+        return () if family is None else relevant(family.rooted.values(), identity)
 
     def encoded(self, identity: bytes) -> tuple[bytes, ...]:
-        return tuple(statement.encoded for statement in self.statements(identity))
+        """As many of them as one message takes, those of active devices first."""
+        family = self._families.get(identity)
+        if family is None:
+            return ()
+        try:
+            chosen = sendable(family.rooted.values(), identity)
+        except KithkinError:
+            # A stolen device made hundreds: those nearest to the root key name every device that is worth naming.
+            chosen = relevant(family.rooted.values(), identity)[:MAX_SENT]
+        return tuple(statement.encoded for statement in chosen)
 
     def shared(self, device: bytes) -> bytes | None:
         """DH(D own, D device), 32 bytes; None for a device nobody certified."""
         secret = self._shared.get(device)
         if secret is None:
-            known = self._devices.get(device)
+            known = self._owners.get(device)
             if known is None:
                 return None
             try:
-                secret = self._shared[device] = self.own.agree(known.agreement)
+                secret = self._shared[device] = self._own.agree(known.agreement)
             except DecodeError:
                 return None
         return secret

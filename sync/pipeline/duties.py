@@ -114,7 +114,7 @@ def _admit_own(profile: Home, space: Space, waiting: list[OwnWriter], now_ms: in
 def first_entry(profile: Home, space: Space, now_ms: int) -> None:
     """Block 0 of a feed opens an epoch: opening it proves to each device, deniably, whose writer this is."""
     mine = space.mine
-    if mine is None or mine.length or not ready(space) or space.graph.missing():
+    if mine is None or mine.length or not ready(space) or space.missing_cores:
         return
     open_epoch(space, now_ms, recovery=profile.recovery)
     profile.touch(space)

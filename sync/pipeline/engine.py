@@ -7,16 +7,18 @@ sent before it is durable.  `now` is Unix time in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES
 from crdt.space.control import SpaceKind
+from identity.errors import KithkinError
 from identity.hello import PROTOCOL as HELLO
 from identity.keys import Random
 from netstack.protomux import ChannelClosed, ChannelOpened, Fault, Message, Offered, Protomux
 from sync.pipeline import duties
 from sync.pipeline.dialling import Dialling, Whereabouts
-from sync.pipeline.effects import Disconnect, Effect, Listen, PeerChanged, Transmit
+from sync.pipeline.effects import Disconnect, Effect, Listen, PeerChanged, Transmit, Unlisten
 from sync.pipeline.meeting import Meeting
 from sync.pipeline.peer import Peer, Purpose
 from sync.pipeline.people import People
@@ -49,6 +51,8 @@ class Engine:
         self._record_last: dict[bytes, float] = {}
         self._listening: set[bytes] = set()
         self._hints: tuple[str, ...] = ()
+        self.faults: list[Exception] = []
+        self._undone: set[tuple[str, bytes]] = set()
         self._receipts: dict[bytes, float] = {}  # space -> when its next receipt may go
         self._rotate_at = 0.0
         self._started = False  # then every duty is looked at: at the start, and when the store was read again
@@ -103,13 +107,14 @@ class Engine:
         self.peers[conn] = peer
         peer.mux.pair(SPACE)
         peer.mux.pair(HELLO)
-        if want is not None and want.purpose is not Purpose.HELLO:
-            self.people.dialled(peer, want, now)
-        elif purpose is Purpose.INVITE:
-            self.people.answer(peer, now)
-        else:
-            self.meeting.begin(peer, now)
-        self._events(peer, now)
+        with self._seam(peer):
+            if want is not None and want.purpose is not Purpose.HELLO:
+                self.people.dialled(peer, want, now)
+            elif purpose is Purpose.INVITE:
+                self.people.answer(peer, now)
+            else:
+                self.meeting.begin(peer, now)
+            self._events(peer, now)
 
     def frames(self, arrived: Iterable[tuple[int, bytes]], now: float) -> None:
         """Frames that came since the last turn, in order."""
@@ -117,7 +122,8 @@ class Engine:
             peer = self.peers.get(conn)
             if peer is None or peer.closing:
                 continue
-            self._handle(peer, peer.mux.receive(frame), now)
+            with self._seam(peer):
+                self._handle(peer, peer.mux.receive(frame), now)
 
     def closed(self, conn: int, now: float) -> None:
         """A connection is gone."""
@@ -201,6 +207,34 @@ class Engine:
             self._receipts[space.id] = now + RECEIPT_GAP
             duties.receipt(self.profile, space, int(now * 1000))
 
+    @contextmanager
+    def _seam(self, peer: Peer) -> Iterator[None]:
+        """Whatever a peer's message brings about that nobody foresaw costs that peer its connection and nothing else:
+        what it half did is forgotten.  A defect is kept for whoever looks (`faults`); the store's refusals are not."""
+        try:
+            yield
+        except KithkinError as refused:
+            self.start_over()
+            self._drop(peer, refused.message)
+        except Exception as defect:
+            self.faults.append(defect)
+            self.start_over()
+            self._drop(peer, "a message that could not be dealt with")
+
+    def _duty(self, name: str, id_: bytes, do: Callable[[Space], None]) -> None:
+        """One duty of one space.  One that cannot be done is left undone until the next start, and stops nothing."""
+        space = self.profile.spaces.get(id_)
+        if space is None or (name, id_) in self._undone:
+            return
+        try:
+            do(space)
+        except KithkinError:
+            raise  # the store's: the whole turn is refused
+        except Exception as defect:
+            self.faults.append(defect)
+            self._undone.add((name, id_))
+            self.start_over()
+
     # -- a turn -----------------------------------------------------------------------------------------------
 
     def _turn(self, now: float) -> bool:
@@ -231,31 +265,30 @@ class Engine:
         return True
 
     def _review(self, changed: Iterable[Space], now: float) -> None:
-        """The duties that follow from changed spaces."""
+        """The duties that follow from changed spaces; at the start, and after starting over, from all of them."""
         profile, now_ms = self.profile, int(now * 1000)
         start, self._started = not self._started, True
-        spaces = list(profile.spaces.values()) if start else list(changed)
         answers, self._answers_due = start or self._answers_due, False
-        for space in spaces:
-            duties.first_entry(profile, space, now_ms)
-            duties.owed(profile, space, now_ms)
-            news, space.news = space.news, set()
+        given = [(space.id, set(space.news)) for space in (profile.spaces.values() if start else changed)]
+        for id_, news in given:
+            self._duty("first_entry", id_, lambda space: duties.first_entry(profile, space, now_ms))
+            self._duty("owed", id_, lambda space: duties.owed(profile, space, now_ms))
+            space = profile.spaces.get(id_)
+            if space is None:
+                continue
+            space.news.clear()
             answers = answers or ABOUT_OFFERS in news
-            if start or ABOUT_PROFILES in news or space.personal:
-                self._profiles(space, now_ms)
-            elif space.mine is not None and space.mine.length == 1:
-                duties.profiles(profile, space, now_ms)
+            if space.personal:
+                for one in list(profile.spaces):
+                    self._duty("profiles", one, lambda space: duties.profiles(profile, space, now_ms))
+            elif start or ABOUT_PROFILES in news or (space.mine is not None and space.mine.length == 1):
+                self._duty("profiles", id_, lambda space: duties.profiles(profile, space, now_ms))
         if answers:
             connected = {peer.device for peer in self.peers.values() if peer.device is not None and not peer.closing}
-            for space in list(profile.spaces.values()):
-                if space.kind is SpaceKind.DIRECT:
-                    duties.offers(profile, space, connected, now_ms)
-        if spaces:
-            duties.own_devices(profile, now_ms)
-
-    def _profiles(self, space: Space, now_ms: int) -> None:
-        for one in list(self.profile.spaces.values()) if space.personal else [space]:
-            duties.profiles(self.profile, one, now_ms)
+            for id_ in [id_ for id_, space in profile.spaces.items() if space.kind is SpaceKind.DIRECT]:
+                self._duty("offers", id_, lambda space: duties.offers(profile, space, connected, now_ms))
+        if given:
+            self._duty("own_devices", profile.personal.id, lambda space: duties.own_devices(profile, now_ms))
 
     def _records(self, now: float) -> None:
         """Device records that are due, into the open batch."""
@@ -315,10 +348,10 @@ class Engine:
                         self.meeting.receive(peer, type, body, now)
                     elif channel == peer.main:
                         self.people.receive(peer, body, now)
-                case ChannelOpened(channel=channel):
+                case ChannelOpened(channel=channel, handshake=proof):
                     link = peer.by_channel.get(channel)
                     if link is not None:
-                        self.replication.opened(peer, link, now)
+                        self.replication.opened(peer, link, proof, now)
                 case ChannelClosed(channel=channel, rejected=rejected):
                     self._channel_closed(peer, channel, rejected, now)
                 case Offered(protocol=protocol, id=name):
@@ -341,18 +374,18 @@ class Engine:
             self._drop(peer, "the other side ended the conversation")
 
     def _drop(self, peer: Peer, reason: str) -> None:
-        if not peer.closing:
-            peer.closing = True
-            self.profile.effects.append(Disconnect(peer.conn, reason))
+        peer.drop(self.profile.effects, reason)
 
     def start_over(self) -> None:
         """Reads everything again from the store; links that point at the old shelves are given up."""
         self.profile.reload()
+        self._started = False  # every duty is looked at again: what called for it may be forgotten
+        kept = (Disconnect, Listen, Unlisten, PeerChanged)
+        self.profile.effects[:] = [effect for effect in self.profile.effects if isinstance(effect, kept)]
         for peer in list(self.peers.values()):
             self._drop(peer, "the store refused; starting over")
             for link in list(peer.links.values()):
                 self.replication.forget_link(peer, link)
         self.replication.due.clear()
-        self._started = False
         for id_ in self.profile.spaces:
             self._record_due[id_] = 0.0

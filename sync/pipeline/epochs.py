@@ -53,8 +53,6 @@ def open_epoch(
     home, feed = space.home, space.mine
     if feed is None:
         raise ValueError("no feed of mine in this space")
-    for op in ops:
-        home.directory.learn(getattr(op, "statements", ()))
     parents = space.graph.tips(feed.core)
     after = space.graph.preview(feed.writer, ops, seq=feed.length, parents=parents)
     z = z or next_z(home.rng, after, space.keys)
@@ -66,10 +64,8 @@ def open_epoch(
     }
     slots = []
     for one in recipients(after, feed.core, latest, now_ms):
-        known = home.directory.device(one.device)
-        if known is not None:
-            prekey = home.account.keys.prekey.public if one.writer == feed.writer else one.prekey
-            slots.append((known.agreement, prekey))
+        prekey = home.account.keys.prekey.public if one.writer == feed.writer else one.prekey
+        slots.append((one.agreement, prekey))
     body = encode_control(ControlBody(parents, (*ops, epoch_op(after, z))))
     recovery = recovery if recovers(space.kind) or not space.graph else None
 
@@ -78,6 +74,8 @@ def open_epoch(
 
     ((_, leaf),) = space.append([Draft(Kind.CONTROL, lambda seq: body, grant, secret)], now_ms)
     space.learn_key(leaf[1], Opened(secret, z, None))
+    if space.z is None:
+        space.set_z(z)
     return leaf
 
 

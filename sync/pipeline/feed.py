@@ -27,7 +27,8 @@ class EntryState(IntEnum):
     SEALED = 0  # no key yet
     OPENED = 1  # message key kept beside it
     CLEARED = 2  # erased: size and leaf hash stay, so that proofs stay valid
-    SKIPPED = 3  # answered "not for you", or refused by a rule for good
+    SKIPPED = 3  # refused by a rule, or older than what this device asked for: for good
+    DENIED = 4  # answered "not for you"; a key or an item may still open it
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import cast
 
 from crdt.log.entry import read_block
 from crdt.log.manifest import core_key
-from crdt.log.merkle import MAX_LENGTH, leaf_hash
+from crdt.log.merkle import MAX_LENGTH
 from crdt.space.control import SpaceKind
 from crdt.space.rendezvous import capability, channel_id
 from identity.codec import Reader, Writer
@@ -22,8 +22,8 @@ from identity.hello import PROTOCOL as HELLO
 from identity.hello import Candidate, Dialler, HelloEffect, Listener, Proved, Stranger
 from identity.inner import Send
 from identity.statement import MAX_STATEMENT, PREFIX
-from sync.pipeline.directory import put_statements
-from sync.pipeline.effects import Disconnect, PeerChanged
+from sync.pipeline.directory import Directory
+from sync.pipeline.effects import PeerChanged
 from sync.pipeline.peer import Peer
 from sync.pipeline.profile import Profile
 from sync.pipeline.replication import PROTOCOL, Replication
@@ -33,6 +33,7 @@ SAY, GRANTS = 0, 1  # message types of the hello channel
 MAX_GRANTS = 8  # epochs handed over at once
 MAX_BLOCK = 96 * 1024
 MAX_STATEMENTS = 64
+MAX_SENDERS = 32  # devices that may have sealed a grant, as its statements say
 SETTLED = 2.0  # seconds after which a second connection of one device means that it lost the first
 
 
@@ -43,7 +44,6 @@ class Meeting:
         self.profile = profile
         self.replication = replication
         self.peers = peers
-        self.awaited: set[bytes] = set()  # spaces we asked to join: grants for these are taken, too
 
     # -- hello ------------------------------------------------------------------------------------------------
 
@@ -147,14 +147,14 @@ class Meeting:
     def shares(self, peer: Peer, space: Space) -> bool:
         """Whether the device at the other end belongs to this space, or to nobody knows what yet."""
         if peer.identity == self.profile.account.identity:
-            return True
+            return self.profile.directory.is_active(cast(bytes, peer.device))
         if space.personal or space.kind is SpaceKind.SELF:
             return False
         contact = self.profile.view.contacts.get(cast(bytes, peer.identity))
         if contact is not None and contact.blocked and space.kind is SpaceKind.DIRECT:
             return False
         if space.state.creator is None:
-            return True  # not known yet: only who holds its Z can open the channel at all
+            return True  # not known yet: who proves its capability on the channel is of it
         return any(w.device == peer.device and w.open and not w.revoked for w in space.state.writers.values())
 
     def offered(self, peer: Peer, name: bytes, now: float) -> None:
@@ -163,7 +163,7 @@ class Meeting:
             peer.offers.add(name)
             return
         for space in list(self.profile.spaces.values()):
-            z = space.z
+            z = peer.told_z.get(space.id, space.z)
             if z is not None and channel_id(capability(z), peer.hash) == name and self.shares(peer, space):
                 self.replication.offer(peer, space, now)
                 return
@@ -190,43 +190,35 @@ class Meeting:
             if feed is None or entry is None or not entry.block or writer is None:
                 continue
             member = space.state.members[writer.member]
-            body = encode_handover(
-                space.id, feed.writer, epoch.seq, entry.block, self.profile.directory.encoded(member.identity)
-            )
+            statements = self.profile.directory.encoded(member.identity)[:MAX_STATEMENTS]
+            body = encode_handover(space.id, feed.writer, epoch.seq, entry.block, statements)
             peer.mux.send(peer.main, GRANTS, body)
         peer.granted[space.id] = told | {epoch.id for epoch in fresh}
 
     def _granted(self, peer: Peer, body: bytes, now: float) -> None:
-        """A grant for a space of ours.  What it opens is only a key: whether its epoch counts, the fold decides."""
+        """A grant for a space of ours.  It tells this connection under which Z to meet and nothing else: keys come with
+        the entries themselves, and whether their epochs count, the fold decides."""
         try:
             id_, writer, seq, block, statements = decode_handover(body)
-            header = read_block(block)
+            header = read_block(block, seq)
         except DecodeError:
             self._drop(peer, "a grant that is none")
             return
         space = self.profile.spaces.get(id_)
-        if space is None or header.seq != seq or not header.grant or not self.shares(peer, space):
+        if space is None or not header.grant or not self.shares(peer, space):
             return
-        directory = self.profile.directory
-        learned = directory.learn(statements)
-        core = core_key(writer)
-        senders = [d.agreement for s in learned for d in directory.active(s.identity)]
-        sender = directory.device(cast(bytes, peer.device))
-        opened = space.try_grant(core, seq, header, [*senders, *([sender.agreement] if sender else [])])
-        if opened is None:
-            return
-        put_statements(self.profile.home.batch, learned)
-        space.learn_key(leaf_hash(block), opened)
-        if space.state.creator is None or opened.z not in space.rendezvous:
-            space.set_z(opened.z)
-        space.vouch([core])
-        self.profile.touch(space)
-        self.awaited.discard(space.id)
-        self.open_spaces(peer, now)
+        sender = self.profile.directory.device(cast(bytes, peer.device))
+        # Whose statements they are is not known before the space is: each set stands or falls by its own root key.
+        told = Directory(self.profile.account.keys.agreement)
+        told.learn(statements)
+        senders = [*told.agreements(), *([sender.agreement] if sender is not None else [])][:MAX_SENDERS]
+        opened = space.try_grant(core_key(writer), seq, header, senders)
+        if opened is not None and opened.z not in space.rendezvous:
+            peer.told_z[space.id] = opened.z
+            self.replication.offer(peer, space, now)
 
     def _drop(self, peer: Peer, reason: str) -> None:
-        peer.closing = True
-        self.profile.effects.append(Disconnect(peer.conn, reason))
+        peer.drop(self.profile.effects, reason)
 
 
 def encode_handover(space: bytes, writer: bytes, seq: int, block: bytes, statements: Iterable[bytes]) -> bytes:

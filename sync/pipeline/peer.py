@@ -7,6 +7,7 @@ from enum import Enum, auto
 
 from identity.hello import Dialler, Listener
 from netstack.protomux import Protomux
+from sync.pipeline.effects import Disconnect, Effect
 from sync.replicate.replicator import Replicator
 
 
@@ -25,9 +26,13 @@ class SpaceLink:
     space: bytes
     channel: int
     id: bytes
+    proof: bytes = field(repr=False)  # what the peer's opening must carry
     replicator: Replicator | None = None
     open: bool = False
     gate: int | None = None  # the history request that blocks wait for
+    gate_until: float = 0.0
+    tried: bool = False  # was asked for the history and did not give it
+    parked: int = 0  # bytes of its items that waited for their feeds
     received: int = 0  # items so far
     asked: set[int] = field(default_factory=set)
     told: frozenset[tuple[bytes, int]] = frozenset()  # sealed entries this peer was asked about already,
@@ -68,6 +73,13 @@ class Peer:
     by_channel: dict[int, SpaceLink] = field(default_factory=dict)
     granted: dict[bytes, frozenset[bytes]] = field(default_factory=dict)  # space -> epochs handed over
     closing: bool = False
+    told_z: dict[bytes, bytes] = field(default_factory=dict)  # space -> Z out of a grant it handed over
+
+    def drop(self, effects: list[Effect], reason: str) -> None:
+        """Gives the connection up, once."""
+        if not self.closing:
+            self.closing = True
+            effects.append(Disconnect(self.conn, reason))
 
     @property
     def dialler_key(self) -> bytes:

@@ -279,7 +279,6 @@ class People:
             space.set_z(offered.z)
         space.vouch([core_key(offered.writer)])
         profile.touch(space)
-        self.meeting.awaited.add(space.id)
         consent = sign_consent(
             key,
             space.id,

@@ -14,10 +14,11 @@ from crdt.log.manifest import core_key
 from crdt.log.pack import decode_pack, open_pack
 from crdt.log.stamp import stamp_ms
 from crdt.space.epoch import DORMANT_MS
-from crdt.space.rendezvous import capability, channel_id
+from crdt.space.rendezvous import capability, channel_id, channel_proof
 from identity.errors import DecodeError
+from identity.proof import same
 from sync.pipeline import history
-from sync.pipeline.effects import ChatChanged, DeliveryChanged, Disconnect, Progress
+from sync.pipeline.effects import ChatChanged, DeliveryChanged, Progress
 from sync.pipeline.peer import Peer, SpaceLink
 from sync.pipeline.profile import Profile
 from sync.pipeline.space import Space
@@ -40,6 +41,8 @@ from sync.replicate.messages import MAX_FEEDS, Span
 from sync.replicate.replicator import Replicator
 
 PROTOCOL = "kithkin/space/1"
+GATE = 60.0  # seconds without a pack after which another peer is asked for the history
+PARKED = 64 << 20  # bytes of items that one peer of somebody else may have waiting here
 MAX_SPANS = min(MAX_FEEDS, 1024)
 
 
@@ -54,26 +57,32 @@ class Replication:
     # -- channels ---------------------------------------------------------------------------------------------
 
     def offer(self, peer: Peer, space: Space, now: float) -> None:
-        """Opens the channel of a space that the peer's device belongs to, under the current Z."""
-        z = space.z
+        """Opens the channel of a space that the peer's device belongs to, under the current Z, or the one it told."""
+        if peer.told_z.get(space.id) in (None, *space.rendezvous):
+            peer.told_z.pop(space.id, None)
+        z = peer.told_z.get(space.id, space.z)
         if z is None or peer.device is None:
             return
-        name = channel_id(capability(z), peer.hash)
+        cap = capability(z)
+        name = channel_id(cap, peer.hash)
         link = peer.links.get(space.id)
         if link is not None:
             if link.id == name:
                 return
             self.close_link(peer, link)
-        number = peer.mux.open(PROTOCOL, name)
-        link = SpaceLink(space.id, number, name)
+        number = peer.mux.open(PROTOCOL, name, channel_proof(cap, peer.hash, int(not peer.initiator)))
+        link = SpaceLink(space.id, number, name, channel_proof(cap, peer.hash, int(peer.initiator)))
         peer.links[space.id] = link
         peer.by_channel[number] = link
         peer.offers.discard(name)
 
-    def opened(self, peer: Peer, link: SpaceLink, now: float) -> None:
-        """Both sides have opened the channel: replication starts."""
+    def opened(self, peer: Peer, link: SpaceLink, proof: bytes, now: float) -> None:
+        """Both sides have opened the channel: replication starts, if the peer knows the capability."""
         space = self.profile.spaces.get(link.space)
         if space is None:
+            return
+        if not same(proof, link.proof):
+            peer.drop(self.profile.effects, "a space channel without its proof")
             return
         link.open = True
         replicator = link.replicator = Replicator(
@@ -81,7 +90,9 @@ class Replication:
         )
         self.links.setdefault(space.id, {})[peer.conn] = (peer, link)
         self.perform(peer, link, replicator.start(), now)
-        if self._fresh(space):
+        if any(other.gate for _, other in self.links[space.id].values()):
+            self.perform(peer, link, replicator.hold_blocks(True, now), now)
+        elif self._fresh(space):
             self._gate(peer, link, space, now)
 
     def _fresh(self, space: Space) -> bool:
@@ -98,12 +109,19 @@ class Replication:
         if link.replicator is None or any(other.gate for _, other in self.links[space.id].values()):
             return
         request, effects = link.replicator.ask_history(() if self._without_past(space) else None)
-        link.gate = request
+        link.gate, link.gate_until = request, now + GATE
         link.asked.add(request)
         self.perform(peer, link, effects, now)
         for one, other in list(self.links[space.id].values()):
             if other.replicator is not None:
                 self.perform(one, other, other.replicator.hold_blocks(True, now), now)
+
+    def _open_gate(self, link: SpaceLink, space: Space, now: float) -> None:
+        """The history is here, or does not come: blocks are asked for again."""
+        link.gate = None
+        for one, other in list(self.links.get(space.id, {}).values()):
+            if other.replicator is not None:
+                self.perform(one, other, other.replicator.hold_blocks(False, now), now)
 
     def close_link(self, peer: Peer, link: SpaceLink) -> None:
         """Our end of the channel is over."""
@@ -173,8 +191,7 @@ class Replication:
                 case FetchAnswered():
                     pass  # blocks of other branches: asked for once forks are acted on
                 case Violation(rule):
-                    self.profile.effects.append(Disconnect(peer.conn, f"replication: {rule.sentence}"))
-                    peer.closing = True
+                    peer.drop(self.profile.effects, f"replication: {rule.sentence}")
 
     def _record(self, space: Space, writer: bytes, counter: int, data: bytes, now: float) -> None:
         before = space.reports.get(core_key(writer))
@@ -195,7 +212,7 @@ class Replication:
     def _member(self, peer: Peer, space: Space) -> bool:
         """Whether the device at the other end is of this space now."""
         if peer.identity == self.profile.account.identity:
-            return True
+            return peer.device is not None and self.profile.directory.is_active(peer.device)
         return any(w.device == peer.device and w.open and not w.revoked for w in space.state.writers.values())
 
     def _asked(
@@ -214,6 +231,9 @@ class Replication:
         serving, replicator = link.serving.get(request), link.replicator
         if serving is None or replicator is None or peer.device is None:
             return
+        if not self._member(peer, space):
+            serving.left.clear()
+            serving.control.clear()
         own = peer.identity == self.profile.account.identity
         key = self.profile.rng(32)
         sealed = history.next_pack(space, serving, peer.device, own, key)
@@ -233,10 +253,13 @@ class Replication:
         try:
             items = decode_pack(open_pack(sealed, key))
         except DecodeError:
-            self.profile.effects.append(Disconnect(peer.conn, "a pack that does not open"))
-            peer.closing = True
+            peer.drop(self.profile.effects, "a pack that does not open")
             return
-        space.vouch({item.core for item in items})
+        link.gate_until = now + GATE
+        own = peer.identity == self.profile.account.identity
+        if self._fresh(space):
+            # Whose feeds these are is not known before the control entries among them are folded.
+            space.vouch({item.core for item in items})
         now_ms = int(now * 1000)
         past = space.admitted if self._without_past(space) else None
         for item in items:
@@ -252,7 +275,10 @@ class Replication:
                 continue
             if feed is not None and item.seq < feed.length:
                 space.unlock_item(feed, item.seq, item.key, block, now_ms)
-            else:
+            elif item.core not in space.state.writers and item.core not in space.vouched:
+                continue  # of nobody who writes here
+            elif own or link.parked + len(block) <= PARKED:
+                link.parked += len(block)
                 space.shelf.put_item(batch, item.core, item.seq, item.key, block)
         self.profile.touch(space)
         link.received += len(items)
@@ -265,17 +291,14 @@ class Replication:
     ) -> None:
         for writer, start, end in spans:
             feed = space.shelf.by_writer.get(writer)
-            if feed is not None:
-                space.skip(feed, start, min(end, feed.length))
+            if feed is not None and request in link.asked:
+                space.deny(feed, start, min(end, feed.length))
                 self.profile.touch(space)
         if not done:
             return
         link.asked.discard(request)
         if link.gate == request:
-            link.gate = None
-            for one, other in list(self.links.get(space.id, {}).values()):
-                if other.replicator is not None:
-                    self.perform(one, other, other.replicator.hold_blocks(False, now), now)
+            self._open_gate(link, space, now)
         self._ask_missing(peer, link, space, now)
 
     def _ask_missing(self, peer: Peer, link: SpaceLink, space: Space, now: float) -> None:
@@ -337,7 +360,17 @@ class Replication:
             self.profile.effects.append(ChatChanged(space.id))
 
     def wake(self, now: float) -> None:
-        """Feeds that another connection claimed and let lie."""
+        """Feeds that another connection claimed and let lie, and history that does not come."""
+        for id_, links in list(self.links.items()):
+            space = self.profile.spaces.get(id_)
+            late = [link for _, link in links.values() if link.gate and link.gate_until <= now]
+            if space is None or not late:
+                continue
+            self._open_gate(late[0], space, now)
+            others = [pair for pair in links.values() if pair[1] is not late[0] and not pair[1].tried]
+            late[0].tried = True
+            if others and self._fresh(space):
+                self._gate(*others[0], space, now)
         for links in list(self.links.values()):
             for peer, link in list(links.values()):
                 replicator = link.replicator
@@ -348,7 +381,8 @@ class Replication:
                     self.perform(peer, link, replicator.wake(now), now)
 
     def next_wake(self, now: float) -> float | None:
-        times = [
+        times = [link.gate_until for links in self.links.values() for _, link in links.values() if link.gate]
+        times += [
             at
             for links in self.links.values()
             for _, link in links.values()

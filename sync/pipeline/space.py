@@ -30,9 +30,9 @@ from crdt.log.entry import (
 )
 from crdt.log.head import Head, HeadRef, leading, plan_merges, sign_head
 from crdt.log.manifest import core_key
-from crdt.log.merkle import Leaf, Node, Tree, leaf_of
+from crdt.log.merkle import MAX_LENGTH, Leaf, Node, Tree, leaf_of
 from crdt.log.stamp import next_stamp, stamp_may_lead
-from crdt.space.control import ControlBody, ControlEntry, SpaceKind, decode_control, encode_control
+from crdt.space.control import ControlBody, ControlEntry, Epoch, Revoke, SpaceKind, decode_control, encode_control
 from crdt.space.epoch import EpochKey, dormant, droppable, newcomers, proves_z, usable
 from crdt.space.grant import Opened, open_grant
 from crdt.space.graph import ControlGraph
@@ -121,6 +121,7 @@ class Space:
         self.keyring = Keyring(home.store, space)
         self.rendezvous: list[bytes] = []  # Z, the newest first
         self.sealed: dict[bytes, set[int]] = {}  # core -> entries that no key opens yet
+        self.denied: dict[bytes, set[int]] = {}  # core -> entries that a holder says are not for this device
         self.arrived: dict[bytes, int] = {}  # core -> Unix ms when its admission came
         self.vouched: set[bytes] = set()  # cores that a proved member sent items of
         self.mine: Feed | None = None
@@ -149,6 +150,8 @@ class Space:
         self._state: SpaceState | None = None
         self._membership = 0  # how often it changed
         self._shape: Shape | None = None
+        self._learned: set[bytes] = set()  # control entries whose statements the directory has
+        self._missing_cores: frozenset[bytes] | None = None
         self._unfolded: set[bytes] = set()  # cores with opened entries whose author was not known then
         self._load()
 
@@ -178,8 +181,8 @@ class Space:
                 core = getattr(op, "core", None)
                 if isinstance(core, bytes):
                     self.arrived.setdefault(core, arrived)
-            self._learn(entry)
         self.graph.recheck()
+        self._learn_devices()
         for writer in self.shelf.stored_records:
             self._open_record(writer)
         if self.personal:
@@ -266,7 +269,14 @@ class Space:
         if feed is not None:
             return True
         core = core_key(writer)
-        return core in self.state.writers or core in self.vouched or any(p.core == core for p in self.graph.missing())
+        return core in self.state.writers or core in self.vouched or core in self.missing_cores
+
+    @property
+    def missing_cores(self) -> frozenset[bytes]:
+        """Feeds in which control entries stand that others wait for."""
+        if self._missing_cores is None:
+            self._missing_cores = frozenset(parent.core for parent in self.graph.missing()[:MAX_CORES])
+        return self._missing_cores
 
     def devices(self) -> dict[bytes, bytes]:
         """Device id -> core key of its open feed, of every rostered device."""
@@ -317,8 +327,6 @@ class Space:
         if not self.keyring.learn(epoch, opened.secret, opened.z):
             return
         self.keys_changed = True
-        if not self.rendezvous:
-            self.set_z(opened.z)
         for writer, data in self.shelf.stored_records.items():
             if data and core_key(writer) not in self.reports:
                 self._open_record(writer)
@@ -331,10 +339,25 @@ class Space:
         self.meta_changed = True
 
     def vouch(self, cores: Iterable[bytes]) -> None:
-        fresh = set(cores) - self.vouched
-        if fresh and len(self.vouched) + len(fresh) <= 4096:
-            self.vouched |= fresh
+        for core in sorted(set(cores) - self.vouched)[: MAX_CORES - len(self.vouched)]:
+            self.vouched.add(core)
             self.meta_changed = True
+
+    def _open_grants(self, now_ms: int) -> None:
+        """Grants that have a slot for this device and were read before it was known who sealed them."""
+        me = self.home.account.device
+        for epoch in self.state.epochs.values():
+            feed = self.shelf.feeds.get(epoch.core)
+            if epoch.superseded or epoch.id in self.keys or feed is None or epoch.seq >= feed.length:
+                continue
+            entry = self.shelf.entry(feed, epoch.seq)
+            if entry is None or not entry.block or not any(place.device == me for place in epoch.roster):
+                continue
+            opened = self.try_grant(epoch.core, epoch.seq, read_block(entry.block, epoch.seq))
+            if opened is not None and proves_z(epoch, opened.z):
+                self.learn_key(epoch.id, opened)
+        if self.keys_changed:
+            self.unlock(now_ms)
 
     def _settle_z(self) -> None:
         """Z follows the newest epoch that counts and holds every close."""
@@ -526,11 +549,11 @@ class Space:
     def unlock(self, now_ms: int) -> bool:
         """Tries sealed entries again, until nothing more opens.  Whether anything did."""
         any_opened = False
-        while self.keys_changed and self.sealed:
+        while self.keys_changed and (self.sealed or self.denied):
             self.keys_changed = False
-            for core in list(self.sealed):
+            for core in sorted(self.sealed.keys() | self.denied.keys()):
                 feed = self.shelf.feeds[core]
-                for seq in sorted(self.sealed.get(core, ())):
+                for seq in sorted(self.sealed.get(core, set()) | self.denied.get(core, set())):
                     any_opened |= self._unlock_one(feed, seq, None, now_ms)
                 self._advance(feed)
         self.keys_changed = False
@@ -557,11 +580,41 @@ class Space:
                 self.shelf.put_entry(self.home.batch, feed, seq, value)
         self._advance(feed)
 
+    def deny(self, feed: Feed, start: int, end: int) -> None:
+        """A holder says that these are not for this device: they no longer hold the frontier back.
+
+        Only entries that their author wrote before it knew of this device's admission can be: what it sealed under an
+        epoch that it opened afterwards is for this device, whoever says otherwise.  A key or an item that comes later
+        still opens them.
+        """
+        waiting = self.sealed.get(feed.core, set())
+        limit = self._first_for_me(feed.core)
+        for seq in [seq for seq in waiting if start <= seq < min(end, limit)]:
+            entry = self.shelf.entry(feed, seq)
+            waiting.discard(seq)
+            if entry is not None:
+                self.denied.setdefault(feed.core, set()).add(seq)
+                self.shelf.put_entry(self.home.batch, feed, seq, encode_entry(EntryState.DENIED, entry.block))
+        self._advance(feed)
+
+    def _first_for_me(self, core: bytes) -> int:
+        """The place of the first control entry of a feed that has my admission in its past; beyond any, if there is
+        none."""
+        me = self.state.writers.get(self.mine.core) if self.mine is not None else None
+        after = [
+            entry.seq
+            for entry in self.graph.entries()
+            if me is not None and entry.core == core and self.graph.precedes(me.admitted, entry.id)
+        ]
+        return min(after, default=MAX_LENGTH)
+
     def _unlock_one(self, feed: Feed, seq: int, key: bytes | None, now_ms: int) -> bool:
         entry = self.shelf.entry(feed, seq)
         waiting = self.sealed.get(feed.core, set())
-        if entry is None or entry.state is not EntryState.SEALED:
+        denied = self.denied.get(feed.core, set())
+        if entry is None or entry.state not in (EntryState.SEALED, EntryState.DENIED):
             waiting.discard(seq)
+            denied.discard(seq)
             return False
         block, leaf = entry.block, leaf_of(entry.block)
         try:
@@ -576,6 +629,7 @@ class Space:
         except DecodeError:
             self.shelf.put_entry(self.home.batch, feed, seq, encode_entry(EntryState.SKIPPED, block))
         waiting.discard(seq)
+        denied.discard(seq)
         self.reach_changed = True
         return True
 
@@ -645,7 +699,7 @@ class Space:
         author = self._authors.get(core) or self._author(core)
         if author is not None:
             self._facts += facts_of(verdict, author[1], core, seq, entry.stamp, now_ms)
-        elif core not in self._unfolded:
+        elif core not in self._unfolded and len(self._unfolded) < MAX_CORES:
             self._unfolded.add(core)
             self.meta_changed = True
 
@@ -668,15 +722,29 @@ class Space:
             core = getattr(op, "core", None)
             if isinstance(core, bytes):
                 self.arrived.setdefault(core, now_ms)
-        for done in self.graph.add(entry):
-            self._learn(done)
-        self._state = None
+            key = self.keys.get(entry.id)
+            if isinstance(op, Epoch) and key is not None and not proves_z(op, key.z):
+                self.keyring.drop(entry.id)  # different Z for different devices: as good as no grant
+        self.graph.add(entry)
+        self._state = self._missing_cores = None
 
-    def _learn(self, entry: ControlEntry) -> None:
-        for op in entry.ops:
-            statements = getattr(op, "statements", None)
-            if statements:
-                self.home.directory.learn(statements)
+    def _learn_devices(self) -> None:
+        """Device statements of operations that count, each for the identity that it may speak of."""
+        state, directory = self.state, self.home.directory
+        for entry in self.graph.entries():
+            if entry.id in self._learned:
+                continue
+            for place, op in enumerate(entry.ops):
+                statements = getattr(op, "statements", ())
+                if not statements or (entry.id, place) not in state.counted:
+                    continue
+                member = state.member(entry.core)
+                identity = getattr(op, "identity", None) or (member.identity if member is not None else None)
+                if isinstance(op, Revoke):
+                    directory.learn(statements, {m.identity for m in state.members.values()})
+                elif identity is not None:
+                    directory.learn(statements, {identity})
+                self._learned.add(entry.id)
 
     def messages_at(self, feed: Feed, seq: int) -> list[bytes]:
         """Ids of the messages that the entry at this place of a feed publishes."""
@@ -777,10 +845,8 @@ class Space:
     def finish(self, now_ms: int) -> list[RowChange]:
         """Settles what follows from everything absorbed: keys, membership, rows, and the rows of feeds."""
         batch, store = self.home.batch, self.home.store
-        if self.control_changed:
-            for done in self.graph.recheck():
-                self._learn(done)
-                self._state = None
+        if self.control_changed and self.graph.recheck():
+            self._state = self._missing_cores = None
         if self.keys_changed:
             self.unlock(now_ms)
         again: dict[bytes, None] = {}
@@ -811,6 +877,8 @@ class Space:
         self._membership += 1
         old, self._authors = self._authors, {}
         state = self.state
+        self._learn_devices()
+        self._open_grants(now_ms)
         self._settle_z()
         self.keyring.note_superseded([e.id for e in state.epochs.values() if e.superseded], now_ms)
         shape: Shape = (dict(state.ends), state.admins, dict(state.witnessed))

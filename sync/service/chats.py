@@ -191,7 +191,6 @@ def join(profile: Profile, people: People, chat: str, now_ms: int) -> bytes:
     feed = OfferedFeed(key.public, account.device, prekey, tuple(consents[:6]))
     profile.touch(space)
     profile.write(direct, [[Answer(id_, profile.directory.encoded(account.identity), (feed,))]], now_ms)
-    people.meeting.awaited.add(id_)
     _note_own(profile, space, now_ms, Chat(id_, on=True, kind="group", state="active", creator=offer.creator))
     return id_
 
