@@ -287,7 +287,9 @@ class Space:
         """The epoch that my next entry is sealed under, None where one has to be opened first."""
         if self.mine is None:
             return None
-        grace = newcomers(self.state, self.arrived, now_ms)
+        # A new device of a member gets what it missed as items; a new member never would (decision 0070).
+        state, late = self.state, newcomers(self.state, self.arrived, now_ms)
+        grace = {core for core in late if state.members[state.writers[core].member].core != core}
         # A Z that is not the one its entry names came from a grant that told different devices different ones.
         sound = [e.id for e in self.state.epochs.values() if e.id in self.keys and proves_z(e, self.keys[e.id].z)]
         found = usable(self.state, self.mine.core, known=sound, grace=grace)
