@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
 from identity.errors import DecodeError, KithkinError
 from netstack.events import Reason
@@ -23,6 +23,7 @@ from sync.pipeline.engine import Engine
 from sync.service import models
 from sync.service.announce import Announcer
 from sync.service.api import ANY_HOST, Network
+from sync.service.watch import Watch
 
 MAX_EVENTS = 10_000  # that a slow reader may have waiting
 Clock = Callable[[], float]
@@ -34,10 +35,11 @@ class Node:
     def __init__(self, engine: Engine, network: Network | None, *, clock: Clock = time.time) -> None:
         self.engine = engine
         self.clock = clock
-        self.host: Host | None = Host() if network is not None else None
+        self.host: Host | None = None
         self.network = network
         self.address: Address | None = None
         self._announcer = Announcer(engine.profile)
+        self._watch = Watch(engine.profile)
         self._connections: dict[int, Connection] = {}
         self._dials: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -50,13 +52,21 @@ class Node:
 
     async def __aenter__(self) -> Node:
         self._loop = asyncio.get_running_loop()
-        if self.host is not None and self.network is not None:
-            self.address = await start_host(self.host, self.network, self.engine.profile.port())
-            self.host.on_connection = self._incoming
-            self.engine.profile.keep_port(self.address[1])
-            self.engine.online(hints_of(self.network, self.address), self.clock())
-        self.turn()
+        if self.network is not None:
+            await self.go_online(self.network)
+        else:
+            self.turn()
         return self
+
+    async def go_online(self, network: Network) -> None:
+        """Binds the port, accepts peers, dials.  Raises `not_allowed` where the port cannot be had."""
+        host = Host()
+        self.address = await start_host(host, network, self.engine.profile.port())
+        self.host, self.network = host, network
+        host.on_connection = self._incoming
+        self.engine.profile.keep_port(self.address[1])
+        self.engine.online(hints_of(network, self.address), self.clock())
+        self.turn()
 
     async def __aexit__(self, *_: object) -> None:
         self._stopped = True
@@ -76,13 +86,30 @@ class Node:
         """Commits what was done to the engine and performs what follows.  Raises what the store refuses with."""
         now = self.clock()
         try:
-            self.engine.settle(now)
+            self._settle(now)
         finally:
-            self._perform(self.engine.take())
+            if self._readers:
+                self._say(self._watch.lines(int(now * 1000)))
             self._arm()
 
-    def _perform(self, effects: list[e.Effect]) -> None:
-        host = self.host
+    def _settle(self, now: float) -> None:
+        """Until nothing was disconnected: what a lost connection brings about (frames for the others, the next dial)
+        is not left until something else happens.  Ends, because each round gives up a connection."""
+        refused: KithkinError | None = None
+        lost = True
+        while lost:
+            try:
+                self.engine.settle(now)
+            except KithkinError as error:
+                refused = refused or error
+            finally:
+                lost = self._perform(self.engine.take())
+        if refused is not None:
+            raise refused
+
+    def _perform(self, effects: list[e.Effect]) -> bool:
+        """Performs effects in their order; whether that ended a connection, of which the engine now knows."""
+        host, lost = self.host, False
         for effect in effects:
             match effect:
                 case e.Transmit(conn, frame):
@@ -94,6 +121,7 @@ class Node:
                     if connection is not None:
                         connection.close()
                         self._gone(conn)
+                        lost = True
                 case e.Dial():
                     if host is not None and not self._stopped:
                         task = self._loop.create_task(self._dial(host, effect))
@@ -111,6 +139,7 @@ class Node:
                         waiting.put_nowait(step)
                 case _:
                     self._tell(effect)
+        return lost
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -181,9 +210,11 @@ class Node:
         space = getattr(event, "space", None)
         if isinstance(space, bytes) and (changed := self._changed.pop(space, None)) is not None:
             changed.set()
-        if not self._readers:
-            return
-        for line in self._announcer.lines(event, int(self.clock() * 1000)):
+        if self._readers:
+            self._say(self._announcer.lines(event, int(self.clock() * 1000)))
+
+    def _say(self, lines: Iterable[models.Event]) -> None:
+        for line in lines:
             for reader in self._readers:
                 if reader.qsize() < MAX_EVENTS:
                     reader.put_nowait(line)
