@@ -1,8 +1,8 @@
 """The node: the asyncio shell around the engine.
 
 It reads the clock, carries frames between the engine and the host, performs effects in their order, sets one timer,
-and tells whoever listens.  Everything happens in one event loop, one turn at a time: what happened goes into the engine,
-`settle` commits, and only then do effects leave.
+and tells whoever listens.  Everything happens in one event loop, one turn at a time: what happened goes into the
+engine, `settle` commits, and only then do effects leave.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Node:
                     connection = self._connections.get(conn)
                     if connection is not None:
                         connection.send(frame)
-                case e.Disconnect(conn, reason):
+                case e.Disconnect(conn, _):
                     connection = self._connections.get(conn)
                     if connection is not None:
                         connection.close()
@@ -247,7 +247,8 @@ class Node:
 
 
 async def start_host(host: Host, network: Network, kept: int) -> Address:
-    """Binds to the port asked for, else the one kept, else any.  Raises `not_allowed` where a port asked for is taken."""
+    """Binds to the port asked for, else the one kept, else any.  Raises `not_allowed` where the one asked for is
+    taken."""
     for port in (network.port,) if network.port else dict.fromkeys((kept, 0)):
         try:
             return await host.start(network.host, port)
