@@ -343,12 +343,16 @@ class Device:
         engine = self.engine_or_none
         if engine is None:
             return
-        try:
-            engine.settle(self.now)
-        except KithkinError:
-            self._perform(engine.take())
-            raise
-        self._perform(engine.take())
+        refused: KithkinError | None = None
+        lost = True
+        while lost:
+            try:
+                engine.settle(self.now)
+            except KithkinError as error:
+                refused = refused or error
+            lost = self._perform(engine.take())
+        if refused is not None:
+            raise refused
 
     def _quiet_turn(self) -> None:
         try:
@@ -356,10 +360,11 @@ class Device:
         except KithkinError as error:
             self.errors.append(error)
 
-    def _perform(self, effects: list[e.Effect]) -> None:
-        core, world = self.core, self.world
+    def _perform(self, effects: list[e.Effect]) -> bool:
+        """Whether a connection was ended, of which the engine now knows."""
+        core, world, lost = self.core, self.world, False
         if core is None:
-            return
+            return False
         for effect in effects:
             match effect:
                 case e.Transmit(conn, frame):
@@ -370,6 +375,7 @@ class Device:
                         world.note("disconnect", self.name, reason)
                         core.close(conn, world.now)
                         self._lost(conn)
+                        lost = True
                 case e.Dial(attempt, remote, addresses, local):
                     places = [(host, int(port)) for host, _, port in (text.rpartition(":") for text in addresses)]
                     world.note("dial", self.name, ",".join(addresses))
@@ -387,6 +393,7 @@ class Device:
                     self.steps.append(effect)
                 case _:
                     self.events.append(effect)
+        return lost
 
     def _perform_linking(self) -> None:
         if self.linking is not None:
