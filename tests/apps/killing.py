@@ -8,7 +8,6 @@ once or not at all, on both sides alike.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from dataclasses import dataclass, field
 
@@ -39,19 +38,16 @@ async def kill_round(trio: Trio, count: int, kills: int, seed: int, tag: str) ->
         # The kill falls somewhere into the sending, the commit or the replication of the target and its successors.
         delay = rng.uniform(0, 0.05)
         killer: asyncio.Task[None] | None = None
-        with contextlib.suppress(KithkinError, ConnectionError):
-            while seen.attempted < count:
-                if target is not None and seen.attempted >= target and killer is None:
-                    killer = asyncio.create_task(kill_after(phone, delay))
-                burst = min(8, count - seen.attempted)
-                texts = [f"{tag} {seen.attempted + number}" for number in range(burst)]
-                seen.attempted += burst
-                for answer in asyncio.as_completed([send(phone, chat, text) for text in texts]):
-                    id_, text = await answer
-                    if id_ is not None:
-                        seen.acknowledged[id_] = text
-                if killer is not None and killer.done():
-                    break
+        while seen.attempted < count:
+            if target is not None and seen.attempted >= target and killer is None:
+                killer = asyncio.create_task(kill_after(phone, delay))
+            burst = min(8, count - seen.attempted)
+            texts = [f"{tag} {seen.attempted + number}" for number in range(burst)]
+            seen.attempted += burst
+            answers = await asyncio.gather(*(send(phone, chat, text) for text in texts))
+            seen.acknowledged |= {id_: text for id_, text in answers if id_ is not None}
+            if any(id_ is None for id_, _ in answers):
+                break
         if killer is not None:
             await killer
             seen.kills += 1
@@ -93,7 +89,9 @@ async def check(phone: Profile, friend: Profile, chat: str, before: set[str], se
     )
     assert [message.id for message in theirs] == ids
     assert before <= set(ids)
-    await phone.delivered()
+    await phone.until(
+        phone.node.outbox, lambda box: all(one.delivered for one in box.pending), "that the friend has opened all"
+    )
     for one in (phone, friend):
         checks = (await one.node.doctor()).checks
         assert all(entry.ok for entry in checks), checks
