@@ -164,6 +164,11 @@ def drawn(rows: Iterable[Row], now_ms: int) -> list[Row]:
     return sorted(rows, key=place)
 
 
+def above(sort_key: bytes) -> bytes:
+    """A row key above every row with this sort key: as `after` it passes over them, as `before` it takes them in."""
+    return sort_key + b"\xff" * (_key.size - len(sort_key))
+
+
 def key_range(after: bytes | None = None, before: bytes | None = None) -> tuple[bytes, bytes]:
     """Store keys (start, end) of the rows whose keys lie strictly between two row keys, either left out."""
     start = b"" if after is None else after + b"\0"
@@ -174,6 +179,7 @@ __all__ = [
     "SORT_KEY_BYTES",
     "WRITER_BYTES",
     "Row",
+    "above",
     "at_moment",
     "decode_row",
     "deleted_row",

@@ -14,7 +14,7 @@ from crdt.docs.facts import FactKind
 from crdt.docs.ids import NONCE_BYTES
 from crdt.docs.ids import message_id as make_id
 from crdt.docs.own import Hidden, ReadMark
-from crdt.docs.rows import Row, at_moment, drawn, is_late
+from crdt.docs.rows import Row, above, at_moment, drawn, is_late
 from crdt.log.entry import Kind
 from crdt.log.merkle import leaf_of
 from identity.errors import KithkinError
@@ -207,11 +207,7 @@ def unread(profile: Profile, space: Space) -> int:
     """Messages of others above my read mark, counted up to a thousand."""
     held, mine = profile.view.marks.get(space.id), space.mine
     me = space.state.writers[mine.core].member if mine is not None and mine.core in space.state.writers else None
-    after = held.upto + b"\xff" * 33 if held is not None else None
-    if after is None:
-        rows = timeline.page(profile.store, space.id, UNREAD_MAX)
-    else:
-        rows = timeline.page(profile.store, space.id, UNREAD_MAX, after=after)
+    rows = timeline.page(profile.store, space.id, UNREAD_MAX, after=above(held.upto) if held is not None else None)
     return sum(row.member != me and not row.deleted and shown(profile, space, row) for row in rows)
 
 
