@@ -7,6 +7,7 @@ under PEER, which a record replaces.  They are hints: a wrong one costs an attem
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 
 from identity.codec import Reader, Writer
@@ -66,8 +67,10 @@ class Dialling:
         self.peers = peers
         self.wants: dict[int, Want] = {}
         self.online = False
+        self.hints: tuple[str, ...] = ()  # where this node is reached
         self._attempts: dict[bytes, Attempts] = {}
         self._next: float | None = None  # when the next attempt is due, as of the last `wake`
+        self._seen: object = None  # what `wake` went by last; None: look again
         self._last = 0
 
     def whereabouts(self) -> dict[bytes, Whereabouts]:
@@ -88,15 +91,20 @@ class Dialling:
 
     def remember(self, device: bytes, where: Whereabouts) -> None:
         """What a pairing or an invite told of a device before its first record."""
+        self._seen = None
         self.profile.home.batch.put(Table.PEER, device, encode_whereabouts(where))
 
     def wake(self, now: float) -> None:
-        """Dials whoever is due."""
-        self._next = None
+        """Dials whoever is due.  Called after every turn: it looks only where something has changed or is due."""
         if not self.online:
+            self._next = None
             return
-        waiting: list[float] = []
         connected = {peer.device or peer.to for peer in self.peers.values() if not peer.closing}
+        seen = (self.profile.news, self.profile.directory.version, connected)
+        if seen == self._seen and (self._next is None or self._next > now):
+            return
+        self._seen, self._next = seen, None
+        waiting: list[float] = []
         blocked = {i for i, contact in self.profile.view.contacts.items() if contact.blocked}
         for device, where in self.whereabouts().items():
             known = self.profile.directory.device(device)
@@ -121,10 +129,13 @@ class Dialling:
     def dial(self, want: Want, remote: bytes, hints: tuple[str, ...]) -> int:
         self._last += 1
         self.wants[self._last] = want
-        self.profile.effects.append(Dial(self._last, remote, hints, want.local))
+        local = any(is_loopback(hint) for hint in self.hints)
+        found = tuple(hint for hint in hints if is_host(hint) and (local or not is_loopback(hint)))
+        self.profile.effects.append(Dial(self._last, remote, found, want.local))
         return self._last
 
     def opened(self, attempt: int) -> Want | None:
+        self._seen = None
         want = self.wants.pop(attempt, None)
         if want is not None and want.device is not None and want.device in self._attempts:
             self._attempts[want.device].running = 0
@@ -138,6 +149,7 @@ class Dialling:
         return want
 
     def back_off(self, device: bytes, now: float) -> None:
+        self._seen = None
         attempt = self._attempts.setdefault(device, Attempts())
         attempt.next = now + attempt.wait * (0.75 + jitter(self.profile.rng) / 2)
         attempt.wait = min(attempt.wait * GROWTH, LONGEST)
@@ -147,6 +159,7 @@ class Dialling:
         if now - proved_at < LASTING:
             self.back_off(device, now)
             return
+        self._seen = None
         attempt = self._attempts.setdefault(device, Attempts())
         attempt.wait = FIRST
         attempt.next = now + FIRST * jitter(self.profile.rng)
@@ -154,6 +167,28 @@ class Dialling:
     def next_wake(self) -> float | None:
         """Devices that are connected, or that nothing leads to, wait for nothing."""
         return self._next
+
+
+def host_of(hint: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address in "host:port"; None for anything else."""
+    try:
+        return ipaddress.ip_address(hint.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return None
+
+
+def is_host(hint: str) -> bool:
+    """Whether one host answers there: a hint must not make us shout at a network."""
+    host = host_of(hint)
+    if host is None or host.is_multicast or host.is_unspecified:
+        return False
+    return host != ipaddress.IPv4Address("255.255.255.255")
+
+
+def is_loopback(hint: str) -> bool:
+    """This machine: dialled only by nodes that are themselves told to be there (tests, several profiles on one)."""
+    host = host_of(hint)
+    return host is not None and host.is_loopback
 
 
 def jitter(rng: Random) -> float:

@@ -41,6 +41,8 @@ class _Family:
     pool: dict[bytes, Statement] = field(default_factory=dict)
     devices: dict[bytes, KnownDevice] = field(default_factory=dict)
     active: tuple[Device, ...] = ()
+    revoked: frozenset[bytes] = frozenset()
+    decisive: tuple[Statement, ...] | None = None  # made when it is asked for
 
 
 class Directory:
@@ -51,6 +53,7 @@ class Directory:
         self._families: dict[bytes, _Family] = {}
         self._owners: dict[bytes, KnownDevice] = {}
         self._shared: dict[bytes, bytes] = {}
+        self.version = 0  # how often something was learnt
 
     def learn(self, encoded: Iterable[bytes], only: Collection[bytes] | None = None) -> list[Statement]:
         """Takes in what is good and new, and returns what the root keys reach of it.
@@ -90,7 +93,9 @@ class Directory:
         rooted = {i: s for i, s in everything.items() if i in reached or s.issuer is None or i in family.rooted}
         fresh = [s for i, s in rooted.items() if i not in family.rooted]
         waiting = {i: s for i, s in everything.items() if i not in rooted}
+        self.version += 1
         family.rooted = rooted
+        family.revoked, family.decisive = found.revoked, None
         family.pool = dict(list(waiting.items())[-MAX_POOL:])
         family.active = active_devices(rooted.values(), identity)
         family.devices = {c.device: KnownDevice(c.device, identity, c.signing, c.agreement) for c in found.reached}
@@ -118,7 +123,16 @@ class Directory:
     def statements(self, identity: bytes) -> tuple[Statement, ...]:
         """Those that decide the device set now."""
         family = self._families.get(identity)
-        return () if family is None else relevant(family.rooted.values(), identity)
+        if family is None:
+            return ()
+        if family.decisive is None:
+            family.decisive = relevant(family.rooted.values(), identity)
+        return family.decisive
+
+    def revoked(self, identity: bytes) -> frozenset[bytes]:
+        """Devices of the identity that a counting revocation names."""
+        family = self._families.get(identity)
+        return frozenset() if family is None else family.revoked
 
     def encoded(self, identity: bytes) -> tuple[bytes, ...]:
         """As many of them as one message takes, those of active devices first."""

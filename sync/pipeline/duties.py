@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from crdt.docs.chat import Answer, Consent, Profile, Receipt
+from crdt.docs.chat import Answer, Consent, Offer, Profile, Receipt
 from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES, ABOUT_READING
 from crdt.docs.ids import writer_id
 from crdt.docs.own import Chat, Contact, OwnWriter
@@ -19,20 +19,20 @@ from crdt.space import moves
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Add, Admit, Close, FeedEnd, Revoke, SpaceKind
 from crdt.space.lineage import End
-from identity.device_set import revoked_devices
+from crdt.space.rendezvous import space_id
 from sync.pipeline import timeline
 from sync.pipeline.effects import ChatChanged, ContactChanged
 from sync.pipeline.epochs import open_epoch, write_control
 from sync.pipeline.profile import Profile as Home
 from sync.pipeline.space import Space
 
+MAX_INVITED = 16  # invitations of one contact that wait for an answer
 MAX_CONSENTS = 6  # as many as one value holds: one for each device
 RECEIPT_ROWS = 1000  # that one receipt looks back over
 
 
 def own_devices(profile: Home, now_ms: int) -> None:
     """Chats that another device of mine is in: this one asks to be admitted, and admits those that ask."""
-    account = profile.account
     for id_, chat in profile.view.chats.items():
         if chat.state != "active" or not ready(profile.personal):
             continue
@@ -150,8 +150,9 @@ def _revoked(profile: Home, space: Space) -> dict[bytes, tuple[bytes, ...]]:
     """Rostered devices that the statements known here show as revoked."""
     found: dict[bytes, tuple[bytes, ...]] = {}
     for identity in sorted({member.identity for member in space.state.members.values()}):
-        statements = profile.directory.statements(identity)
-        for device in sorted(revoked_devices(statements, identity) & space.devices().keys()):
+        revoked = profile.directory.revoked(identity)
+        for device in sorted(revoked & space.devices().keys()) if revoked else ():
+            statements = profile.directory.statements(identity)
             found[device] = tuple(statement.encoded for statement in statements)
     return found
 
@@ -180,7 +181,7 @@ def offers(profile: Home, space: Space, connected: Collection[bytes], now_ms: in
                 if isinstance(reply, Answer) and group is not None and ready(group):
                     identity = next(m.identity for m in space.state.members.values() if m.id != me)
                     _add(profile, group, identity, reply, offer.feeds, connected, now_ms)
-            elif offered not in profile.view.chats and core_key(offer.creator):
+            elif _may_invite(profile, space, member, offered, offer):
                 identity = space.state.members[member].identity
                 profile.note(
                     now_ms,
@@ -195,6 +196,18 @@ def offers(profile: Home, space: Space, connected: Collection[bytes], now_ms: in
                     ),
                 )
                 profile.effects.append(ChatChanged(offered))
+
+
+def _may_invite(profile: Home, space: Space, member: bytes, offered: bytes, offer: Offer) -> bool:
+    """Whether an offer becomes an invitation: of that creator's space, new, from somebody not blocked, one of few."""
+    if offered in profile.view.chats or space_id(core_key(offer.creator)) != offered:
+        return False
+    identity = space.state.members[member].identity
+    contact = profile.view.contacts.get(identity)
+    if contact is None or contact.blocked:
+        return False
+    chats = profile.view.chats.values()
+    return sum(chat.state == "invited" and chat.peer == identity for chat in chats) < MAX_INVITED
 
 
 def _add(

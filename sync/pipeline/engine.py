@@ -63,7 +63,7 @@ class Engine:
 
     def online(self, hints: tuple[str, ...], now: float) -> None:
         """The node accepts connections and is reached at `hints` ("host:port"): listen, tell, dial."""
-        self._hints = hints
+        self._hints = self.dialling.hints = hints
         self.dialling.online = True
         # Nobody listened while there was no port: everything is said again.
         self._rotate_at = 0.0

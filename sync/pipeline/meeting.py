@@ -14,25 +14,29 @@ from typing import cast
 from crdt.log.entry import read_block
 from crdt.log.manifest import core_key
 from crdt.log.merkle import MAX_LENGTH
-from crdt.space.control import SpaceKind
+from crdt.space.consent import sign_consent, verify_consent
+from crdt.space.control import Admit, SpaceKind
 from crdt.space.rendezvous import capability, channel_id
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from identity.hello import PROTOCOL as HELLO
 from identity.hello import Candidate, Dialler, HelloEffect, Listener, Proved, Stranger
 from identity.inner import Send
+from identity.keys import check_point
 from identity.statement import MAX_STATEMENT, PREFIX
 from sync.pipeline.directory import Directory
 from sync.pipeline.effects import PeerChanged
+from sync.pipeline.epochs import open_epoch
 from sync.pipeline.peer import Peer
 from sync.pipeline.profile import Profile
 from sync.pipeline.replication import PROTOCOL, Replication
 from sync.pipeline.space import Space
 
-SAY, GRANTS = 0, 1  # message types of the hello channel
+SAY, GRANTS, JOIN = range(3)  # message types of the hello channel
 MAX_GRANTS = 8  # epochs handed over at once
 MAX_BLOCK = 96 * 1024
 MAX_STATEMENTS = 64
+MAX_CONSENTS = 6
 MAX_SENDERS = 32  # devices that may have sealed a grant, as its statements say
 SETTLED = 2.0  # seconds after which a second connection of one device means that it lost the first
 
@@ -101,6 +105,8 @@ class Meeting:
             self._hello(peer, peer.hello.receive(body), now)
         elif type == GRANTS and peer.device is not None:
             self._granted(peer, body, now)
+        elif type == JOIN and peer.device is not None:
+            self._late_join(peer, body, now)
 
     def _hello(self, peer: Peer, effects: Iterable[HelloEffect], now: float) -> None:
         for effect in effects:
@@ -129,6 +135,7 @@ class Meeting:
                 self._drop(peer, "another connection to the same device")
                 return
         self.profile.effects.append(PeerChanged(device, True, peer.address))
+        self._ask_to_join(peer)
         self.open_spaces(peer, now)
         for name in sorted(peer.offers):
             peer.mux.refuse(PROTOCOL, name)
@@ -172,6 +179,52 @@ class Meeting:
     def rejected(self, peer: Peer, space: Space, now: float) -> None:
         """The peer does not know the channel: it may lack an admission or an epoch that we know."""
         self.hand_over(peer, space)
+
+    # -- a pairing that was cut short ---------------------------------------------------------------------------
+
+    def _ask_to_join(self, peer: Peer) -> None:
+        """This device was certified and the line broke before it was admitted: it asks any device of mine again."""
+        profile, personal = self.profile, self.profile.personal
+        mine, account = personal.mine, profile.account
+        if peer.identity != account.identity or mine is None or mine.key is None or personal.state.creator is not None:
+            return
+        prekey = account.keys.prekey.public
+        consents = [
+            (
+                feed.writer,
+                sign_consent(mine.key, personal.id, feed.core, identity=None, device=account.device, prekey=prekey),
+            )
+            for feed in personal.shelf.feeds.values()
+            if feed is not mine
+        ]
+        peer.mux.send(peer.main, JOIN, encode_join(mine.writer, prekey, consents[:MAX_CONSENTS]))
+
+    def _late_join(self, peer: Peer, body: bytes, now: float) -> None:
+        """A device of mine that is certified and active, and has no feed in the personal space yet."""
+        profile, personal = self.profile, self.profile.personal
+        mine = personal.mine
+        try:
+            writer, prekey, consents = decode_join(body)
+        except DecodeError:
+            self._drop(peer, "not a request to join")
+            return
+        device = cast(bytes, peer.device)
+        known = any(w.device == device for w in personal.state.writers.values())
+        if (
+            peer.identity != profile.account.identity
+            or known
+            or mine is None
+            or not profile.directory.is_active(device)
+        ):
+            return
+        consent = dict(consents).get(mine.writer)
+        if consent is None:
+            return
+        statements = profile.directory.encoded(profile.account.identity)
+        admit = Admit(writer, device, statements, prekey, consent)
+        if verify_consent(personal.id, mine.core, admit) and personal.graph.can(mine.core, admit):
+            open_epoch(personal, int(now * 1000), [admit], recovery=profile.recovery)
+            profile.touch(personal)
 
     # -- grants handed over -----------------------------------------------------------------------------------
 
@@ -219,6 +272,23 @@ class Meeting:
 
     def _drop(self, peer: Peer, reason: str) -> None:
         peer.drop(self.profile.effects, reason)
+
+
+def encode_join(writer: bytes, prekey: bytes, consents: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """version | suite | W | P | consents: W of the admitting feed, signature (64)."""
+    out = Writer().raw(PREFIX).raw(writer).raw(prekey)
+    return out.array(list(consents), lambda w, c: w.raw(c[0]).raw(c[1])).finish()
+
+
+def decode_join(data: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]]]:
+    """Raises DecodeError."""
+    reader = Reader(data)
+    if reader.fixed(2) != PREFIX:
+        raise DecodeError("a request of another version")
+    writer, prekey = check_point(reader.fixed(32)), reader.fixed(32)
+    consents = reader.array(lambda r: (r.fixed(32), r.fixed(64)), MAX_CONSENTS)
+    reader.end()
+    return writer, prekey, consents
 
 
 def encode_handover(space: bytes, writer: bytes, seq: int, block: bytes, statements: Iterable[bytes]) -> bytes:

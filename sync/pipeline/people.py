@@ -6,6 +6,7 @@ in the personal space.  All is durable before the message that promises it.  `do
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -41,6 +42,7 @@ from sync.pipeline.profile import Profile
 from sync.pipeline.space import Space, new_writer
 
 MAX_PROFILE = 512
+MAX_CLAIM = 60  # characters of a claimed name that are kept
 WAITED = Failed("timeout", "Nobody answered in time; is the other side still showing it, and is it reachable?")
 
 
@@ -271,6 +273,10 @@ class People:
 
     def _offered(self, peer: Peer, flow: Flow, person: Person, offered: DirectSpace, now: float) -> None:
         profile, account, now_ms = self.profile, self.profile.account, int(now * 1000)
+        if not self._is_direct(person.identity, offered):
+            self._end(flow, Failed("not_allowed", "The other side offers something else than a chat of you two."))
+            self._drop(peer, "an offer of another space")
+            return
         profile.learn(person.statements)
         flow.person, flow.space = person, offered.space
         space = profile.space(offered.space)
@@ -290,6 +296,19 @@ class People:
         profile.commit(now_ms)
         if flow.invitee is not None:
             self._flow_effects(peer, flow, flow.invitee.join(encode_answer(key.public, consent), now), now)
+
+    def _is_direct(self, identity: bytes, offered: DirectSpace) -> bool:
+        """Whether an offered space can be the direct one with this identity.
+
+        A known one must be just that; of a new one the id follows from the feed of its creator, unless another device
+        of mine told us of it.  Once its create is here, `Space.is_direct` asks again before anything is written.
+        """
+        known, chat = self.profile.spaces.get(offered.space), self.profile.view.chats.get(offered.space)
+        if known is not None and known.state.creator is not None:
+            return known.is_direct(self.profile.account.identity, identity)
+        if chat is not None:
+            return chat.kind == "direct" and chat.peer == identity
+        return space_id(core_key(offered.writer)) == offered.space
 
     # -- a device approved ------------------------------------------------------------------------------------
 
@@ -499,6 +518,8 @@ def decode_profile(data: bytes) -> tuple[str, Whereabouts | None]:
         reader = Reader(data)
         name, where = reader.string(MAX_PROFILE), reader.buffer(MAX_PROFILE * 2)
         reader.end()
+        # A claimed name that no value may hold is as good as none; what is left is shown escaped.
+        name = "".join(char for char in name if unicodedata.category(char) not in ("Cc", "Cs"))[:MAX_CLAIM]
         return name, decode_whereabouts(where) if where else None
     except DecodeError:
         return "", None

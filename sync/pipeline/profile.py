@@ -44,6 +44,7 @@ class Profile:
         self.dirty: dict[bytes, None] = {}  # spaces, in the order of their first change
         self.committed: dict[bytes, Space] = {}  # spaces that commits changed and nobody has been told of
         self.recovery: bytes | None = None
+        self.news = 0  # how often something came that may tell whom to dial, or where
         self._view: PersonalView | None = None
         self.reload()
 
@@ -63,6 +64,7 @@ class Profile:
         self.spaces = {}
         self.dirty = {}
         self.committed = {}
+        self.news += 1
         self._view = None
         for key, _ in self.store.scan(Table.SPACE):
             space = Space(self.home, key, personal=key == personal)
@@ -196,10 +198,16 @@ class Profile:
                 if change.before is not None or change.after is not None:
                     events.append(MessageChanged(space.id, change.message, fresh, change.after is None))
             changed.append(space)
+        if any(space.records_changed or space.state_changed or space.personal for space in changed):
+            self.news += 1
         batch, self.home.batch = self.home.batch, Batch()
         if len(batch):
+            # Records alone are not worth a sync: what they say of this device is durable already, a lost one is told
+            # again, and the clock makes our own counters.  They come ten times a second while somebody writes.
+            records = all(change.table is Table.RECORD for change in batch.changes())
+            soft = records and not any(space.forks_changed for space in changed)
             try:
-                self.store.write(batch, durable=True)
+                self.store.write(batch, durable=not soft)
             except BaseException:
                 self.reload()
                 raise

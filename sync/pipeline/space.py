@@ -240,6 +240,11 @@ class Space:
         ]
         return min(stamps, default=1 << 64)
 
+    def is_direct(self, one: bytes, other: bytes) -> bool:
+        """Whether this is the chat of exactly these two identities, as far as its control entries are here."""
+        state = self.state
+        return state.kind is SpaceKind.DIRECT and {m.identity for m in state.members.values()} <= {one, other}
+
     def rights(self) -> Rights:
         state = self.state
         group = state.kind is SpaceKind.GROUP
@@ -458,7 +463,10 @@ class Space:
         if feed is None or feed.key is None or epoch is None or not self.state.open(feed.core):
             return False
         stored, opened = [], []
-        for core in sorted(self.shelf.feeds):
+        # Feeds of writers first, should there be more than a record names: nobody else's delivery hangs on the rest.
+        writers = self.state.writers
+        named = sorted(self.shelf.feeds, key=lambda core: (core not in writers, core))[:MAX_FRONTIER]
+        for core in sorted(named):
             other = self.shelf.feeds[core]
             if other.length:
                 stored.append(HeadRef(core[:8], other.length, other.tree.hash()[:16]))
@@ -468,8 +476,8 @@ class Space:
                     opened.append(HeadRef(core[:8], other.opened, root[:16]))
         report = Report(
             at=now_ms,
-            stored=tuple(stored[:MAX_FRONTIER]),
-            opened=tuple(opened[:MAX_FRONTIER]),
+            stored=tuple(stored),
+            opened=tuple(opened),
             missing=tuple(self._missing()),
             prekey=self.home.account.keys.prekey.public,
             transports=transports,

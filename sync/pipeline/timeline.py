@@ -7,7 +7,7 @@ with the space id.  `docs/protocol.md`, "Timeline".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from crdt.docs.facts import Fact, FactKind, decode_fact, message_prefix
@@ -41,8 +41,14 @@ def absorb(
     return _fold(store, batch, space, about, rights)
 
 
-def all_messages(store: Store, space: bytes) -> list[bytes]:
-    return [key[32:] for key, _ in store.scan(Table.MESSAGE, space, prefix_end(space))]
+def messages_by(store: Store, space: bytes, count: int) -> Iterator[list[bytes]]:
+    """All messages by `count` at a time; each step reads the store as it then is."""
+    start, end = space, prefix_end(space)
+    while found := [key for key, _ in store.scan(Table.MESSAGE, start, end, limit=count)]:
+        yield [key[32:] for key in found]
+        if len(found) < count:
+            return
+        start = found[-1] + b"\0"
 
 
 def messages_of_feed(store: Store, space: bytes, core: bytes) -> list[bytes]:

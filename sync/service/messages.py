@@ -43,6 +43,10 @@ def writable(profile: Profile, space: Space) -> Space:
         )
     if not space.state.open(mine.core):
         raise KithkinError("not_allowed", "This device is no longer in that chat.")
+    if chat is not None and chat.kind == "direct" and chat.peer is not None:
+        # Somebody may have offered a group as a chat of two: nothing is written to more people than it says.
+        if not space.is_direct(profile.account.identity, chat.peer):
+            raise KithkinError("not_allowed", "That chat is not what it says: others are in it.")
     return space
 
 

@@ -265,7 +265,7 @@ def hints_of(network: Network, address: Address) -> tuple[str, ...]:
         return (f"{network.advertise}:{port}",)
     if host != ANY_HOST:
         return (f"{host}:{port}",)
-    return tuple(f"{one}:{port}" for one in dict.fromkeys((*local_addresses(), "127.0.0.1")))
+    return tuple(f"{one}:{port}" for one in local_addresses() or ["127.0.0.1"])
 
 
 def local_addresses() -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from identity.errors import DecodeError
 from identity.keys import SigningKey
 from sync.pipeline.dialling import Whereabouts, decode_whereabouts, encode_whereabouts
-from sync.pipeline.meeting import decode_handover, encode_handover
+from sync.pipeline.meeting import decode_handover, decode_join, encode_handover, encode_join
 from sync.pipeline.people import decode_answer, decode_profile, encode_answer
 from tests.support.vectors import matches
 
@@ -25,15 +25,17 @@ def test_vectors() -> None:
         {
             "handover": encode_handover(b"\x05" * 32, W, 300, b"block", [b"one", b"two"]).hex(),
             "whereabouts": encode_whereabouts(WHERE).hex(),
+            "join": encode_join(W, b"\x03" * 32, [(b"\x04" * 32, b"\x06" * 64)]).hex(),
             "answer": encode_answer(W, b"\x09" * 64).hex(),
         },
     )
     assert decode_handover(bytes.fromhex(held["handover"])) == (b"\x05" * 32, W, 300, b"block", [b"one", b"two"])
     assert decode_whereabouts(bytes.fromhex(held["whereabouts"])) == WHERE
+    assert decode_join(bytes.fromhex(held["join"])) == (W, b"\x03" * 32, [(b"\x04" * 32, b"\x06" * 64)])
     assert decode_answer(bytes.fromhex(held["answer"])) == (W, b"\x09" * 64)
 
 
-DECODERS: list[Callable[[bytes], object]] = [decode_handover, decode_whereabouts, decode_answer]
+DECODERS: list[Callable[[bytes], object]] = [decode_handover, decode_join, decode_whereabouts, decode_answer]
 
 
 @pytest.mark.parametrize("decode", DECODERS)
