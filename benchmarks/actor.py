@@ -22,6 +22,7 @@ from sync.service import messages, profile
 from sync.service.api import Network
 from sync.service.ids import find_space
 from sync.service.local import LocalService
+from sync.service.models import MessageEvent
 
 PASSPHRASE = "benchmark"
 
@@ -33,6 +34,9 @@ class Actor:
         self._folder = folder
         self._stack = AsyncExitStack()
         self._service: LocalService | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._arrived: dict[str, float] = {}
+        self._news = asyncio.Event()
 
     async def do(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         found = getattr(self, f"_{name}")
@@ -51,11 +55,14 @@ class Actor:
 
     async def _open(self, online: bool) -> dict[str, Any]:
         network = Network(host="127.0.0.1") if online else None
+        start = time.monotonic()
         opened = profile.open_service(self._folder, PASSPHRASE, network=network)
         self._service = await self._stack.enter_async_context(opened)
-        return {"at": time.monotonic()}
+        return {"seconds": time.monotonic() - start}
 
     async def _close(self) -> dict[str, Any]:
+        if self._listening is not None:
+            self._listening.cancel()
         await self._stack.aclose()
         self._stack, self._service = AsyncExitStack(), None
         return {}
@@ -112,6 +119,47 @@ class Actor:
         usage = time.process_time()
         return {"at": at, "digest": digest.hexdigest()[:16], "messages": count, "cpu": round(usage, 3)}
 
+    async def _send(self, chat: str, text: str) -> dict[str, Any]:
+        """One message, as a person sends it."""
+        start = time.monotonic()
+        sent = await self.service.send(chat, text)
+        return {"message": sent.id, "start": start, "end": time.monotonic()}
+
+    async def _listen(self) -> dict[str, Any]:
+        """From now on notes when each message is told of."""
+
+        async def listen() -> None:
+            async for event in self.service.events():
+                if isinstance(event, MessageEvent):
+                    self._arrived.setdefault(event.message.id, time.monotonic())
+                    self._news.set()
+
+        self._listening = asyncio.create_task(listen())
+        return {}
+
+    async def _arrived_at(self, message: str) -> dict[str, Any]:
+        """When the message was told of, once it was."""
+        while message not in self._arrived:
+            self._news.clear()
+            await self._news.wait()
+        return {"at": self._arrived[message]}
+
+    async def _self(self) -> str:
+        """The chat with oneself."""
+        return next(one.id for one in (await self.service.chats()).chats if one.kind == "self")
+
+    async def _import(self, path: str) -> dict[str, Any]:
+        own = await self._self()
+        start = time.monotonic()
+        found = await self.service.import_messages(own, Path(path))
+        return {"seconds": time.monotonic() - start, "imported": found.imported}
+
+    async def _read_newest(self, limit: int) -> dict[str, Any]:
+        """The last page of the chat with oneself, as a window opens it."""
+        own = await self._self()
+        start = time.monotonic()
+        page = await self.service.read(own, limit=limit)
+        return {"seconds": time.monotonic() - start, "messages": len(page.messages)}
 
     async def _cpu(self) -> dict[str, Any]:
         return {"cpu": time.process_time()}

@@ -1,6 +1,6 @@
 """Three writers, each with N messages written offline, meet: from the first datagram until all have all, committed.
 
-    python -m benchmarks.merge [messages=1000] [rounds=5] [writers=3]
+python -m benchmarks.merge [messages=1000] [rounds=5] [writers=3]
 """
 
 from __future__ import annotations
