@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ from sync.service import models
 from sync.service.api import KithkinError, Service
 
 PAUSE = 0.1  # seconds between two readings of the list while much happens
+QUIET = 3.0  # seconds after which a progress without an end is over
 MAX_BADGE = 99
 MAX_ROWS = 300
 
@@ -50,6 +51,7 @@ class Chats(ViewModel[ChatsState]):
         self._now = now
         self._reading = Coalesced(self.load, PAUSE)
         self._known: dict[str, models.Chat] = {}
+        self._quiet: asyncio.TimerHandle | None = None
 
     async def load(self) -> None:
         try:
@@ -70,12 +72,14 @@ class Chats(ViewModel[ChatsState]):
         await self._reading.settled()
 
     def progress(self, what: str, done: int, total: int) -> None:
+        """Shown until it is complete, or until nothing more was heard of it for a moment."""
+        if self._quiet is not None:
+            self._quiet.cancel()
         if total and done >= total:
             self._become(progress="")
-        else:
-            self._become(
-                progress=f"{what.capitalize()}: {done} of {total}" if total else f"{what.capitalize()}: {done}"
-            )
+            return
+        self._become(progress=f"{what.capitalize()}: {done} of {total}" if total else f"{what.capitalize()}: {done}")
+        self._quiet = asyncio.get_running_loop().call_later(QUIET, lambda: self._become(progress=""))
 
     def title_of(self, chat: str) -> str:
         known = self._known.get(chat)
@@ -85,8 +89,9 @@ class Chats(ViewModel[ChatsState]):
         return self._known.get(chat)
 
     def close(self) -> None:
-        with contextlib.suppress(RuntimeError):
-            self._reading.close()
+        self._reading.close()
+        if self._quiet is not None:
+            self._quiet.cancel()
 
 
 def row_of(chat: models.Chat, now: datetime) -> Row:

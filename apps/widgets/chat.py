@@ -37,9 +37,8 @@ class Composer(TextInput):
         """Bound by the page."""
 
     def _fit_font(self, _: object, text: str) -> None:
-        font = field_font(text)
-        if self.font_name != font:
-            self.font_name = font
+        # Kivy does nothing where it is the same as before.
+        self.font_name = field_font(text)
 
     def keyboard_on_key_down(self, window: Any, keycode: tuple[int, str], text: str, modifiers: list[str]) -> bool:
         if keycode[0] in (ENTER, KEYPAD_ENTER) and "shift" not in modifiers:

@@ -23,8 +23,8 @@ class Recycled(RecycleView):
     """A list whose rows say what was tapped: `act` of the page is called with the row's key."""
 
     def fill(self, rows: list[dict[str, Any]]) -> None:
-        if rows != self.data:
-            self.data = rows
+        # Kivy does nothing where they are the same as before.
+        self.data = rows
 
 
 class ChatRow(TapBox):

@@ -8,7 +8,7 @@ from typing import Any
 from kivy.clock import Clock
 from kivy.core.window import Window
 from kivy.graphics.texture import Texture
-from kivy.metrics import dp
+from kivy.metrics import dp, sp
 from kivy.properties import (
     BooleanProperty,
     ColorProperty,
@@ -25,7 +25,7 @@ from kivymd.app import MDApp
 from kivymd.uix.button import MDButton, MDIconButton
 from kivymd.uix.textfield import MDTextField, MDTextFieldHintText
 
-from apps.widgets.fonts import field_font, markup
+from apps.widgets.fonts import field_font, icon, markup
 from apps.widgets.look import shade_colour, shade_ground
 from apps.widgets.view import load
 
@@ -76,9 +76,8 @@ class Field(MDTextField):
         """Does nothing by itself."""
 
     def _fit_font(self, _: object, text: str) -> None:
-        font = field_font(text)
-        if self.font_name != font:
-            self.font_name = font
+        # Kivy does nothing where it is the same as before.
+        self.font_name = field_font(text)
 
 
 class Action(MDButton):
@@ -86,6 +85,17 @@ class Action(MDButton):
 
     said = StringProperty("")
     symbol = StringProperty("")
+    words = StringProperty("")
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.fbind("said", self._write)
+        self.fbind("symbol", self._write)
+        self._write()
+
+    def _write(self, *_: object) -> None:
+        before = f"[size={int(sp(18))}]{icon(self.symbol)}[/size]   " if self.symbol else ""
+        self.words = before + markup(self.said)
 
 
 class Tool(MDIconButton):
@@ -112,7 +122,7 @@ class Avatar(Widget):
     def _draw(self, *_: object) -> None:
         self.ground = shade_ground(self.shade, self.dark)
         self.ink = shade_colour(self.shade, self.dark)
-        self.drawn = markup(self.letters, False)
+        self.drawn = icon(self.symbol) if self.symbol else markup(self.letters, False)
 
 
 class Bar(BoxLayout):
@@ -214,6 +224,13 @@ class Sheet(ModalView):
 
         made.bind(on_release=chosen)
         return made
+
+
+class Check(TapBox):
+    """A choice that is on or off."""
+
+    said = StringProperty("")
+    on = BooleanProperty(False)
 
 
 class Emojis(BoxLayout):

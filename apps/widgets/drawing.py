@@ -45,7 +45,7 @@ class Look:
     target: Colour
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Piece:
     """A texture with its place from the row's lower left corner."""
 
@@ -54,7 +54,7 @@ class Piece:
     y: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Box:
     """A rounded box behind pieces.  `name` says what a tap on it does, "" nothing."""
 
@@ -70,7 +70,7 @@ class Box:
         return self.x <= x <= self.x + self.width and self.y <= y <= self.y + self.height
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Drawn:
     height: float
     boxes: list[Box] = field(default_factory=list)
@@ -221,11 +221,10 @@ def draw(bubble: Bubble, width: float, look: Look, target: bool) -> Drawn:
     if bubble.reactions:
         bottom = _reactions(bubble, drawn, look, left, wide, bottom - dp(6), width)
     drawn.height = bottom + dp(2)
-    for one in (*drawn.boxes, *drawn.pieces):
-        high = one.height if isinstance(one, Box) else one.texture.height
-        one.y = drawn.height - one.y - high
+    for box in drawn.boxes:
+        box.y = drawn.height - box.y - box.height
     for piece in drawn.pieces:
-        piece.x, piece.y = round(piece.x), round(piece.y)
+        piece.x, piece.y = round(piece.x), round(drawn.height - piece.y - piece.texture.height)
     return drawn
 
 
@@ -255,4 +254,4 @@ def _reactions(bubble: Bubble, drawn: Drawn, look: Look, left: float, wide: floa
         drawn.boxes.append(Box(at, top, pill_width, high, colour, (high / 2,), f"react:{emoji}"))
         drawn.pieces.append(Piece(texture, at + dp(8), top + dp(3)))
         at += pill_width + dp(4)
-    return top + high
+    return float(top + high)

@@ -121,7 +121,7 @@ class Timeline(RecycleView):
 
     @property
     def at_end(self) -> bool:
-        return self._offset <= dp(NEAR_END)
+        return bool(self._offset <= dp(NEAR_END))
 
     def show(self, bubbles: tuple[Bubble, ...], target: str) -> None:
         """Stays at the end if it is there, else at the message that stands lowest; goes to a new target."""
@@ -174,7 +174,7 @@ class Timeline(RecycleView):
         self._go(0 if end else self._offset)
 
     def _extent(self) -> float:
-        return sum(self._heights) + dp(16)
+        return float(sum(self._heights) + dp(16))
 
     def _go(self, offset: float) -> None:
         room = self._extent() - self.height

@@ -11,7 +11,6 @@ from kivy.clock import Clock
 from kivy.core.window import Window
 from kivy.properties import BooleanProperty, ObjectProperty
 from kivy.uix.boxlayout import BoxLayout
-from kivy.uix.floatlayout import FloatLayout
 from kivymd.app import MDApp
 
 from apps.cli.terminal import given_passphrase
@@ -60,7 +59,7 @@ STAGES: dict[Stage, Callable[[Ui], View]] = {
 }
 
 
-class Pane(FloatLayout):
+class Pane(BoxLayout):
     """Shows the view of the top page; those below are kept as they were left."""
 
     def __init__(self, ui: Ui, **options: Any) -> None:
@@ -223,7 +222,7 @@ class KithkinWindow(MDApp):
                 if session.pages.state.pages[1:]:
                     self._ui.call(session.back)
                     return True
-                return self.wide
+                return bool(self.wide)
             self._ui.call(self.model.choose, Stage.WELCOME)
             return True
         if key == KEY_F and "ctrl" in modifiers and session is not None:

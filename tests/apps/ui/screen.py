@@ -25,6 +25,7 @@ class Seen:
     said: str
     hint: str
     icon: str
+    focus: bool
     x: int
     y: int
     width: int
@@ -140,9 +141,18 @@ class Screen:
 
     def fill(self, hint: str, text: str) -> None:
         """Clicks into a field and types; waits until it stands there."""
-        self.click(hint=hint)
+        self.enter(hint)
         self.type(text)
         self.until(lambda: (seen := self.find(hint=hint)) is not None and seen.said == text, f"{text!r} in {hint!r}")
+
+    def enter(self, hint: str) -> None:
+        """Clicks into a field; what is typed next goes there."""
+        self.click(hint=hint)
+        self.until(lambda: (seen := self.find(hint=hint)) is not None and seen.focus, f"the cursor in {hint!r}")
+
+    def clear(self, hint: str) -> None:
+        self.enter(hint)
+        self.key("ctrl+a", "BackSpace")
 
     def type(self, text: str) -> None:
         self._do("type", "--delay", "25", text)

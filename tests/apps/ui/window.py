@@ -70,6 +70,7 @@ def _walk(widget: Any, height: float, found: list[dict[str, Any]]) -> None:
         "said": str(said),
         "hint": getattr(widget, "hint", "") or getattr(widget, "hint_text", "") or "",
         "icon": getattr(widget, "icon", "") or "",
+        "focus": bool(getattr(widget, "focus", False)),
         "x": round(x),
         "y": round(height - y),
         "width": round(widget.width),

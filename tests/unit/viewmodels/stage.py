@@ -41,6 +41,10 @@ async def person(folder: Path, name: str) -> AsyncIterator[Session]:
         yield home(app)
 
 
+def stage_of(app: App) -> Stage:
+    return app.state.stage
+
+
 def home(app: App) -> Session:
     assert app.state.stage is Stage.HOME, (app.state.stage, app.state.problem)
     session = app.state.session

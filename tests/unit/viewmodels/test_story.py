@@ -10,7 +10,7 @@ import segno
 from apps.viewmodels.app import Stage
 from apps.viewmodels.pages import Kind
 from apps.viewmodels.sharing import Step
-from tests.unit.viewmodels.stage import SECRET, friends, home, person, started, until
+from tests.unit.viewmodels.stage import SECRET, friends, home, person, stage_of, started, until
 
 
 def test_first_run_shows_the_words_once_and_opens(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_first_run_shows_the_words_once_and_opens(tmp_path: Path) -> None:
             await create.create("Ada", SECRET, SECRET)
             assert (len(create.state.words), create.state.problem) == (24, "")
             app.choose(Stage.WELCOME)  # the words must be noted first
-            assert app.state.stage is Stage.CREATE
+            assert stage_of(app) is Stage.CREATE
             await create.noted()
             assert create.state.words == ()
             session = home(app)
