@@ -65,7 +65,13 @@ def find_chat(profile: Profile, text: str) -> bytes:
 
 def find_space(profile: Profile, text: str) -> Space:
     """The space of a chat that this device is in, as far as it knows."""
-    space = profile.spaces.get(find_chat(profile, text))
+    return space_of(profile, find_chat(profile, text))
+
+
+def space_of(profile: Profile, chat: bytes) -> Space:
+    """The space of a chat by its whole id.  Whoever waits keeps the id, not the space: when the profile is read again
+    from its store, the spaces are others.  Raises `not_allowed`."""
+    space = profile.spaces.get(chat)
     if space is None:
         raise KithkinError("not_allowed", "This device is not in that chat yet.")
     return space

@@ -1,20 +1,23 @@
 """The search index beside the timeline: fed from a queue that is written with the rows, asked in shown ids.
 
-Each commit that changes a row leaves the message's id in the queue; a step takes a thousand, hands them to the index
-in another thread, and strikes them off once the index has them durably.  So a crash feeds some twice and none never.
+Each commit that changes a row leaves the message's id in the queue; a step marks a thousand as taken, hands them to the
+index in another thread, and strikes off those that are still marked once the index has them durably.  What changes in
+between is queued anew over its mark and stays.  So a crash feeds some twice and none never.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
+from crdt.docs.rows import at_moment
 from identity.errors import KithkinError
 from sync.pipeline import timeline
 from sync.pipeline.profile import Profile
-from sync.search.port import Document, Query, Search, Sort
+from sync.search.port import MAX_LIMIT, Document, Hit, Query, Search, Sort
 from sync.service import models
 from sync.service.ids import IDENTITY, chat_id, find_chat, identity_id, message_id, prefix_of
 from sync.service.messages import moment
@@ -23,7 +26,9 @@ from sync.service.text import check_query
 from sync.store.port import Batch, Table
 
 STEP = 1000
-WHOLE = b"1"  # the index's cursor once everything was put into the queue
+WHOLE = b"1"  # the index's cursor once everything stands in it or in the queue; empty: it is to be fed everything
+TAKEN = b"\1"  # the value of a queued message that is on its way into the index
+LOOKED_AT = 500  # hits between two rests of the loop
 
 
 class Indexing:
@@ -34,17 +39,22 @@ class Indexing:
         self._search = search
         self._now_ms = now_ms
         self._lock = asyncio.Lock()
-        self._checked = False
 
-    async def catch_up(self) -> None:
-        """Feeds the index until the queue is empty."""
+    async def catch_up(self, *, patient: bool = False) -> None:
+        """Feeds the index until the queue is empty.
+
+        patient: stops once what is left is less than a step; a message fed alone costs both processes far more.
+        """
         async with self._lock:
-            if not self._checked:
-                if await asyncio.to_thread(self._search.cursor) != WHOLE:
-                    self._queue_all()
-                self._checked = True
-            while await self._step():
+            if await asyncio.to_thread(self._search.cursor) != WHOLE:
+                await self._queue_all()
+                await asyncio.to_thread(lambda: self._search.remove([], cursor=WHOLE))
+            while (took := await self._step()) and not (patient and took < STEP and self.waiting()):
                 pass
+
+    def waiting(self) -> int:
+        """Messages in the queue, counted up to a step."""
+        return len(self._profile.store.scan(Table.INDEX, limit=STEP))
 
     async def count(self) -> int:
         return await asyncio.to_thread(self._search.count)
@@ -53,23 +63,28 @@ class Indexing:
         """Throws the index away; the next `catch_up` feeds it everything."""
         async with self._lock:
             await asyncio.to_thread(self._search.reset)
-            self._checked = False
 
-    def _queue_all(self) -> None:
-        """A new or lost index: everything again."""
+    async def _queue_all(self) -> None:
+        """A new or lost index: everything again.  Durable, because the index's cursor will rely on it."""
+        store = self._profile.store
+        for chat in [space.id for space in self._profile.spaces.values() if not space.personal]:
+            for messages in timeline.messages_by(store, chat, STEP):
+                self._queue([chat + message for message in messages], durable=True)
+                await asyncio.sleep(0)
+
+    def _queue(self, keys: Iterable[bytes], *, durable: bool = False) -> None:
         batch = Batch()
-        for space in self._profile.spaces.values():
-            if not space.personal:
-                for message in timeline.all_messages(self._profile.store, space.id):
-                    batch.put(Table.INDEX, space.id + message, b"")
-        self._profile.store.write(batch, durable=False)
+        for key in keys:
+            batch.put(Table.INDEX, key, b"")
+        if len(batch):
+            self._profile.store.write(batch, durable=durable)
 
-    async def _step(self) -> bool:
+    async def _step(self) -> int:
+        """How many it took out of the queue."""
         profile = self._profile
         queued = [key for key, _ in profile.store.scan(Table.INDEX, limit=STEP)]
         if not queued:
-            await asyncio.to_thread(lambda: self._search.remove([], cursor=WHOLE))
-            return False
+            return 0
         documents: list[Document] = []
         removed: list[bytes] = []
         now_ms = self._now_ms()
@@ -83,14 +98,16 @@ class Indexing:
             member = space.state.members.get(row.member)
             author = member.identity if member is not None else bytes(32)
             documents.append(Document(row.id, space.id, author, row.source or "", row.at, row.sort_key, row.text))
-        # Struck off before the index is asked: what changes meanwhile is queued again.  A crash in between is found
-        # by the cursor, which is empty until everything is in.
-        batch = Batch()
+        taken, done = Batch(), Batch()
         for key in queued:
-            batch.delete(Table.INDEX, key)
-        await asyncio.to_thread(lambda: self._search.add(documents, removed=removed, cursor=b""))
-        profile.store.write(batch, durable=False)
-        return True
+            taken.put(Table.INDEX, key, TAKEN)
+        profile.store.write(taken, durable=False)
+        await asyncio.to_thread(lambda: self._search.add(documents, removed=removed))
+        for key, value in zip(queued, profile.store.get_many(Table.INDEX, queued), strict=True):
+            if value == TAKEN:  # else it changed while the index was at work, and what the index has is old
+                done.delete(Table.INDEX, key)
+        profile.store.write(done, durable=False)
+        return len(queued)
 
     async def find(
         self,
@@ -102,7 +119,8 @@ class Indexing:
         sort: models.Sort,
         limit: int,
     ) -> models.Hits:
-        """Hits in shown ids; messages hidden for me alone are left out."""
+        """Hits in shown ids, as far as they stand in the timeline at this moment: what was deleted, what has had its
+        lifetime and what is hidden for me alone is left out, and out of the total as far as it was looked at."""
         check_query(query)
         started = time.perf_counter()
         profile = self._profile
@@ -119,28 +137,49 @@ class Indexing:
             sort=Sort(sort),
             limit=max(1, min(limit, 1000)),
         )
-        result = await asyncio.to_thread(lambda: self._search.query(asked))
-        hits = []
-        view = profile.view
-        hidden = 0
-        for hit in result.hits:
-            if view.hides(hit.chat, hit.id, hit.order):
-                hidden += 1
-                continue
-            hits.append(
-                models.Hit(
-                    id=message_id(hit.id),
-                    chat=chat_id(hit.chat),
-                    author=identity_id(hit.author),
-                    text=hit.text,
-                    snippet=hit.snippet,
-                    at=moment(hit.at_ms),
-                    score=hit.score,
-                    author_name=hit.source or person_name(profile, hit.author, profile.spaces.get(hit.chat)),
-                )
-            )
+        wanted, reach = asked.limit, asked.limit
+        while True:
+            further = replace(asked, limit=reach)
+            result = await asyncio.to_thread(self._search.query, further)
+            standing = await self._standing(result.hits)
+            if len(standing) >= wanted or len(result.hits) < reach or reach >= MAX_LIMIT:
+                break
+            reach = min(4 * reach, MAX_LIMIT)  # some of the page do not stand: those after them move up
+        total = result.total - (len(result.hits) - len(standing))
+        hits = [self._shown(hit) for hit in standing[:wanted]]
         took = (time.perf_counter() - started) * 1000
-        return models.Hits(hits=hits, total=result.total - hidden, took_ms=round(took, 2))
+        return models.Hits(hits=hits, total=total, took_ms=round(took, 2))
+
+    async def _standing(self, hits: Sequence[Hit]) -> list[Hit]:
+        """Those of the hits that the timeline shows.  The dead ones are queued, so that the index forgets them."""
+        profile, now_ms = self._profile, self._now_ms()
+        found: list[Hit] = []
+        dead: list[bytes] = []
+        for start in range(0, len(hits), LOOKED_AT):
+            view = profile.view
+            for hit in hits[start : start + LOOKED_AT]:
+                row = timeline.find_row(profile.store, hit.chat, hit.id)
+                if row is None or at_moment(row, now_ms).deleted:
+                    dead.append(hit.chat + hit.id)
+                elif not view.hides(hit.chat, hit.id, row.sort_key):
+                    found.append(hit)
+            await asyncio.sleep(0)
+        self._queue(dead)
+        return found
+
+    def _shown(self, hit: Hit) -> models.Hit:
+        profile = self._profile
+        return models.Hit(
+            id=message_id(hit.id),
+            chat=chat_id(hit.chat),
+            author=identity_id(hit.author),
+            text=hit.text,
+            snippet=hit.snippet,
+            at=moment(hit.at_ms),
+            score=hit.score,
+            author_name=person_name(profile, hit.author, profile.spaces.get(hit.chat)),
+            source=hit.source or None,
+        )
 
     def _people(self, author: str) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
         """Who is meant: an identity, the name of a contact, or the quoted source of imported lines."""

@@ -1,6 +1,7 @@
 """The service of a profile that this process has opened: each call changes the engine, settles it, and answers.
 
-One method a command (`api.Service`); what they do stands in `chats`, `messages`, `contacts`, `transfer`, `indexing`.
+One method a command (`api.Service`); what they do stands in `chats`, `messages`, `contacts`, `importing`, `exporting`,
+`indexing`.  Whatever waits keeps ids: a store that refuses makes the profile be read again, with spaces that are new.
 """
 
 from __future__ import annotations
@@ -16,28 +17,28 @@ from typing import TypeVar
 from identity.errors import KithkinError
 from identity.inner import Failed
 from identity.invite import Met
-from identity.pairing import Linked, ShowCode
 from sync.pipeline import timeline
 from sync.pipeline.effects import ContactChanged
 from sync.pipeline.people import Flow
 from sync.pipeline.profile import Profile
 from sync.pipeline.space import Space
-from sync.service import chats, contacts, delivery, doctor, messages, models, transfer
+from sync.service import chats, contacts, delivery, doctor, exporting, messages, models
 from sync.service.announce import peer_model
 from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, Approval
-from sync.service.ids import chat_id, device_id, find_space, identity_id, message_id
-from sync.service.indexing import Indexing
+from sync.service.approval import PendingApproval
+from sync.service.ids import chat_id, device_id, find_chat, find_space, identity_id, message_id, space_of
+from sync.service.importing import Importer
+from sync.service.indexing import STEP, Indexing
 from sync.service.names import chat_title, person_name
 from sync.service.node import Node, address_of, hints_of
+from sync.service.steps import TIMEOUT, failure_of, next_step
 from sync.service.text import check_query
 from sync.store.port import Table, prefix_end
 
 T = TypeVar("T")
 Rewrap = Callable[[str | None, bool | None], None]  # (new passphrase, keyring on or off)
 INDEX_PAUSE = 0.5  # seconds of quiet before new messages go into the index
-TIMEOUT = KithkinError(
-    "timeout", "Nobody answered in time; is the other side still waiting, and can the two reach each other?"
-)
+INDEX_RETRY = 30.0  # seconds until an index that failed is tried again
 
 
 class LocalService:
@@ -63,12 +64,25 @@ class LocalService:
                 await self._background
 
     async def _keep_indexed(self) -> None:
-        """Feeds the index once the node has been quiet for a moment; an index that fails is for `doctor`."""
+        """Feeds the index once the node has been quiet for a moment, or much has come; a search waits for neither.
+        What fails is tried again after a pause: a refusal is for `doctor`, a defect is told once through the loop."""
+        last, told = 0, False
         while True:
             await asyncio.sleep(INDEX_PAUSE)
-            if self._profile.store.scan(Table.INDEX, limit=1):
-                with contextlib.suppress(KithkinError):
-                    await self._indexing.catch_up()
+            try:
+                count = self._indexing.waiting()
+                if count and (count == last or count >= STEP):
+                    await self._indexing.catch_up(patient=True)
+                    count = 0
+                last = count
+            except KithkinError:
+                await asyncio.sleep(INDEX_RETRY)
+            except Exception as defect:
+                if not told:
+                    context = {"message": "The search index is not being fed.", "exception": defect}
+                    asyncio.get_running_loop().call_exception_handler(context)
+                told = True
+                await asyncio.sleep(INDEX_RETRY)
 
     @property
     def node(self) -> Node:
@@ -93,9 +107,6 @@ class LocalService:
             raise
         self._node.turn()
         return result
-
-    def _space(self, chat: str) -> Space:
-        return find_space(self._profile, chat)
 
     # -- the node ---------------------------------------------------------------------------------------------
 
@@ -137,14 +148,14 @@ class LocalService:
         profile = self._profile
         counts: Counter[tuple[bytes, str]] = Counter()
         storage: list[models.ChatStorage] = []
-        for id_ in profile.view.chats:
-            space = profile.spaces.get(id_)
-            if space is None:
+        for id_ in list(profile.view.chats):
+            if id_ not in profile.spaces:
                 continue
             total = 0
             after: bytes | None = b""
             while True:
                 rows = timeline.page(profile.store, id_, 1000, after=after)
+                space = space_of(profile, id_)
                 for row in rows:
                     total += 1
                     member = space.state.members.get(row.member)
@@ -155,7 +166,7 @@ class LocalService:
                 after = rows[-1].key()
                 await asyncio.sleep(0)
             octets = 0
-            for feed in space.shelf.feeds.values():
+            for feed in space_of(profile, id_).shelf.feeds.values():
                 number = feed.number.to_bytes(4, "big")
                 octets += profile.store.extent(Table.ENTRY, number, prefix_end(number)).octets
             storage.append(
@@ -202,7 +213,7 @@ class LocalService:
             return self._node.engine.people.approve(payload, history == "all", self._node.clock())
 
         async with contextlib.AsyncExitStack() as stack:
-            yield _Approval(self._node, grant, start, stack, wait)
+            yield PendingApproval(self._node, grant, start, stack, wait)
 
     # -- people -----------------------------------------------------------------------------------------------
 
@@ -234,14 +245,14 @@ class LocalService:
             flow = people.accept(text, node.clock())
             with node.steps(flow) as steps:
                 node.turn()
-                step = await _until(steps, deadline)
+                step = await next_step(steps, deadline)
             if isinstance(step, tuple) and isinstance(step[0], Met):
                 met = step[1]
                 if not isinstance(met, Flow) or met.person is None:
                     raise TIMEOUT
                 await self._let_in(met.space, deadline)
                 return models.Accepted(contact=identity_id(met.person.identity), chat=chat_id(met.space))
-            failure = step[0] if isinstance(step, tuple) else step
+            failure = failure_of(step)
             if isinstance(failure, Failed) and failure.code != "timeout":
                 raise KithkinError(failure.code, failure.sentence)
             # Nobody there yet: the inviter's node may start in the time we were given.
@@ -269,10 +280,12 @@ class LocalService:
         return self._contact(lambda: contacts.block(self._profile, contact, False, self._now_ms()))
 
     def _contact(self, change: Callable[[], bytes]) -> models.ContactRef:
-        identity = self._do(change)
-        self._profile.effects.append(ContactChanged(identity))
-        self._node.turn()
-        return models.ContactRef(contact=identity_id(identity))
+        def changed() -> bytes:
+            identity = change()
+            self._profile.effects.append(ContactChanged(identity))
+            return identity
+
+        return models.ContactRef(contact=identity_id(self._do(changed)))
 
     async def contact_verify(self, contact: str, *, confirm: bool = False) -> models.Safety:
         return self._do(lambda: contacts.verify(self._profile, contact, confirm, self._now_ms()))
@@ -318,7 +331,7 @@ class LocalService:
     # -- messages ---------------------------------------------------------------------------------------------
 
     async def send(self, chat: str, text: str, *, reply: str | None = None) -> models.Sent:
-        space = self._space(chat)
+        space = find_space(self._profile, chat)
         id_ = self._do(lambda: messages.send(self._profile, space, text, reply, self._now_ms()))
         return models.Sent(id=message_id(id_), state="queued")
 
@@ -331,31 +344,32 @@ class LocalService:
         after: str | None = None,
         wait: float = 0.0,
     ) -> models.Messages:
-        space = self._space(chat)
+        id_ = find_space(self._profile, chat).id
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait
         if wait > 0 and after is None:
-            newest = messages.read(self._profile, space, 1, None, None, self._now_ms()).messages
+            newest = messages.read(self._profile, space_of(self._profile, id_), 1, None, None, self._now_ms()).messages
             after = newest[-1].id if newest else None
             if not newest:
-                await self._first(space, deadline)
+                await self._first(id_, deadline)
         while True:
+            space = space_of(self._profile, id_)
             page = messages.read(self._profile, space, limit, before, after, self._now_ms())
             left = deadline - loop.time()
             if page.messages or left <= 0:
                 return page
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._node.changed(space.id).wait(), left)
+                await asyncio.wait_for(self._node.changed(id_).wait(), left)
 
-    async def _first(self, space: Space, deadline: float) -> None:
+    async def _first(self, id_: bytes, deadline: float) -> None:
         """Waits for the first message of an empty chat."""
         loop = asyncio.get_running_loop()
-        while not timeline.page(self._profile.store, space.id, 1) and (left := deadline - loop.time()) > 0:
+        while not timeline.page(self._profile.store, id_, 1) and (left := deadline - loop.time()) > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._node.changed(space.id).wait(), left)
+                await asyncio.wait_for(self._node.changed(id_).wait(), left)
 
     async def mark(self, chat: str, *, upto: str | None = None) -> models.ReadUpto:
-        space = self._space(chat)
+        space = find_space(self._profile, chat)
         id_ = self._do(lambda: messages.mark(self._profile, space, upto, self._now_ms()))
         self._do(lambda: self._node.engine.receipt_due(space, self._node.clock()))
         return models.ReadUpto(read_upto=message_id(id_) if id_ is not None else None)
@@ -375,7 +389,7 @@ class LocalService:
         return self._message(lambda space: messages.cancel(self._profile, space, message, self._now_ms()), chat)
 
     def _message(self, change: Callable[[Space], bytes], chat: str) -> models.MessageRef:
-        space = self._space(chat)
+        space = find_space(self._profile, chat)
         return models.MessageRef(id=message_id(self._do(lambda: change(space))))
 
     async def search(
@@ -419,91 +433,22 @@ class LocalService:
 
     async def import_messages(self, chat: str, path: Path, *, skip_bad: bool = False) -> models.Imported:
         async with self._importing:
-            importer = transfer.Importer(self._profile, self._space(chat), path, skip_bad)
+            importer = Importer(self._profile, find_chat(self._profile, chat), path, skip_bad)
             try:
                 more = True
                 while more:
-                    refused: list[KithkinError] = []
-                    more = self._do(lambda refused=refused: self._step(importer, refused))  # type: ignore[misc]
-                    if refused:
-                        raise refused[0]
+                    step = self._do(lambda: importer.step(self._now_ms()))
+                    if step.bad is not None:
+                        raise step.bad
+                    more = step.more
                     await asyncio.sleep(0)
             finally:
                 importer.close()
-            return models.Imported(imported=importer.imported, skipped=importer.skipped)
-
-    def _step(self, importer: transfer.Importer, refused: list[KithkinError]) -> bool:
-        """One batch.  What stands before a bad line is committed before the line is refused."""
-        try:
-            return importer.step(self._now_ms())
-        except KithkinError as error:
-            if error.code != "bad_line":
-                raise
-            refused.append(error)
-            return False
+            return importer.result
 
     async def export(
         self, chat: str, path: Path, *, format: models.ExportFormat = "jsonl", force: bool = False
     ) -> models.Exported:
-        space, now_ms = self._space(chat), self._now_ms()
-        if format == "yjs":
-            count = transfer.export_pages(self._profile, space, path, force, now_ms)
-        else:
-            count = transfer.export_lines(self._profile, space, path, force, now_ms)
-        return models.Exported(exported=count)
-
-
-class _Approval:
-    """One approval: nothing happens before `confirm`."""
-
-    def __init__(
-        self,
-        node: Node,
-        grant: models.Grant,
-        start: Callable[[], int],
-        stack: contextlib.AsyncExitStack,
-        wait: float,
-    ) -> None:
-        self._node = node
-        self._grant = grant
-        self._start = start
-        self._stack = stack
-        self._wait = wait
-        self._steps: asyncio.Queue[object] | None = None
-        self._deadline = 0.0
-
-    @property
-    def grant(self) -> models.Grant:
-        return self._grant
-
-    async def confirm(self) -> models.Digits:
-        self._deadline = asyncio.get_running_loop().time() + self._wait
-        self._steps = self._stack.enter_context(self._node.steps(self._start()))
-        self._node.turn()
-        step = await _until(self._steps, self._deadline)
-        if isinstance(step, ShowCode):
-            return models.Digits(code=step.code)
-        raise _refusal(step)
-
-    async def done(self) -> models.Approved:
-        if self._steps is None:
-            raise KithkinError("not_allowed", "The approval was not confirmed.")
-        step = await _until(self._steps, self._deadline)
-        if isinstance(step, tuple) and isinstance(step[0], Linked):
-            return models.Approved(device=device_id(step[1].device))
-        raise _refusal(step)
-
-
-async def _until(steps: asyncio.Queue[object], deadline: float) -> object:
-    left = deadline - asyncio.get_running_loop().time()
-    try:
-        return await asyncio.wait_for(steps.get(), max(left, 0.001))
-    except TimeoutError:
-        raise TIMEOUT from None
-
-
-def _refusal(step: object) -> KithkinError:
-    failure = step[0] if isinstance(step, tuple) else step
-    if isinstance(failure, Failed):
-        return KithkinError(failure.code, failure.sentence)
-    return TIMEOUT
+        id_, now_ms = find_chat(self._profile, chat), self._now_ms()
+        write = exporting.export_pages if format == "yjs" else exporting.export_lines
+        return models.Exported(exported=await write(self._profile, id_, path, force, now_ms))

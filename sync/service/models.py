@@ -256,10 +256,12 @@ class Hit(Line):
     at: datetime
     score: float
     author_name: str = ""
+    source: str | None = None
 
 
 class Hits(Line):
-    """`total` counts all hits, whatever the limit was."""
+    """`total` counts all hits, whatever the limit was.  A hit's `source` is whom its author quotes (imported lines), by
+    the author's word alone."""
 
     hits: list[Hit]
     total: int

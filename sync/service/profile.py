@@ -38,8 +38,9 @@ from sync.service import models
 from sync.service.api import WAIT_SECONDS, Linking, Network
 from sync.service.ids import device_id, identity_id
 from sync.service.indexing import Indexing
-from sync.service.local import TIMEOUT, LocalService
+from sync.service.local import LocalService
 from sync.service.node import Node, address_of, hints_of, start_host
+from sync.service.steps import TIMEOUT
 from sync.service.text import check_name
 from sync.store.sqlite import SqliteStore
 

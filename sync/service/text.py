@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from json.encoder import encode_basestring as quote
 
+from crdt.docs.kinds import MAX_UPDATE
 from identity.errors import KithkinError
 
 MAX_TEXT = 64 * 1024
+UPDATE_ROOM = 8 * 1024  # what else stands in an update with a text: names, a quoted source, a list of files
 MAX_QUERY = 4 * 1024
 MAX_NAME = 128
 MAX_ABOUT = 1024
@@ -21,10 +24,17 @@ def check_text(text: str) -> str:
         raise KithkinError(
             "text_too_long", f"A message holds at most {MAX_TEXT // 1024} KiB of text; send a file instead."
         )
-    _utf8(text)
     if "\0" in text:
         raise KithkinError("text_invalid", "The text holds a NUL character.")
+    if not fits(text):
+        raise KithkinError("text_too_long", "That text holds too many control characters; send a file instead.")
     return text
+
+
+def fits(text: str) -> bool:
+    """Whether a text within `MAX_TEXT` fits into one update.  Only control characters can keep it out: their escapes
+    are up to six times as long as they are."""
+    return len(quote(text).encode()) <= MAX_UPDATE - UPDATE_ROOM
 
 
 def check_name(name: str, limit: int = MAX_NAME, *, empty: bool = False) -> str:

@@ -1,0 +1,154 @@
+"""Export of one chat: JSON lines that `import` takes back unchanged, and Yjs pages for any Yjs implementation.
+
+Both are written a piece at a time with room for everything else in between.  The chat is kept by its id and looked up
+for each piece: between two of them the profile may have been read again from its store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from crdt.docs.page import PageEntry, export_page
+from crdt.docs.rows import Row, at_moment
+from crdt.docs.timeline import unseen
+from crdt.log.entry import GRANT_TAG, Kind, decode_plaintext, message_key, open_entry, read_block
+from crdt.space.epoch import EpochKey
+from identity.digest import base32
+from identity.errors import KithkinError
+from sync.pipeline import timeline
+from sync.pipeline.feed import EntryState
+from sync.pipeline.profile import Profile
+from sync.service.ids import space_of
+from sync.service.messages import shown
+from sync.service.names import person_name
+
+PIECE = 100  # rows or entries between two rests of the loop: a few milliseconds
+
+
+def show_time(ms: int) -> str:
+    at = datetime.fromtimestamp(ms // 1000, UTC)
+    fraction = f".{ms % 1000:03}" if ms % 1000 else ""
+    return f"{at:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+
+
+async def export_lines(profile: Profile, chat: bytes, path: Path, force: bool, now_ms: int) -> int:
+    """Writes every visible message as a JSON line that `import` takes; how many."""
+    count = 0
+    space_of(profile, chat)
+    with _target(path, force) as file:
+        async for rows in _pieces(profile, chat):
+            space = space_of(profile, chat)
+            for row in rows:
+                row = at_moment(row, now_ms)
+                if row.deleted or not row.text:
+                    continue
+                member = space.state.members.get(row.member)
+                author = person_name(profile, member.identity, space) if member is not None else ""
+                line = {"at": show_time(row.at), "from": row.source or author, "text": row.text}
+                file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                count += 1
+    return count
+
+
+def _target(path: Path, force: bool) -> IO[bytes]:
+    try:
+        return path.open("wb" if force else "xb")
+    except FileExistsError:
+        raise KithkinError("file_exists", "That file exists; give another name or use --force.") from None
+    except OSError as error:
+        raise KithkinError("not_allowed", f"That file cannot be written: {error.strerror}.") from None
+
+
+async def _pieces(profile: Profile, chat: bytes) -> AsyncIterator[list[Row]]:
+    """The rows that are shown to me, oldest first."""
+    after: bytes = b""
+    while True:
+        rows = timeline.page(profile.store, chat, PIECE, after=after)
+        space = space_of(profile, chat)
+        yield [row for row in rows if shown(profile, space, row)]
+        if len(rows) < PIECE:
+            return
+        after = rows[-1].key()
+        await asyncio.sleep(0)
+
+
+async def export_pages(profile: Profile, chat: bytes, path: Path, force: bool, now_ms: int) -> int:
+    """Writes one `NAME.yjs` a page (an epoch) into a directory; how many messages they hold."""
+    space_of(profile, chat)
+    if path.exists():
+        if not force:
+            raise KithkinError("file_exists", "That directory exists; give another name or use --force.")
+        if path.is_dir() and all(child.suffix == ".yjs" for child in path.iterdir()):
+            shutil.rmtree(path)
+        else:
+            raise KithkinError("not_allowed", "That is no directory of exported pages; give another name.")
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise KithkinError("not_allowed", f"That directory cannot be made: {error.strerror}.") from None
+    pages = await _pages(profile, chat)
+    # After the pages: what is deleted while they are gathered is left out of them.
+    hides = _hides(await _gone(profile, chat, now_ms))
+    count = 0
+    for epoch, entries in sorted(pages.items()):
+        update, messages = await asyncio.to_thread(export_page, entries, hides=hides)
+        (path / f"{base32(epoch[:10])}.yjs").write_bytes(update)
+        count += messages
+    return count
+
+
+async def _gone(profile: Profile, chat: bytes, now_ms: int) -> set[tuple[bytes, int, int]]:
+    """The puts that stand behind nothing that is shown."""
+    gone: set[tuple[bytes, int, int]] = set()
+    for messages in timeline.messages_by(profile.store, chat, PIECE):
+        space = space_of(profile, chat)
+        rights = space.rights()
+        for message in messages:
+            row = timeline.find_row(profile.store, chat, message)
+            if row is not None:
+                row = at_moment(row, now_ms)
+                row = row if shown(profile, space, row) else None
+            gone |= unseen(timeline.facts_about(profile.store, chat, message), row, rights)
+        await asyncio.sleep(0)
+    return gone
+
+
+def _hides(gone: set[tuple[bytes, int, int]]) -> Callable[[bytes, int, int], bool]:
+    return lambda core, seq, place: (core, seq, place) in gone
+
+
+async def _pages(profile: Profile, chat: bytes) -> dict[bytes, list[PageEntry]]:
+    """Epoch id -> the update entries sealed under it; what came as items of epochs unknown here is one more page."""
+    pages: dict[bytes, list[PageEntry]] = {}
+    for core in list(space_of(profile, chat).shelf.feeds):
+        start, epoch = 0, bytes(32)
+        while True:
+            space = space_of(profile, chat)
+            feed = space.shelf.feeds.get(core)
+            if feed is None or core not in space.state.writers or start >= feed.length:
+                break
+            for index, entry in enumerate(space.shelf.entries(feed, start, min(start + PIECE, feed.length))):
+                seq = start + index
+                if entry.state is not EntryState.OPENED or not space.state.shows(core, seq):
+                    continue
+                header = read_block(entry.block)
+                text = decode_plaintext(open_entry(entry.key, core, space.id, entry.block, header))
+                if text.kind is not Kind.UPDATE or header.tag == GRANT_TAG:
+                    continue
+                epoch = _epoch_of(space.keys, core, seq, header.tag, epoch)
+                pages.setdefault(epoch, []).append(PageEntry(core, seq, text.body))
+            start += PIECE
+            await asyncio.sleep(0)
+    return pages
+
+
+def _epoch_of(keys: Mapping[bytes, EpochKey], core: bytes, seq: int, tag: bytes, last: bytes) -> bytes:
+    """The epoch that an entry was sealed under, 32 zeros where it is not known here.  last: that of the one before."""
+    near = [keys[last]] if last in keys else []
+    return next((k.id for k in (*near, *keys.values()) if message_key(k.secret, core, seq)[1] == tag), bytes(32))

@@ -1,0 +1,141 @@
+"""A service whose store refuses in the middle of things: what waits goes on with the profile as it was read again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from identity.errors import KithkinError
+from sync.service import importing, local
+from tests.unit.service.desk import Desk, desk
+
+
+def lines(path: Path, count: int) -> Path:
+    path.write_text(
+        "".join(json.dumps({"at": "2020-01-01T00:00:00Z", "from": "trey", "text": f"{n}"}) + "\n" for n in range(count))
+    )
+    return path
+
+
+async def stored(d: Desk) -> int:
+    return (await d.service.stats()).storage[0].messages
+
+
+def test_an_import_outlives_a_profile_that_is_read_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, "import") as d:
+            work = asyncio.create_task(d.service.import_messages(d.notes, lines(tmp_path / "in", 1000)))
+            while await stored(d) < importing.BATCH:
+                await asyncio.sleep(0)
+            d.disk_fails_once()
+            result = await work
+            assert (result.imported, result.skipped, await stored(d)) == (1000, 0, 1000)
+
+    asyncio.run(story())
+
+
+def test_who_waits_for_a_message_hears_of_it_after_the_profile_was_read_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, "wait") as d:
+            reading = asyncio.create_task(d.service.read(d.notes, wait=60))
+            await asyncio.sleep(0)
+            d.disk_fails_once()
+            sent = await d.service.send(d.notes, "hello")
+            assert [message.id for message in (await reading).messages] == [sent.id]
+
+    asyncio.run(story())
+
+
+def test_a_bad_line_ends_an_import_after_what_stands_before_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, "bad") as d:
+            path = lines(tmp_path / "in", 300)
+            with path.open("a") as file:
+                file.write("no JSON\n")
+            with pytest.raises(KithkinError, match="Line 301") as refused:
+                await d.service.import_messages(d.notes, path)
+            assert refused.value.code == "bad_line" and await stored(d) == 300
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("format", ["jsonl", "yjs"])
+def test_an_export_lets_others_in_and_outlives_a_profile_that_is_read_again(tmp_path: Path, format: Any) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, f"export {format}") as d:
+            await d.service.import_messages(d.notes, lines(tmp_path / "in", 1000))
+            work = asyncio.create_task(d.service.export(d.notes, tmp_path / "out", format=format))
+            rounds = 0
+            while not work.done():
+                rounds += 1
+                await asyncio.sleep(0)
+                if rounds == 3:
+                    d.disk_fails_once()
+            assert (await work).exported == 1000 and rounds >= 10
+
+    asyncio.run(story())
+
+
+def test_doctor_lets_others_in_and_outlives_a_profile_that_is_read_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, "doctor") as d:
+            await d.service.import_messages(d.notes, lines(tmp_path / "in", 1000))
+            work = asyncio.create_task(d.service.doctor())
+            rounds = 0
+            while not work.done():
+                rounds += 1
+                await asyncio.sleep(0)
+                if rounds == 3:
+                    await d.service.send(d.notes, "meanwhile")
+                    d.disk_fails_once()
+            checks = (await work).checks
+            assert all(check.ok for check in checks) and len(checks) == 5 and rounds >= 10
+
+    asyncio.run(story())
+
+
+def test_an_index_that_breaks_is_told_of_once_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "INDEX_PAUSE", 0.0)
+    monkeypatch.setattr(local, "INDEX_RETRY", 0.0)
+
+    async def story() -> None:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        async with desk(tmp_path, "defect") as d:
+            defects = [RuntimeError("one"), KithkinError("profile_unreadable", "gone"), RuntimeError("two")]
+            held = d.indexing.catch_up
+
+            async def catch_up(*, patient: bool = False) -> None:
+                if defects:
+                    raise defects.pop(0)
+                await held(patient=patient)
+
+            monkeypatch.setattr(d.indexing, "catch_up", catch_up)
+            await d.service.send(d.notes, "hello")
+            feeding = asyncio.create_task(d.service._keep_indexed())
+            while not d.search.count():
+                await asyncio.sleep(0)
+            feeding.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await feeding
+            assert [str(one) for one in told] == ["one"]
+
+    asyncio.run(story())
+
+
+def test_text_that_no_update_holds_is_too_long(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, "controls") as d:
+            await d.service.send(d.notes, "\x01" * 30_000)
+            sent = await d.service.send(d.notes, '"\\' * 32_768)
+            for act in (d.service.send(d.notes, "\x01" * 65_536), d.service.edit(d.notes, sent.id, "\x01" * 40_000)):
+                with pytest.raises(KithkinError) as refused:
+                    await act
+                assert refused.value.code == "text_too_long"
+            assert await stored(d) == 2
+
+    asyncio.run(story())
