@@ -113,6 +113,7 @@ class PersonalView:
     chats: dict[bytes, Chat] = field(default_factory=dict)  # space
     settings: dict[str, str] = field(default_factory=dict)
     marks: dict[bytes, ReadMark] = field(default_factory=dict)  # space
+    markers: dict[bytes, bytes] = field(default_factory=dict)  # space -> core of the feed that set its mark first
     drafts: dict[bytes, Draft] = field(default_factory=dict)  # space, those with text
     invites: dict[bytes, Invite] = field(default_factory=dict)  # I
     writers: dict[tuple[bytes, bytes], OwnWriter] = field(default_factory=dict)  # space, W
@@ -134,11 +135,12 @@ class PersonalView:
 class Personal:
     """The registers.  Adding is idempotent and commutes; after a close that changed `shows`, start a new one."""
 
-    __slots__ = ("_registers", "_shows")
+    __slots__ = ("_markers", "_registers", "_shows")
 
     def __init__(self, shows: Callable[[bytes, int], bool]) -> None:
         self._shows = shows
         self._registers: dict[tuple[type[Any], tuple[Any, ...]], dict[str, tuple[bytes, Any]]] = {}
+        self._markers: dict[bytes, tuple[bytes, bytes, bytes]] = {}  # space -> (mark, order, core)
 
     def add(self, fact: OwnFact) -> bool:
         """Takes a fact in; whether it set anything."""
@@ -149,7 +151,7 @@ class Personal:
         subject = tuple(getattr(value, name) for name in SUBJECTS[make])
         registers = self._registers.setdefault((make, subject), {})
         order = value.upto + value.message if isinstance(value, ReadMark) else fact.order()
-        changed = False
+        changed = isinstance(value, ReadMark) and self._mark(fact, value.space, order)
         for name in _REGISTERS[make]:
             given = getattr(value, name)
             if given is None or given == ():
@@ -160,6 +162,14 @@ class Personal:
                 changed = True
         return changed
 
+    def _mark(self, fact: OwnFact, space: bytes, mark: bytes) -> bool:
+        """Whether this is the first fact with the highest mark so far: one device of mine tells the others of it."""
+        held = self._markers.get(space)
+        if held is not None and (mark < held[0] or (mark == held[0] and fact.order() >= held[1])):
+            return False
+        self._markers[space] = mark, fact.order(), fact.core
+        return True
+
     def view(self) -> PersonalView:
         """What all facts so far say."""
         view = PersonalView(profile=next(iter(self._all(OwnProfile).values()), OwnProfile()))
@@ -167,6 +177,7 @@ class Personal:
         view.chats.update((key[0], value) for key, value in self._present(Chat).items())
         view.settings.update((key[0], value.value) for key, value in self._all(Setting).items() if value.value)
         view.marks.update((key[0], value) for key, value in self._all(ReadMark).items())
+        view.markers.update((space, core) for space, (_, _, core) in sorted(self._markers.items()))
         view.drafts.update((key[0], value) for key, value in self._all(Draft).items() if value.text)
         view.invites.update((key[0], value) for key, value in self._present(Invite).items())
         view.writers.update(((key[0], key[1]), value) for key, value in self._present(OwnWriter).items())

@@ -194,6 +194,15 @@ def fold_receipts(facts: Iterable[Fact], rights: Rights) -> dict[bytes, dict[str
     return marks
 
 
+def fold_receipt_stamps(facts: Iterable[Fact], rights: Rights) -> dict[bytes, int]:
+    """member id -> the stamp of its latest receipt."""
+    stamps: dict[bytes, int] = {}
+    for fact in facts:
+        if isinstance(fact.value, Receipt) and (member := rights.acting(fact)) is not None:
+            stamps[member] = max(fact.stamp, stamps.get(member, 0))
+    return stamps
+
+
 def fold_profiles(facts: Iterable[Fact], rights: Rights) -> dict[bytes, Profile]:
     """member id -> its latest profile."""
     best: dict[bytes, tuple[bytes, Profile]] = {}
@@ -241,6 +250,7 @@ __all__ = [
     "fold_message",
     "fold_offers",
     "fold_profiles",
+    "fold_receipt_stamps",
     "fold_receipts",
     "is_cleared",
     "message_prefix",

@@ -7,10 +7,11 @@ sent before it is durable.  `now` is Unix time in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES
+from crdt.docs.own import ReadMark
 from crdt.space.control import SpaceKind
 from identity.errors import KithkinError
 from identity.hello import PROTOCOL as HELLO
@@ -30,7 +31,6 @@ from sync.store.port import Store
 
 ROUNDS = 32  # what follows from what follows: a bound, never reached by honest states
 RECORD_GAP = 0.1  # seconds between two records of one space
-RECEIPT_GAP = 60.0  # seconds between two receipts in one chat
 RECORD_LIFE = 6 * 3600.0  # a record is renewed this often even if nothing happened
 HELLO_TIME = 15.0  # a connection that proves nothing in this time is closed
 FLOW_TIME = 300.0  # and a pairing or an invite that comes to no end in this
@@ -53,7 +53,8 @@ class Engine:
         self._hints: tuple[str, ...] = ()
         self.faults: list[Exception] = []
         self._undone: set[tuple[str, bytes]] = set()
-        self._receipts: dict[bytes, float] = {}  # space -> when its next receipt may go
+        self._receipts: dict[bytes, int] = {}  # space -> Unix ms from when a receipt is owed: `duties.receipt_due`
+        self._marks: Mapping[bytes, ReadMark] = {}  # as they were when that was worked out
         self._rotate_at = 0.0
         self._started = False  # then every duty is looked at: at the start, and when the store was read again
         self._answers_due = False  # who is connected has changed, and with it who answers those that join
@@ -152,10 +153,6 @@ class Engine:
         """Something is due."""
         self._rotate(now)
         self.replication.wake(now)
-        for id_ in list(self._receipts):
-            space = self.profile.spaces.get(id_)
-            if space is not None:
-                self.receipt_due(space, now)
         for peer in list(self.peers.values()):
             if peer.device is None and now > self._deadline(peer):
                 self._drop(peer, "nothing proved in time")
@@ -168,7 +165,7 @@ class Engine:
         for at in (self.dialling.next_wake(), self.replication.next_wake(now)):
             if at is not None:
                 times.append(at)
-        times += [at for id_, at in self._receipts.items() if self._receipt_waits(id_)]
+        times += [at / 1000 for at in self._receipts.values()]
         times += [self._deadline(p) + 0.01 for p in self.peers.values() if p.device is None and not p.closing]
         return max(min(times), now + 0.001)
 
@@ -176,10 +173,6 @@ class Engine:
     def _deadline(peer: Peer) -> float:
         """When a connection whose other end has proved nothing is given up."""
         return peer.since + (HELLO_TIME if peer.purpose is Purpose.HELLO else FLOW_TIME)
-
-    def _receipt_waits(self, id_: bytes) -> bool:
-        space = self.profile.spaces.get(id_)
-        return space is not None and space.unsent_receipt
 
     def settle(self, now: float) -> None:
         """Commits, tells, and does what follows, until nothing more does.  Raises what the store raises; then the
@@ -200,12 +193,6 @@ class Engine:
         """Effects in order; connections are closed last, so that the last word on them is still sent."""
         effects, self.profile.effects = self.profile.effects, []
         return sorted(effects, key=lambda effect: isinstance(effect, Disconnect))
-
-    def receipt_due(self, space: Space, now: float) -> None:
-        """A read mark moved: the others are told at once, or a minute after they were told last."""
-        if space.unsent_receipt and self._receipts.get(space.id, 0.0) <= now:
-            self._receipts[space.id] = now + RECEIPT_GAP
-            duties.receipt(self.profile, space, int(now * 1000))
 
     @contextmanager
     def _seam(self, peer: Peer) -> Iterator[None]:
@@ -242,6 +229,7 @@ class Engine:
         if not self._started or self._answers_due:
             self._review((), now)
         self._records(now)
+        self._tell_read(now_ms)
         if self.profile.dirty or len(self.profile.home.batch):
             self.profile.commit(now_ms)
         elif not self.profile.committed:
@@ -289,6 +277,25 @@ class Engine:
                 self._duty("offers", id_, lambda space: duties.offers(profile, space, connected, now_ms))
         if given:
             self._duty("own_devices", profile.personal.id, lambda space: duties.own_devices(profile, now_ms))
+        self._look_at_marks([id_ for id_, _ in given], now_ms)
+
+    def _look_at_marks(self, changed: Iterable[bytes], now_ms: int) -> None:
+        """Which spaces owe a receipt, and from when: those that changed, and those whose read mark did."""
+        marks, before = self.profile.view.marks, self._marks
+        self._marks = marks
+        moved = [id_ for id_, mark in marks.items() if before.get(id_) != mark] if marks is not before else []
+        for id_ in dict.fromkeys((*changed, *moved)):
+            self._receipts.pop(id_, None)
+            space = self.profile.spaces.get(id_)
+            due = duties.receipt_due(self.profile, space, now_ms) if space is not None and id_ in marks else None
+            if due is not None:
+                self._receipts[id_] = due
+
+    def _tell_read(self, now_ms: int) -> None:
+        """Receipts that are due, into the open batch."""
+        for id_ in [id_ for id_, at in self._receipts.items() if at <= now_ms]:
+            del self._receipts[id_]
+            self._duty("receipt", id_, lambda space: duties.receipt(self.profile, space, now_ms))
 
     def _records(self, now: float) -> None:
         """Device records that are due, into the open batch."""

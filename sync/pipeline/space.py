@@ -126,7 +126,6 @@ class Space:
         self.vouched: set[bytes] = set()  # cores that a proved member sent items of
         self.mine: Feed | None = None
         self.keys_dropped = False
-        self.unsent_receipt = False  # a read mark that the others have not been told
         self.registers = Personal(self._within)
         self.seen_stamp = 0
         self.state_changed = False

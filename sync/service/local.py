@@ -371,7 +371,6 @@ class LocalService:
     async def mark(self, chat: str, *, upto: str | None = None) -> models.ReadUpto:
         space = find_space(self._profile, chat)
         id_ = self._do(lambda: messages.mark(self._profile, space, upto, self._now_ms()))
-        self._do(lambda: self._node.engine.receipt_due(space, self._node.clock()))
         return models.ReadUpto(read_upto=message_id(id_) if id_ is not None else None)
 
     async def edit(self, chat: str, message: str, text: str) -> models.MessageRef:

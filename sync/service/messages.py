@@ -43,10 +43,10 @@ def writable(profile: Profile, space: Space) -> Space:
         )
     if not space.state.open(mine.core):
         raise KithkinError("not_allowed", "This device is no longer in that chat.")
-    if chat is not None and chat.kind == "direct" and chat.peer is not None:
-        # Somebody may have offered a group as a chat of two: nothing is written to more people than it says.
-        if not space.is_direct(profile.account.identity, chat.peer):
-            raise KithkinError("not_allowed", "That chat is not what it says: others are in it.")
+    peer = chat.peer if chat is not None and chat.kind == "direct" else None
+    # Somebody may have offered a group as a chat of two: nothing is written to more people than it says.
+    if peer is not None and not space.is_direct(profile.account.identity, peer):
+        raise KithkinError("not_allowed", "That chat is not what it says: others are in it.")
     return space
 
 
@@ -161,7 +161,7 @@ def cancel(profile: Profile, space: Space, message: str, now_ms: int) -> bytes:
 
 
 def mark(profile: Profile, space: Space, upto: str | None, now_ms: int) -> bytes | None:
-    """Marks as read up to a message, the newest by default, and tells the others at most once a minute."""
+    """Marks as read up to a message, the newest by default.  The engine tells the others (`duties.receipt_due`)."""
     if upto is None:
         rows = timeline.page(profile.store, space.id, 1)
         if not rows:
@@ -172,7 +172,6 @@ def mark(profile: Profile, space: Space, upto: str | None, now_ms: int) -> bytes
     held = profile.view.marks.get(space.id)
     if held is None or (row.sort_key, row.id) > (held.upto, held.message):
         profile.note(now_ms, ReadMark(space.id, row.sort_key, row.id))
-        space.unsent_receipt = True
     return row.id
 
 

@@ -271,12 +271,7 @@ class Device:
     def read(self, chat: str | Device) -> None:
         """Marks everything there as read, and tells the others."""
         space = self.space(chat)
-
-        def mark(engine: Engine) -> None:
-            messages.mark(engine.profile, space, None, int(self.now * 1000))
-            engine.receipt_due(space, self.now)
-
-        self.do(mark)
+        self.do(lambda engine: messages.mark(engine.profile, space, None, int(self.now * 1000)))
 
     def change(self, space: Space, what: str, message: str, text: str) -> None:
         """Edits, deletes or marks a message of the space."""
