@@ -46,9 +46,8 @@ async def soak(rounds: int, seed: int, log: Path) -> int:
                         break
                     acknowledged += len(seen.acknowledged)
                     kills += seen.kills
-                    say(
-                        f"round {number} seed {seed + number}: {len(seen.acknowledged)} acknowledged, none lost or doubled"
-                    )
+                    count = len(seen.acknowledged)
+                    say(f"round {number} seed {seed + number}: {count} acknowledged, none lost or doubled")
         took = time.monotonic() - began
         say(f"{done} rounds, {kills} kills, {acknowledged} messages acknowledged, {failed} rounds failed, {took:.0f} s")
     return failed
