@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from apps.viewmodels.words import clock, cut, day, one_line, shade
+from apps.viewmodels.words import clock, cut, day, one_line, said_by, shade
 from sync.service import models
 
 TOGETHER = timedelta(minutes=5)
@@ -82,7 +82,9 @@ def _bubble(
         and abs(message.at - before.at) <= TOGETHER
     )
     text, cut_off = (DELETED, False) if message.deleted else cut(message.text)
-    author = one_line(message.source or (message.author_name if named and not message.mine else ""), 40)
+    author = said_by("You" if message.mine else message.author_name, message.source)
+    if message.source is None and (message.mine or not named):
+        author = ""
     notes = [
         *(["imported"] if message.source else []),
         *(["edited"] if message.edited and not message.deleted else []),
@@ -96,7 +98,7 @@ def _bubble(
         state=message.state,
         mine=message.mine,
         author="" if joined else author,
-        shade=shade(message.source or message.author),
+        shade=shade(message.author),
         day=heading if new_day else "",
         joined=joined,
         cut=cut_off,
@@ -117,5 +119,5 @@ def reactions_of(reactions: dict[str, list[str]], me: str) -> tuple[Reaction, ..
 
 
 def quote_of(message: models.Message) -> Quote:
-    author = "You" if message.mine else one_line(message.source or message.author_name, 40)
+    author = said_by("You" if message.mine else message.author_name, message.source)
     return Quote(author, DELETED if message.deleted else one_line(message.text, QUOTE))

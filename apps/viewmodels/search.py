@@ -9,7 +9,7 @@ from datetime import datetime
 from apps.viewmodels.chats import Chats
 from apps.viewmodels.later import Coalesced
 from apps.viewmodels.model import ViewModel
-from apps.viewmodels.words import MAX_SNIPPET, brief, initials, one_line, shade
+from apps.viewmodels.words import MAX_SNIPPET, brief, initials, one_line, said_by, shade
 from sync.service import models
 from sync.service.api import KithkinError, Service
 
@@ -70,7 +70,7 @@ class Search(ViewModel[SearchState]):
 
     def _found(self, hit: models.Hit) -> Found:
         title = self._chats.title_of(hit.chat)
-        who = one_line(hit.author_name, 40)
+        who = said_by(hit.author_name, hit.source)
         return Found(
             id=hit.id,
             chat=hit.chat,

@@ -28,6 +28,11 @@ def one_line(text: str, limit: int) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
+def said_by(author: str, source: str | None) -> str:
+    """The author, and whom it quotes: what somebody says of a text's origin never stands in an author's place."""
+    return one_line(author, 40) if source is None else f"{one_line(author, 40)}, quoting |{one_line(source, 40)}|"
+
+
 def cut(text: str) -> tuple[str, bool]:
     """(what a bubble shows, whether something is missing)."""
     short = text[:MAX_SHOWN]

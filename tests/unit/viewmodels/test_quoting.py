@@ -1,0 +1,49 @@
+"""Whose words: an author stands first, whom it quotes comes after and is marked as its word."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from apps.viewmodels.bubbles import bubbles_of, quote_of
+from apps.viewmodels.words import said_by
+from sync.service import models
+
+AT = datetime(2024, 3, 3, 12, tzinfo=UTC)
+
+
+def message(source: str | None, mine: bool = False) -> models.Message:
+    return models.Message(
+        id="msg",
+        author="id_ben",
+        author_name="Ben",
+        device="d",
+        text="t",
+        at=AT,
+        state="queued",
+        source=source,
+        mine=mine,
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "mine", "named", "shown"),
+    [
+        (None, False, True, "Ben"),
+        (None, False, False, ""),
+        (None, True, True, ""),
+        ("Ada", False, True, "Ben, quoting |Ada|"),
+        ("Ada", False, False, "Ben, quoting |Ada|"),
+        ("Ada", True, True, "You, quoting |Ada|"),
+    ],
+)
+def test_a_bubble_says_who_wrote_it(source: str | None, mine: bool, named: bool, shown: str) -> None:
+    (bubble,) = bubbles_of([message(source, mine)], named=named, me="id_me", find=lambda id_: None, now=AT)
+    assert bubble.author == shown
+    assert bubble.shade == bubbles_of([message(None)], named=named, me="", find=lambda id_: None, now=AT)[0].shade
+
+
+def test_a_reply_says_who_wrote_what_it_answers() -> None:
+    assert quote_of(message("Ada")).author == "Ben, quoting |Ada|"
+    assert said_by("Ben", None) == "Ben"
