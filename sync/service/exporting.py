@@ -7,9 +7,10 @@ for each piece: between two of them the profile may have been read again from it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -27,6 +28,7 @@ from sync.pipeline.profile import Profile
 from sync.service.ids import space_of
 from sync.service.messages import shown
 from sync.service.names import person_name
+from sync.store.sqlite import is_full
 
 PIECE = 100  # rows or entries between two rests of the loop: a few milliseconds
 
@@ -56,13 +58,36 @@ async def export_lines(profile: Profile, chat: bytes, path: Path, force: bool, n
     return count
 
 
-def _target(path: Path, force: bool) -> IO[bytes]:
+@contextlib.contextmanager
+def _target(path: Path, force: bool) -> Iterator[IO[bytes]]:
+    """A file that is there whole or not at all: written beside its place, then put there.
+
+    Raises `file_exists`, `not_allowed`, `disk_full`.
+    """
+    if path.exists() and not force:
+        raise KithkinError("file_exists", "That file exists; give another name or use --force.")
+    if path.exists() and not path.is_file():
+        # Renaming over a device or a pipe would take its place.
+        raise KithkinError("not_allowed", "That is no file; give another name.")
+    draft = path.with_name(f".{path.name}.part")
+    with _refusals("file"):
+        try:
+            with draft.open("wb") as file:
+                yield file
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    """What the system refuses with, in the service's words."""
     try:
-        return path.open("wb" if force else "xb")
-    except FileExistsError:
-        raise KithkinError("file_exists", "That file exists; give another name or use --force.") from None
+        yield
     except OSError as error:
-        raise KithkinError("not_allowed", f"That file cannot be written: {error.strerror}.") from None
+        if is_full(error, None):
+            raise KithkinError("disk_full", "The disk is full; nothing was exported.") from None
+        raise KithkinError("not_allowed", f"That {what} cannot be written: {error.strerror}.") from None
 
 
 async def _pieces(profile: Profile, chat: bytes) -> AsyncIterator[list[Row]]:
@@ -79,26 +104,35 @@ async def _pieces(profile: Profile, chat: bytes) -> AsyncIterator[list[Row]]:
 
 
 async def export_pages(profile: Profile, chat: bytes, path: Path, force: bool, now_ms: int) -> int:
-    """Writes one `NAME.yjs` a page (an epoch) into a directory; how many messages they hold."""
+    """Writes one `NAME.yjs` a page (an epoch) into a directory, whole or not at all; how many messages they hold."""
     space_of(profile, chat)
-    if path.exists():
-        if not force:
-            raise KithkinError("file_exists", "That directory exists; give another name or use --force.")
-        if path.is_dir() and all(child.suffix == ".yjs" for child in path.iterdir()):
-            shutil.rmtree(path)
-        else:
-            raise KithkinError("not_allowed", "That is no directory of exported pages; give another name.")
-    try:
-        path.mkdir(parents=True)
-    except OSError as error:
-        raise KithkinError("not_allowed", f"That directory cannot be made: {error.strerror}.") from None
+    with _refusals("directory"):
+        if path.exists():
+            if not force:
+                raise KithkinError("file_exists", "That directory exists; give another name or use --force.")
+            if not path.is_dir() or any(child.suffix != ".yjs" for child in path.iterdir()):
+                raise KithkinError("not_allowed", "That is no directory of exported pages; give another name.")
+        draft = path.with_name(f".{path.name}.part")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        try:
+            count = await _write_pages(profile, chat, draft, now_ms)
+            if path.exists():
+                shutil.rmtree(path)
+            draft.replace(path)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    return count
+
+
+async def _write_pages(profile: Profile, chat: bytes, folder: Path, now_ms: int) -> int:
     pages = await _pages(profile, chat)
     # After the pages: what is deleted while they are gathered is left out of them.
     hides = _hides(await _gone(profile, chat, now_ms))
     count = 0
     for epoch, entries in sorted(pages.items()):
         update, messages = await asyncio.to_thread(export_page, entries, hides=hides)
-        (path / f"{base32(epoch[:10])}.yjs").write_bytes(update)
+        (folder / f"{base32(epoch[:10])}.yjs").write_bytes(update)
         count += messages
     return count
 

@@ -46,6 +46,9 @@ class Importer:
         self._chat = chat
         self._skip_bad = skip_bad
         try:
+            if not path.is_file():
+                # A pipe would hold up the whole node until somebody writes into it.
+                raise KithkinError("not_found", "There is no such file.")
             self._file: IO[bytes] = path.open("rb")
         except OSError as error:
             raise KithkinError("not_found", f"That file cannot be read: {error.strerror}.") from None
