@@ -51,10 +51,10 @@ KINDS = ("phone", "desktop")
 async def create_profile(folder: Path, passphrase: str | None, *, name: str, kind: str = "device") -> models.Created:
     """See `api.Profiles`.  Everything is durable when it returns."""
     name = check_name(name)
-    with _draft(folder, passphrase) as (store, keystore):
+    async with _drafted(folder, passphrase) as (store, keystore):
         now, rng = time.time(), os.urandom
         phrase = new_phrase(rng)
-        keys = phrase_keys(phrase)
+        keys = await asyncio.to_thread(phrase_keys, phrase)
         account = new_account(keys.root.public, kind, rng, now)
         certificate = root_certificate(
             keys.root,
@@ -66,6 +66,25 @@ async def create_profile(folder: Path, passphrase: str | None, *, name: str, kin
         found_profile(store, account, [certificate], keys.recovery.public, name, int(now * 1000), rng)
         replace_keystore(folder / KEYSTORE, keystore)
         return models.Created(identity=identity_id(account.identity), device=device_id(account.device), phrase=phrase)
+
+
+@contextlib.asynccontextmanager
+async def _drafted(folder: Path, passphrase: str | None) -> AsyncIterator[tuple[SqliteStore, bytes]]:
+    """`_draft` in a thread: to wrap a key is meant to take long, and a disk takes its time."""
+    draft = _draft(folder, passphrase)
+    begun = asyncio.ensure_future(asyncio.to_thread(draft.__enter__))
+    try:
+        made = await asyncio.shield(begun)
+    except asyncio.CancelledError:
+        # A thread is not stopped half-way: it ends what it is at, and that is swept away.
+        with contextlib.suppress(KithkinError):
+            await begun
+            await asyncio.to_thread(draft.__exit__, None, None, None)
+        raise
+    try:
+        yield made
+    finally:
+        await asyncio.to_thread(draft.__exit__, None, None, None)
 
 
 @contextlib.contextmanager
@@ -308,7 +327,7 @@ async def link_profile(
 ) -> AsyncIterator[Linking]:
     """See `api.Profiles`.  The folder holds a profile once the other device let us in, and nothing before that."""
     network = network or Network()
-    with _draft(folder, passphrase) as (store, keystore):
+    async with _drafted(folder, passphrase) as (store, keystore):
         host = Host()
         address = await start_host(host, network, 0)
         try:

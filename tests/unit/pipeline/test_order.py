@@ -11,6 +11,7 @@ from crdt.docs.chat import Edit, Message, Reaction
 from crdt.docs.deletion import Block, Deletion, encode_deletion
 from crdt.docs.ids import message_id
 from crdt.docs.rows import Row
+from crdt.docs.schema import Value
 from crdt.log.entry import Kind
 from crdt.log.merkle import leaf_of
 from sync.pipeline import timeline
@@ -43,7 +44,7 @@ class Written:
         start = notes.mine.length if notes.mine is not None else 0
 
         def write(engine: Engine) -> None:
-            groups = [
+            groups: list[list[Value]] = [
                 [Message(FIRST, "first")],
                 [Message(SECOND, "second"), Message(THIRD, "third")],
                 [Edit(self.second, "second thought")],
