@@ -11,6 +11,7 @@ import errno
 import os
 import threading  # noqa: TID251  a shell: the engine's loop and its worker share one connection
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -22,8 +23,8 @@ from sync.store.port import Action, Batch, Extent, Row, StoreClosed, Table
 VERSION = 1  # of the layout below; a store with a higher one is left alone
 KEY = 32
 CACHE_KIB = 4_096
-CHECKPOINT_PAGES = 1_000  # 4 MB of log before it is written back
-LOG_LIMIT = 8 << 20  # bytes the log file keeps after a large batch
+CHECKPOINT_PAGES = 4_000  # 16 MB of log before it is written back: pages that many batches change are written once
+LOG_LIMIT = 24 << 20  # bytes the log file keeps after a large batch
 
 _WRITE = {
     Action.PUT: "INSERT INTO t{} VALUES(?1, ?2) ON CONFLICT(k) DO UPDATE SET v = ?2",
@@ -47,6 +48,7 @@ _SETTINGS = f"""
     PRAGMA journal_size_limit = {LOG_LIMIT};
     PRAGMA secure_delete = ON;
     PRAGMA mmap_size = 0;
+    PRAGMA cache_spill = OFF;
     PRAGMA temp_store = MEMORY;
     PRAGMA fullfsync = ON;
     PRAGMA checkpoint_fullfsync = ON
@@ -141,7 +143,8 @@ class SqliteStore:
                     if len(rows) == 1:
                         database.execute(sql, rows[0])
                     else:
-                        database.executemany(sql, rows)
+                        # Neighbours share pages.  The sort is stable: of one key the last value stays the last.
+                        database.executemany(sql, sorted(rows, key=itemgetter(0)))
                 if durable and self._unsynced:
                     # A batch that changes nothing (deletes what is not there) would write nothing, hence sync nothing.
                     database.execute(_TOUCH)
