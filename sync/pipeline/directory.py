@@ -17,9 +17,10 @@ from identity.keys import AgreementKey
 from identity.statement import Statement, decode_statement
 from sync.store.port import Batch, Store, Table, prefix_end
 
-MAX_IDENTITIES = 4096
+MAX_TOLD = 1024  # identities that one space may make known: four times its members
 MAX_POOL = 64  # statements of one identity that nothing reaches yet; the oldest go first
-MAX_SENT = 24  # of an identity whose relevant statements no message takes
+MAX_SENT = 24  # of an identity whose relevant statements no message takes,
+MAX_SENT_BYTES = 24 * 1024  # and no more than these
 _PREFIX = b"statement/"
 
 
@@ -53,12 +54,16 @@ class Directory:
         self._families: dict[bytes, _Family] = {}
         self._owners: dict[bytes, KnownDevice] = {}
         self._shared: dict[bytes, bytes] = {}
+        self._told: dict[bytes, int] = {}  # space -> identities first heard of there
         self.version = 0  # how often something was learnt
 
-    def learn(self, encoded: Iterable[bytes], only: Collection[bytes] | None = None) -> list[Statement]:
+    def learn(
+        self, encoded: Iterable[bytes], only: Collection[bytes] | None = None, by: bytes | None = None
+    ) -> list[Statement]:
         """Takes in what is good and new, and returns what the root keys reach of it.
 
-        only: the identities that whoever told us may speak of; statements of others are left out.
+        only: the identities that whoever told us may speak of; statements of others are left out.  by: the space that
+        they stand in, which makes so many identities known and no more; people met face to face are always heard.
         """
         told: dict[bytes, dict[bytes, Statement]] = {}
         for data in encoded:
@@ -70,10 +75,10 @@ class Directory:
                 told.setdefault(statement.identity, {})[statement.id] = statement
         fresh: list[Statement] = []
         for identity, statements in told.items():
-            fresh += self._learn(identity, statements)
+            fresh += self._learn(identity, statements, by)
         return fresh
 
-    def _learn(self, identity: bytes, told: dict[bytes, Statement]) -> list[Statement]:
+    def _learn(self, identity: bytes, told: dict[bytes, Statement], by: bytes | None) -> list[Statement]:
         family = self._families.get(identity)
         if family is None:
             family = _Family()
@@ -85,8 +90,10 @@ class Directory:
         if found is None:
             return []  # its root key has said nothing: whoever it is, it has no devices
         if identity not in self._families:
-            if len(self._families) >= MAX_IDENTITIES:
-                return []
+            if by is not None:
+                if self._told.get(by, 0) >= MAX_TOLD:
+                    return []
+                self._told[by] = self._told.get(by, 0) + 1
             self._families[identity] = family
         reached = {s.id for s in found.reached} | {s.id for s in found.revocations}
         # What the root key signed is kept for good: what it replaces today it may list tomorrow.
@@ -134,17 +141,27 @@ class Directory:
         family = self._families.get(identity)
         return frozenset() if family is None else family.revoked
 
-    def encoded(self, identity: bytes) -> tuple[bytes, ...]:
-        """As many of them as one message takes, those of active devices first."""
+    def sent(self, identity: bytes) -> tuple[Statement, ...]:
+        """As many of them as one message takes, those nearest to the root key first."""
         family = self._families.get(identity)
         if family is None:
             return ()
         try:
-            chosen = sendable(family.rooted.values(), identity)
+            return sendable(family.rooted.values(), identity)
         except KithkinError:
             # A stolen device made hundreds: those nearest to the root key name every device that is worth naming.
-            chosen = relevant(family.rooted.values(), identity)[:MAX_SENT]
-        return tuple(statement.encoded for statement in chosen)
+            found: list[Statement] = []
+            size = 0
+            for statement in self.statements(identity)[:MAX_SENT]:
+                size += len(statement.encoded)
+                if size > MAX_SENT_BYTES:
+                    break
+                found.append(statement)
+            return tuple(found)
+
+    def encoded(self, identity: bytes) -> tuple[bytes, ...]:
+        """`sent`, as bytes."""
+        return tuple(statement.encoded for statement in self.sent(identity))
 
     def shared(self, device: bytes) -> bytes | None:
         """DH(D own, D device), 32 bytes; None for a device nobody certified."""

@@ -155,7 +155,7 @@ class People:
         out = Writer().string((view.profile.name or "")[:128]).buffer(b"")
         if self.where is not None:
             out = Writer().string((view.profile.name or "")[:128]).buffer(encode_whereabouts(self.where))
-        statements = self.profile.directory.statements(account.identity)
+        statements = self.profile.directory.sent(account.identity)
         return person_of(account.identity, statements, account.keys, out.finish())
 
     def _answered(self, peer: Peer, answering: Answering, body: bytes, now: float) -> None:
@@ -335,7 +335,7 @@ class People:
             return
         flow.device, flow.new = effect.certificate.device, effect.device
         grant = Grant(
-            profile.directory.statements(profile.account.identity),
+            profile.directory.sent(profile.account.identity),
             personal.id,
             personal.mine.writer,
             personal.z,
@@ -385,7 +385,7 @@ class People:
                     flow.pair,
                     keys=profile.account.keys,
                     identity=profile.account.identity,
-                    statements=profile.directory.statements(profile.account.identity),
+                    statements=profile.directory.sent(profile.account.identity),
                     outer_hash=peer.hash,
                     rng=profile.rng,
                 )

@@ -292,7 +292,8 @@ class Replication:
         for writer, start, end in spans:
             feed = space.shelf.by_writer.get(writer)
             if feed is not None and request in link.asked:
-                space.deny(feed, start, min(end, feed.length))
+                own = peer.identity == self.profile.account.identity
+                space.deny(feed, start, min(end, feed.length), own=own)
                 self.profile.touch(space)
         if not done:
             return

@@ -589,13 +589,15 @@ class Space:
                 self.shelf.put_entry(self.home.batch, feed, seq, value)
         self._advance(feed)
 
-    def deny(self, feed: Feed, start: int, end: int) -> None:
+    def deny(self, feed: Feed, start: int, end: int, *, own: bool) -> None:
         """A holder says that these are not for this device: they no longer hold the frontier back.
 
-        Only entries that their author wrote before it knew of this device's admission can be: what it sealed under an
-        epoch that it opened afterwards is for this device, whoever says otherwise.  A key or an item that comes later
-        still opens them.
+        Only entries that their author wrote before it knew of my admission can be: what it sealed under an epoch that
+        it opened afterwards is for all my devices, whoever says otherwise.  And where newcomers get everything, nobody
+        but another device of mine (own) can say so.  A key or an item that comes later still opens them.
         """
+        if not own and (self.state.kind is SpaceKind.DIRECT or self.state.settings.get("history", b"none") == b"all"):
+            return
         waiting = self.sealed.get(feed.core, set())
         limit = self._first_for_me(feed.core)
         for seq in [seq for seq in waiting if start <= seq < min(end, limit)]:
@@ -607,13 +609,15 @@ class Space:
         self._advance(feed)
 
     def _first_for_me(self, core: bytes) -> int:
-        """The place of the first control entry of a feed that has my admission in its past; beyond any, if there is
-        none."""
+        """The place of the first control entry of a feed that has the admission of me, by whichever device, in its
+        past; beyond any, if there is none."""
         me = self.state.writers.get(self.mine.core) if self.mine is not None else None
         after = [
             entry.seq
             for entry in self.graph.entries()
-            if me is not None and entry.core == core and self.graph.precedes(me.admitted, entry.id)
+            if me is not None
+            and entry.core == core
+            and (entry.id == me.member or self.graph.precedes(me.member, entry.id))
         ]
         return min(after, default=MAX_LENGTH)
 
@@ -750,9 +754,9 @@ class Space:
                 member = state.member(entry.core)
                 identity = getattr(op, "identity", None) or (member.identity if member is not None else None)
                 if isinstance(op, Revoke):
-                    directory.learn(statements, {m.identity for m in state.members.values()})
+                    directory.learn(statements, {m.identity for m in state.members.values()}, self.id)
                 elif identity is not None:
-                    directory.learn(statements, {identity})
+                    directory.learn(statements, {identity}, self.id)
                 self._learned.add(entry.id)
 
     def messages_at(self, feed: Feed, seq: int) -> list[bytes]:
