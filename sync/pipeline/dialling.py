@@ -126,6 +126,11 @@ class Dialling:
             attempt.running = self._last
         self._next = min(waiting, default=None)
 
+    def start_afresh(self) -> None:
+        """Forgets how long to wait for whom."""
+        for attempt in self._attempts.values():
+            attempt.next, attempt.wait = 0.0, FIRST
+
     def dial(self, want: Want, remote: bytes, hints: tuple[str, ...]) -> int:
         self._last += 1
         self.wants[self._last] = want

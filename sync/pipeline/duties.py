@@ -8,9 +8,9 @@ once whatever the order of arrival, and again after a crash before its commit.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from crdt.docs.chat import Answer, Consent, Offer, Profile, Receipt
+from crdt.docs.chat import Answer, Consent, Decline, Offer, OfferedFeed, Profile, Receipt
 from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES, ABOUT_READING
 from crdt.docs.ids import writer_id
 from crdt.docs.own import Chat, Contact, OwnWriter
@@ -183,9 +183,13 @@ def offers(profile: Home, space: Space, connected: Collection[bytes], now_ms: in
             if member == me:
                 reply = next((r for m, r in talk.replies.items() if m != me), None)
                 group = profile.spaces.get(offered)
-                if isinstance(reply, Answer) and group is not None and ready(group):
+                if group is not None and ready(group) and not isinstance(reply, Decline):
                     identity = next(m.identity for m in space.state.members.values() if m.id != me)
-                    _add(profile, group, identity, reply, offer.feeds, connected, now_ms)
+                    if isinstance(reply, Answer):
+                        _add(profile, group, identity, reply, offer.feeds, connected, now_ms)
+                    _offer_again(profile, space, group, identity, offer, now_ms)
+            elif isinstance(answer := talk.replies.get(me), Answer):
+                _answer_again(profile, space, offer, answer, now_ms)
             elif _may_invite(profile, space, member, offered, offer):
                 identity = space.state.members[member].identity
                 profile.note(
@@ -201,6 +205,62 @@ def offers(profile: Home, space: Space, connected: Collection[bytes], now_ms: in
                     ),
                 )
                 profile.effects.append(ChatChanged(offered))
+
+
+def admitting_feeds(group: Space) -> tuple[bytes, ...]:
+    """W of my devices' open feeds in a group, this device's first: whoever joins consents to each."""
+    mine, state = group.mine, group.state
+    if mine is None or mine.core not in state.writers:
+        return ()
+    me = state.writers[mine.core].member
+    own = sorted(w.writer for w in state.writers.values() if w.member == me and w.open and w.writer != mine.writer)
+    return (mine.writer, *own)[:MAX_CONSENTS]
+
+
+def _offer_again(profile: Home, space: Space, group: Space, identity: bytes, offer: Offer, now_ms: int) -> None:
+    """An offer names the devices of mine that were in the group when it was made.  The one that made it says it again
+    when others came in, so that they can let the newcomer in while this one is off."""
+    mine, state = group.mine, group.state
+    if mine is None or offer.feeds[:1] != (mine.writer,) or not ready(space) or not may_add(group):
+        return
+    if any(m.identity == identity and state.active(m.id) for m in state.members.values()):
+        return
+    feeds = admitting_feeds(group)
+    if not set(feeds) <= set(offer.feeds):
+        profile.write(space, [[replace(offer, feeds=feeds)]], now_ms)
+
+
+def may_add(group: Space) -> bool:
+    """Whether this device is the creator's or an admin's."""
+    rank = group.state.rank(group.mine.core) if group.mine is not None else None
+    return rank is not None and rank < 2
+
+
+def answer_to(profile: Home, offer: Offer) -> Answer:
+    """My yes to an offer: a feed of this device, with a consent for each feed that may let it in."""
+    account, space = profile.account, profile.space(offer.space)
+    key, prekey = profile.own_feed(space), account.keys.prekey.public
+    consents = []
+    for writer in (offer.feeds or (offer.creator,))[:MAX_CONSENTS]:
+        space.vouch([core_key(writer)])
+        signature = sign_consent(
+            key, space.id, core_key(writer), identity=account.identity, device=account.device, prekey=prekey
+        )
+        consents.append(Consent(writer, signature))
+    profile.touch(space)
+    feed = OfferedFeed(key.public, account.device, prekey, tuple(consents))
+    return Answer(space.id, profile.directory.encoded(account.identity), (feed,))
+
+
+def _answer_again(profile: Home, space: Space, offer: Offer, answer: Answer, now_ms: int) -> None:
+    """The offer names more devices than this one consented to, and none of them has let it in yet."""
+    group = profile.spaces.get(offer.space)
+    mine = group.mine if group is not None else None
+    feed = next((f for f in answer.feeds if mine is not None and f.writer == mine.writer), None)
+    if group is None or mine is None or feed is None or mine.core in group.state.writers or not ready(space):
+        return
+    if not set(offer.feeds) <= {consent.admitting for consent in feed.consents}:
+        profile.write(space, [[answer_to(profile, offer)]], now_ms)
 
 
 def _may_invite(profile: Home, space: Space, member: bytes, offered: bytes, offer: Offer) -> bool:

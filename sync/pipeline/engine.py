@@ -32,6 +32,7 @@ from sync.store.port import Store
 ROUNDS = 32  # what follows from what follows: a bound, never reached by honest states
 RECORD_GAP = 0.1  # seconds between two records of one space
 RECORD_LIFE = 6 * 3600.0  # a record is renewed this often even if nothing happened
+BACKWARDS = 1.0  # seconds that the clock may go back without anything being due anew
 HELLO_TIME = 15.0  # a connection that proves nothing in this time is closed
 FLOW_TIME = 300.0  # and a pairing or an invite that comes to no end in this
 FRAME = 400 * 1024  # bytes of a frame that we write
@@ -56,6 +57,7 @@ class Engine:
         self._receipts: dict[bytes, int] = {}  # space -> Unix ms from when a receipt is owed: `duties.receipt_due`
         self._marks: Mapping[bytes, ReadMark] = {}  # as they were when that was worked out
         self._rotate_at = 0.0
+        self._latest = now  # the latest time heard of
         self._started = False  # then every duty is looked at: at the start, and when the store was read again
         self._answers_due = False  # who is connected has changed, and with it who answers those that join
         self._review(self.profile.spaces.values(), now)
@@ -177,6 +179,9 @@ class Engine:
     def settle(self, now: float) -> None:
         """Commits, tells, and does what follows, until nothing more does.  Raises what the store raises; then the
         profile was read again from the store, and every connection is given up."""
+        if now < self._latest - BACKWARDS:
+            self._set_back(now)
+        self._latest = now
         try:
             for _ in range(ROUNDS):
                 if not self._turn(now):
@@ -188,6 +193,16 @@ class Engine:
         for peer in self.peers.values():
             for frame in peer.mux.take():
                 self.profile.effects.append(Transmit(peer.conn, frame))
+
+    def _set_back(self, now: float) -> None:
+        """Somebody set the clock back: what was due by the old one would wait for as long as it went wrong."""
+        self._record_due = dict.fromkeys(self.profile.spaces, now)
+        self._record_last.clear()
+        self._started = False  # receipts that are owed are looked up again
+        self._rotate_at = now
+        self.dialling.start_afresh()
+        for peer in self.peers.values():
+            self._drop(peer, "the clock was set back")
 
     def take(self) -> list[Effect]:
         """Effects in order; connections are closed last, so that the last word on them is still sent."""

@@ -7,9 +7,9 @@ newcomers the chat's setting decides.  Control entries go to every admitted devi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from crdt.log.entry import GRANT_TAG, message_key, open_entry, read_block
+from crdt.log.entry import GRANT_TAG, open_entry, read_block
 from crdt.log.item import Item
 from crdt.log.pack import encode_pack, item_cost, seal_pack
 from crdt.space.control import SpaceKind
@@ -73,7 +73,8 @@ def _items(space: Space, serving: Serving, device: bytes, own: bool) -> Iterator
                 _deny(serving, feed.writer, seq)  # what is not for one of my devices is for none
             if (core, seq) in control or entry.state is not EntryState.OPENED:
                 continue
-            may = gate is None or gate.passes(feed.core, seq, read_block(entry.block).tag)
+            grant = gate is not None and read_block(entry.block).tag == GRANT_TAG
+            may = gate is None or grant or gate.passes(space.keyring.epoch_of(feed.core, seq))
             if not may:
                 if may is False:
                     _deny(serving, feed.writer, seq)
@@ -87,12 +88,12 @@ def _items(space: Space, serving: Serving, device: bytes, own: bool) -> Iterator
 class Gate:
     """What a device of somebody else may have: entries under the epochs whose roster held its member.
 
-    shut: epochs known here that it may not have.  About an entry under any other this device has no say: its state may
-    be behind, and a "not for you" is final for whoever hears it.
+    open: those epochs; known: all that count here.  About an entry under any other this device has no say: its state
+    may be behind, and a "not for you" is final for whoever hears it.
     """
 
-    open: tuple[bytes, ...] = field(repr=False)
-    shut: tuple[bytes, ...] = field(repr=False)
+    open: frozenset[bytes]
+    known: frozenset[bytes]
 
     @staticmethod
     def of(space: Space, device: bytes) -> Gate | None:
@@ -102,18 +103,14 @@ class Gate:
             return None
         identities = {state.members[w.member].identity for w in state.writers.values() if w.device == device}
         cores = {w.writer for w in state.writers.values() if state.members[w.member].identity in identities}
-        known = [epoch for epoch in state.epochs.values() if epoch.id in space.keys]
-        held = {epoch.id for epoch in known if any(place.writer in cores for place in epoch.roster)}
-        return Gate(
-            tuple(space.keys[epoch.id].secret for epoch in known if epoch.id in held),
-            tuple(space.keys[epoch.id].secret for epoch in known if epoch.id not in held),
-        )
+        held = {epoch.id for epoch in state.epochs.values() if any(place.writer in cores for place in epoch.roster)}
+        return Gate(frozenset(held), frozenset(state.epochs))
 
-    def passes(self, core: bytes, seq: int, tag: bytes) -> bool | None:
-        """Whether the entry of that tag is for it, None where that cannot be told here."""
-        if tag == GRANT_TAG or any(message_key(secret, core, seq)[1] == tag for secret in self.open):
-            return True
-        return False if any(message_key(secret, core, seq)[1] == tag for secret in self.shut) else None
+    def passes(self, epoch: bytes | None) -> bool | None:
+        """Whether an entry under that epoch is for it, None where that cannot be told here."""
+        if epoch is None or epoch not in self.known:
+            return None
+        return epoch in self.open
 
 
 def _deny(serving: Serving, writer: bytes, seq: int) -> None:

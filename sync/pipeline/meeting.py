@@ -13,7 +13,7 @@ from typing import cast
 
 from crdt.log.entry import read_block
 from crdt.log.manifest import core_key
-from crdt.log.merkle import MAX_LENGTH
+from crdt.log.merkle import MAX_LENGTH, leaf_hash
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Admit, SpaceKind
 from crdt.space.rendezvous import capability, channel_id
@@ -29,7 +29,7 @@ from sync.pipeline.effects import PeerChanged
 from sync.pipeline.epochs import open_epoch
 from sync.pipeline.peer import Peer
 from sync.pipeline.profile import Profile
-from sync.pipeline.replication import PROTOCOL, Replication
+from sync.pipeline.replication import PROTOCOL, Replication, meeting_z
 from sync.pipeline.space import Space
 
 SAY, GRANTS, JOIN = range(3)  # message types of the hello channel
@@ -170,7 +170,7 @@ class Meeting:
             peer.offers.add(name)
             return
         for space in list(self.profile.spaces.values()):
-            z = peer.told_z.get(space.id, space.z)
+            z = meeting_z(peer, space)
             if z is not None and channel_id(capability(z), peer.hash) == name and self.shares(peer, space):
                 self.replication.offer(peer, space, now)
                 return
@@ -229,13 +229,12 @@ class Meeting:
     # -- grants handed over -----------------------------------------------------------------------------------
 
     def hand_over(self, peer: Peer, space: Space) -> None:
-        """Sends the grants of the newest epochs that have a slot for the peer's device, each once a connection."""
+        """Sends the grants of the epochs in use that have a slot for the peer's device, each once a connection."""
         if peer.device is None or peer.device not in space.devices():
             return
-        live = [e for e in space.state.epochs.values() if not e.superseded and e.covers and e.id in space.keys]
-        holding = [e for e in live if any(place.device == peer.device for place in e.roster)]
+        holding = [e for e in space.live_epochs() if any(place.device == peer.device for place in e.roster)]
         told = peer.granted.get(space.id, frozenset())
-        fresh = [e for e in sorted(holding, key=lambda e: (e.stamp, e.id)) if e.id not in told][-MAX_GRANTS:]
+        fresh = [e for e in holding if e.id not in told][:MAX_GRANTS]
         for epoch in fresh:
             feed = space.shelf.feeds.get(epoch.core)
             entry = space.shelf.entry(feed, epoch.seq) if feed is not None else None
@@ -266,8 +265,11 @@ class Meeting:
         told.learn(statements)
         senders = [*told.agreements(), *([sender.agreement] if sender is not None else [])][:MAX_SENDERS]
         opened = space.try_grant(core_key(writer), seq, header, senders)
-        if opened is not None and opened.z not in space.rendezvous:
-            peer.told_z[space.id] = opened.z
+        epoch, held = leaf_hash(block), peer.told_z.get(space.id)
+        if opened is None or opened.z in space.rendezvous or epoch in space.state.epochs:
+            return
+        if held is None or epoch < held[0]:
+            peer.told_z[space.id] = epoch, opened.z
             self.replication.offer(peer, space, now)
 
     def _drop(self, peer: Peer, reason: str) -> None:

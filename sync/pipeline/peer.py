@@ -73,7 +73,7 @@ class Peer:
     by_channel: dict[int, SpaceLink] = field(default_factory=dict)
     granted: dict[bytes, frozenset[bytes]] = field(default_factory=dict)  # space -> epochs handed over
     closing: bool = False
-    told_z: dict[bytes, bytes] = field(default_factory=dict)  # space -> Z out of a grant it handed over
+    told_z: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # space -> lowest epoch handed over, its Z
 
     def drop(self, effects: list[Effect], reason: str) -> None:
         """Gives the connection up, once."""

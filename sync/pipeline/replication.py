@@ -57,10 +57,8 @@ class Replication:
     # -- channels ---------------------------------------------------------------------------------------------
 
     def offer(self, peer: Peer, space: Space, now: float) -> None:
-        """Opens the channel of a space that the peer's device belongs to, under the current Z, or the one it told."""
-        if peer.told_z.get(space.id) in (None, *space.rendezvous):
-            peer.told_z.pop(space.id, None)
-        z = peer.told_z.get(space.id, space.z)
+        """Opens the channel of a space that the peer's device belongs to."""
+        z = meeting_z(peer, space)
         if z is None or peer.device is None:
             return
         cap = capability(z)
@@ -390,6 +388,24 @@ class Replication:
             if link.replicator is not None and (at := link.replicator.next_wake()) is not None and at > now
         ]
         return min(times, default=None)
+
+
+def meeting_z(peer: Peer, space: Space) -> bytes | None:
+    """Under which Z to meet a peer: that of the lowest epoch known on both sides.
+
+    Who is ahead uses its own, and hands its grants over where the peer refuses; who is behind uses the one that it was
+    told.  After a close both may have drawn a new Z while apart: then both were told, and the lower epoch decides.
+    """
+    shared = [e for e in space.live_epochs() if any(place.device == peer.device for place in e.roster)]
+    told = peer.told_z.get(space.id)
+    if told is not None and (told[0] in space.state.epochs or told[1] in space.rendezvous):
+        del peer.told_z[space.id]
+        told = None
+    if told is None:
+        return space.keys[shared[0].id].z if shared else space.z
+    if shared and shared[0].id < told[0] and shared[0].id in peer.granted.get(space.id, ()):
+        return space.keys[shared[0].id].z
+    return told[1]
 
 
 def spans_of(space: Space, entries: Iterable[tuple[bytes, int]]) -> list[Span]:

@@ -37,7 +37,7 @@ from crdt.space.epoch import EpochKey, dormant, droppable, newcomers, proves_z, 
 from crdt.space.grant import Opened, open_grant
 from crdt.space.graph import ControlGraph
 from crdt.space.lineage import End, FeedLineage
-from crdt.space.membership import SpaceState
+from crdt.space.membership import EpochInfo, SpaceState
 from crdt.space.record import (
     MAX_FRONTIER,
     MAX_OPENED,
@@ -334,7 +334,7 @@ class Space:
             return
         self.keys_changed = True
         for writer, data in self.shelf.stored_records.items():
-            if data and core_key(writer) not in self.reports:
+            if data and self._report_at.get(core_key(writer)) != self.shelf.counters.get(writer):
                 self._open_record(writer)
 
     def set_z(self, z: bytes) -> None:
@@ -366,11 +366,16 @@ class Space:
             self.unlock(now_ms)
 
     def _settle_z(self) -> None:
-        """Z follows the newest epoch that counts and holds every close."""
+        """Z is that of the lowest epoch that counts and holds every close: where several draw a new one after the same
+        close, everybody who knows them follows one."""
+        live = self.live_epochs()
+        if live:
+            self.set_z(self.keys[live[0].id].z)
+
+    def live_epochs(self) -> list[EpochInfo]:
+        """Epochs not superseded that hold every close, with their key here and the Z that they name; by id."""
         live = [e for e in self.state.epochs.values() if e.covers and not e.superseded and e.id in self.keys]
-        good = [e for e in live if proves_z(e, self.keys[e.id].z)]
-        if good and self.z not in {self.keys[e.id].z for e in good}:
-            self.set_z(self.keys[min(good, key=lambda e: e.id).id].z)
+        return sorted((e for e in live if proves_z(e, self.keys[e.id].z)), key=lambda e: e.id)
 
     def try_grant(self, core: bytes, seq: int, header: BlockHeader, extra: Iterable[bytes] = ()) -> Opened | None:
         """(E, Z) of a grant entry if it has a slot for this device; extra: further D that may have sealed it."""
@@ -818,7 +823,7 @@ class Space:
         shelf.extend(batch, feed, tree, nodes, sign_head(feed.key, tree))
         self.moved.add(feed.writer)
         if current is not None:
-            self.keyring.use(core, current)
+            self.keyring.use(core, current, start, start + len(texts))
         for index, text in enumerate(texts):
             self._opened(feed, start + index, leaves[index], text, before, leaves, start, now_ms)
         for ref in self._named_by(plans):

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crdt.docs.chat import Answer, Consent, Decline, Offer, OfferedFeed
+from crdt.docs.chat import Decline, Offer
 from crdt.docs.own import Chat, Hidden, OwnWriter
 from crdt.docs.rows import Row, at_moment
 from crdt.docs.timeline import Talks
-from crdt.log.manifest import core_key
 from crdt.space import moves
-from crdt.space.consent import sign_consent
 from crdt.space.control import MAX_MEMBERS, Admin, Op, Set, SpaceKind
 from crdt.space.lineage import End
 from identity.errors import KithkinError
 from sync.pipeline import timeline
-from sync.pipeline.duties import talks_of
+from sync.pipeline.duties import admitting_feeds, answer_to, talks_of
 from sync.pipeline.epochs import ensure_key, found_space, write_control
 from sync.pipeline.people import People
 from sync.pipeline.profile import Profile
@@ -144,11 +142,7 @@ def _offer(profile: Profile, space: Space, identity: bytes, now_ms: int) -> None
     creator = space.state.members[space.state.creator].writer if space.state.creator is not None else b""
     if mine is None or not creator:
         raise KithkinError("not_allowed", "This device is not in that chat yet.")
-    own = [
-        w.writer for w in space.state.writers.values() if w.member == space.state.writers[mine.core].member and w.open
-    ]
-    feeds = (mine.writer, *sorted(w for w in own if w != mine.writer))[:6]
-    profile.write(direct, [[Offer(space.id, creator, space.state.title, feeds)]], now_ms)
+    profile.write(direct, [[Offer(space.id, creator, space.state.title, admitting_feeds(space))]], now_ms)
 
 
 def add(profile: Profile, chat: str, contact: str, now_ms: int) -> bytes:
@@ -177,21 +171,10 @@ def join(profile: Profile, people: People, chat: str, now_ms: int) -> bytes:
     offer = next(iter(_offers_of_others(profile, direct, talk)), None)
     if offer is None:
         raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
-    account = profile.account
-    space = profile.space(id_)
-    key = profile.own_feed(space)
-    prekey = account.keys.prekey.public
-    consents = []
-    for writer in offer.feeds or (offer.creator,):
-        space.vouch([core_key(writer)])
-        signature = sign_consent(
-            key, id_, core_key(writer), identity=account.identity, device=account.device, prekey=prekey
-        )
-        consents.append(Consent(writer, signature))
-    feed = OfferedFeed(key.public, account.device, prekey, tuple(consents[:6]))
-    profile.touch(space)
-    profile.write(direct, [[Answer(id_, profile.directory.encoded(account.identity), (feed,))]], now_ms)
-    _note_own(profile, space, now_ms, Chat(id_, on=True, kind="group", state="active", creator=offer.creator))
+    profile.write(direct, [[answer_to(profile, offer)]], now_ms)
+    _note_own(
+        profile, profile.space(id_), now_ms, Chat(id_, on=True, kind="group", state="active", creator=offer.creator)
+    )
     return id_
 
 

@@ -11,12 +11,14 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
+from crdt.docs.rows import Row
 from identity.errors import DecodeError, KithkinError
 from identity.pairing import NeedCode
 from netstack.endpoint import EndpointCore, datagrams
 from netstack.events import Closed, Event, Failed, Frame, Opened
 from netstack.udp import Address
 from sync.pipeline import effects as e
+from sync.pipeline import timeline
 from sync.pipeline.engine import Engine
 from sync.pipeline.linking import Linking
 from sync.pipeline.space import Space
@@ -43,6 +45,7 @@ class Misfortune:
 
     def __init__(self) -> None:
         self.writes = 0
+        self.inside = 0  # whether the device itself is at work: a test that looks into a store brings no misfortune
         self.crash_in: int | None = None
         self.when = When.BEFORE
         self.refuse_writes = 0
@@ -50,6 +53,8 @@ class Misfortune:
     def __call__(self, call: StoreCall) -> None:
         if call.name == "write" and call.when is When.AFTER:
             self.writes += 1
+        if not self.inside:
+            return
         if self.refuse_writes and call.name == "write" and call.when is When.BEFORE:
             self.refuse_writes -= 1
             raise DISK_FULL
@@ -193,12 +198,15 @@ class Device:
 
     def _alive(self, act: Callable[[], T]) -> T | None:
         """Runs it in this device's process; the store's crash ends the process."""
+        self.misfortune.inside += 1
         try:
             return act()
         except Crashed:
             self.crash()
             self.world.crashed(self)
             return None
+        finally:
+            self.misfortune.inside -= 1
 
     # -- what a person does -----------------------------------------------------------------------------------
 
@@ -252,9 +260,34 @@ class Device:
         """Returns the shown message id: from then on it must not be lost."""
         space = self.space(chat)
         self.world.note("say", self.name, text)
-        return message_id(
-            self.do(lambda engine: messages.send(engine.profile, space, text, None, int(self.now * 1000)))
-        )
+        made = self.do(lambda engine: messages.send(engine.profile, space, text, None, int(self.now * 1000)))
+        self.world.run(0.002)  # nobody writes two messages in one millisecond
+        return message_id(made)
+
+    def try_to_send(self, chat: str | Device, text: str) -> bool:
+        """Whether the sender was told that it is sent."""
+        try:
+            self.send(chat, text)
+        except (Died, KithkinError):
+            return False
+        return True
+
+    def invite(self) -> str:
+        """An invite for one person, as text."""
+        code = self.do(lambda engine: engine.people.invite(self.now, 86_400, [self.address]))
+        return code.payload.text
+
+    def accept(self, text: str) -> None:
+        self.do(lambda engine: engine.people.accept(text, self.now))
+
+    def knows(self, person: str) -> bool:
+        """Whether there is a chat with them that this device may write in."""
+        space = self.engine.people.direct(self.world.identities[person])
+        return space is not None and space.mine is not None and space.state.open(space.mine.core)
+
+    def rows(self, chat: str | Device) -> list[Row]:
+        """A chat's timeline, deleted messages included."""
+        return timeline.page(self.store, self.space(chat).id, 100_000)
 
     def edit(self, chat: str | Device, message: str, text: str) -> None:
         space = self.space(chat)

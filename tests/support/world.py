@@ -95,9 +95,11 @@ class World:
         history: bool = True,
         settle: bool = True,
         patience: float = PATIENCE,
+        away_from: Iterable[Device] = (),
     ) -> Device:
         """A new device, let in by one that is there: the production pairing, digits included."""
         made = self._device(approver.owner, kind)
+        self.wires.cut([made.address], [device.address for device in away_from])
         text = made.boot_linking(kind, kind)
         approver.steps.clear()
         approver.do(
