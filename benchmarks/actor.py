@@ -148,6 +148,10 @@ class Actor:
         """The chat with oneself."""
         return next(one.id for one in (await self.service.chats()).chats if one.kind == "self")
 
+    async def _write_own(self, count: int, size: int, batch: int) -> dict[str, Any]:
+        """The same in the chat with oneself."""
+        return await self._write(await self._self(), count, size, batch)
+
     async def _import(self, path: str) -> dict[str, Any]:
         own = await self._self()
         start = time.monotonic()
@@ -185,9 +189,11 @@ class Actor:
             await asyncio.sleep(0.05)
 
 
-async def lines() -> AsyncIterator[str]:
-    loop = asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
+async def lines() -> AsyncIterator[bytes]:
+    """Orders as they come, without a thread, whose hand-overs would cost more than many an order."""
+    reader = asyncio.StreamReader(limit=1 << 20)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
+    while line := await reader.readline():
         yield line
 
 

@@ -118,8 +118,13 @@ def tree(pid: int) -> list[int]:
         # A child stands under the thread that started it.
         for children in Path(f"/proc/{each}/task").glob("*/children"):
             with contextlib.suppress(OSError):
-                found += map(int, children.read_text().split())
+                found += [one for one in map(int, children.read_text().split()) if _lives(one)]
     return found
+
+
+def _lives(pid: int) -> bool:
+    """A process that has ended and is not yet waited for holds nothing."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def memory(pid: int) -> float:
