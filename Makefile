@@ -55,8 +55,10 @@ format: .stamps/python
 demo: .stamps/runtime
 	kithkin demo
 
+# About a quarter of an hour, four minutes of it Autobase; the raw rounds are kept.
 bench: venv
-	python -m benchmarks
+	@mkdir -p docs/evidence
+	python -m benchmarks --out docs/evidence/bench-latest.json
 
 # Hours, not minutes; the log is evidence and is committed.
 soak: venv

@@ -44,7 +44,7 @@ class Run:
         before = load()
         found = measure()
         if found is not None:
-            row = {"figure": name, "side": side, "load": before, **{k: v for k, v in found.items()}}
+            row = {"figure": name, "side": side, "load": before, **found}
             self.rows.append(row)
             print(json.dumps(row), flush=True)
         if self._out is not None:
