@@ -7,7 +7,7 @@ here verifies feeds: who adds an entry has found its block under a signed head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -22,6 +22,8 @@ from crdt.space.rules import Ground, Judge, Limits
 
 MAX_WAITING = 1000  # entries of one feed
 MAX_WAITING_ALL = 8192
+MAX_ABSENT = 16_384  # parents that are not complete, named by waiting entries of one feed; honest ones name few
+MAX_ABSENT_ALL = 131_072
 MAX_FORKED = 64  # entries beside another branch of their feed that are taken though nobody named them
 PREVIEW = b"\xff" * 32
 LATEST = 2**64 - 1  # stamp of a preview: nothing was written later
@@ -70,6 +72,11 @@ class ControlGraph:
         self._agreed: dict[tuple[bytes, End, End], bool] = {}
         self._waiting: dict[bytes, ControlEntry] = {}
         self._waiting_of: dict[bytes, int] = {}
+        self._absent: dict[bytes, int] = {}  # entry in waiting -> parents that were not complete when it came
+        self._absent_of: dict[bytes, int] = {}  # the sum for each feed
+        self._absent_all = 0
+        self._nowhere: dict[bytes, set[Parent]] = {}  # by hash: parents that are neither complete nor waiting
+        self._nowhere_in: dict[bytes, int] = {}  # core key -> how many of them stand there
         self._children: dict[bytes, set[bytes]] = {}  # parent not complete -> entries in waiting that name it
         self._named: dict[bytes, set[End]] = {}  # core key -> ends that complete closes give it
         self._forked: dict[bytes, int] = {}
@@ -84,14 +91,35 @@ class ControlGraph:
             return []
         if self._waiting_of.get(entry.core, 0) >= MAX_WAITING or len(self._waiting) >= MAX_WAITING_ALL:
             return []
+        parents = [p for p in entry.parents if p.hash not in self._history.rows]
+        of_feed = self._absent_of.get(entry.core, 0) + len(parents)
+        if of_feed > MAX_ABSENT or self._absent_all + len(parents) > MAX_ABSENT_ALL:
+            return []
         self._waiting[entry.id] = entry
         self._waiting_of[entry.core] = self._waiting_of.get(entry.core, 0) + 1
-        absent = [p.hash for p in entry.parents if p.hash not in self._history.rows]
-        for hash_ in absent:
-            self._children.setdefault(hash_, set()).add(entry.id)
+        self._absent[entry.id], self._absent_of[entry.core] = len(parents), of_feed
+        self._absent_all += len(parents)
+        self._arrived(entry.id)
+        absent = [p.hash for p in parents]
+        for parent in parents:
+            self._children.setdefault(parent.hash, set()).add(entry.id)
+            if parent.hash not in self._waiting:
+                self._lacks(parent)
         # A forked entry that waited for somebody to name it may go on now.
         named = [hash_ for hash_ in absent if hash_ in self._waiting]
         return self._release([*named, entry.id])
+
+    def _lacks(self, parent: Parent) -> None:
+        places = self._nowhere.setdefault(parent.hash, set())
+        if parent not in places:
+            places.add(parent)
+            self._nowhere_in[parent.core] = self._nowhere_in.get(parent.core, 0) + 1
+
+    def _arrived(self, entry: bytes) -> None:
+        for parent in self._nowhere.pop(entry, ()):
+            self._nowhere_in[parent.core] -= 1
+            if not self._nowhere_in[parent.core]:
+                del self._nowhere_in[parent.core]
 
     def recheck(self) -> list[ControlEntry]:
         """As `add`, after new proofs: entries that waited for them."""
@@ -108,6 +136,9 @@ class ControlGraph:
                 continue
             del self._waiting[entry.id]
             self._waiting_of[entry.core] -= 1
+            absent = self._absent.pop(entry.id)
+            self._absent_of[entry.core] -= absent
+            self._absent_all -= absent
             if not honest:  # names a block where it does not stand: nobody can ever complete it
                 continue
             self._take(entry)
@@ -215,13 +246,11 @@ class ControlGraph:
 
     def missing(self) -> tuple[Parent, ...]:
         """Parents that are nowhere: to be fetched by hash, on whatever branch."""
-        wanted = {
-            parent
-            for entry in self._waiting.values()
-            for parent in entry.parents
-            if parent.hash not in self._history.rows and parent.hash not in self._waiting
-        }
-        return tuple(sorted(wanted))
+        return tuple(sorted(parent for places in self._nowhere.values() for parent in places))
+
+    def missing_cores(self) -> Collection[bytes]:
+        """Feeds in which they stand; a view that follows what arrives."""
+        return self._nowhere_in.keys()
 
     def unproved(self) -> tuple[Unproved, ...]:
         """Ends named by entries in waiting that no proof stands behind yet."""

@@ -32,7 +32,6 @@ class SpaceLink:
     gate: int | None = None  # the history request that blocks wait for
     gate_until: float = 0.0
     tried: bool = False  # was asked for the history and did not give it
-    parked: int = 0  # bytes of its items that waited for their feeds
     received: int = 0  # items so far
     asked: set[int] = field(default_factory=set)
     told: frozenset[tuple[bytes, int]] = frozenset()  # sealed entries this peer was asked about already,

@@ -42,7 +42,7 @@ from sync.replicate.replicator import Replicator
 
 PROTOCOL = "kithkin/space/1"
 GATE = 60.0  # seconds without a pack after which another peer is asked for the history
-PARKED = 64 << 20  # bytes of items that one peer of somebody else may have waiting here
+PARKED = 64 << 20  # bytes of items of one space that wait here for their feeds, other than from devices of mine
 MAX_SPANS = min(MAX_FEEDS, 1024)
 
 
@@ -275,8 +275,7 @@ class Replication:
                 space.unlock_item(feed, item.seq, item.key, block, now_ms)
             elif item.core not in space.state.writers and item.core not in space.vouched:
                 continue  # of nobody who writes here
-            elif own or link.parked + len(block) <= PARKED:
-                link.parked += len(block)
+            elif own or space.shelf.parked + len(block) + len(item.key) <= PARKED:
                 space.shelf.put_item(batch, item.core, item.seq, item.key, block)
         self.profile.touch(space)
         link.received += len(items)

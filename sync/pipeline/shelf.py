@@ -48,6 +48,7 @@ class Shelf:
         self.record_seen: dict[bytes, int] = {}  # W -> Unix ms when its newest record was first seen here
         self.proofs: dict[bytes, Fork] = {}
         self.item_seqs: dict[bytes, set[int]] = {}
+        self.parked = 0  # bytes of all items kept
         self._number = number
         self._fresh: dict[bytes, bytes] = {}
         self._fresh_nodes: dict[bytes, bytes] = {}
@@ -67,8 +68,9 @@ class Shelf:
                 proof = decode(FORK, value)
                 if isinstance(proof, Fork):
                     self.proofs[writer[1:]] = proof
-        for key, _ in self.store.scan(Table.ITEM, self.space, prefix_end(self.space)):
+        for key, value in self.store.scan(Table.ITEM, self.space, prefix_end(self.space)):
             self.item_seqs.setdefault(key[32:64], set()).add(int.from_bytes(key[64:], "big"))
+            self.parked += len(value)
 
     # -- feeds ------------------------------------------------------------------------------------------------
 
@@ -240,8 +242,12 @@ class Shelf:
 
     def put_item(self, batch: Batch, core: bytes, seq: int, key: bytes, block: bytes) -> None:
         """Keeps an item until its feed is verified up to it."""
-        self.item_seqs.setdefault(core, set()).add(seq)
         row = self.space + core + seq.to_bytes(8, "big")
+        seqs = self.item_seqs.setdefault(core, set())
+        if seq in seqs:
+            self.parked -= len(self._fresh.get(row) or self.store.get(Table.ITEM, row) or b"")
+        seqs.add(seq)
+        self.parked += len(key) + len(block)
         self._fresh[row] = key + block
         batch.put(Table.ITEM, row, key + block)
 
@@ -254,6 +260,15 @@ class Shelf:
         row = self.space + core + seq.to_bytes(8, "big")
         value = self._fresh.pop(row, None) or self.store.get(Table.ITEM, row)
         batch.delete(Table.ITEM, row)
+        self.parked -= len(value or b"")
         if value is None or leaf_hash(value[32:]) != leaf[1]:
             return None
         return value[:32], value[32:]
+
+    def drop_items(self, batch: Batch, core: bytes) -> None:
+        """Forgets the items of a feed."""
+        for seq in sorted(self.item_seqs.pop(core, ())):
+            row = self.space + core + seq.to_bytes(8, "big")
+            value = self._fresh.pop(row, None) or self.store.get(Table.ITEM, row)
+            batch.delete(Table.ITEM, row)
+            self.parked -= len(value or b"")

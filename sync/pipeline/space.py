@@ -7,7 +7,7 @@ read by the same rules as anybody's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,8 +150,8 @@ class Space:
         self._membership = 0  # how often it changed
         self._shape: Shape | None = None
         self._learned: set[bytes] = set()  # control entries whose statements the directory has
-        self._missing_cores: frozenset[bytes] | None = None
         self._unfolded: set[bytes] = set()  # cores with opened entries whose author was not known then
+        self._outside = True  # no feed of mine is a writer yet
         self._load()
 
     # -- loading ----------------------------------------------------------------------------------------------
@@ -182,6 +182,7 @@ class Space:
                     self.arrived.setdefault(core, arrived)
         self.graph.recheck()
         self._learn_devices()
+        self._outside = self.mine is None or self.mine.core not in self.state.writers
         for writer in self.shelf.stored_records:
             self._open_record(writer)
         if self.personal:
@@ -276,11 +277,9 @@ class Space:
         return core in self.state.writers or core in self.vouched or core in self.missing_cores
 
     @property
-    def missing_cores(self) -> frozenset[bytes]:
+    def missing_cores(self) -> Collection[bytes]:
         """Feeds in which control entries stand that others wait for."""
-        if self._missing_cores is None:
-            self._missing_cores = frozenset(parent.core for parent in self.graph.missing()[:MAX_CORES])
-        return self._missing_cores
+        return self.graph.missing_cores()
 
     def devices(self) -> dict[bytes, bytes]:
         """Device id -> core key of its open feed, of every rostered device."""
@@ -744,7 +743,7 @@ class Space:
             if isinstance(op, Epoch) and key is not None and not proves_z(op, key.z):
                 self.keyring.drop(entry.id)  # different Z for different devices: as good as no grant
         self.graph.add(entry)
-        self._state = self._missing_cores = None
+        self._state = None
 
     def _learn_devices(self) -> None:
         """Device statements of operations that count, each for the identity that it may speak of."""
@@ -864,7 +863,7 @@ class Space:
         """Settles what follows from everything absorbed: keys, membership, rows, and the rows of feeds."""
         batch, store = self.home.batch, self.home.store
         if self.control_changed and self.graph.recheck():
-            self._state = self._missing_cores = None
+            self._state = None
         if self.keys_changed:
             self.unlock(now_ms)
         again: dict[bytes, None] = {}
@@ -896,6 +895,9 @@ class Space:
         old, self._authors = self._authors, {}
         state = self.state
         self._learn_devices()
+        if self._outside and self.mine is not None and self.mine.core in state.writers:
+            self._outside = False
+            self._let_go()
         self._open_grants(now_ms)
         self._settle_z()
         self.keyring.note_superseded([e.id for e in state.epochs.values() if e.superseded], now_ms)
@@ -925,6 +927,16 @@ class Space:
             clears = (fact for named in self._clears.values() for fact in named if fact.core in moved)
             found.update(dict.fromkeys(self._named(clears)))
         return found
+
+    def _let_go(self) -> None:
+        """Now it is known who writes here: what was taken on the word of whoever gave the history, and is nobody's,
+        goes.  What is missing after all comes sealed and is asked for again."""
+        kept = {*self.state.writers, *self.missing_cores}
+        if not self.vouched <= kept:
+            self.vouched &= kept
+            self.meta_changed = True
+        for core in self.shelf.item_seqs.keys() - kept:
+            self.shelf.drop_items(self.home.batch, core)
 
     def _read_again(self, core: bytes, now_ms: int) -> None:
         """Facts of a feed whose entries were opened before anybody was known to be their author."""
