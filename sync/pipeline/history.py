@@ -69,7 +69,7 @@ def _items(space: Space, serving: Serving, device: bytes, own: bool) -> Iterator
             seq = start + index
             # Moved on before it is given: the caller may stop after any item.
             serving.left[0] = (core, seq + 1, end)
-            if own and entry.state is EntryState.SKIPPED:
+            if own and entry.state is EntryState.DENIED:
                 _deny(serving, feed.writer, seq)  # what is not for one of my devices is for none
             if (core, seq) in control or entry.state is not EntryState.OPENED:
                 continue

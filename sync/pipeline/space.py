@@ -607,6 +607,7 @@ class Space:
         for seq in [seq for seq in waiting if start <= seq < min(end, limit)]:
             entry = self.shelf.entry(feed, seq)
             waiting.discard(seq)
+            self.reach_changed = True
             if entry is not None:
                 self.denied.setdefault(feed.core, set()).add(seq)
                 self.shelf.put_entry(self.home.batch, feed, seq, encode_entry(EntryState.DENIED, entry.block))

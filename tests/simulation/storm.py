@@ -117,7 +117,7 @@ class Storm:
                 device.misfortune.refuse_writes = luck.randint(1, 3)
             elif device.up:
                 device.stop()
-                world.at(luck.uniform(0.1, 20.0), lambda: None if device.up else device.boot())
+                world.at(luck.uniform(0.1, 20.0), device.boot_again)
         except Died:
             pass
         except KithkinError as refusal:

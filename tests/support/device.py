@@ -158,6 +158,11 @@ class Device:
         self.timer = float("inf")
         self.world.note("boot", self.name, str(self.boots))
 
+    def boot_again(self) -> None:
+        """Starts it, unless somebody has."""
+        if not self.up:
+            self.boot()
+
     def restart(self) -> None:
         self.stop()
         self.boot()
@@ -469,8 +474,8 @@ class Device:
             self._quiet_turn()
 
     def _happened(self, failed: list[int], events: list[Event]) -> None:
-        for attempt in failed:
-            self._dial_failed(attempt)
+        for vain in failed:
+            self._dial_failed(vain)
         frames: list[tuple[int, bytes]] = []
         for event in events:
             if isinstance(event, Frame):

@@ -218,7 +218,7 @@ class World:
         """Its store crashed: it comes back after a while, or when somebody heals the world."""
         after = self.restart_after(device)
         if after is not None:
-            self._at(self.now + after, lambda: None if device.up else _boot(device))
+            self._at(self.now + after, device.boot_again)
 
     def run(self, seconds: float) -> None:
         """Lets so much virtual time pass."""
@@ -313,7 +313,3 @@ class World:
 def chats_of(device: Device) -> list[Space]:
     spaces = device.engine.profile.spaces
     return [spaces[id_] for id_ in sorted(spaces) if not spaces[id_].personal]
-
-
-def _boot(device: Device) -> None:
-    device.boot()
