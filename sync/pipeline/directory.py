@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from identity.device_set import Device, active_devices, fold, relevant, sendable
 from identity.errors import DecodeError, KithkinError
 from identity.keys import AgreementKey
-from identity.statement import Statement, decode_statement
+from identity.statement import Certificate, Revocation, Statement, decode_statement
 from sync.store.port import Batch, Store, Table, prefix_end
 
 MAX_TOLD = 1024  # identities that one space may make known: four times its members
@@ -162,6 +162,35 @@ class Directory:
     def encoded(self, identity: bytes) -> tuple[bytes, ...]:
         """`sent`, as bytes."""
         return tuple(statement.encoded for statement in self.sent(identity))
+
+    def revocation(self, identity: bytes, device: bytes) -> tuple[Statement, ...]:
+        """The fewest statements that show a device as revoked: what the root key says now, one revocation, and the
+        certificates from the root key down to its signer.  A thief's hundreds of others must not keep it from being
+        told."""
+        family = self._families.get(identity)
+        found = fold(family.rooted.values(), identity) if family is not None else None
+        if family is None or found is None:
+            return ()
+        nearest: dict[bytes, Certificate] = {}
+        for certificate in found.reached:
+            nearest.setdefault(certificate.device, certificate)
+
+        def chain(revocation: Revocation) -> list[Statement]:
+            way: list[Statement] = [revocation]
+            signer = revocation.issuer
+            while signer is not None:
+                certificate = nearest[signer]
+                way.append(certificate)
+                # One of a lower generation is here because the root key lists it, whoever issued it.
+                signer = certificate.issuer if certificate.generation == found.generation else None
+            return way
+
+        ways = [chain(revocation) for revocation in found.revocations if revocation.device == device]
+        if not ways:
+            return ()
+        root = [s for s in family.rooted.values() if s.issuer is None and s.generation == found.generation]
+        shortest = min(ways, key=len)
+        return (*root, *(s for s in shortest if s not in root))
 
     def shared(self, device: bytes) -> bytes | None:
         """DH(D own, D device), 32 bytes; None for a device nobody certified."""

@@ -157,7 +157,7 @@ def _revoked(profile: Home, space: Space) -> dict[bytes, tuple[bytes, ...]]:
     for identity in sorted({member.identity for member in space.state.members.values()}):
         revoked = profile.directory.revoked(identity)
         for device in sorted(revoked & space.devices().keys()) if revoked else ():
-            statements = profile.directory.statements(identity)
+            statements = profile.directory.revocation(identity, device)
             found[device] = tuple(statement.encoded for statement in statements)
     return found
 
