@@ -248,9 +248,16 @@ class World:
             if commits != seen or not self._connected() or self._under_way():
                 seen, quiet_since = commits, self.now
             if self.now - quiet_since >= QUIET:
+                self._sound()
                 return self
             if self.now > end:
                 raise Stuck(f"no rest after {limit:.0f} s: {self._unconnected()}\n{self.trace.tail()}")
+
+    def _sound(self) -> None:
+        """No engine met anything that its code did not foresee."""
+        broken = {d.name: d.engine.faults for d in self.devices if d.engine_or_none is not None and d.engine.faults}
+        if broken:
+            raise AssertionError(f"defects: {broken}\n{self.trace.tail()}")
 
     def _connected(self) -> bool:
         return not self._unconnected()

@@ -1,0 +1,52 @@
+"""What control entries lack is known without looking through all that wait, and is bounded."""
+
+from __future__ import annotations
+
+from crdt.space import graph as graphs
+from crdt.space.control import ControlEntry, Parent, Set
+from crdt.space.graph import ControlGraph
+from crdt.space.lineage import End
+from identity.keys import SigningKey
+from tests.support.streams import stream
+
+RNG = stream("lacking")
+
+
+class Every:
+    """A lineage in which everything is proved and agrees."""
+
+    def proved(self, core: bytes, end: End) -> bool:
+        return True
+
+    def agree(self, core: bytes, a: End, b: End) -> bool:
+        return True
+
+
+def waiting(writer: bytes, seq: int, parents: int) -> ControlEntry:
+    named = tuple(sorted(Parent(RNG(32), 0, RNG(32)) for _ in range(parents)))
+    return ControlEntry(RNG(32), writer, seq, RNG(32), seq + 1, named, (Set("title", b"x"),))
+
+
+def test_a_thousand_entries_of_a_thousand_parents_are_mostly_turned_away() -> None:
+    graph = ControlGraph(bytes(32), Every())
+    writer = SigningKey.generate(RNG).public
+    some = waiting(writer, 0, 1024)
+    for seq in range(1000):
+        graph.add(ControlEntry(RNG(32), writer, seq, RNG(32), seq + 1, some.parents, some.ops))
+    assert len(graph._waiting) == graphs.MAX_ABSENT // 1024
+    assert len(graph.missing_cores()) == 1024 and graph.missing() == some.parents
+    other = waiting(SigningKey.generate(RNG).public, 0, 3)
+    graph.add(other)  # another feed still has its room
+    assert {parent.core for parent in other.parents} <= set(graph.missing_cores())
+
+
+def test_who_asks_what_is_lacked_does_not_pay_for_what_waits() -> None:
+    graph = ControlGraph(bytes(32), Every())
+    view = graph.missing_cores()
+    assert len(view) == 0
+    entry = waiting(SigningKey.generate(RNG).public, 5, 100)
+    graph.add(entry)
+    assert len(view) == 100  # the same view follows: nothing is gathered again
+    parent = entry.parents[0]
+    graph.add(ControlEntry(parent.hash, RNG(32), 0, RNG(32), 1, (entry.parents[1],), (Set("title", b"x"),)))
+    assert parent.core not in view and len(view) == 99
