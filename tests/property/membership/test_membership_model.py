@@ -17,7 +17,7 @@ import pytest
 
 from tests.property.membership.reference import Translation, id32, load_model, state_at, usable_of
 
-RUNS = int(os.environ.get("KITHKIN_MODEL_RUNS", "220"))
+RUNS = int(os.environ.get("KITHKIN_MODEL_RUNS", "100"))
 FIRST = int(os.environ.get("KITHKIN_MODEL_SEED", "5000"))
 PARTS = 5
 
