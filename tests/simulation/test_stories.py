@@ -279,6 +279,20 @@ def test_a_full_disk_refuses_and_nothing_is_lost(world: World) -> None:
     assert world.outbox(phone) == []
 
 
+def test_a_clock_set_back_by_an_hour_silences_nobody(world: World) -> None:
+    phone, desk = world.linked("Ada", devices=2)
+    bob = world.person("Bob")
+    world.friends(phone, bob)
+    for device in (phone, bob):
+        device.skew = -3600.0
+    phone.send("Bob", "one")
+    bob.send("Ada", "two")
+    world.settle()
+    for device in (phone, desk, bob):
+        assert world.texts(device) == ["one", "two"], device
+        assert world.outbox(device) == [], device
+
+
 def test_a_wire_that_loses_most_still_delivers(world: World) -> None:
     ada = world.person("Ada")
     bob = world.person("Bob")

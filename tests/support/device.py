@@ -15,7 +15,7 @@ from crdt.docs.rows import Row
 from identity.errors import DecodeError, KithkinError
 from identity.pairing import NeedCode
 from netstack.endpoint import EndpointCore, datagrams
-from netstack.events import Closed, Event, Failed, Frame, Opened
+from netstack.events import Closed, Ended, Event, Failed, Frame, Opened
 from netstack.udp import Address
 from sync.pipeline import effects as e
 from sync.pipeline import timeline
@@ -499,6 +499,9 @@ class Device:
                     self.world.note("closed", self.name, str(reason))
                     self._lost(conn)
                     self._quiet_turn()
+                case Ended(conn=conn):
+                    if self.core is not None:
+                        self.core.end(conn, self.world.now)  # as `shell_connection` does: nobody listens there
                 case _:
                     pass
         if frames:
