@@ -286,6 +286,7 @@ def test_a_clock_set_back_by_an_hour_silences_nobody(world: World) -> None:
     for device in (phone, bob):
         device.skew = -3600.0
     phone.send("Bob", "one")
+    world.settle()
     bob.send("Ada", "two")
     world.settle()
     for device in (phone, desk, bob):
