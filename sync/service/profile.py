@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from identity.digest import derive
-from identity.errors import KithkinError
+from identity.errors import DecodeError, KithkinError
 from identity.inner import Failed
 from identity.keyring_shell import forget_secret, make_secret, read_secret
 from identity.keystore import change_keystore, create_keystore, open_keystore
@@ -168,7 +168,13 @@ async def open_service(
             raise KithkinError(
                 "profile_unreadable", "This profile was never linked to the end; delete its folder and link again."
             )
-        engine = Engine(store, os.urandom, time.time())
+        try:
+            engine = Engine(store, os.urandom, time.time())
+        except (DecodeError, LookupError) as error:
+            # Pages are authenticated, so this is no flipped bit but a row that this version does not know.
+            raise KithkinError(
+                "profile_unreadable", f"The store of this profile holds what this version cannot read: {error}."
+            ) from error
         (folder / INDEX).mkdir(mode=0o700, exist_ok=True)
         search = WorkerSearch(folder / INDEX / "search.duckdb", derive(database_key, Label.INDEX))
         async with Node(engine, network) as node:
