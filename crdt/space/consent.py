@@ -1,4 +1,4 @@
-"""Consent: what a new feed's W signs before anybody may admit it (`docs/protocol/23-control.md`, "Consent").
+"""Consent: what a new feed's W signs before anybody may admit it (`docs/protocol.md`, "Consent").
 
 The signature names the space, the one feed that may admit, the kind of admission and everything that the operation
 says about the newcomer, so nobody can admit a feed that is not offered to it, or as something else, or under another

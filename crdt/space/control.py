@@ -1,4 +1,4 @@
-"""Control bodies as bytes (`docs/protocol/23-control.md`).
+"""Control bodies as bytes (`docs/protocol.md`).
 
 Body = parents | ops.  Ten operations are known; one with another number is kept byte for byte, named, and ignored by
 the fold, so a later version can add one.  Nothing here asks whether an operation has the right to count.

@@ -1,4 +1,4 @@
-"""Epochs: under which key to write, when to open a new one, when to drop one (`docs/protocol/25-epochs-grants.md`).
+"""Epochs: under which key to write, when to open a new one, when to drop one (`docs/protocol.md`).
 
 Epochs do not compete: everybody uses any that fits what it knows, and opens one when none does.
 """

@@ -1,4 +1,4 @@
-"""The fold: which operations of a control graph count (`docs/protocol/24-membership.md`, "The fold").
+"""The fold: which operations of a control graph count (`docs/protocol.md`, "The fold").
 
 Closes are taken by rank of their author, 0 first; in each rank those of own devices before removals.  Any other
 operation counts if its author held the right among the counting operations of its past and it lies within the ends.

@@ -1,4 +1,4 @@
-"""Grants: how an epoch's secrets reach devices, unsigned and deniable (`docs/protocol/25-epochs-grants.md`, "Grant").
+"""Grants: how an epoch's secrets reach devices, unsigned and deniable (`docs/protocol.md`, "Grant").
 
 A grant rides before the ciphertext of the entry that opens the epoch: e | count | slots.  A slot is sealed under four
 Diffie-Hellman results: D with D and D with P prove the sender's device, all need the recipient's keys, and the one-use

@@ -1,7 +1,7 @@
 """The control graph of one space: what arrived, what waits, and the fold over what is complete.
 
 An entry waits until its parents are here, until every end it names is proved to lie on a signed branch, and until it is
-known which ends and entries of its own feed lie on its branch (`docs/protocol/24-membership.md`, "Arrival").  Nothing
+known which ends and entries of its own feed lie on its branch (`docs/protocol.md`, "Arrival").  Nothing
 here verifies feeds: who adds an entry has found its block under a signed head.
 """
 

@@ -1,4 +1,4 @@
-"""Lineage: which lengths of one feed lie on one branch (`docs/protocol/24-membership.md`, "Branches").
+"""Lineage: which lengths of one feed lie on one branch (`docs/protocol.md`, "Branches").
 
 A feed that was never forked has one branch.  A close names (length, tree hash), and a control entry stands at
 (seq + 1, tree hash there): every question the fold has about feeds is whether two such ends agree, that is, whether the

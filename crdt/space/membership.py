@@ -1,4 +1,4 @@
-"""Membership: what the fold of a control graph means to everybody else (`docs/protocol/24-membership.md`, "State").
+"""Membership: what the fold of a control graph means to everybody else (`docs/protocol.md`, "State").
 
 `fold(graph)` gives a `SpaceState`: members with their ranks, writers, where feeds end, epochs that count.  It is a pure
 function of the set of control entries.  How it is found is in `fold.py`; who may do what in `rules.py`.

@@ -1,7 +1,7 @@
 """Moves: the operations that a client writes for what a person asks, and what it owes the space unasked.
 
 Pure functions of a graph; who writes them adds an epoch with `open_epoch` where the text asks for one
-(`docs/protocol/24-membership.md`, "Writing").  Adding and admitting are the dataclasses `Add` and `Admit` as they are.
+(`docs/protocol.md`, "Writing").  Adding and admitting are the dataclasses `Add` and `Admit` as they are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Operations: what control entries do, as values (`docs/protocol/23-control.md`).  `control.py` has their bytes.
+"""Operations: what control entries do, as values (`docs/protocol.md`).  `control.py` has their bytes.
 
 Feeds are named by their writer's key W, members and epochs by the block hash of the entry that began them.
 """

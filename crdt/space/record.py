@@ -1,4 +1,4 @@
-"""Device records: what a device last said of itself in a space (`docs/protocol/26-device-record.md`).
+"""Device records: what a device last said of itself in a space (`docs/protocol.md`).
 
 Not in the feed; the latest counter of a writer wins.  Peers and relays see writer, counter and signature and store and
 forward only the newest; what stands inside is sealed as an entry is, under the newest epoch.

@@ -1,4 +1,4 @@
-"""Rendezvous: what follows from a space's id and from its secret Z (`docs/protocol/27-rendezvous.md`).
+"""Rendezvous: what follows from a space's id and from its secret Z (`docs/protocol.md`).
 
 Z travels with the epoch secret and changes only with a close or revocation.  Whoever knows it can prove to be of the
 space on a connection, and finds the others under a topic of the day.

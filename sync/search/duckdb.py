@@ -1,6 +1,6 @@
 """Search on DuckDB, encrypted: own postings, BM25 in set-based SQL.
 
-`docs/protocol/32-search.md`.  A batch becomes a *segment*: for each of its words one row with the numbers of the
+`docs/protocol.md`.  A batch becomes a *segment*: for each of its words one row with the numbers of the
 documents that hold it, a number as often as the word occurs.  Segments of like size are merged eight at a time, so a
 word has a few rows however the documents came.  Documents are numbered upwards and never twice: what is left in the
 postings of a removed one joins with nothing, until `scrub` writes the file anew.

@@ -1,6 +1,6 @@
 """Search on SQLite FTS5, encrypted: the home for phones, and wherever DuckDB has no build.
 
-`docs/protocol/32-search.md`.  FTS5 gets the tokens of `words.py`, joined by spaces, never the text: its own tokenizers
+`docs/protocol.md`.  FTS5 gets the tokens of `words.py`, joined by spaces, never the text: its own tokenizers
 know neither NFKC nor scripts without spaces.  The full-text table keeps no content; deleting gives it the same tokens
 again, which takes them out of the tree at once (`secure-delete`).  Document numbers only grow: FTS5 is three times
 slower at numbers that do not ascend.

@@ -1,6 +1,6 @@
 """The search port: what is put into the index and asked of it, whatever keeps it.
 
-`docs/protocol/32-search.md`.  The index is a fold that can be thrown away: the caller's `cursor` says up to where it
+`docs/protocol.md`.  The index is a fold that can be thrown away: the caller's `cursor` says up to where it
 has been fed and is kept in the same commit as the documents, so after a crash the caller feeds it again from there, and
 documents that come twice replace themselves.  Homes: `duckdb.py` (behind `worker.py`), `fts5.py`, `memory.py`.
 """

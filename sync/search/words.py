@@ -1,6 +1,6 @@
 """From text to the words that are indexed and asked for; the one place that decides what matches.
 
-`docs/protocol/32-search.md`.  Text and query go through the same fold: NFKC, case folding, NFKC.  A word is a stretch
+`docs/protocol.md`.  Text and query go through the same fold: NFKC, case folding, NFKC.  A word is a stretch
 of letters, digits, marks and `_`.  Stretches of scripts that are written without spaces (Chinese, Japanese, Korean,
 Thai and its neighbours) are not words: they are found by any part, so they are indexed as pairs of neighbours and the
 last letter alone, which makes any one letter the beginning of a token.

@@ -1,6 +1,6 @@
 """The store port: ordered tables of bytes, one atomic commit a batch, durable or not.
 
-`docs/protocol/31-store.md`.  The logs are the truth and this is where they lie, so the port promises little and keeps
+`docs/protocol.md`.  The logs are the truth and this is where they lie, so the port promises little and keeps
 it: a batch is there whole or not at all; batches become durable in the order they were written; a durable one makes
 every earlier one durable.  What was written without `durable` may be missing after a crash, from some batch on to the
 end, never from the middle.  Two homes: `sqlite.py` (encrypted) and `memory.py` (the twin that can crash at every call).

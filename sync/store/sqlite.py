@@ -1,6 +1,6 @@
 """The store on disk: encrypted SQLite (sqlite3mc), one table of (key, value) for each `Table`, one process.
 
-`docs/protocol/31-store.md`; the choices are measured in `docs/decisions/0060-store-layout.md`.  The log (WAL) is one
+`docs/protocol.md`; the choices are measured in `docs/decisions/0060-store-layout.md`.  The log (WAL) is one
 file written in order, so syncing it after a durable batch makes every batch before it durable as well.
 """
 
