@@ -189,6 +189,8 @@ class Engine:
         except BaseException:
             self.start_over()
             raise
+        # A link may have gone without its connection: a channel that moved to another Z, a device that left.
+        self.replication.after_loss(now)
         self.dialling.wake(now)
         for peer in self.peers.values():
             for frame in peer.mux.take():

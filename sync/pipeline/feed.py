@@ -29,6 +29,7 @@ class EntryState(IntEnum):
     CLEARED = 2  # erased: size and leaf hash stay, so that proofs stay valid
     SKIPPED = 3  # refused by a rule, or older than what this device asked for: for good
     DENIED = 4  # answered "not for you"; a key or an item may still open it
+    WITHHELD = 5  # came as size and leaf hash, and no deletion says why: an item may still bring it
 
 
 @dataclass(slots=True)
@@ -57,7 +58,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """state; key: message key, empty unless opened; block: empty when cleared; leaf: (size, hash) of the block."""
+    """state; key: message key, empty unless opened; block: empty where only its leaf (size, hash) is here."""
 
     state: EntryState
     key: bytes
@@ -77,11 +78,15 @@ def encode_cleared(leaf: Leaf) -> bytes:
     return bytes((EntryState.CLEARED,)) + leaf[0].to_bytes(4, "little") + leaf[1]
 
 
+def encode_withheld(leaf: Leaf) -> bytes:
+    return bytes((EntryState.WITHHELD,)) + leaf[0].to_bytes(4, "little") + leaf[1]
+
+
 def decode_entry(value: bytes) -> StoredEntry:
     state = EntryState(value[0])
     if state is EntryState.OPENED:
         return StoredEntry(state, value[1:33], value[33:])
-    if state is EntryState.CLEARED:
+    if state in (EntryState.CLEARED, EntryState.WITHHELD):
         return StoredEntry(state, b"", b"", (int.from_bytes(value[1:5], "little"), value[5:37]))
     return StoredEntry(state, b"", value[1:])
 

@@ -56,7 +56,7 @@ from identity.keys import Random, SigningKey
 from sync.pipeline import timeline
 from sync.pipeline.account import Account
 from sync.pipeline.directory import Directory
-from sync.pipeline.feed import EntryState, Feed, encode_cleared, encode_entry
+from sync.pipeline.feed import EntryState, Feed, StoredEntry, encode_cleared, encode_entry, encode_withheld
 from sync.pipeline.keyring import Keyring
 from sync.pipeline.shelf import Shelf
 from sync.pipeline.timeline import RowChange
@@ -169,7 +169,8 @@ class Space:
                 self.mine = feed
             if feed.opened < feed.length:
                 entries = self.shelf.entries(feed, feed.opened, feed.length)
-                waiting = {feed.opened + i for i, e in enumerate(entries) if e.state is EntryState.SEALED}
+                closed = (EntryState.SEALED, EntryState.WITHHELD)
+                waiting = {feed.opened + i for i, e in enumerate(entries) if e.state in closed}
                 if waiting:
                     self.sealed[feed.core] = waiting
             self.seen_stamp = max(self.seen_stamp, feed.stamp)
@@ -527,7 +528,6 @@ class Space:
         self.moved.add(writer)
         self.reach_changed = True
         core, has_items = feed.core, feed.core in shelf.item_seqs
-        sealed = self.sealed.get(core)
         for index, block in enumerate(blocks):
             seq, leaf = start + index, leaves[index]
             key: bytes | None = None
@@ -536,7 +536,12 @@ class Space:
                 if item is not None:
                     key, block = item
             if isinstance(block, tuple):
-                shelf.put_entry(batch, feed, seq, encode_cleared(block))
+                # Asked for because an item was here, which may be gone meanwhile; or a peer keeps the block back.
+                if self._covered(core, seq, leaf):
+                    shelf.put_entry(batch, feed, seq, encode_cleared(leaf))
+                else:
+                    self.sealed.setdefault(core, set()).add(seq)
+                    shelf.put_entry(batch, feed, seq, encode_withheld(leaf))
                 continue
             try:
                 header = read_block(block, seq)
@@ -545,9 +550,7 @@ class Space:
                 elif header.tag == GRANT_TAG:
                     self._key_for(feed, seq, header, leaf)
                 if key is None:
-                    if sealed is None:
-                        sealed = self.sealed.setdefault(core, set())
-                    sealed.add(seq)
+                    self.sealed.setdefault(core, set()).add(seq)
                     shelf.put_entry(batch, feed, seq, encode_entry(EntryState.SEALED, block))
                     continue
                 text = open_entry(key, core, self.id, block, header)
@@ -575,8 +578,12 @@ class Space:
     def unlock_item(self, feed: Feed, seq: int, key: bytes, block: bytes, now_ms: int) -> bool:
         """Opens a sealed entry with the key of an item, if the item is that very block."""
         entry = self.shelf.entry(feed, seq)
-        if entry is None or entry.block != block:
+        if entry is None or (
+            entry.leaf != leaf_of(block) if entry.state is EntryState.WITHHELD else entry.block != block
+        ):
             return False
+        if entry.state is EntryState.WITHHELD:
+            self.shelf.put_entry(self.home.batch, feed, seq, encode_entry(EntryState.SEALED, block))
         opened = self._unlock_one(feed, seq, key, now_ms)
         self._advance(feed)
         return opened
@@ -589,9 +596,17 @@ class Space:
             waiting.discard(seq)
             self.reach_changed = True
             if entry is not None:
-                value = encode_entry(EntryState.SKIPPED, entry.block)
-                self.shelf.put_entry(self.home.batch, feed, seq, value)
+                self._close(feed, seq, entry, EntryState.SKIPPED)
         self._advance(feed)
+
+    def _close(self, feed: Feed, seq: int, entry: StoredEntry, state: EntryState) -> None:
+        """It is not waited for any more.  Of what was withheld there is nothing that could be opened later."""
+        value = encode_entry(state, entry.block) if entry.leaf is None else encode_cleared(entry.leaf)
+        self.shelf.put_entry(self.home.batch, feed, seq, value)
+
+    def _covered(self, core: bytes, seq: int, leaf: Leaf) -> bool:
+        """Whether a deletion names this block, so that a peer may have cleared it."""
+        return any(fact.raw == leaf[1] for fact in self._clears.get((core, seq), ()))
 
     def deny(self, feed: Feed, start: int, end: int, *, own: bool) -> None:
         """A holder says that these are not for this device: they no longer hold the frontier back.
@@ -609,8 +624,9 @@ class Space:
             waiting.discard(seq)
             self.reach_changed = True
             if entry is not None:
-                self.denied.setdefault(feed.core, set()).add(seq)
-                self.shelf.put_entry(self.home.batch, feed, seq, encode_entry(EntryState.DENIED, entry.block))
+                if entry.leaf is None:
+                    self.denied.setdefault(feed.core, set()).add(seq)
+                self._close(feed, seq, entry, EntryState.DENIED)
         self._advance(feed)
 
     def _first_for_me(self, core: bytes) -> int:
@@ -630,6 +646,8 @@ class Space:
         entry = self.shelf.entry(feed, seq)
         waiting = self.sealed.get(feed.core, set())
         denied = self.denied.get(feed.core, set())
+        if entry is not None and entry.state is EntryState.WITHHELD:
+            return False
         if entry is None or entry.state not in (EntryState.SEALED, EntryState.DENIED):
             waiting.discard(seq)
             denied.discard(seq)
@@ -703,7 +721,19 @@ class Space:
                 if fact.about[:1] == b"\x02":
                     at = (fact.about[1:33], int.from_bytes(fact.about[33:41], "big"))
                     self._clears.setdefault(at, []).append(fact)
+                    self._cover(*at)
             self._facts += facts
+
+    def _cover(self, core: bytes, seq: int) -> None:
+        """A deletion came for a block that was withheld: that is why."""
+        feed, waiting = self.shelf.feeds.get(core), self.sealed.get(core, set())
+        entry = self.shelf.entry(feed, seq) if feed is not None and seq in waiting else None
+        if feed is None or entry is None or entry.leaf is None or not self._covered(core, seq, entry.leaf):
+            return
+        waiting.discard(seq)
+        self.reach_changed = True
+        self._close(feed, seq, entry, EntryState.CLEARED)
+        self._advance(feed)
 
     def _update(self, entry: Plaintext, core: bytes, seq: int, now_ms: int) -> None:
         expected = DocKind.PERSONAL if self.personal else DocKind.CHAT

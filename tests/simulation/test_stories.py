@@ -279,6 +279,16 @@ def test_a_full_disk_refuses_and_nothing_is_lost(world: World) -> None:
     assert world.outbox(phone) == []
 
 
+def test_what_a_peer_keeps_back_is_asked_for_as_items(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone, desk = world.linked("Ada", devices=2)
+    shelf = phone.space("notes").shelf
+    monkeypatch.setattr(shelf, "blocks", lambda writer, start, end, limit: shelf.leaves(writer, start, end))
+    phone.send("notes", "no deletion says why this should be gone")
+    world.settle()
+    assert world.texts(desk) == ["no deletion says why this should be gone"]
+    assert world.outbox(phone) == []
+
+
 def test_a_clock_set_back_by_an_hour_silences_nobody(world: World) -> None:
     phone, desk = world.linked("Ada", devices=2)
     bob = world.person("Bob")
