@@ -314,10 +314,11 @@ class Replication:
         if report is not None:
             stored = {head.core8: head.length for head in report.stored}
             closed = [(gap.core8, gap.start, gap.end) for gap in report.missing]
+            written = {w.core for w in space.state.writers.values() if w.device == peer.device}
             sealed = {
                 (core, seq)
                 for core, seq in sealed
-                if seq < stored.get(core[:8], 0)
+                if (core in written or seq < stored.get(core[:8], 0))
                 and not any(core8 == core[:8] and start <= seq < end for core8, start, end in closed)
             }
         if sealed <= link.told:
