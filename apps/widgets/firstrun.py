@@ -32,7 +32,13 @@ class FirstRun(View):
         self.busy, self.problem = state.busy, state.problem
 
     def focus(self, name: str) -> None:
-        Clock.schedule_once(lambda _: setattr(self.ids[name], "focus", True), 0.1)
+        """Puts the cursor into a field, unless somebody was faster and put it into another."""
+
+        def put(_: float) -> None:
+            if not any(getattr(part, "focus", False) for part in self.walk(restrict=True)):
+                self.ids[name].focus = True
+
+        Clock.schedule_once(put, 0)
 
 
 class Welcome(FirstRun):

@@ -305,7 +305,7 @@ def search(phone: Screen, desktop: Screen, album: Album) -> None:
     desktop.fill("Words in messages", "map")
     desktop.until(lambda: desktop.says("2 messages"), "two messages with a map")
     album.keep(desktop, "search")
-    desktop.click("Bring a map [b]and[/b] some bread 🍕🎉 · 明日は晴れです · привет", kind="FoundRow")
+    desktop.click("Bring a map [b]and[/b] some bread 🍕🎉 · 明日は晴れです · привет", kind="OneLine")
     desktop.wait("I found the map on my desk, it is a bit torn", kind="MessageRow")
     phone.key("Escape")
     phone.click(icon="magnify")

@@ -147,7 +147,9 @@ class Screen:
 
     def enter(self, hint: str) -> None:
         """Clicks into a field; what is typed next goes there."""
-        self.click(hint=hint)
+        focused = self.wait(hint=hint).focus
+        if not focused:
+            self.click(hint=hint)
         self.until(lambda: (seen := self.find(hint=hint)) is not None and seen.focus, f"the cursor in {hint!r}")
 
     def clear(self, hint: str) -> None:

@@ -64,6 +64,10 @@ def _walk(widget: Any, height: float, found: list[dict[str, Any]]) -> None:
     if widget.opacity == 0:
         return
     x, y = widget.to_window(widget.center_x, widget.center_y)
+    drawn = getattr(widget, "_drawn", None)
+    if drawn is not None:  # a message: its bubble is where one clicks, not the middle of the row
+        bubble = next(box for box in drawn.boxes if box.name == "bubble")
+        x, y = widget.to_window(widget.x + bubble.x + bubble.width / 2, widget.y + bubble.y + bubble.height / 2)
     said = next((value for name in ("said", "title", "spoken", "text") if (value := getattr(widget, name, ""))), "")
     line = {
         "kind": type(widget).__name__,
