@@ -17,7 +17,7 @@ from tests.support.streams import stream
 
 
 class Memory(KeyringBackend):
-    priority = 1
+    priority = -1  # never chosen by anybody else in this process
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
