@@ -125,6 +125,27 @@ def first_entry(profile: Home, space: Space, now_ms: int) -> None:
     profile.touch(space)
 
 
+def turn_to_open(space: Space) -> int | None:
+    """Which of the open writers this device is, from 0 by core key, where no epoch holds the whole roster; else None.
+
+    Devices that came in while apart open one each, without the other.  Nothing is lost by that, since what one of them
+    cannot open comes as items; but device records do not, so somebody opens an epoch for all: decision 0073.
+    """
+    mine, state = space.mine, space.state
+    if mine is None or not mine.length or not ready(space) or space.missing_cores or len(state.roster) < 2:
+        return None
+    if any(e.roster == state.roster and e.covers and not e.superseded for e in state.epochs.values()):
+        return None
+    return sorted(w.core for w in state.writers.values() if w.open).index(mine.core)
+
+
+def common_epoch(profile: Home, space: Space, now_ms: int) -> None:
+    """Opens it, if nobody has meanwhile."""
+    if turn_to_open(space) is not None:
+        open_epoch(space, now_ms, recovery=profile.recovery)
+        profile.touch(space)
+
+
 def owed(profile: Home, space: Space, now_ms: int) -> None:
     """Witnesses, revocations and the closes that follow them."""
     mine, state = space.mine, space.state

@@ -31,6 +31,7 @@ from sync.store.port import Store
 
 ROUNDS = 32  # what follows from what follows: a bound, never reached by honest states
 RECORD_GAP = 0.1  # seconds between two records of one space
+EPOCH_GAP = 2.0  # seconds until the first device opens an epoch that is lacking, and from each to the next
 RECORD_LIFE = 6 * 3600.0  # a record is renewed this often even if nothing happened
 BACKWARDS = 1.0  # seconds that the clock may go back without anything being due anew
 HELLO_TIME = 15.0  # a connection that proves nothing in this time is closed
@@ -50,6 +51,7 @@ class Engine:
         self.people = People(self.profile, self.meeting, self.dialling)
         self._record_due: dict[bytes, float] = {}
         self._record_last: dict[bytes, float] = {}
+        self._epoch_due: dict[bytes, float] = {}
         self._listening: set[bytes] = set()
         self._hints: tuple[str, ...] = ()
         self.faults: list[Exception] = []
@@ -164,6 +166,7 @@ class Engine:
         times = [now + 30.0, self._rotate_at]
         if self.dialling.online:
             times += self._record_due.values()
+            times += self._epoch_due.values()
         for at in (self.dialling.next_wake(), self.replication.next_wake(now)):
             if at is not None:
                 times.append(at)
@@ -200,6 +203,7 @@ class Engine:
         """Somebody set the clock back: what was due by the old one would wait for as long as it went wrong."""
         self._record_due = dict.fromkeys(self.profile.spaces, now)
         self._record_last.clear()
+        self._epoch_due.clear()
         self._started = False  # receipts that are owed are looked up again
         self._rotate_at = now
         self.dialling.start_afresh()
@@ -246,6 +250,7 @@ class Engine:
         if not self._started or self._answers_due:
             self._review((), now)
         self._records(now)
+        self._epochs(now)
         self._tell_read(now_ms)
         if self.profile.dirty or len(self.profile.home.batch):
             self.profile.commit(now_ms)
@@ -288,6 +293,11 @@ class Engine:
                     self._duty("profiles", one, lambda space: duties.profiles(profile, space, now_ms))
             elif start or ABOUT_PROFILES in news or (space.mine is not None and space.mine.length == 1):
                 self._duty("profiles", id_, lambda space: duties.profiles(profile, space, now_ms))
+            turn = duties.turn_to_open(space)
+            if turn is None:
+                self._epoch_due.pop(id_, None)
+            else:
+                self._epoch_due.setdefault(id_, now + EPOCH_GAP * (1 + turn))
         if answers:
             connected = {peer.device for peer in self.peers.values() if peer.device is not None and not peer.closing}
             for id_ in [id_ for id_, space in profile.spaces.items() if space.kind is SpaceKind.DIRECT]:
@@ -313,6 +323,12 @@ class Engine:
         for id_ in [id_ for id_, at in self._receipts.items() if at <= now_ms]:
             del self._receipts[id_]
             self._duty("receipt", id_, lambda space: duties.receipt(self.profile, space, now_ms))
+
+    def _epochs(self, now: float) -> None:
+        """Epochs for a roster that no epoch holds, into the open batch: whoever's turn comes first opens one."""
+        for id_ in [id_ for id_, at in self._epoch_due.items() if at <= now and self.dialling.online]:
+            del self._epoch_due[id_]
+            self._duty("common_epoch", id_, lambda space: duties.common_epoch(self.profile, space, int(now * 1000)))
 
     def _records(self, now: float) -> None:
         """Device records that are due, into the open batch."""

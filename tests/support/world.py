@@ -25,6 +25,7 @@ from identity.statement import root_certificate
 from netstack.udp import Address
 from sync.pipeline import timeline
 from sync.pipeline.account import new_account
+from sync.pipeline.duties import turn_to_open
 from sync.pipeline.profile import found_profile
 from sync.pipeline.space import Space
 from sync.service import delivery, messages
@@ -263,7 +264,11 @@ class World:
         return not self._unconnected()
 
     def _under_way(self) -> bool:
-        """Whether anything that was sent can still arrive: after a storm a stream waits long before it repeats."""
+        """Whether anything that was sent can still arrive (after a storm a stream waits long before it repeats), or a
+        device waits for its turn to open an epoch for all."""
+        on = [device.engine.profile for device in self.devices if device.engine_or_none is not None]
+        if any(turn_to_open(space) is not None for profile in on for space in profile.spaces.values()):
+            return True
         return any(
             device.waits_for(other.address)
             for device in self.devices
