@@ -243,8 +243,9 @@ class Storm:
                 assert one == other, f"{kind} differs between {first[0]} and {name}:\n{one}\n{other}"
 
     def _rests(self) -> None:
-        """Nothing goes round in circles: an hour later hardly anything was written, dialled or sent."""
+        """Nothing goes round in circles: once the receipts are out, hardly anything is written, dialled or sent."""
         world = self.world
+        world.run(200.0)
         before = dict(world.trace.count), sum(device.commits for device in world.devices)
         world.run(600.0)
         after = dict(world.trace.count), sum(device.commits for device in world.devices)
