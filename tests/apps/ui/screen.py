@@ -71,6 +71,7 @@ class Screen:
             self._window.wait()
         self._server.terminate()
         self._server.wait()
+        self._log.close()
 
     # ---- looking
 

@@ -170,7 +170,7 @@ def test_an_npm_client_over_a_channel() -> None:
                     ChannelOpened(channel.number, "interop/echo", b"interop", b"\x08from npm"),
                     ChannelClosed(channel.number, rejected=False),
                 ]
-                assert bytes(channel.received) == DATA
+                assert (len(channel.received), bytes(channel.received) == DATA) == (len(DATA), True)
             finally:
                 await npm.stop()
 
@@ -192,7 +192,7 @@ def test_we_reach_an_npm_server() -> None:
                     echoed += frame
                     if len(echoed) >= SIZE:
                         connection.end()
-                assert bytes(echoed) == DATA
+                assert (len(echoed), bytes(echoed) == DATA) == (len(DATA), True)
                 assert connection.remote_key == NPM_KEY.public
                 assert await connection.wait_closed() == Reason.ENDED
                 await npm.hear("closed")
@@ -217,7 +217,7 @@ def test_we_reach_an_npm_server_over_a_channel() -> None:
                     channel.mux.send(channel.number, 0, DATA[at : at + 32_768])
                 channel.flush()
                 await channel.whole.wait()
-                assert bytes(channel.received) == DATA
+                assert (len(channel.received), bytes(channel.received) == DATA) == (len(DATA), True)
                 channel.mux.close(channel.number)
                 channel.flush()
                 await npm.hear("channel-closed")
@@ -236,7 +236,7 @@ def test_our_connect_command_reaches_an_npm_server() -> None:
             ready = await npm.hear("ready")
             ours = await Peer.ours("connect", ready["key"], "--address", f"127.0.0.1:{ready['port']}")
             echoed, _ = await ours.process.communicate(DATA)
-            assert echoed == DATA
+            assert (len(echoed), echoed == DATA) == (len(DATA), True)
             assert ours.process.returncode == 0
         finally:
             for peer in (ours, npm):
