@@ -98,7 +98,7 @@ def _bubble(
         state=message.state,
         mine=message.mine,
         author="" if joined else author,
-        shade=shade(message.author),
+        shade=shade(one_line(message.author_name, 128)),
         day=heading if new_day else "",
         joined=joined,
         cut=cut_off,

@@ -168,7 +168,7 @@ class Chat(ViewModel[ChatState]):
         self._become(
             title=title,
             initials=initials(title),
-            shade=shade(chat.id),
+            shade=shade(title),
             kind=chat.kind,
             state=chat.state,
             subtitle={"self": "On all your devices", "direct": "", "group": count}[chat.kind],

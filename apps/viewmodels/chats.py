@@ -101,7 +101,7 @@ def row_of(chat: models.Chat, now: datetime) -> Row:
         id=chat.id,
         title=title,
         initials=initials(title),
-        shade=shade(chat.id),
+        shade=shade(title),
         preview=preview_of(chat),
         time=brief(chat.last, now),
         badge=badge,

@@ -56,7 +56,7 @@ class Devices(ViewModel[DevicesState]):
             self._become(
                 name=one_line(profile.name, MAX_TITLE),
                 initials=initials(profile.name),
-                shade=shade(profile.identity),
+                shade=shade(profile.name),
                 identity=profile.identity,
             )
             self._draw()

@@ -40,7 +40,7 @@ class NewGroup(ViewModel[NewGroupState]):
             contacts = (await self._service.contacts()).contacts
             able = [c for c in contacts if c.state == "active" and not c.blocked]
             people = tuple(
-                Person(c.id, one_line(c.name, MAX_TITLE), initials(c.name), shade(c.id), c.id in chosen)
+                Person(c.id, one_line(c.name, MAX_TITLE), initials(c.name), shade(c.name), c.id in chosen)
                 for c in sorted(able, key=lambda contact: contact.name.casefold())
             )
             self._become(people=people)

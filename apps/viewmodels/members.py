@@ -76,4 +76,4 @@ class Members(ViewModel[MembersState]):
 def member_of(member: models.Member) -> Member:
     name = one_line(member.name, MAX_TITLE)
     about = ", ".join(word for word in (member.role if member.role != "member" else "", WORDS[member.state]) if word)
-    return Member(member.id, name, initials(name), shade(member.id), about)
+    return Member(member.id, name, initials(name), shade(name), about)

@@ -76,7 +76,7 @@ class Search(ViewModel[SearchState]):
             chat=hit.chat,
             title=title if who in ("", title) else f"{who} in {title}",
             initials=initials(title),
-            shade=shade(hit.chat),
+            shade=shade(title),
             snippet=one_line(hit.snippet, MAX_SNIPPET),
             time=brief(hit.at, self._now()),
         )

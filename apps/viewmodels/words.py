@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from datetime import datetime, timedelta
 
-MAX_SHOWN = 1200  # characters of one message in a bubble
+MAX_SHOWN = 700  # characters of one message in a bubble
 MAX_LINES = 24
 MAX_TITLE = 128
 MAX_SNIPPET = 160
@@ -79,9 +79,9 @@ def initials(name: str) -> str:
     return (words[0][0] + (words[-1][0] if len(words) > 1 else "")).upper()
 
 
-def shade(key: str) -> int:
-    """One of eight colours for an identity, the same everywhere."""
-    return sum(key.encode()) % 8
+def shade(name: str) -> int:
+    """One of eight colours for a name, so that a person has the same in every list."""
+    return sum(name.encode(errors="replace")) % 8
 
 
 def lasts(until: datetime, now: datetime) -> str:

@@ -30,6 +30,7 @@ from apps.widgets.look import shade_colour, shade_ground
 from apps.widgets.view import load
 
 load("controls.kv")
+WIDE = 700
 QUIET = 4  # modules of light around a QR code
 
 
@@ -133,6 +134,21 @@ class Bar(BoxLayout):
     can_go_back = BooleanProperty(True)
     __events__ = ("on_back", "on_tap")
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._back = Tool(icon="arrow-left")
+        self._back.bind(on_release=lambda _: self.dispatch("on_back"))
+        self.on_can_go_back(self, self.can_go_back)
+
+    def on_can_go_back(self, _: object, can: bool) -> None:
+        front = self.ids.get("front")
+        if front is None:
+            return  # its rule is still being applied
+        if can and self._back.parent is None:
+            front.add_widget(self._back, len(front.children))
+        elif not can and self._back.parent is not None:
+            front.remove_widget(self._back)
+
     def on_back(self) -> None:
         """Bound by the page."""
 
@@ -188,7 +204,10 @@ REACTIONS = ("👍", "❤", "😂", "😢", "🎉", "🔥")
 
 
 class Sheet(ModalView):
-    """Choices from below: (icon, words, what it does), above them reactions.  Closes with the choice."""
+    """Choices from below, or in the middle of a wide window: (icon, words, what it does), above them reactions.
+    Closes with the choice."""
+
+    floats = BooleanProperty(False)
 
     def __init__(
         self,
@@ -196,7 +215,7 @@ class Sheet(ModalView):
         react: Callable[[str], object] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(floats=Window.width > dp(WIDE), **options)
         if react is not None:
             row = Emojis()
             for emoji in REACTIONS:

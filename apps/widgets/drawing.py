@@ -175,18 +175,19 @@ def draw(bubble: Bubble, width: float, look: Look, target: bool) -> Drawn:
     widest = max(widest, lines_width(body))
     inner += body.texture.height
 
+    end = last_line(body)
     more: tuple[float, float] | None = None
     if bubble.cut:
         label = lay("Show all of it", 14, look.accent if not bubble.mine else ink, room, bold=True)
         more = (inner + dp(4), label.texture.height + dp(8))
         placed.append((label.texture, 0.0, inner + dp(8)))
         widest = max(widest, label.texture.width)
-        inner += label.texture.height + dp(12)
+        inner += label.texture.height + dp(8)
+        end = float(label.texture.width)
 
     meta = lay(_meta(bubble, look), 12, faint)
-    room_left = room - (last_line(body) if not bubble.cut else room)
-    if meta.texture.width + dp(12) <= room_left:
-        widest = max(widest, last_line(body) + dp(12) + meta.texture.width)
+    if meta.texture.width + dp(12) <= room - end:
+        widest = max(widest, end + dp(12) + meta.texture.width)
         meta_top = inner - meta.texture.height - dp(1)
     else:
         widest = max(widest, meta.texture.width)
@@ -242,14 +243,14 @@ def _reactions(bubble: Bubble, drawn: Drawn, look: Look, left: float, wide: floa
     pills: list[tuple[Any, float, str, bool]] = []
     for reaction in bubble.reactions:
         count = f" {reaction.count}" if reaction.count > 1 else ""
-        label = lay(f"{markup(reaction.emoji)}{count}", 13, look.on_other)
+        label = lay(f"{markup(reaction.emoji)}{count}", 13, look.on_mine if reaction.mine else look.on_other)
         pills.append((label.texture, label.texture.width + dp(16), reaction.emoji, reaction.mine))
     total = sum(pill[1] for pill in pills) + dp(4) * (len(pills) - 1)
     at = left + wide - total - dp(10) if bubble.mine else left + dp(10)
     at = max(dp(8), min(at, width - total - dp(8)))
     high = max(pill[0].height for pill in pills) + dp(6)
     for texture, pill_width, emoji, mine in pills:
-        colour = look.pill if not mine else (*look.target[:3], 1.0)
+        colour = look.pill if not mine else look.mine
         drawn.boxes.append(Box(at - dp(2), top - dp(2), pill_width + dp(4), high + dp(4), look.ground, (high,)))
         drawn.boxes.append(Box(at, top, pill_width, high, colour, (high / 2,), f"react:{emoji}"))
         drawn.pieces.append(Piece(texture, at + dp(8), top + dp(3)))

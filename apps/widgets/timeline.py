@@ -213,5 +213,5 @@ def current_look() -> Look:
         faint=of("onSurfaceVariantColor"),
         accent=of("primaryColor"),
         pill=of("surfaceContainerHighestColor"),
-        target=of("tertiaryContainerColor", 0.6),
+        target=of("tertiaryColor", 0.16),
     )

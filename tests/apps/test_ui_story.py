@@ -24,7 +24,7 @@ from apps.viewmodels.pictures import read_picture
 from tests.apps.ui.screen import Screen
 
 MISSING = [
-    *(tool for tool in ("Xvfb", "xdotool", "import") if shutil.which(tool) is None),
+    *(tool for tool in ("Xvfb", "xdotool") if shutil.which(tool) is None),
     *(module for module in ("kivy", "kivymd") if find_spec(module) is None),
 ]
 pytestmark = [
@@ -108,7 +108,7 @@ class Album:
         time.sleep(0.6)  # what moves comes to rest: for people, nothing below depends on it
         path = screen.picture(self._folder / f"{screen.kind}-{name}.png")
         with Image.open(path) as picture:
-            small = picture.convert("RGB").quantize(96, dither=Image.Dither.NONE)
+            small = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         small.save(path, optimize=True)
         return path
 
@@ -126,7 +126,7 @@ def log(tmp_path: Path) -> Iterator[Path]:
 
 
 def screen(kind: str, size: tuple[int, int], folder: Path, log: Path) -> Screen:
-    return Screen(kind, size, folder / kind, folder, log.open("a"))
+    return Screen(kind, size, folder / kind, folder, log)
 
 
 def test_phone_desktop_and_a_friend(tmp_path: Path, album: Album, log: Path) -> None:

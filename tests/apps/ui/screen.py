@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 PATIENCE = 90.0
 
@@ -33,10 +32,10 @@ class Seen:
 
 
 class Screen:
-    def __init__(self, kind: str, size: tuple[int, int], profile: Path, folder: Path, log: IO[str]) -> None:
+    def __init__(self, kind: str, size: tuple[int, int], profile: Path, folder: Path, log: Path) -> None:
         self.kind, self.size, self.profile = kind, size, profile
         self._door = folder / f"{kind}.door"
-        self._log = log
+        self._log = log.open("a")
         self._server, number = _display(size)
         self._environment = {
             **{name: value for name, value in os.environ.items() if name != "KITHKIN_PASSPHRASE_FILE"},
@@ -71,6 +70,7 @@ class Screen:
             self._window.wait()
         self._server.terminate()
         self._server.wait()
+        self._log.close()
         self._log.close()
 
     # ---- looking
@@ -124,8 +124,11 @@ class Screen:
 
     def picture(self, path: Path) -> Path:
         """What the display shows now."""
-        command = ["import", "-display", self._environment["DISPLAY"], "-window", "root", "-depth", "8", str(path)]
-        subprocess.run(command, check=True, env=self._environment)
+        # Late, as in the product: it comes with the extra.
+        from PIL import ImageGrab
+
+        with ImageGrab.grab(xdisplay=self._environment["DISPLAY"]) as picture:
+            picture.convert("RGB").save(path)
         return path
 
     # ---- acting
