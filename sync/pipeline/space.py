@@ -148,7 +148,7 @@ class Space:
         self._clears: dict[tuple[bytes, int], list[Fact]] = {}
         self._state: SpaceState | None = None
         self._membership = 0  # how often it changed
-        self._shape: Shape | None = None
+        self._shape: Shape = ({}, frozenset(), {})
         self._learned: set[bytes] = set()  # control entries whose statements the directory has
         self._unfolded: set[bytes] = set()  # cores with opened entries whose author was not known then
         self._outside = True  # no feed of mine is a writer yet
@@ -184,6 +184,10 @@ class Space:
         self.graph.recheck()
         self._learn_devices()
         self._outside = self.mine is None or self.mine.core not in self.state.writers
+        # What the rows in the store were folded by: the next change of membership is compared with it.
+        self._shape = self._shape_now()
+        for core in self.shelf.feeds:
+            self._author(core)
         for writer in self.shelf.stored_records:
             self._open_record(writer)
         if self.personal:
@@ -933,10 +937,10 @@ class Space:
         self._open_grants(now_ms)
         self._settle_z()
         self.keyring.note_superseded([e.id for e in state.epochs.values() if e.superseded], now_ms)
-        shape: Shape = (dict(state.ends), state.admins, dict(state.witnessed))
+        shape = self._shape_now()
         last, self._shape = self._shape, shape
         if self.personal:
-            if last is not None and last[0] != shape[0]:
+            if last[0] != shape[0]:
                 self.registers = Personal(self._within)
                 for key, value in self.home.store.scan(Table.PERSONAL):
                     self.registers.add(decode_own_fact(key, value))
@@ -947,7 +951,7 @@ class Space:
             self.meta_changed = True
             self._read_again(core, now_ms)
         moved = {core for core, author in old.items() if self._author(core) != author}
-        if last is not None and last != shape:
+        if last != shape:
             moved |= {c for c in shape[0].keys() | last[0].keys() if shape[0].get(c) != last[0].get(c)}
             moved |= {c for c in shape[2].keys() | last[2].keys() if shape[2].get(c) != last[2].get(c)}
             if shape[1] != last[1]:
@@ -959,6 +963,10 @@ class Space:
             clears = (fact for named in self._clears.values() for fact in named if fact.core in moved)
             found.update(dict.fromkeys(self._named(clears)))
         return found
+
+    def _shape_now(self) -> Shape:
+        state = self.state
+        return dict(state.ends), state.admins, dict(state.witnessed)
 
     def _let_go(self) -> None:
         """Now it is known who writes here: what was taken on the word of whoever gave the history, and is nobody's,

@@ -43,7 +43,7 @@ def all_of(seeds: range, moves: int, jobs: int) -> Iterator[tuple[int, str, bool
         return
     with ProcessPoolExecutor(jobs) as pool:
         waiting = iter(seeds)
-        running = {pool.submit(one, seed, moves) for seed, _ in zip(waiting, range(2 * jobs), strict=False)}
+        running = {pool.submit(one, seed, moves) for _, seed in zip(range(2 * jobs), waiting, strict=False)}
         while running:
             done = next(as_completed(running))
             running.discard(done)
