@@ -49,6 +49,7 @@ from netstack.handshake import Agreement, Dial, refusal_for, target_of
 from netstack.limits import Limits
 from netstack.link import Link, Phase
 from netstack.listener import Listener
+from netstack.ports import SERVER, PortEffect
 from netstack.udp import Address, Datagram, Outgoing
 from netstack.udx.congestion import CongestionControl
 from netstack.udx.intake import cut, dispatch
@@ -103,6 +104,7 @@ class EndpointCore:
         self._dirty: dict[int, Link] = {}  # may have something to send or to wait for, by link id
         self._replies: list[Outgoing] = []
         self._events: list[Event] = []
+        self._effects: list[PortEffect] = []
         self._wakes: list[tuple[float, int]] = []
         self._now = 0.0
 
@@ -195,12 +197,12 @@ class EndpointCore:
 
     # what the port brings
 
-    def receive(self, data: bytes | memoryview, source: Address, now: float) -> None:
+    def receive(self, data: bytes | memoryview, source: Address, now: float, port: int = SERVER) -> None:
         """One datagram.  Never raises, whatever it is."""
-        self.receive_batch((Datagram(memoryview(data), source, 0),), now)
+        self.receive_batch((Datagram(memoryview(data), source, 0),), now, port)
 
-    def receive_batch(self, batch: Sequence[Datagram], now: float) -> None:
-        """Datagrams and runs as a shell reads them.  They need not outlive the call."""
+    def receive_batch(self, batch: Sequence[Datagram], now: float, port: int = SERVER) -> None:
+        """Datagrams and runs as a shell reads them on one of our ports.  They need not outlive the call."""
         self._now = now
         for item in batch:
             for left in dispatch(item, self._streams, now, self._touched):
@@ -257,6 +259,11 @@ class EndpointCore:
             out += link.stream.take_outgoing(self._now)
         self._settle()
         return out
+
+    def effects(self) -> list[PortEffect]:
+        """Ports to open and to close, before `outgoing` is sent."""
+        effects, self._effects = self._effects, []
+        return effects
 
     @property
     def restless(self) -> bool:
@@ -456,6 +463,6 @@ def dialable(address: Address) -> bool:
 
 def datagrams(outgoing: Iterable[Outgoing]) -> Iterator[tuple[Address, bytes]]:
     """What `outgoing` gave, with its runs cut into single datagrams: for simulators."""
-    for address, data, segment in outgoing:
-        for piece in cut(memoryview(data), segment or max(len(data), 1)):
-            yield address, bytes(piece)
+    for item in outgoing:
+        for piece in cut(memoryview(item.data), item.segment or max(len(item.data), 1)):
+            yield item.address, bytes(piece)

@@ -22,8 +22,10 @@ from identity.keys import Random, SigningKey
 from netstack.endpoint import Accept, EndpointCore
 from netstack.events import Closed, Ended, Event, Failed, Frame, Opened, Reason, Writable
 from netstack.limits import Limits
+from netstack.ports import SERVER
 from netstack.shell_connection import Connection
-from netstack.udp import Address, Datagram, ShellName, UdpShell, bind
+from netstack.shell_ports import Ports
+from netstack.udp import Address, Datagram, ShellName
 from netstack.udx.congestion import CongestionControl
 
 CODES = {
@@ -60,7 +62,7 @@ class Host:
         self.connections: dict[int, Connection] = {}
         self.on_connection: Callable[[Connection], None] | None = None  # for those that others dialled
         self._shell_name: ShellName = shell
-        self._shell: UdpShell | None = None
+        self._ports: Ports | None = None
         self._loop: asyncio.AbstractEventLoop
         self._dialing: dict[int, asyncio.Future[Connection]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -72,18 +74,21 @@ class Host:
 
         `async with` starts a host that is not started yet, on any port.
         """
-        if self._shell is not None:
+        if self._ports is not None:
             raise ValueError("the host is started already")
         self._loop = asyncio.get_running_loop()
-        self._shell = await bind(host, port, self._receive, on_writable=self._soon, shell=self._shell_name)
-        return self._shell.address
+        ports = Ports(self._receive, self._soon, self._shell_name)
+        address = await ports.bind(SERVER, host, port)
+        self._ports = ports
+        return address
 
     @property
     def address(self) -> Address:
         """Where the port is bound."""
-        if self._shell is None:
+        address = self._ports.address(SERVER) if self._ports else None
+        if address is None:
             raise ValueError("the host is not started")
-        return self._shell.address
+        return address
 
     def listen(self, key: SigningKey) -> None:
         self.core.listen(key)
@@ -96,7 +101,7 @@ class Host:
 
         Raises ConnectError, and DecodeError where `remote` or an address is none.  Cancelling leaves nothing behind.
         """
-        if self._shell is None:
+        if self._ports is None:
             raise ValueError("the host is not started")
         conn = self.core.connect(remote, addresses, key, self._loop.time())
         future: asyncio.Future[Connection] = self._loop.create_future()
@@ -114,22 +119,21 @@ class Host:
 
     async def stop(self) -> None:
         """Ends every connection at once, tells the peers so, frees the port.  May be called twice."""
-        shell = self._shell
-        if shell is None:
+        ports = self._ports
+        if ports is None:
             return
         now = self._loop.time()
         for conn in [*self.connections, *self._dialing]:
             self.core.abort(conn, now)
         self._serve()
-        self._shell = None
+        self._ports = None
         for handle in (self._timer, self._turn):
             if handle is not None:
                 handle.cancel()
-        shell.close()
-        await shell.wait_closed()
+        await ports.close()
 
     async def __aenter__(self) -> Self:
-        if self._shell is None:
+        if self._ports is None:
             await self.start()
         return self
 
@@ -168,11 +172,11 @@ class Host:
 
     def _soon(self) -> None:
         """What is done between turns goes out at the end of this one, so that small frames share datagrams."""
-        if self._turn is None and not self._in_turn and self._shell is not None:
+        if self._turn is None and not self._in_turn and self._ports is not None:
             self._turn = self._loop.call_soon(self._serve)
 
-    def _receive(self, batch: Sequence[Datagram]) -> None:
-        self.core.receive_batch(batch, self._loop.time())
+    def _receive(self, batch: Sequence[Datagram], port: int) -> None:
+        self.core.receive_batch(batch, self._loop.time(), port)
         self._serve()
 
     def _wake(self) -> None:
@@ -184,16 +188,17 @@ class Host:
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
-        shell = self._shell
-        if shell is None or self._in_turn:
+        ports = self._ports
+        if ports is None or self._in_turn:
             return
         self._in_turn = True
         try:
             self._tell(self.core.events())
-            while shell.writable:
+            while ports.writable:
                 batch = self.core.outgoing()
+                ports.carry_out(self.core.effects())
                 if batch:
-                    shell.send_batch(batch)
+                    ports.send(batch)
                 if not self.core.restless:
                     break
                 self._tell(self.core.events())
@@ -202,7 +207,7 @@ class Host:
         self._arm()
 
     def _arm(self) -> None:
-        if self._shell is None or not self._shell.writable:
+        if self._ports is None or not self._ports.writable:
             return  # the shell calls when the kernel takes more; until then there is nothing to wake for
         at = self.core.next_wake()
         if at is None:

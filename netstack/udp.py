@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from netstack.ports import SERVER
+
 Address = tuple[str, int]  # numeric host and port, IPv4 or IPv6
 
 
@@ -23,11 +25,18 @@ class Datagram(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """To be sent: `segment` 0 is one datagram, else a run of datagrams of that size."""
+    """To be sent: `segment` 0 is one datagram, else a run of datagrams of that size.
+
+    `port` says from which of a node's ports (`ports.py`); a shell, which is one port, does not look at it.  `ttl` is
+    the number of routers a single datagram may pass, 0 for the system's default; where the platform has no say in
+    that, it is ignored.
+    """
 
     address: Address
     data: bytes | bytearray | memoryview
     segment: int = 0
+    port: int = SERVER
+    ttl: int = 0
 
 
 Receive = Callable[[Sequence[Datagram]], None]

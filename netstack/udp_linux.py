@@ -14,6 +14,7 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 from struct import Struct
+from weakref import WeakKeyDictionary
 
 from netstack.udp import Address, Datagram, Outgoing, Receive, Writable
 
@@ -32,6 +33,10 @@ _QUEUE_BYTES = 4 << 20
 _SEGMENT_CMSG = Struct("=H")
 _GRO_CMSG = Struct("=i")
 _CMSG_SPACE = socket.CMSG_SPACE(_GRO_CMSG.size)
+_TTL = {
+    socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT),
+}
 _FULL = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS}
 _NO_OFFLOAD = {errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP}
 
@@ -46,8 +51,7 @@ class LinuxShell:
         self._receive = receive
         self._on_writable = on_writable
         self._loop = loop
-        self._arena = bytearray(_ARENA)
-        self._view = memoryview(self._arena)
+        self._view = _arena(loop)
         self._queue: deque[Outgoing] = deque()
         self._queued = 0
         self._closed = False
@@ -133,7 +137,10 @@ class LinuxShell:
 
     def _send(self, item: Outgoing) -> Outgoing | None:
         """Sends one datagram or run; returns what the kernel did not take."""
-        address, data, segment = item
+        address, data, segment, port, ttl = item
+        if ttl:
+            self._send_short(data, address, ttl)
+            return None
         if not segment or len(data) <= segment:
             return None if self._send_one(data, address) else item
         if self.offload_send:
@@ -156,7 +163,7 @@ class LinuxShell:
                 send(view[at : at + segment], address)
             except OSError as error:
                 if error.errno in _FULL:
-                    return Outgoing(address, view[at:], segment)
+                    return Outgoing(address, view[at:], segment, port)
                 self._errors += 1
         return None
 
@@ -168,6 +175,14 @@ class LinuxShell:
                 return False
             self._errors += 1
         return True
+
+    def _send_short(self, data: bytes | bytearray | memoryview, address: Address, ttl: int) -> None:
+        """A datagram that is to die on its way; if it does so at once, that is one way of dying."""
+        level, kind = _TTL[self._sock.family]
+        try:
+            self._sock.sendmsg([data], [(level, kind, _GRO_CMSG.pack(ttl))], 0, address)
+        except OSError:
+            self._errors += 1
 
     def _keep(self, item: Outgoing) -> None:
         if self._queued + len(item.data) > _QUEUE_BYTES:
@@ -209,6 +224,15 @@ async def bind_linux(host: str, port: int, receive: Receive, on_writable: Writab
     except BaseException:
         sock.close()
         raise
+
+
+_ARENAS: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
+
+
+def _arena(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """One for all ports of a loop: what was read is dealt with before the next port is, and a node that punches
+    through a random NAT opens 256 of them."""
+    return _ARENAS.setdefault(loop, memoryview(bytearray(_ARENA)))
 
 
 def _datagram(data: memoryview, source: Address, segment: int) -> Datagram:

@@ -21,6 +21,10 @@ _MAX_WAITING = 4_096
 _TURN = 256
 _HIGH_WATER = 1 << 20
 _RECEIVE_BUFFER = 1 << 20
+_TTL = {
+    socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
+}
 
 
 _Item = tuple[bytes | None, Any]  # asyncio-dgram types addresses by a private name of typeshed: (host, port, ...)
@@ -79,11 +83,13 @@ class PortableShell:
 
     def send_batch(self, batch: Sequence[Outgoing]) -> None:
         send = self._transport.sendto
-        for address, data, segment in batch:
+        for address, data, segment, _port, ttl in batch:
             if self._closed:
                 return
             if not self._drained.is_set():
                 self._dropped += 1
+            elif ttl:
+                self._send_short(data, address, ttl)
             elif not segment or len(data) <= segment:
                 send(data, address)
             else:
@@ -92,6 +98,18 @@ class PortableShell:
                     send(view[at : at + segment], address)
         if not self._drained.is_set() and self._drain_task is None and not self._closed:
             self._drain_task = asyncio.create_task(self._tell_writable())
+
+    def _send_short(self, data: bytes | bytearray | memoryview, address: Address, ttl: int) -> None:
+        """The transport sends at once while nothing waits in it, so the option holds for this datagram alone."""
+        sock: socket.socket = self._transport.get_extra_info("socket")
+        level, option = _TTL[sock.family]
+        with contextlib.suppress(OSError):
+            before = sock.getsockopt(level, option)
+            sock.setsockopt(level, option, ttl)
+            try:
+                self._transport.sendto(data, address)
+            finally:
+                sock.setsockopt(level, option, before)
 
     def close(self) -> None:
         if self._closed:

@@ -21,6 +21,7 @@ from enum import Enum, auto
 from math import inf
 
 from identity.errors import DecodeError
+from netstack.ports import SERVER
 from netstack.udp import Address, Outgoing
 from netstack.udx.bbr import Bbr
 from netstack.udx.congestion import CongestionControl
@@ -87,6 +88,7 @@ class UdxStream:
         self.local_id = local_id
         self.remote_id: int | None = None
         self.remote: Address | None = None
+        self.port = SERVER  # sends from this one of its owner's ports, receives on any
         self.adopt = adopt
         self.keepalive = keepalive  # seconds of silence after which a heartbeat goes out; 0.0 = never
         self.packets_sent = 0
@@ -412,7 +414,7 @@ class UdxStream:
         if self.remote is not None:
             self.packets_sent += 1
             self.bytes_sent += len(packet)
-            out.append(Outgoing(self.remote, packet))
+            out.append(Outgoing(self.remote, packet, 0, self.port))
             self._touch(self._now)
 
     def _emit_run(self, out: list[Outgoing], run: Run) -> None:
@@ -437,7 +439,7 @@ class UdxStream:
         self.packets_sent += count
         self.bytes_sent += run.weight
         self._touch(self._now)
-        out.append(Outgoing(self.remote, b"".join(parts), size + HEADER_SIZE if count > 1 else 0))
+        out.append(Outgoing(self.remote, b"".join(parts), size + HEADER_SIZE if count > 1 else 0, self.port))
 
     # -- inner: life --------------------------------------------------------------------------------------------
 

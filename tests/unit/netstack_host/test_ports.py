@@ -1,0 +1,88 @@
+"""The sockets of a host by their numbers: opened as asked, each sends for itself, a short life is one datagram's."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from netstack.ports import OWN, SERVER, ClosePort, OpenPort
+from netstack.shell_ports import Ports
+from netstack.udp import Address, Datagram, Outgoing, ShellName
+
+SHELLS: list[ShellName] = ["linux", "portable"]
+
+
+def sockets() -> int:
+    links = Path("/proc/self/fd")
+    return sum(entry.is_symlink() and str(entry.readlink()).startswith("socket:") for entry in links.iterdir())
+
+
+class Listener:
+    """A plain socket that sees how many routers a datagram may still pass."""
+
+    def __init__(self) -> None:
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_RECVTTL", 12), 1)
+        self._sock.bind(("127.0.0.1", 0))
+        self._sock.settimeout(20)
+        self.address: Address = self._sock.getsockname()
+
+    def read(self) -> tuple[bytes, int, Address]:
+        data, ancillary, _, source = self._sock.recvmsg(2048, socket.CMSG_SPACE(4))
+        return data, int.from_bytes(ancillary[0][2], "little"), source
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sock.close()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_port_of_its_own_and_a_short_life(shell: ShellName) -> None:
+    async def story() -> None:
+        before = sockets()
+        got: list[tuple[bytes, int]] = []
+        heard = asyncio.Event()
+
+        def receive(batch: Sequence[Datagram], port: int) -> None:
+            got.extend((bytes(item.data), port) for item in batch)
+            heard.set()
+
+        ports = Ports(receive, lambda: None, shell)
+        with Listener() as listener:
+            home = await ports.bind(SERVER, "127.0.0.1", 0)
+            ports.carry_out([OpenPort(OWN)])
+            ports.send(
+                [
+                    Outgoing(listener.address, b"first", port=OWN),  # before it is open
+                    Outgoing(home, b"to ourselves", port=OWN),
+                ]
+            )
+            await heard.wait()
+            ports.send(
+                [
+                    Outgoing(listener.address, b"short", port=OWN, ttl=5),
+                    Outgoing(listener.address, b"long", port=OWN),
+                    Outgoing(listener.address, b"from home"),
+                ]
+            )
+            seen = [await asyncio.to_thread(listener.read) for _ in range(4)]
+            own = ports.address(OWN)
+            assert got == [(b"to ourselves", SERVER)]
+            assert [(data, ttl == 5, source) for data, ttl, source in seen] == [
+                (b"first", False, own),
+                (b"short", True, own),
+                (b"long", False, own),
+                (b"from home", False, home),
+            ]
+            ports.carry_out([ClosePort(OWN), OpenPort(OWN + 1), ClosePort(OWN + 1)])
+            await ports.close()
+            assert len(ports) == 0
+        assert sockets() == before
+
+    asyncio.run(asyncio.wait_for(story(), 30))
