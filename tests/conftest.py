@@ -38,12 +38,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class SkipList:
-    """Holds the skips of one run against `skips.txt`: pairs (pattern of the id, pattern of the reason)."""
+    """Holds the skips of one run against `skips.txt`: pairs (pattern of the id, pattern of the reason).
+
+    A pair after "? " may be seen or not.
+    """
 
     def __init__(self, text: str) -> None:
         lines = [line.strip() for line in text.splitlines()]
-        pairs = [line.partition(" -- ")[::2] for line in lines if line and not line.startswith("#")]
+        lines = [line for line in lines if line and not line.startswith("#")]
+        pairs = [line.removeprefix("? ").partition(" -- ")[::2] for line in lines]
         self.allowed = [(name.strip(), reason.strip()) for name, reason in pairs]
+        self.expected = [pair for line, pair in zip(lines, self.allowed, strict=True) if not line.startswith("? ")]
         self.seen: list[tuple[str, str]] = []
 
     def note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -61,7 +66,7 @@ class SkipList:
             return fnmatchcase(skip[0], line[0]) and fnmatchcase(skip[1], line[1])
 
         extra = [f"skipped, not listed: {name} -- {why}" for name, why in self.seen if not self._listed((name, why))]
-        idle = [line for line in self.allowed if not any(match(skip, line) for skip in self.seen)]
+        idle = [line for line in self.expected if not any(match(skip, line) for skip in self.seen)]
         return extra + [f"listed, not skipped: {name} -- {reason}" for name, reason in idle]
 
     def _listed(self, skip: tuple[str, str]) -> bool:

@@ -1,0 +1,125 @@
+"""A home router: one public address, a LAN behind it, and the translation that nftables does between them.
+
+What each kind does is measured by `test_router.py` rather than believed:
+
+| kind         | a port outside is kept for          | who may answer to it          |
+|--------------|-------------------------------------|-------------------------------|
+| CONE         | a port inside, whatever it speaks to | everybody                     |
+| MASQUERADE   | a port inside (the same number)      | the address and port spoken to |
+| RANDOM, FULLY_RANDOM | a port inside and one destination | the address and port spoken to |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from tests.network.namespaces import Namespace
+
+WAN = "wan"
+LAN = "lan"
+NETWORK = "192.168.1"  # the same behind every router, as it is behind half of the world's
+
+
+class Nat(Enum):
+    """Kinds of address translation; OPEN is none: a host on a public address."""
+
+    OPEN = "open"
+    CONE = "cone"
+    MASQUERADE = "masquerade"
+    RANDOM = "random"
+    FULLY_RANDOM = "fully-random"
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether every destination sees another port."""
+        return self in (Nat.RANDOM, Nat.FULLY_RANDOM)
+
+
+# A hash of the inside's address and port: the same for every destination, and another after the seed has changed.
+DRAWN = "masquerade to :jhash ip saddr . udp sport mod 60000 seed {seed:#x} offset 2000"
+OUTWARD = {
+    Nat.CONE: DRAWN,
+    Nat.MASQUERADE: "masquerade",
+    Nat.RANDOM: "masquerade random",
+    Nat.FULLY_RANDOM: "masquerade fully-random",
+}
+
+# Unasked packets for the router itself are dropped before conntrack confirms them, as routers do: an entry of theirs
+# would take the very port that the inside is about to punch with.
+RULES = """\
+flush ruleset
+table ip router {{
+    map inward {{
+        type inet_service : ipv4_addr . inet_service
+        flags dynamic, timeout
+        timeout 3m
+        size 65535
+    }}
+    chain learn {{
+        type filter hook postrouting priority 110
+        oifname "{wan}" ip protocol udp {learn}
+    }}
+    chain inwards {{
+        type nat hook prerouting priority dstnat
+        iifname "{wan}" dnat ip to udp dport map @inward
+    }}
+    chain outwards {{
+        type nat hook postrouting priority srcnat
+        oifname "{wan}" ip protocol udp {outward}
+        oifname "{wan}" masquerade
+    }}
+    chain through {{
+        type filter hook forward priority filter; policy drop
+        ct state established,related accept
+        iifname "{lan}" accept
+        ct status dnat accept
+    }}
+    chain own {{
+        type filter hook input priority filter; policy accept
+        ip protocol udp drop
+    }}
+}}
+"""
+LEARN = "update @inward { udp sport : ct original ip saddr . ct original proto-src }"
+
+
+def rules(nat: Nat, seed: int = 1, drawn: bool = False) -> str:
+    """The nftables script of a kind; `drawn`: ports by hash of the seed even where the kind would keep them."""
+    outward = DRAWN if drawn and not nat.symmetric else OUTWARD[nat]
+    learn = LEARN if nat is Nat.CONE else "accept"
+    return RULES.format(wan=WAN, lan=LAN, learn=learn, outward=outward.format(seed=seed))
+
+
+@dataclass
+class Router:
+    """A namespace with a `wan` port and a bridge `lan`, on which hosts are `NETWORK`.2 and on."""
+
+    space: Namespace
+    nat: Nat
+    address: str
+    hosts: int = 0
+    _seed: int = field(default=1, init=False)
+
+    def start(self) -> None:
+        self.space.ip(
+            f"link add {LAN} type bridge",
+            f"address add {NETWORK}.1/24 dev {LAN}",
+            f"link set {LAN} up",
+        )
+        self.space.nft(rules(self.nat))
+
+    def next_host(self) -> tuple[str, str]:
+        """The address of one more host and the name of the bridge's port to it."""
+        self.hosts += 1
+        return f"{NETWORK}.{self.hosts + 1}", f"port{self.hosts}"
+
+    def forget(self) -> None:
+        """As after a restart: no mapping is known any more, and what is sent now leaves by other ports."""
+        self._seed += 1
+        self.space.nft(rules(self.nat, self._seed, drawn=True))
+        self.space.run("conntrack", "--flush")
+
+    def mappings(self) -> int:
+        """How many flows the router holds."""
+        return int(self.space.run("conntrack", "--count") or 0)

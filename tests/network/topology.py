@@ -1,0 +1,117 @@
+"""An internet of network namespaces: a core that routes, open hosts, and hosts behind routers.
+
+    with Internet() as net:
+        router = net.router("ada", Nat.MASQUERADE)
+        ada, desk = net.host(router), net.host(router)
+        bob = net.open("bob")
+        ada.space.command("python", ...)            # or ada.space.socket()
+
+Every site is a /24 of 44.128.0.0/16 with the core at .1.  That block is set aside for tests, yet no list of bogus
+addresses holds it, and implementations drop addresses on such lists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from types import TracebackType
+
+from tests.network.namespaces import Namespace, cable, together
+from tests.network.router import LAN, NETWORK, WAN, Nat, Router
+from tests.network.wire import Condition, Wire
+
+PUBLIC = "44.128"
+
+# The openers of hole punching (TTL 5) open their own router and die on the way, as between real providers.  Here two
+# routers are three hops apart, so the core makes up for the hops that are not there.
+CORE = """\
+flush ruleset
+table ip core {
+    chain through {
+        type filter hook forward priority filter; policy accept
+        ip ttl < 5 drop
+    }
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine: its namespace, its own address, and the router it is behind, None where it is open."""
+
+    space: Namespace
+    address: str
+    router: Router | None = None
+
+    @property
+    def public(self) -> str:
+        """The address that others see."""
+        return self.router.address if self.router else self.address
+
+
+class Internet:
+    """Makes namespaces when entered, removes all of them and ends what runs in them when left."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._sites = 0
+
+    def __enter__(self) -> Internet:
+        with contextlib.ExitStack() as stack:
+            self._spaces = stack.enter_context(together())
+            self.core = self._space("core")
+            self.core.nft(CORE)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def open(self, name: str, addresses: int = 1, condition: Condition | None = None) -> Host:
+        """A host on the public network; with more addresses they follow the first one (`Host.address`)."""
+        space = self._space(name)
+        network = self._uplink(space, condition)
+        space.ip(*(f"address add {network}.{2 + n}/24 dev {WAN}" for n in range(addresses)))
+        space.ip(f"route add default via {network}.1")
+        return Host(space, f"{network}.2")
+
+    def router(self, name: str, nat: Nat, condition: Condition | None = None) -> Router:
+        """A router and the empty LAN behind it."""
+        space = self._space(f"{name}-router")
+        network = self._uplink(space, condition)
+        space.ip(f"address add {network}.2/24 dev {WAN}", f"route add default via {network}.1")
+        router = Router(space, nat, f"{network}.2")
+        router.start()
+        return router
+
+    def host(self, router: Router, name: str | None = None) -> Host:
+        """One more host behind a router."""
+        address, port = router.next_host()
+        space = self._space(name or f"{router.space.label}-{port}")
+        cable(space, "eth", router.space, port)
+        router.space.ip(f"link set {port} master {LAN}")
+        space.ip(f"address add {address}/24 dev eth", f"route add default via {NETWORK}.1")
+        return Host(space, address, router)
+
+    def site(self, name: str, nat: Nat, condition: Condition | None = None) -> Host:
+        """A host behind a router of its own, or an open one."""
+        if nat is Nat.OPEN:
+            return self.open(name, condition=condition)
+        return self.host(self.router(name, nat, condition), name)
+
+    def _space(self, label: str) -> Namespace:
+        made = Namespace.make(label)
+        self._spaces.append(made)
+        return made
+
+    def _uplink(self, space: Namespace, condition: Condition | None) -> str:
+        self._sites += 1
+        network, port = f"{PUBLIC}.{self._sites}", f"site{self._sites}"
+        if condition is None:
+            cable(space, WAN, self.core, port)
+        else:
+            self._stack.enter_context(Wire((space, WAN), (self.core, port), condition))
+        self.core.ip(f"address add {network}.1/24 dev {port}")
+        return network
