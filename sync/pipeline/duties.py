@@ -81,11 +81,11 @@ def _ask_admission(profile: Home, chat: Chat, waiting: list[OwnWriter], now_ms: 
     space = profile.space(chat.space)
     key = profile.own_feed(space)
     if chat.rendezvous is not None and space.z is None:
-        space.set_z(chat.rendezvous)
+        space.access.set_z(chat.rendezvous)
     prekey = account.keys.prekey.public
     consents = []
     for other in _others(waiting, account.device):
-        space.vouch([core_key(other.writer)])
+        space.members.vouch([core_key(other.writer)])
         signature = sign_consent(
             key, space.id, core_key(other.writer), identity=None, device=account.device, prekey=prekey
         )
@@ -119,7 +119,7 @@ def _admit_own(profile: Home, space: Space, waiting: list[OwnWriter], now_ms: in
 def first_entry(profile: Home, space: Space, now_ms: int) -> None:
     """Block 0 of a feed opens an epoch: opening it proves to each device, deniably, whose writer this is."""
     mine = space.mine
-    if mine is None or mine.length or not ready(space) or space.missing_cores:
+    if mine is None or mine.length or not ready(space) or space.members.missing_cores:
         return
     open_epoch(space, now_ms, recovery=profile.recovery)
     profile.touch(space)
@@ -132,7 +132,7 @@ def turn_to_open(space: Space) -> int | None:
     cannot open comes as items; but device records do not, so somebody opens an epoch for all: decision 0073.
     """
     mine, state = space.mine, space.state
-    if mine is None or not mine.length or not ready(space) or space.missing_cores or len(state.roster) < 2:
+    if mine is None or not mine.length or not ready(space) or space.members.missing_cores or len(state.roster) < 2:
         return None
     if any(e.roster == state.roster and e.covers and not e.superseded for e in state.epochs.values()):
         return None
@@ -185,7 +185,7 @@ def _revoked(profile: Home, space: Space) -> dict[bytes, tuple[bytes, ...]]:
 
 def talks_of(profile: Home, space: Space) -> dict[bytes, Talks]:
     """What a direct space says about offered groups, by space id."""
-    found: dict[bytes, Talks] = space.remember(
+    found: dict[bytes, Talks] = space.reading.remember(
         "offers",
         ABOUT_OFFERS,
         lambda: fold_offers(timeline.facts_of_kind(profile.store, space.id, ABOUT_OFFERS), space.rights()),
@@ -263,7 +263,7 @@ def answer_to(profile: Home, offer: Offer) -> Answer:
     key, prekey = profile.own_feed(space), account.keys.prekey.public
     consents = []
     for writer in (offer.feeds or (offer.creator,))[:MAX_CONSENTS]:
-        space.vouch([core_key(writer)])
+        space.members.vouch([core_key(writer)])
         signature = sign_consent(
             key, space.id, core_key(writer), identity=account.identity, device=account.device, prekey=prekey
         )
@@ -411,7 +411,7 @@ def reading_of(space: Space) -> Reading:
         facts, rights = timeline.facts_of_kind(space.home.store, space.id, ABOUT_READING), space.rights()
         return Reading(fold_receipts(facts, rights), fold_receipt_stamps(facts, rights))
 
-    found: Reading = space.remember("receipts", ABOUT_READING, fold)
+    found: Reading = space.reading.remember("receipts", ABOUT_READING, fold)
     return found
 
 

@@ -20,6 +20,7 @@ from netstack.protomux import ChannelClosed, ChannelOpened, Fault, Message, Offe
 from sync.pipeline import duties
 from sync.pipeline.dialling import Dialling, Whereabouts
 from sync.pipeline.effects import Disconnect, Effect, Listen, PeerChanged, Transmit, Unlisten
+from sync.pipeline.epochs import drop_keys
 from sync.pipeline.meeting import Meeting
 from sync.pipeline.peer import Peer, Purpose
 from sync.pipeline.people import People
@@ -258,11 +259,11 @@ class Engine:
             return False
         changed = self.profile.take_committed()
         for space in changed:
-            if space.reach_changed or space.state_changed:
-                space.reach_changed = False
+            if space.changes.reach or space.changes.membership:
+                space.changes.reach = False
                 last = self._record_last.get(space.id, 0.0)
                 self._record_due.setdefault(space.id, max(now, last + RECORD_GAP))
-        membership = [space for space in changed if space.state_changed]
+        membership = [space for space in changed if space.changes.membership]
         self._answers_due = self._answers_due or any(space.kind is SpaceKind.GROUP for space in membership)
         for space in changed:
             self.replication.propagate(space, now)
@@ -279,14 +280,14 @@ class Engine:
         profile, now_ms = self.profile, int(now * 1000)
         start, self._started = not self._started, True
         answers, self._answers_due = start or self._answers_due, False
-        given = [(space.id, set(space.news)) for space in (profile.spaces.values() if start else changed)]
+        given = [(space.id, set(space.changes.news)) for space in (profile.spaces.values() if start else changed)]
         for id_, news in given:
             self._duty("first_entry", id_, lambda space: duties.first_entry(profile, space, now_ms))
             self._duty("owed", id_, lambda space: duties.owed(profile, space, now_ms))
             space = profile.spaces.get(id_)
             if space is None:
                 continue
-            space.news.clear()
+            space.changes.news.clear()
             answers = answers or ABOUT_OFFERS in news
             if space.personal:
                 for one in list(profile.spaces):
@@ -341,7 +342,9 @@ class Engine:
                 continue
             space = self.profile.spaces.get(id_)
             del self._record_due[id_]
-            if space is not None and space.make_record(int(now * 1000), transports, self._hints):
+            if space is not None and space.records.make(
+                int(now * 1000), transports, self._hints, space.intake.missing()
+            ):
                 self._record_last[id_] = now
                 self.profile.touch(space)
 
@@ -351,9 +354,9 @@ class Engine:
             return
         self._rotate_at = now + RECORD_LIFE
         for space in self.profile.spaces.values():
-            space.drop_keys(int(now * 1000))
-            if space.keys_dropped:
-                space.keys_dropped = False
+            drop_keys(space, int(now * 1000))
+            if space.changes.dropped:
+                space.changes.dropped = False
                 self.profile.touch(space)
         rotated = self.profile.rotate(now)
         account = self.profile.account

@@ -1,4 +1,4 @@
-"""Founding spaces and opening epochs: the control entries that a device writes, with the grants that go with them.
+"""Founding spaces, opening epochs, letting go of their keys: control entries come with the grants that go with them.
 
 Every grant is made from the state as it will be once the entry stands (`graph.preview`).  `docs/protocol.md`, "Epochs".
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crdt.log.entry import Kind
+from crdt.log.manifest import core_key
 from crdt.log.merkle import Leaf
 from crdt.space.control import ControlBody, Create, Op, SpaceKind, encode_control
-from crdt.space.epoch import epoch_op, next_z, recipients, recovers
+from crdt.space.epoch import dormant, droppable, epoch_op, next_z, recipients, recovers
 from crdt.space.grant import Opened, make_grant
 from crdt.space.rendezvous import space_id
 from identity.keys import SigningKey
-from sync.pipeline.space import Draft, Home, Space
+from sync.pipeline.home import Home
+from sync.pipeline.space import Space
+from sync.pipeline.writing import Draft
 
 
 def found_space(
@@ -32,8 +35,8 @@ def found_space(
     key: W of its creator, from which its id follows; z: the rendezvous secret, if it was told to somebody already.
     """
     account = home.account
-    space = Space(home, space_id(Space.core_of(key)), personal=kind is SpaceKind.PERSONAL)
-    space.mine = space.shelf.feed(key.public, key)
+    space = Space(home, space_id(core_key(key.public)), personal=kind is SpaceKind.PERSONAL)
+    space.shelf.feed(key.public, key)
     create = Create(
         kind,
         title,
@@ -73,9 +76,9 @@ def open_epoch(
         return make_grant(home.rng, secret, z, feed.core, seq, space.id, home.account.keys.agreement, slots, recovery)
 
     ((_, leaf),) = space.append([Draft(Kind.CONTROL, lambda seq: body, grant, secret)], now_ms)
-    space.learn_key(leaf[1], Opened(secret, z, None))
+    space.access.learn(leaf[1], Opened(secret, z, None))
     if space.z is None:
-        space.set_z(z)
+        space.access.set_z(z)
     return leaf
 
 
@@ -92,5 +95,24 @@ def write_control(space: Space, ops: Sequence[Op], now_ms: int) -> Leaf:
 
 def ensure_key(space: Space, now_ms: int, recovery: bytes | None = None) -> None:
     """Opens an epoch where none fits what is known, or the one in use is worn."""
-    if space.key_in_use(now_ms) is None or space.worn(now_ms):
+    if space.access.in_use(now_ms) is None or space.access.worn(now_ms):
         open_epoch(space, now_ms, recovery=recovery)
+
+
+def drop_keys(space: Space, now_ms: int) -> None:
+    """Forgets epoch keys that nothing can need any more: superseded for 60 days, or known to be so by everybody."""
+    current = {e.id[:8] for e in space.state.epochs.values() if not e.superseded}
+    keyring, me = space.access.keyring, space.home.account.device
+    behind: list[bytes] = []
+    for device, core in space.devices().items():
+        report, feed = space.reports.get(core), space.shelf.feeds.get(core)
+        if device == me or (report is not None and dormant(report.at, now_ms)):
+            continue
+        wrote = 0 if report is None else next((h.length for h in report.stored if h.core8 == core[:8]), 0)
+        # It may still write under the old epoch, or has written what is not here yet.
+        if report is None or not current <= set(report.epochs) or feed is None or feed.opened < wrote:
+            behind.append(device)
+    for epoch, at in list(keyring.superseded.items()):
+        if droppable(at, now_ms, unopened=behind, pending=bool(space.intake.sealed)):
+            keyring.drop(epoch)
+            space.changes.dropped = True

@@ -74,7 +74,7 @@ def _items(space: Space, serving: Serving, device: bytes, own: bool) -> Iterator
             if (core, seq) in control or entry.state is not EntryState.OPENED:
                 continue
             grant = gate is not None and read_block(entry.block).tag == GRANT_TAG
-            may = gate is None or grant or gate.passes(space.keyring.epoch_of(feed.core, seq))
+            may = gate is None or grant or gate.passes(space.access.keyring.epoch_of(feed.core, seq))
             if not may:
                 if may is False:
                     _deny(serving, feed.writer, seq)

@@ -21,9 +21,9 @@ from netstack.protomux import ChannelClosed, Fault, Message, Protomux
 from sync.pipeline.account import new_account
 from sync.pipeline.dialling import decode_whereabouts
 from sync.pipeline.effects import Disconnect, Effect, FlowStep, Listen, Transmit, Unlisten
+from sync.pipeline.home import new_writer
 from sync.pipeline.people import encode_answer
 from sync.pipeline.profile import join_profile
-from sync.pipeline.space import new_writer
 from sync.store.port import Batch, Store, Table
 
 

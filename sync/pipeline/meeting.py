@@ -232,7 +232,7 @@ class Meeting:
         """Sends the grants of the epochs in use that have a slot for the peer's device, each once a connection."""
         if peer.device is None or peer.device not in space.devices():
             return
-        holding = [e for e in space.live_epochs() if any(place.device == peer.device for place in e.roster)]
+        holding = [e for e in space.access.live() if any(place.device == peer.device for place in e.roster)]
         told = peer.granted.get(space.id, frozenset())
         fresh = [e for e in holding if e.id not in told][:MAX_GRANTS]
         for epoch in fresh:
@@ -264,7 +264,7 @@ class Meeting:
         told = Directory(self.profile.account.keys.agreement)
         told.learn(statements)
         senders = [*told.agreements(), *([sender.agreement] if sender is not None else [])][:MAX_SENDERS]
-        opened = space.try_grant(core_key(writer), seq, header, senders)
+        opened = space.access.try_grant(core_key(writer), seq, header, senders)
         epoch, held = leaf_hash(block), peer.told_z.get(space.id)
         if opened is None or opened.z in space.rendezvous or epoch in space.state.epochs:
             return

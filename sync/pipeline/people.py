@@ -36,10 +36,11 @@ from identity.statement import PREFIX
 from sync.pipeline.dialling import Dialling, Want, Whereabouts, decode_whereabouts, encode_whereabouts
 from sync.pipeline.effects import ChatChanged, ContactChanged, DeviceChanged, Disconnect, FlowStep, Listen, Unlisten
 from sync.pipeline.epochs import found_space, open_epoch
+from sync.pipeline.home import new_writer
 from sync.pipeline.meeting import Meeting
 from sync.pipeline.peer import Peer, Purpose
 from sync.pipeline.profile import Profile
-from sync.pipeline.space import Space, new_writer
+from sync.pipeline.space import Space
 
 MAX_PROFILE = 512
 MAX_CLAIM = 60  # characters of a claimed name that are kept
@@ -214,7 +215,7 @@ class People:
                 profile.touch(space)
             elif not any(w.writer == writer for w in space.state.writers.values()):
                 # Its identity is in already by another device, which will admit this one.
-                space.vouch([core_key(writer)])
+                space.members.vouch([core_key(writer)])
         if space is None:
             return
         self.befriend(space, person, now_ms)
@@ -282,8 +283,8 @@ class People:
         space = profile.space(offered.space)
         key = profile.own_feed(space)
         if space.state.creator is None:
-            space.set_z(offered.z)
-        space.vouch([core_key(offered.writer)])
+            space.access.set_z(offered.z)
+        space.members.vouch([core_key(offered.writer)])
         profile.touch(space)
         consent = sign_consent(
             key,
@@ -305,7 +306,7 @@ class People:
         """
         known, chat = self.profile.spaces.get(offered.space), self.profile.view.chats.get(offered.space)
         if known is not None and known.state.creator is not None:
-            return known.is_direct(self.profile.account.identity, identity)
+            return known.members.is_direct(self.profile.account.identity, identity)
         if chat is not None:
             return chat.kind == "direct" and chat.peer == identity
         return space_id(core_key(offered.writer)) == offered.space

@@ -23,7 +23,9 @@ from sync.pipeline.account import Account, load_account, put_account, rotate
 from sync.pipeline.directory import Directory, load_statements, put_statements
 from sync.pipeline.effects import Effect, MessageChanged
 from sync.pipeline.epochs import ensure_key, found_space
-from sync.pipeline.space import Draft, Home, Space, new_writer
+from sync.pipeline.home import Home, new_writer
+from sync.pipeline.space import Space
+from sync.pipeline.writing import Draft
 from sync.store.port import Batch, Store, Table
 
 RUN = 250  # entries under one signature
@@ -84,9 +86,9 @@ class Profile:
     @property
     def view(self) -> PersonalView:
         """What my devices agree on."""
-        if self._view is None or self.personal.personal_changed:
+        if self._view is None or self.personal.changes.personal:
             self._view = self.personal.view
-            self.personal.personal_changed = False
+            self.personal.changes.personal = False
         return self._view
 
     def space(self, space: bytes) -> Space:
@@ -94,14 +96,14 @@ class Profile:
         found = self.spaces.get(space)
         if found is None:
             found = self.spaces[space] = Space(self.home, space, personal=False)
-            found.meta_changed = True
+            found.changes.row = True
             self.dirty[space] = None
         return found
 
     def keep(self, space: Space) -> Space:
         """A space that was just founded."""
         self.spaces[space.id] = space
-        space.meta_changed = True
+        space.changes.row = True
         self.dirty[space.id] = None
         return space
 
@@ -150,12 +152,12 @@ class Profile:
 
     def own_feed(self, space: Space) -> SigningKey:
         """W of this device in the space, made if there is none yet."""
-        if space.mine is None:
-            key = new_writer(self.rng)
-            space.mine = space.shelf.feed(key.public, key)
-            space.meta_changed = True
-            self.touch(space)
         feed = space.mine
+        if feed is None:
+            key = new_writer(self.rng)
+            feed = space.shelf.feed(key.public, key)
+            space.changes.row = True
+            self.touch(space)
         if feed.key is None:
             raise LookupError("a feed of mine without its key")
         return feed.key
@@ -198,14 +200,14 @@ class Profile:
                 if change.before is not None or change.after is not None:
                     events.append(MessageChanged(space.id, change.message, fresh, change.after is None))
             changed.append(space)
-        if any(space.records_changed or space.state_changed or space.personal for space in changed):
+        if any(space.changes.records or space.changes.membership or space.personal for space in changed):
             self.news += 1
         batch, self.home.batch = self.home.batch, Batch()
         if len(batch):
             # Records alone are not worth a sync: what they say of this device is durable already, a lost one is told
             # again, and the clock makes our own counters.  They come ten times a second while somebody writes.
             records = all(change.table is Table.RECORD for change in batch.changes())
-            soft = records and not any(space.forks_changed for space in changed)
+            soft = records and not any(space.changes.forks for space in changed)
             try:
                 self.store.write(batch, durable=not soft)
             except BaseException:
@@ -247,7 +249,7 @@ def found_profile(
     values = [OwnProfile(name=name), Setting("recovery", recovery.hex()), *first_values(home, own)]
     _write(personal, values, now_ms)
     for space in (personal, own):
-        space.meta_changed = True
+        space.changes.row = True
         space.finish(now_ms)
     store.write(home.batch, durable=True)
 
@@ -273,9 +275,9 @@ def join_profile(
     put_statements(home.batch, given)
     home.batch.put(Table.META, _PERSONAL, personal)
     space = Space(home, personal, personal=True)
-    space.mine = space.shelf.feed(key.public, key)
+    space.shelf.feed(key.public, key)
     space.shelf.feed(approver)
-    space.set_z(z)
+    space.access.set_z(z)
     space.finish(0)
     store.write(home.batch, durable=True)
 

@@ -84,7 +84,7 @@ class Replication:
             return
         link.open = True
         replicator = link.replicator = Replicator(
-            space.shelf, admits=space.admits, verify_record=space.verify_record, claims=space.claims
+            space.shelf, admits=space.members.admits, verify_record=space.records.verify, claims=space.claims
         )
         self.links.setdefault(space.id, {})[peer.conn] = (peer, link)
         self.perform(peer, link, replicator.start(), now)
@@ -166,7 +166,7 @@ class Replication:
                 case Send(type, body):
                     peer.mux.send(link.channel, type, body)
                 case Append(writer, start, blocks, leaves, tree, nodes, head):
-                    space.absorb(writer, start, blocks, leaves, tree, nodes, head, int(now * 1000))
+                    space.intake.absorb(writer, start, blocks, leaves, tree, nodes, head, int(now * 1000))
                     self.profile.touch(space)
                 case StoreRecord(writer, counter, data):
                     self._record(space, writer, counter, data, now)
@@ -175,7 +175,7 @@ class Replication:
                 case ForkFound(writer, proof):
                     space.shelf.put_fork(self.profile.home.batch, writer, proof)
                     self.profile.touch(space)
-                    space.forks_changed.add(writer)
+                    space.changes.forks.add(writer)
                 case Settled():
                     self._ask_missing(peer, link, space, now)
                 case HistoryAsked(request, spans):
@@ -193,7 +193,7 @@ class Replication:
 
     def _record(self, space: Space, writer: bytes, counter: int, data: bytes, now: float) -> None:
         before = space.reports.get(core_key(writer))
-        space.hear_record(writer, counter, data, int(now * 1000))
+        space.records.hear(writer, counter, data, int(now * 1000))
         self.profile.touch(space)
         after = space.reports.get(core_key(writer))
         mine = space.mine
@@ -257,9 +257,9 @@ class Replication:
         own = peer.identity == self.profile.account.identity
         if self._fresh(space):
             # Whose feeds these are is not known before the control entries among them are folded.
-            space.vouch({item.core for item in items})
+            space.members.vouch({item.core for item in items})
         now_ms = int(now * 1000)
-        past = space.admitted if self._without_past(space) else None
+        past = space.members.admitted if self._without_past(space) else None
         for item in items:
             try:
                 block = reseal(item, space.id)
@@ -269,11 +269,11 @@ class Replication:
             feed = space.shelf.feeds.get(item.core)
             if old:
                 if feed is not None:
-                    space.skip(feed, item.seq, item.seq + 1)
+                    space.intake.skip(feed, item.seq, item.seq + 1)
                 continue
             if feed is not None and item.seq < feed.length:
-                space.unlock_item(feed, item.seq, item.key, block, now_ms)
-            elif item.core not in space.state.writers and item.core not in space.vouched:
+                space.intake.unlock_item(feed, item.seq, item.key, block, now_ms)
+            elif item.core not in space.state.writers and item.core not in space.members.vouched:
                 continue  # of nobody who writes here
             elif own or space.shelf.parked + len(block) + len(item.key) <= PARKED:
                 space.shelf.put_item(batch, item.core, item.seq, item.key, block)
@@ -290,7 +290,7 @@ class Replication:
             feed = space.shelf.by_writer.get(writer)
             if feed is not None and request in link.asked:
                 own = peer.identity == self.profile.account.identity
-                space.deny(feed, start, min(end, feed.length), own=own)
+                space.intake.deny(feed, start, min(end, feed.length), own=own)
                 self.profile.touch(space)
         if not done:
             return
@@ -305,12 +305,12 @@ class Replication:
         Asked for once what the peer's record says that it has opened, and again after its next record: it may have
         opened or learned something since.  Without a record that opens here it may have any.
         """
-        if link.replicator is None or not space.sealed or link.asked or not link.replicator.settled:
+        if link.replicator is None or not space.intake.sealed or link.asked or not link.replicator.settled:
             return
-        counter, report = space.newest_of(peer.device)
+        counter, report = space.records.newest_of(peer.device)
         if counter != link.told_at:
             link.told_at, link.told = counter, frozenset()
-        sealed = {(core, seq) for core, seqs in space.sealed.items() for seq in seqs}
+        sealed = {(core, seq) for core, seqs in space.intake.sealed.items() for seq in seqs}
         if report is not None:
             stored = {head.core8: head.length for head in report.stored}
             closed = [(gap.core8, gap.start, gap.end) for gap in report.missing]
@@ -334,9 +334,9 @@ class Replication:
 
     def propagate(self, space: Space, now: float) -> None:
         """Tells every link of a space what the commit changed.  What is durable is acknowledged here."""
-        moved, records, forks = sorted(space.moved), sorted(space.records_changed), sorted(space.forks_changed)
-        space.moved, space.records_changed, space.forks_changed = set(), set(), set()
-        membership, space.state_changed = space.state_changed, False
+        moved, records, forks = sorted(space.changes.moved), sorted(space.changes.records), sorted(space.changes.forks)
+        space.changes.moved, space.changes.records, space.changes.forks = set(), set(), set()
+        membership, space.changes.membership = space.changes.membership, False
         lengths = {writer: space.shelf.by_writer[writer].length for writer in moved}
         mine = space.mine.writer if space.mine is not None else b""
         told = {writer: length for writer, length in lengths.items() if writer != mine}
@@ -396,7 +396,7 @@ def meeting_z(peer: Peer, space: Space) -> bytes | None:
     Who is ahead uses its own, and hands its grants over where the peer refuses; who is behind uses the one that it was
     told.  After a close both may have drawn a new Z while apart: then both were told, and the lower epoch decides.
     """
-    shared = [e for e in space.live_epochs() if any(place.device == peer.device for place in e.roster)]
+    shared = [e for e in space.access.live() if any(place.device == peer.device for place in e.roster)]
     told = peer.told_z.get(space.id)
     if told is not None and (told[0] in space.state.epochs or told[1] in space.rendezvous):
         del peer.told_z[space.id]

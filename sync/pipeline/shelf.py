@@ -43,6 +43,7 @@ class Shelf:
         self.space = space
         self.feeds: dict[bytes, Feed] = {}  # by core key
         self.by_writer: dict[bytes, Feed] = {}
+        self.mine: Feed | None = None  # the one that this device writes
         self.counters: dict[bytes, int] = {}
         self.stored_records: dict[bytes, bytes] = {}
         self.record_seen: dict[bytes, int] = {}  # W -> Unix ms when its newest record was first seen here
@@ -58,6 +59,8 @@ class Shelf:
     def _load(self) -> None:
         for feed in load_feeds(self.store, self.space):
             self.feeds[feed.core] = self.by_writer[feed.writer] = feed
+            if feed.mine:
+                self.mine = feed
         for key, value in self.store.scan(Table.RECORD, self.space, prefix_end(self.space)):
             writer = key[32:]
             if len(writer) == 32:
@@ -75,7 +78,7 @@ class Shelf:
     # -- feeds ------------------------------------------------------------------------------------------------
 
     def feed(self, writer: bytes, key: SigningKey | None = None) -> Feed:
-        """The feed of W, made if it is new."""
+        """The feed of W, made if it is new.  With its key it is mine."""
         feed = self.by_writer.get(writer)
         if feed is None:
             core = core_key(writer)
@@ -86,6 +89,8 @@ class Shelf:
         elif key is not None and feed.key is None:
             feed.key = key
             self._touched[writer] = feed
+        if key is not None:
+            self.mine = feed
         return feed
 
     def extend(self, batch: Batch, feed: Feed, tree: Tree, nodes: Iterable[Node], head: Head | None) -> None:

@@ -55,7 +55,7 @@ class Announcer:
             return
         reach = delivery.reach(space, self._profile.account.device)
         for seq in range(max(start, end - MAX_STATUS), min(end, space.mine.length)):
-            for message in space.messages_at(space.mine, seq):
+            for message in space.reading.messages_at(space.mine, seq):
                 row = timeline.find_row(self._profile.store, id_, message)
                 if row is None or row.core != space.mine.core:
                     continue

@@ -18,9 +18,10 @@ from identity.errors import KithkinError
 from sync.pipeline import timeline
 from sync.pipeline.duties import admitting_feeds, answer_to, talks_of
 from sync.pipeline.epochs import ensure_key, found_space, write_control
+from sync.pipeline.home import new_writer
 from sync.pipeline.people import People
 from sync.pipeline.profile import Profile
-from sync.pipeline.space import Space, new_writer
+from sync.pipeline.space import Space
 from sync.service import messages, models
 from sync.service.ids import chat_id, find_chat, find_contact, find_space, identity_id
 from sync.service.messages import moment, shown, writable

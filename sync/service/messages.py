@@ -21,7 +21,8 @@ from identity.errors import KithkinError
 from sync.pipeline import timeline
 from sync.pipeline.epochs import ensure_key
 from sync.pipeline.profile import Profile
-from sync.pipeline.space import Draft, Space
+from sync.pipeline.space import Space
+from sync.pipeline.writing import Draft
 from sync.service import delivery, models
 from sync.service.ids import device_id, find_message, identity_id, message_id, not_found
 from sync.service.names import person_name
@@ -45,7 +46,7 @@ def writable(profile: Profile, space: Space) -> Space:
         raise KithkinError("not_allowed", "This device is no longer in that chat.")
     peer = chat.peer if chat is not None and chat.kind == "direct" else None
     # Somebody may have offered a group as a chat of two: nothing is written to more people than it says.
-    if peer is not None and not space.is_direct(profile.account.identity, peer):
+    if peer is not None and not space.members.is_direct(profile.account.identity, peer):
         raise KithkinError("not_allowed", "That chat is not what it says: others are in it.")
     return space
 

@@ -16,7 +16,7 @@ from sync.service.ids import identity_id
 
 def told_profiles(space: Space) -> Mapping[bytes, Told]:
     """member id -> the profile that a member put into this chat."""
-    found: Mapping[bytes, Told] = space.remember(
+    found: Mapping[bytes, Told] = space.reading.remember(
         "profiles",
         ABOUT_PROFILES,
         lambda: fold_profiles(timeline.facts_of_kind(space.home.store, space.id, ABOUT_PROFILES), space.rights()),

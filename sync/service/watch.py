@@ -90,7 +90,7 @@ class Watch:
             reach = reach or delivery.reach(space, self._profile.account.device)
             end = min(max(high for _, high in rising), feed.length)
             for seq in range(max(min(low for low, _ in rising), end - MAX_STATUS), end):
-                for message in space.messages_at(feed, seq):
+                for message in space.reading.messages_at(feed, seq):
                     row = timeline.find_row(self._profile.store, space.id, message)
                     if row is None or row.core != core:
                         continue

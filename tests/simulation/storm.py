@@ -233,7 +233,7 @@ class Storm:
         first, *others = spaces.items()
         for name, space in spaces.items():
             sealed = {feed.core.hex()[:6]: (feed.opened, feed.length) for feed in space.shelf.feeds.values()}
-            assert not space.sealed, f"{kind} on {name} has entries that it cannot open: {sealed}"
+            assert not space.intake.sealed, f"{kind} on {name} has entries that it cannot open: {sealed}"
             assert not space.graph.missing(), f"{kind} on {name} lacks control entries"
             assert not space.shelf.item_seqs or not any(space.shelf.item_seqs.values()), f"{kind} on {name}: items left"
             assert space.mine is not None and space.state.open(space.mine.core), f"{name} may not write in {kind}"

@@ -32,8 +32,7 @@ from identity.invite import Person, person_of
 from identity.keys import SigningKey
 from identity.statement import Statement, certificate_body, counter_sign, issue, revoke, root_certificate
 from sync.pipeline import directory as directories
-from sync.pipeline import duties, replication
-from sync.pipeline import space as spaces
+from sync.pipeline import duties, members, reading, replication
 from sync.pipeline.dialling import Want
 from sync.pipeline.engine import Engine
 from sync.pipeline.epochs import open_epoch
@@ -42,7 +41,8 @@ from sync.pipeline.meeting import GRANTS, Meeting, encode_handover
 from sync.pipeline.peer import Peer, Purpose, SpaceLink
 from sync.pipeline.people import People
 from sync.pipeline.replication import PROTOCOL, Replication
-from sync.pipeline.space import Draft, Space
+from sync.pipeline.space import Space
+from sync.pipeline.writing import Draft
 from sync.service import chats
 from sync.service.ids import chat_id, identity_id
 from sync.store.port import Table
@@ -210,7 +210,7 @@ def test_who_echoes_a_channel_proves_nothing_and_is_served_nothing(monkeypatch: 
     ada, mal = world.person("Ada"), world.person("Mal")
     world.friends(ada, mal)
     waiting = ada.rng(32)
-    ada.do(lambda engine: engine.profile.space(waiting).set_z(ada.rng(32)))
+    ada.do(lambda engine: engine.profile.space(waiting).access.set_z(ada.rng(32)))
     heard: list[int] = []
 
     def echo(self: Meeting, peer: Peer, name: bytes, now: float) -> None:
@@ -314,22 +314,27 @@ def test_a_stolen_device_that_makes_hundreds_of_statements_stops_nothing() -> No
 # -- more of it than anybody needs ----------------------------------------------------------------------------
 
 
+def room_for_few(monkeypatch: Patch) -> None:
+    for module in (members, reading):
+        monkeypatch.setattr(module, "MAX_CORES", 64)
+
+
 def test_more_feeds_without_an_author_than_are_remembered_do_not_stop_the_start(monkeypatch: Patch) -> None:
     world = World(2)
     ada = world.person("Ada")
-    monkeypatch.setattr(spaces, "MAX_CORES", 64)
+    room_for_few(monkeypatch)
 
     def flood(engine: Engine) -> None:
         notes, dumped = ada.space(NOTES), [dump_value(ChatMessage(bytes(16), "of nobody"))]
         for _ in range(100):
             core = ada.rng(32)
             body = make_update(core, 0, DocKind.CHAT, dumped)
-            notes._update(Plaintext(Kind.UPDATE, 1, (), body), core, 0, ms(ada))
-        notes.vouch(ada.rng(32) for _ in range(100))
+            notes.reading.update(Plaintext(Kind.UPDATE, 1, (), body), core, 0, ms(ada))
+        notes.members.vouch(ada.rng(32) for _ in range(100))
         engine.profile.touch(notes)
 
     ada.do(flood)
-    assert len(ada.space(NOTES)._unfolded) == len(ada.space(NOTES).vouched) == 64
+    assert len(ada.space(NOTES).reading.unfolded) == len(ada.space(NOTES).members.vouched) == 64
     ada.restart()
     ada.send(NOTES, "up again")
     assert world.texts(ada, NOTES) == ["up again"]
@@ -389,18 +394,18 @@ def test_not_for_you_is_not_believed_of_what_is_for_me(monkeypatch: Patch) -> No
     world.cut(ada, bob)
     club, theirs = ada.space("club"), bob.space("club").mine
     assert theirs is not None
-    lost = dict(club.keyring.held)
-    club.keyring.held.clear()
-    club.keyring._last.clear()
+    lost = dict(club.access.keyring.held)
+    club.access.keyring.held.clear()
+    club.access.keyring._last.clear()
     denies_everything(mal, monkeypatch)
     bob.send("club", "for everybody")
     world.run(20)
     feed = club.shelf.feeds[theirs.core]
     assert feed.length == theirs.length and feed.opened < feed.length
-    assert club.denied == {}
+    assert club.intake.denied == {}
     assert world.of(bob, "club") == [Message("for everybody", "sent")] or world.of(bob, "club")[0].state != "delivered"
-    club.keyring.held.update(lost)
-    club.keys_changed = True
+    club.access.keyring.held.update(lost)
+    club.changes.keys = True
     ada.do(lambda engine: engine.profile.touch(club))
     world.heal()
     world.settle()
@@ -435,7 +440,7 @@ def test_not_for_you_by_one_does_not_hide_what_another_gives(monkeypatch: Patch)
     world.cut(ada, bob)
     world.run(60)
     club = ada.space("club")
-    assert club.shelf.feeds[must(bob.space("club").mine).core].length and club.sealed and not club.denied
+    assert club.shelf.feeds[must(bob.space("club").mine).core].length and club.intake.sealed and not club.intake.denied
     world.heal()
     world.settle()
     assert world.texts(ada, "club") == ["long ago"]
@@ -464,7 +469,7 @@ def open_history(device: Device, title: str) -> None:
 
 def test_packs_of_feeds_of_nobody_leave_nothing_behind(monkeypatch: Patch) -> None:
     world, ada, mal, bob = three(3)
-    monkeypatch.setattr(spaces, "MAX_CORES", 64)
+    room_for_few(monkeypatch)
     world.cut(ada, bob)
     mal.group("club", ada)
     world.settle()
@@ -472,7 +477,7 @@ def test_packs_of_feeds_of_nobody_leave_nothing_behind(monkeypatch: Patch) -> No
     ada.join("club")
     world.run(10)
     club = ada.space("club")
-    assert len(club.vouched) <= 64
+    assert len(club.members.vouched) <= 64
     assert len(parked(ada, club)) <= 3 * 64
     monkeypatch.undo()
     mal.restart()  # from now on he answers as everybody does
@@ -483,7 +488,7 @@ def test_packs_of_feeds_of_nobody_leave_nothing_behind(monkeypatch: Patch) -> No
     assert world.texts(ada, "club") == ["welcome"]
     club = ada.space("club")
     assert set(parked(ada, club)) <= set(club.state.writers)
-    assert club.vouched <= set(club.state.writers)
+    assert club.members.vouched <= set(club.state.writers)
     nothing_broke(ada, bob)
 
 
@@ -491,7 +496,7 @@ def test_who_floods_a_newcomer_with_names_of_feeds_does_not_keep_it_out(monkeypa
     """Mal is of the group: the packs that he gives fill whatever room there is before Bob is heard."""
     world, ada, mal, bob = three(4)
     world.grouped("club", bob, mal)
-    monkeypatch.setattr(spaces, "MAX_CORES", 64)
+    room_for_few(monkeypatch)
     give(mal, monkeypatch, [junk_items(mal, [mal.rng(32) for _ in range(100)], 1)])
     world.cut(ada, bob)
     bob.do(lambda engine: chats.add(engine.profile, shown(bob, "club"), identity_id(identity(ada)), ms(bob)))

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from crdt.space.grant import Opened
+from sync.service import chats
+from sync.service.ids import chat_id, identity_id
 from sync.store.memory import When
 from tests.support.device import Device
 from tests.support.wires import STORM, Weather
@@ -367,3 +370,29 @@ def meet(world: World, one: Device, other: Device) -> None:
         if one.up and other.up and one.knows(other.owner) and other.knows(one.owner):
             break
     world.settle()
+
+
+def test_what_was_denied_opens_with_a_late_key_after_a_restart_too(world: World) -> None:
+    """A newcomer is told that what came before is not for it; somebody who may decides otherwise later."""
+    ada, bob = world.person("Ada"), world.person("Bob")
+    carl = world.person("Carl")
+    world.friends(ada, bob)
+    world.friends(ada, carl)
+    world.grouped("club", ada, bob)
+    ada.send("club", "before Carl")
+    world.settle()
+    who = identity_id(world.identities["Carl"])
+    ada.do(lambda engine: chats.add(engine.profile, chat_id(ada.space("club").id), who, int(ada.now * 1000)))
+    world.settle()
+    carl.join("club")
+    world.settle()
+    denied = dict(carl.space("club").intake.denied)
+    assert denied and world.texts(carl, "club") == []
+    carl.restart()
+    assert carl.space("club").intake.denied == denied
+    for epoch in ada.space("club").keys.values():
+        carl.space("club").access.learn(epoch.id, Opened(epoch.secret, epoch.z, None))
+    carl.do(lambda engine: engine.profile.touch(carl.space("club")))
+    assert not carl.space("club").intake.denied
+    carl.restart()
+    assert not carl.space("club").intake.denied

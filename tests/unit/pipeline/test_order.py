@@ -17,7 +17,8 @@ from crdt.log.merkle import leaf_of
 from sync.pipeline import timeline
 from sync.pipeline.engine import Engine
 from sync.pipeline.profile import Profile
-from sync.pipeline.space import Draft, Space
+from sync.pipeline.space import Space
+from sync.pipeline.writing import Draft
 from tests.support.device import NOTES
 from tests.support.streams import stream
 from tests.support.world import World
@@ -93,7 +94,7 @@ def step(profile: Profile, source: Space, writer: bytes, count: int) -> None:
     leaves = [leaf_of(block) for block in blocks if isinstance(block, bytes)]
     tree, nodes = known.extend(leaves)
     head = there.head if end == there.length else None
-    space.absorb(writer, known.length, blocks, leaves, tree, nodes, head, MS + 2)
+    space.intake.absorb(writer, known.length, blocks, leaves, tree, nodes, head, MS + 2)
     profile.touch(space)
     profile.commit(MS + 2)
 
