@@ -1,0 +1,452 @@
+"""Whom to dial, when, and which connections to keep: all decisions of a swarm but those about topics.  Sans-IO.
+
+`docs/protocol.md`, "Swarm".  `shell_swarm.py`, or a test, drives it:
+
+    core.found(topic, key, now, relays=...)     a record of that topic
+    core.opened(key, conn, initiator, now)      a connection of ours or theirs is open
+    core.failed(key, now)                       what `Dial` asked for came to nothing
+    core.closed(key, conn, now)                 an open connection is over
+    core.wake(now)                              when `next_wake` has come
+    for effect in core.effects(): ...           after any of these: Dial, Abandon, Take, Drop
+
+Tables: at most `Limits.known` peers, of which the least useful goes for a new one; two connections a peer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from math import inf
+
+from identity.keys import Random
+from netstack.swarm.duplicate import SPARE, Held, Keep, closes_loser, keep
+from netstack.swarm.peer import Peer, PeerInfo, Priority
+from netstack.udp import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Those of hyperswarm, and a bound on what a topic full of strangers can make us remember."""
+
+    peers: int = 64  # connected or being dialled; peers joined by key come on top
+    parallel: int = 3  # dialled at once
+    known: int = 4096  # remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Connect to `key`: at these addresses of our own network, or through these relays, or by looking it up.
+
+    `opened` or `failed` is expected once."""
+
+    key: bytes
+    relays: tuple[Address, ...]
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Stop dialling `key`; nothing more is expected of that."""
+
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """This connection is the application's now.  `topics`: where that peer was met, empty for one never met."""
+
+    key: bytes
+    conn: int
+    topics: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Close that connection; `closed` need not be said of it."""
+
+    conn: int
+
+
+Effect = Dial | Abandon | Take | Drop
+
+
+@dataclass(slots=True)
+class Bond:
+    """What there is between us and one peer right now."""
+
+    dialling: bool = False
+    active: Held | None = None  # the application's
+    spare: Held | None = None  # lost against `active` or against the dial, which may both still fail
+    spare_until: float = inf
+
+    @property
+    def idle(self) -> bool:
+        return not self.dialling and self.active is None and self.spare is None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How many peers a swarm knows, waits for, dials, holds."""
+
+    known: int
+    banned: int
+    queued: int
+    waiting: int
+    dialling: int
+    connected: int
+
+
+class SwarmCore:
+    """All peers of one key.  Keys of 32 bytes; connections are named by the owner's numbers."""
+
+    def __init__(self, key: bytes, rng: Random, limits: Limits | None = None) -> None:
+        self.key = key
+        self.limits = limits or Limits()
+        self._rng = rng
+        self._peers: dict[bytes, Peer] = {}
+        self._bonds: dict[bytes, Bond] = {}
+        self._dialling = 0
+        self._queue: list[tuple[int, bytes, bytes]] = []  # (-priority, draw, key)
+        self._wanted: set[bytes] = set()  # topics that we dial for
+        self._effects: list[Effect] = []
+        self._suspended = False
+
+    # what the owner wants
+
+    def want(self, topic: bytes, wanted: bool) -> None:
+        """Whether peers of this topic are to be dialled.  Connections that there are stay."""
+        if wanted:
+            self._wanted.add(topic)
+            return
+        self._wanted.discard(topic)
+        for peer in list(self._peers.values()):
+            peer.topics.discard(topic)
+            self._forget_if_idle(peer)
+
+    def join_peer(self, key: bytes, now: float) -> None:
+        """Stay connected to that peer, topic or not."""
+        if key == self.key:
+            return
+        peer = self._know(key)
+        if peer is None:
+            return
+        peer.explicit = True
+        if peer.retry_at is None:
+            self._enqueue(peer)
+        self._dial(now)
+
+    def leave_peer(self, key: bytes) -> None:
+        """No more than any other peer.  A connection that there is stays."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.explicit = False
+            self._forget_if_idle(peer)
+
+    def ban(self, key: bytes, now: float) -> None:
+        """Close what there is, dial and accept no more."""
+        peer = self._know(key)
+        if peer is None:
+            return
+        peer.banned = True
+        peer.retry_at = None
+        self._sever(key)
+        self._dial(now)
+
+    def unban(self, key: bytes) -> None:
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.banned = False
+            self._forget_if_idle(peer)
+
+    def suspend(self) -> None:
+        """Closes everything and dials nobody until `resume`."""
+        self._suspended = True
+        self._queue.clear()
+        for key in list(self._bonds):
+            self._sever(key)
+        for peer in list(self._peers.values()):
+            peer.queued = False
+            peer.retry_at = None
+            peer.attempts = 0
+            self._forget_if_idle(peer)
+
+    def resume(self, now: float) -> None:
+        self._suspended = False
+        for peer in self._peers.values():
+            if peer.explicit:
+                self._enqueue(peer)
+        self._dial(now)
+
+    def hurry(self, now: float) -> None:
+        """The network changed: waits that are running have lost their reason."""
+        for peer in self._peers.values():
+            if peer.retry_at is not None:
+                peer.retry_at = None
+                self._enqueue(peer)
+        self._dial(now)
+
+    # what happens
+
+    def accepts(self, key: bytes) -> bool:
+        """Whether a dialler with this key gets an answer at all."""
+        if self._suspended or key == self.key:
+            return False
+        peer = self._peers.get(key)
+        if peer is not None and peer.banned:
+            return False
+        return key in self._bonds or len(self._bonds) < self.limits.peers or (peer is not None and peer.explicit)
+
+    def found(
+        self,
+        topic: bytes,
+        key: bytes,
+        now: float,
+        *,
+        relays: tuple[Address, ...] = (),
+        addresses: tuple[Address, ...] = (),
+    ) -> None:
+        """Somebody is there, or says so: on the DHT with `relays`, or on our own network at `addresses`."""
+        if key == self.key or topic not in self._wanted or self._suspended:
+            return
+        peer = self._know(key)
+        if peer is None:
+            return
+        news = peer.found(topic, relays, addresses)
+        if key in self._bonds or (peer.retry_at is not None and not news):
+            return
+        peer.retry_at = None
+        self._enqueue(peer)
+        self._dial(now)
+
+    def opened(self, key: bytes, conn: int, initiator: bool, now: float) -> None:
+        """A connection is open.  One that we dialled ends the dial."""
+        peer = self._peers.get(key)
+        bond = self._bonds.get(key)
+        if self._suspended or (peer is not None and peer.banned) or (initiator and (bond is None or not bond.dialling)):
+            self._effects.append(Drop(conn))
+            return
+        if bond is None:
+            bond = self._bonds[key] = Bond()
+        new = Held(conn, initiator, now)
+        if initiator:
+            self._dial_over(bond)
+        larger = self.key > key
+        if bond.dialling and larger:
+            self._spare(bond, new, now)  # ours wins if it comes to be
+        elif bond.active is not None:
+            self._settle(key, bond, bond.active, new, now)
+        elif bond.spare is not None:
+            spare, bond.spare, bond.spare_until = bond.spare, None, inf
+            self._settle(key, bond, spare, new, now)
+        else:
+            self._take(key, bond, new)
+        self._dial(now)
+
+    def failed(self, key: bytes, now: float) -> None:
+        bond = self._bonds.get(key)
+        if bond is None or not bond.dialling:
+            return
+        self._dial_over(bond)
+        self._after_loss(key, bond, now, None)
+
+    def closed(self, key: bytes, conn: int, now: float) -> None:
+        bond = self._bonds.get(key)
+        if bond is None:
+            return
+        if bond.spare is not None and bond.spare.conn == conn:
+            bond.spare, bond.spare_until = None, inf
+            self._tidy(key, bond)
+        elif bond.active is not None and bond.active.conn == conn:
+            lasted = now - bond.active.since
+            bond.active = None
+            self._after_loss(key, bond, now, lasted)
+
+    def wake(self, now: float) -> None:
+        for key, bond in list(self._bonds.items()):
+            if bond.spare is not None and now >= bond.spare_until:
+                self._spare_is_over(key, bond)
+        for peer in self._peers.values():
+            if peer.retry_at is not None and now >= peer.retry_at:
+                peer.retry_at = None
+                self._enqueue(peer)
+        self._dial(now)
+
+    def next_wake(self) -> float:
+        """When `wake` is due; infinity: not before something else happens."""
+        spares = (bond.spare_until for bond in self._bonds.values())
+        waits = (peer.retry_at for peer in self._peers.values() if peer.retry_at is not None)
+        return min(min(spares, default=inf), min(waits, default=inf))
+
+    def effects(self) -> list[Effect]:
+        """What is to be done since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    # what is known
+
+    def pending(self) -> set[bytes]:
+        """Those in the queue or being dialled."""
+        dialled = {key for key, bond in self._bonds.items() if bond.dialling and bond.active is None}
+        return dialled | {peer.key for peer in self._peers.values() if peer.queued}
+
+    def info(self, key: bytes) -> PeerInfo | None:
+        peer = self._peers.get(key)
+        bond = self._bonds.get(key)
+        active = bond.active if bond else None
+        if peer is None:
+            if active is None:
+                return None
+            peer = Peer(key, proven=True)  # it dialled us, and we know nothing else of it
+        return PeerInfo(
+            key,
+            peer.relays,
+            frozenset(peer.topics),
+            peer.priority,
+            peer.attempts,
+            peer.proven or active is not None,
+            peer.explicit,
+            peer.banned,
+            active is not None,
+            active.initiator if active else None,
+        )
+
+    def keys(self) -> set[bytes]:
+        """All peers known or connected."""
+        return self._peers.keys() | {key for key, bond in self._bonds.items() if bond.active}
+
+    def status(self) -> Status:
+        peers = self._peers.values()
+        return Status(
+            known=len(peers),
+            banned=sum(peer.banned for peer in peers),
+            queued=sum(peer.queued for peer in peers),
+            waiting=sum(peer.retry_at is not None for peer in peers),
+            dialling=self._dialling,
+            connected=sum(bond.active is not None for bond in self._bonds.values()),
+        )
+
+    # inner: dialling
+
+    def _know(self, key: bytes) -> Peer | None:
+        """Its entry, new if need be.  None: the table is full of better ones."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            return peer
+        if len(self._peers) >= self.limits.known:
+            worst = min(self._peers.values(), key=self._worth)
+            if self._worth(worst) >= (0, 0):
+                return None
+            del self._peers[worst.key]
+        peer = self._peers[key] = Peer(key)
+        return peer
+
+    def _worth(self, peer: Peer) -> tuple[int, int]:
+        """Below (0, 0): nothing is lost with it.  A ban is kept, or it would be worth flooding us to get rid of one."""
+        if peer.banned or peer.explicit or peer.queued or peer.key in self._bonds:
+            return (0, 0)
+        return (-1, int(peer.proven))
+
+    def _enqueue(self, peer: Peer) -> None:
+        if peer.queued or peer.banned or peer.key in self._bonds or self._suspended:
+            return
+        peer.queued = True
+        urgency = len(Priority) if peer.explicit else peer.priority
+        heappush(self._queue, (-urgency, self._rng(4), peer.key))
+
+    def _dial(self, now: float) -> None:
+        while self._queue and self._dialling < self.limits.parallel:
+            entry = heappop(self._queue)
+            peer = self._peers.get(entry[2])
+            if peer is None or not peer.queued:
+                continue
+            if peer.banned or peer.key in self._bonds or not self._reason(peer):
+                peer.queued = False
+                self._forget_if_idle(peer)
+                continue
+            if len(self._bonds) >= self.limits.peers and not peer.explicit:
+                heappush(self._queue, entry)  # until somebody goes; explicit ones come before it
+                return
+            peer.queued = False
+            self._bonds[peer.key] = Bond(dialling=True)
+            self._dialling += 1
+            self._effects.append(Dial(peer.key, peer.relays, peer.addresses))
+
+    def _reason(self, peer: Peer) -> bool:
+        return peer.explicit or not self._wanted.isdisjoint(peer.topics)
+
+    def _dial_over(self, bond: Bond) -> None:
+        bond.dialling = False
+        self._dialling -= 1
+
+    # inner: connections
+
+    def _take(self, key: bytes, bond: Bond, held: Held) -> None:
+        bond.active = held
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.proven = True
+            peer.retry_at = None
+            peer.queued = False
+        self._effects.append(Take(key, held.conn, frozenset(peer.topics) if peer else frozenset()))
+
+    def _settle(self, key: bytes, bond: Bond, old: Held, new: Held, now: float) -> None:
+        larger = self.key > key
+        winner, loser = (new, old) if keep(old, new, larger=larger, now=now) is Keep.NEW else (old, new)
+        if bond.spare is not None:  # a third one: the two before it have not been decided yet
+            self._effects.append(Drop(bond.spare.conn))
+            bond.spare, bond.spare_until = None, inf
+        if closes_loser(old, new, larger=larger, now=now):
+            self._effects.append(Drop(loser.conn))
+        else:
+            self._spare(bond, loser, now)
+        if winner is not bond.active:
+            self._take(key, bond, winner)
+
+    def _spare(self, bond: Bond, held: Held, now: float) -> None:
+        if bond.spare is not None:
+            self._effects.append(Drop(bond.spare.conn))
+        bond.spare, bond.spare_until = held, now + SPARE
+
+    def _spare_is_over(self, key: bytes, bond: Bond) -> None:
+        spare, bond.spare, bond.spare_until = bond.spare, None, inf
+        if spare is None:
+            return
+        if bond.active is not None:
+            self._effects.append(Drop(spare.conn))
+            return
+        if bond.dialling:  # the dial should have won, but takes too long
+            self._dial_over(bond)
+            self._effects.append(Abandon(key))
+        self._take(key, bond, spare)
+
+    def _after_loss(self, key: bytes, bond: Bond, now: float, lasted: float | None) -> None:
+        """A dial or the application's connection came to its end."""
+        if bond.active is None and bond.spare is not None and not bond.dialling:
+            spare, bond.spare, bond.spare_until = bond.spare, None, inf
+            self._take(key, bond, spare)
+        elif bond.active is None and not bond.dialling:
+            del self._bonds[key]
+            peer = self._peers.get(key)
+            if peer is not None and not peer.banned:
+                peer.ended(self._rng, now, lasted)
+                self._forget_if_idle(peer)
+        self._dial(now)
+
+    def _sever(self, key: bytes) -> None:
+        bond = self._bonds.pop(key, None)
+        if bond is None:
+            return
+        if bond.dialling:
+            self._dial_over(bond)
+            self._effects.append(Abandon(key))
+        self._effects += [Drop(held.conn) for held in (bond.active, bond.spare) if held is not None]
+
+    def _tidy(self, key: bytes, bond: Bond) -> None:
+        if bond.idle:
+            del self._bonds[key]
+
+    def _forget_if_idle(self, peer: Peer) -> None:
+        if peer.banned or peer.explicit or peer.queued or peer.key in self._bonds:
+            return
+        if not self._reason(peer):
+            self._peers.pop(peer.key, None)

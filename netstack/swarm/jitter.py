@@ -1,0 +1,10 @@
+"""A moment drawn between two others, so that peers that do the same do not do it together."""
+
+from __future__ import annotations
+
+from identity.keys import Random
+
+
+def between(rng: Random, least: float, most: float) -> float:
+    """Uniform in [least, most), from four bytes of `rng`."""
+    return least + (most - least) * int.from_bytes(rng(4), "little") / 2**32

@@ -1,0 +1,240 @@
+"""Whom a swarm dials, when again, and what it refuses."""
+
+from __future__ import annotations
+
+from math import inf
+from random import Random
+
+import pytest
+
+from netstack.swarm.core import Abandon, Dial, Drop, Limits, Status, SwarmCore, Take
+from netstack.swarm.peer import Priority
+
+US, LOW, HIGH, LAST = b"\x80" * 32, b"\x01" * 32, b"\xf0" * 32, b"\xff" * 32
+TOPIC, OTHER = b"t" * 32, b"o" * 32
+RELAYS = (("192.0.2.1", 1),)
+
+
+def core(**limits: int) -> SwarmCore:
+    core = SwarmCore(US, Random(1).randbytes, Limits(**limits))
+    core.want(TOPIC, True)
+    return core
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def test_found_dialled_connected_lost_and_dialled_again() -> None:
+    swarm = core()
+    swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
+    swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
+    swarm.found(OTHER, HIGH, 0.0)  # a topic that we do not dial for
+    swarm.found(TOPIC, US, 0.0)
+    assert swarm.effects() == [Dial(LOW, RELAYS, ())]
+    swarm.opened(LOW, 1, True, 1.0)
+    assert swarm.effects() == [Take(LOW, 1, frozenset({TOPIC}))]
+    swarm.found(TOPIC, LOW, 2.0, relays=(("192.0.2.9", 9),))
+    assert swarm.effects() == []
+    swarm.closed(LOW, 1, 30.0)
+    again = swarm.next_wake()
+    assert 31.0 <= again <= 31.5 and swarm.effects() == []
+    swarm.wake(again)
+    assert swarm.effects() == [Dial(LOW, (("192.0.2.9", 9),), ())]
+
+
+def test_waits_grow_until_it_is_given_up_and_end_when_it_says_something_new() -> None:
+    swarm = core()
+    swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
+    now, waits = 0.0, []
+    while True:
+        assert swarm.effects() == [Dial(LOW, RELAYS, ())]
+        swarm.found(TOPIC, LOW, now, relays=RELAYS)  # nothing new: no reason to hurry
+        swarm.failed(LOW, now)
+        if swarm.next_wake() == inf:
+            break
+        waits.append(swarm.next_wake() - now)
+        now = swarm.next_wake()
+        swarm.wake(now)
+    assert [5 <= waits[0] < 7.5, 15 <= waits[1] < 22.5, 15 <= waits[2] < 22.5, len(waits)] == [True, True, True, 3]
+    swarm.found(TOPIC, LOW, now, relays=RELAYS)  # somebody still says that it is there
+    assert swarm.effects() == [Dial(LOW, RELAYS, ())]
+    swarm.failed(LOW, now)
+    elsewhere = (("192.0.2.7", 7),)
+    swarm.found(TOPIC, LOW, now, relays=elsewhere)
+    assert swarm.effects() == [Dial(LOW, elsewhere, ())]
+
+
+def test_an_address_of_our_own_network_is_good_until_it_fails() -> None:
+    swarm = core()
+    here = (("10.0.0.7", 7),)
+    swarm.found(TOPIC, LOW, 0.0, addresses=here)
+    swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
+    assert swarm.effects() == [Dial(LOW, (), here)]
+    swarm.failed(LOW, 1.0)
+    swarm.wake(swarm.next_wake())
+    assert swarm.effects() == [Dial(LOW, RELAYS, ())]
+
+
+def test_a_peer_joined_by_key_is_never_given_up() -> None:
+    swarm = core()
+    swarm.join_peer(LOW, 0.0)
+    now, waits = 0.0, []
+    for _ in range(6):
+        assert swarm.effects() == [Dial(LOW, (), ())]
+        swarm.failed(LOW, now)
+        waits.append(swarm.next_wake() - now)
+        now = swarm.next_wake()
+        swarm.wake(now)
+    assert waits[-1] >= 600 and waits[2] < 25
+    swarm.leave_peer(LOW)
+    swarm.effects()
+    swarm.failed(LOW, now)
+    assert (swarm.next_wake(), swarm.keys()) == (inf, set())
+
+
+def test_three_at_once_sixty_four_in_all_and_explicit_ones_on_top() -> None:
+    swarm = core(peers=4)
+    for number in range(1, 11):
+        swarm.found(TOPIC, key(number), 0.0)
+    dials = [effect.key for effect in swarm.effects() if isinstance(effect, Dial)]
+    assert len(dials) == 3
+    for at, peer in enumerate(dials):
+        swarm.opened(peer, at, True, 1.0)
+    effects = swarm.effects()
+    assert sum(isinstance(effect, Dial) for effect in effects) == 1  # the fourth
+    assert swarm.status() == Status(known=10, banned=0, queued=6, waiting=0, dialling=1, connected=3)
+    assert not swarm.accepts(HIGH)
+    swarm.join_peer(HIGH, 1.0)
+    assert [type(effect) for effect in swarm.effects()] == [Dial] and swarm.accepts(HIGH)
+    swarm.closed(dials[0], 0, 2.0)
+    swarm.failed(HIGH, 2.0)
+    assert [type(effect) for effect in swarm.effects()] == [Dial]
+
+
+def test_a_lost_one_comes_before_a_new_one_and_a_hopeless_one_last() -> None:
+    swarm = core(parallel=1)
+    swarm.found(TOPIC, key(1), 0.0)
+    swarm.opened(key(1), 1, True, 0.0)
+    swarm.found(TOPIC, key(2), 0.0)
+    swarm.failed(key(2), 0.0)
+    swarm.found(TOPIC, key(9), 0.0)  # occupies the one place for dials
+    swarm.closed(key(1), 1, 20.0)
+    swarm.effects()
+    swarm.wake(30.0)
+    swarm.found(TOPIC, key(3), 30.0)
+    order = []
+    for busy in (key(9), key(1), key(3)):
+        swarm.failed(busy, 30.0)
+        order += [effect.key for effect in swarm.effects() if isinstance(effect, Dial)]
+    assert order == [key(1), key(3), key(2)]
+    assert [Priority.VERY_HIGH > Priority.NORMAL > Priority.VERY_LOW] == [True]
+
+
+def test_a_banned_peer_is_closed_neither_dialled_nor_accepted_until_unbanned() -> None:
+    swarm = core()
+    swarm.opened(LOW, 1, False, 0.0)
+    swarm.found(TOPIC, HIGH, 0.0)
+    swarm.effects()
+    swarm.ban(LOW, 0.0)
+    swarm.ban(HIGH, 0.0)
+    assert swarm.effects() == [Drop(1), Abandon(HIGH)]
+    swarm.found(TOPIC, LOW, 1.0, relays=RELAYS)
+    swarm.opened(LOW, 2, False, 1.0)
+    assert (swarm.effects(), swarm.accepts(LOW)) == ([Drop(2)], False)
+    swarm.unban(LOW)
+    swarm.found(TOPIC, LOW, 1.0, relays=RELAYS)
+    assert (swarm.effects(), swarm.accepts(LOW)) == ([Dial(LOW, RELAYS, ())], True)
+
+
+def test_a_crowd_of_strangers_takes_bounded_room_and_pushes_out_nobody_who_matters() -> None:
+    swarm = core(known=10, parallel=1)
+    swarm.join_peer(LOW, 0.0)
+    swarm.ban(HIGH, 0.0)
+    for number in range(1, 1000):
+        swarm.found(TOPIC, b"\x02" + number.to_bytes(31, "big"), 0.0)
+    assert len(swarm.keys()) == 10 and {LOW, HIGH} <= swarm.keys()
+
+
+def test_suspended_everything_goes_and_what_was_asked_for_by_key_comes_back() -> None:
+    swarm = core()
+    swarm.join_peer(LOW, 0.0)
+    swarm.found(TOPIC, HIGH, 0.0)
+    swarm.opened(LOW, 1, True, 0.0)
+    swarm.effects()
+    swarm.suspend()
+    assert set(swarm.effects()) == {Drop(1), Abandon(HIGH)} and not swarm.accepts(HIGH)
+    swarm.opened(HIGH, 2, False, 1.0)
+    assert swarm.effects() == [Drop(2)] and swarm.next_wake() == inf
+    swarm.resume(2.0)
+    assert swarm.effects() == [Dial(LOW, (), ())]
+
+
+def test_leaving_a_topic_forgets_its_peers_and_keeps_its_connections() -> None:
+    swarm = core()
+    swarm.found(TOPIC, LOW, 0.0)
+    swarm.found(TOPIC, HIGH, 0.0)
+    swarm.opened(LOW, 1, True, 0.0)
+    swarm.failed(HIGH, 0.0)
+    swarm.effects()
+    swarm.want(TOPIC, False)
+    assert (swarm.keys(), swarm.next_wake(), swarm.effects()) == ({LOW}, inf, [])
+    swarm.closed(LOW, 1, 1.0)
+    assert (swarm.keys(), swarm.next_wake()) == (set(), inf)
+
+
+def test_a_changed_network_ends_all_waiting() -> None:
+    swarm = core()
+    swarm.found(TOPIC, LOW, 0.0)
+    swarm.failed(LOW, 0.0)
+    swarm.effects()
+    swarm.hurry(0.5)
+    assert swarm.effects() == [Dial(LOW, (), ())]
+
+
+@pytest.mark.parametrize(
+    "other, active, then",
+    [
+        # we have the larger key: ours wins, theirs waits until it is open
+        (LOW, [], [Take(LOW, 2, frozenset({TOPIC})), Drop(1)]),
+        # we have the smaller key: theirs is taken at once, ours is kept until they decide
+        (HIGH, [Take(HIGH, 1, frozenset({TOPIC}))], []),
+    ],
+)
+def test_both_dial_at_once(other: bytes, active: list[object], then: list[object]) -> None:
+    swarm = core()
+    swarm.found(TOPIC, other, 0.0)
+    swarm.effects()
+    swarm.opened(other, 1, False, 0.1)
+    assert swarm.effects() == active
+    swarm.opened(other, 2, True, 0.2)
+    assert sorted(swarm.effects(), key=repr) == sorted(then, key=repr)
+    swarm.wake(swarm.next_wake())
+    assert swarm.effects() == ([] if then else [Drop(2)])
+
+
+def test_their_connection_is_taken_when_our_dial_fails_or_takes_too_long() -> None:
+    swarm = core()
+    swarm.found(TOPIC, LOW, 0.0)
+    swarm.opened(LOW, 1, False, 0.1)
+    swarm.effects()
+    swarm.failed(LOW, 0.2)
+    assert swarm.effects() == [Take(LOW, 1, frozenset({TOPIC}))]
+
+    swarm.found(TOPIC, key(1), 0.0)
+    swarm.opened(key(1), 2, False, 0.1)
+    swarm.effects()
+    swarm.wake(3.1)
+    assert swarm.effects() == [Abandon(key(1)), Take(key(1), 2, frozenset({TOPIC}))]
+
+
+@pytest.mark.parametrize("ours, later", [(False, 0.1), (False, 60.0), (True, 60.0)])
+def test_who_dials_again_has_lost_the_first(ours: bool, later: float) -> None:
+    swarm = core()
+    swarm.found(TOPIC, LOW, 0.0)
+    if not ours:
+        swarm.failed(LOW, 0.0)
+    swarm.opened(LOW, 1, ours, 0.0)
+    swarm.effects()
+    swarm.opened(LOW, 2, False, later)
+    assert set(swarm.effects()) == {Drop(1), Take(LOW, 2, frozenset({TOPIC}))}
