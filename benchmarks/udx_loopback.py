@@ -21,21 +21,15 @@ from multiprocessing.connection import Connection
 
 from netstack.shell_udx import UdxPort
 from netstack.udp import ShellName
-from netstack.udp_linux import LinuxShell
 from netstack.udx.events import Closed, Data, Drained, End, Event
 from netstack.udx.stream import UdxStream
 
 _SENDER, _RECEIVER = 1, 2
 _CHUNK = 64 * 1024
-_SHELLS: dict[str, ShellName] = {"linux": "linux", "plain": "linux", "portable": "portable"}
+_SHELLS: tuple[ShellName, ...] = ("linux", "plain", "portable")
 
 
-def _without_offload(port: UdxPort, shell: str) -> None:
-    if shell == "plain" and isinstance(port.shell, LinuxShell):
-        port.shell.disable_offload()
-
-
-async def _receive(pipe: Connection, shell: str) -> None:
+async def _receive(pipe: Connection, shell: ShellName) -> None:
     done = asyncio.get_running_loop().create_future()
     total = 0
     digest = hashlib.blake2b()
@@ -52,8 +46,7 @@ async def _receive(pipe: Connection, shell: str) -> None:
             elif isinstance(event, Closed) and not done.done():
                 done.set_result(event.reason)
 
-    port = await UdxPort.open("127.0.0.1", 0, on_events, shell=_SHELLS[shell])
-    _without_offload(port, shell)
+    port = await UdxPort.open("127.0.0.1", 0, on_events, shell=shell)
     stream = UdxStream(_RECEIVER)
     port.add(stream)
     pipe.send(port.address)
@@ -65,7 +58,7 @@ async def _receive(pipe: Connection, shell: str) -> None:
     await port.close()
 
 
-async def _send(pipe: Connection, shell: str, megabytes: int) -> dict[str, float]:
+async def _send(pipe: Connection, shell: ShellName, megabytes: int) -> dict[str, float]:
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     payload = memoryview(bytes(range(256)) * (_CHUNK // 256))
@@ -89,8 +82,7 @@ async def _send(pipe: Connection, shell: str, megabytes: int) -> dict[str, float
             elif isinstance(event, Closed) and not done.done():
                 done.set_result(event.reason)
 
-    port = await UdxPort.open("127.0.0.1", 0, on_events, shell=_SHELLS[shell])
-    _without_offload(port, shell)
+    port = await UdxPort.open("127.0.0.1", 0, on_events, shell=shell)
     stream = UdxStream(_SENDER)
     port.add(stream)
     remote = await asyncio.to_thread(pipe.recv)
@@ -114,7 +106,7 @@ async def _send(pipe: Connection, shell: str, megabytes: int) -> dict[str, float
     }
 
 
-def _receiver_process(pipe: Connection, shell: str, profile: bool) -> None:
+def _receiver_process(pipe: Connection, shell: ShellName, profile: bool) -> None:
     _run(_receive(pipe, shell), profile)
 
 
@@ -130,7 +122,7 @@ def _run(work, profile: bool):  # type: ignore[no-untyped-def]
         pstats.Stats(profiler).sort_stats("tottime").print_stats(22)
 
 
-def measure(megabytes: int, shell: str, profile: str = "") -> dict[str, float]:
+def measure(megabytes: int, shell: ShellName, profile: str = "") -> dict[str, float]:
     """One transfer: MB/s (10^6 bytes of payload) and what it took."""
     here, there = multiprocessing.Pipe()
     context = multiprocessing.get_context("fork")
@@ -149,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="UDX over loopback, process to process")
     parser.add_argument("--megabytes", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--shell", choices=sorted(_SHELLS), default="linux")
+    parser.add_argument("--shell", choices=_SHELLS, default="linux")
     parser.add_argument("--profile", choices=["send", "receive"], default="")
     options = parser.parse_args()
     rounds = [measure(options.megabytes, options.shell, options.profile) for _ in range(options.rounds)]

@@ -154,11 +154,11 @@ class Link:
         """What the stream brought since the last call, as events."""
         ended = False
         over: udx.Reason | None = None
+        if pieces := self.stream.take_pieces():
+            self._chunks += pieces
+            self._heard = now
         for event in self.stream.take_events():
             match event:
-                case udx.Data(data):
-                    self._chunks.append(data)
-                    self._heard = now
                 case udx.End():
                     ended = True
                 case udx.Drained():

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import blake2b
-
-from nacl import bindings
-from nacl.exceptions import CryptoError
+from typing import Any
 
 from identity.errors import DecodeError
 from identity.keys import Random
 from netstack.namespaces import STREAM_INITIATOR, STREAM_RESPONDER
+from netstack.stream_cipher import OVERHEAD, PREFIX, pull, push, start
+from netstack.udx.packet import Buffer
 
-LENGTH = 3
+LENGTH = PREFIX
 ID = 32
 HEADER = 24
 OPENING = ID + HEADER
-OVERHEAD = 17  # one encrypted tag byte and the authenticator
 MAX_FRAME = 2**24 - 1 - OVERHEAD  # bytes of plaintext that the length field can carry
 DEFAULT_CAP = 512 * 1024
 MAX_PARTS = 1024  # a frame that trickles in byte by byte must not cost an object a byte
@@ -61,16 +60,14 @@ class SecretStream:
             raise ValueError("the frame cap is beyond what the length field can carry")
         send_key, self._receive_key = keys
         header = rng(HEADER)
-        self._push = bindings.crypto_secretstream_xchacha20poly1305_state()
-        self._pull = bindings.crypto_secretstream_xchacha20poly1305_state()
-        # init_push draws the header itself; init_pull reaches the same state from a header that is given
-        bindings.crypto_secretstream_xchacha20poly1305_init_pull(self._push, header, send_key)
+        self._push = start(header, send_key)
+        self._pull: Any = None  # until the peer's header has come
         opening = stream_id(handshake_hash, initiator=initiator) + header
         self.opening = len(opening).to_bytes(LENGTH, "little") + opening  # the first bytes to send
         self.opened = False  # whether the peer's opening has come
         self._expected = stream_id(handshake_hash, initiator=not initiator)
         self._cap = cap
-        self._parts: list[bytes] = []  # of a frame that is not complete yet
+        self._parts: list[Buffer] = []  # of a frame that is not complete yet
         self._buffered = 0
         self._missing = LENGTH  # bytes until the parts are worth joining
 
@@ -79,14 +76,13 @@ class SecretStream:
         """Bytes held of a frame that is not complete; at most the cap and one batch."""
         return self._buffered
 
-    def seal(self, frame: bytes) -> bytes:
+    def seal(self, frame: bytes) -> bytes | bytearray:
         """The bytes to send for one frame; an empty one is a keep-alive.  ValueError above 16 MiB less 18 bytes."""
         if len(frame) > MAX_FRAME:
             raise ValueError("frame is too long")
-        sealed = bindings.crypto_secretstream_xchacha20poly1305_push(self._push, frame)
-        return len(sealed).to_bytes(LENGTH, "little") + sealed
+        return push(self._push, frame)
 
-    def receive(self, chunks: Iterable[bytes]) -> list[bytes]:
+    def receive(self, chunks: Iterable[Buffer]) -> list[bytes]:
         """The frames that these bytes complete, in order, empty ones included.
 
         Raises DecodeError for a wrong opening, a length that no frame may have, or a frame that does not open; the
@@ -100,16 +96,15 @@ class SecretStream:
             if len(parts) > MAX_PARTS:
                 parts[:] = [b"".join(parts)]
             return []
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        data = memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
         frames: list[bytes] = []
         at, end = 0, len(data)
-        pull, state = bindings.crypto_secretstream_xchacha20poly1305_pull, self._pull
-        limit = self._cap + OVERHEAD
+        state, limit = self._pull, self._cap + OVERHEAD
         self._missing = LENGTH
         while end - at >= LENGTH:
             length = data[at] | data[at + 1] << 8 | data[at + 2] << 16
             # checked before the bytes are awaited: a length that is a lie must cost nothing
-            if not self.opened:
+            if state is None:
                 if length != OPENING:
                     raise DecodeError("a secret stream opens with 56 bytes")
             elif length > limit:
@@ -120,22 +115,21 @@ class SecretStream:
             if stop > end:
                 self._missing = LENGTH + length
                 break
-            body = data[at + LENGTH : stop]
-            if self.opened:
-                try:
-                    frames.append(pull(state, body)[0])
-                except (CryptoError, ValueError):
-                    raise DecodeError("frame does not open") from None
+            if state is not None:
+                frame = pull(state, data[at + LENGTH : stop])
+                if frame is None:
+                    raise DecodeError("frame does not open")
+                frames.append(frame)
             else:
-                self._open(body)
+                state = self._open(bytes(data[at + LENGTH : stop]))
             at = stop
-        rest = data[at:]
-        self._parts = [rest] if rest else []
-        self._buffered = len(rest)
+        self._parts = [bytes(data[at:])] if at < end else []
+        self._buffered = end - at
         return frames
 
-    def _open(self, opening: bytes) -> None:
+    def _open(self, opening: bytes) -> Any:
         if opening[:ID] != self._expected:
             raise DecodeError("the opening belongs to another handshake")
-        bindings.crypto_secretstream_xchacha20poly1305_init_pull(self._pull, opening[ID:], self._receive_key)
+        self._pull = start(opening[ID:], self._receive_key)
         self.opened = True
+        return self._pull

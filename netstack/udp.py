@@ -74,7 +74,7 @@ class UdpShell(Protocol):
         ...
 
 
-ShellName = Literal["auto", "linux", "portable"]
+ShellName = Literal["auto", "linux", "plain", "portable"]  # plain: Linux without segmentation offload
 
 
 async def bind(
@@ -89,10 +89,10 @@ async def bind(
 
     `host` is numeric; port 0 lets the kernel choose.  Raises OSError as `socket.bind` does.
     """
-    if shell == "linux" or (shell == "auto" and sys.platform == "linux"):
+    if shell in ("linux", "plain") or (shell == "auto" and sys.platform == "linux"):
         from netstack.udp_linux import bind_linux
 
-        return await bind_linux(host, port, receive, on_writable)
+        return await bind_linux(host, port, receive, on_writable, offload=shell != "plain")
     from netstack.udp_portable import bind_portable
 
     return await bind_portable(host, port, receive, on_writable)

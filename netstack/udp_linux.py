@@ -45,7 +45,12 @@ class LinuxShell:
     """See `netstack.udp.UdpShell`; made by `bind_linux`."""
 
     def __init__(
-        self, sock: socket.socket, receive: Receive, on_writable: Writable | None, loop: asyncio.AbstractEventLoop
+        self,
+        sock: socket.socket,
+        receive: Receive,
+        on_writable: Writable | None,
+        loop: asyncio.AbstractEventLoop,
+        offload: bool,
     ) -> None:
         self._sock = sock
         self._receive = receive
@@ -57,8 +62,8 @@ class LinuxShell:
         self._closed = False
         self._errors = 0
         self._address: Address = sock.getsockname()[:2]
-        self.offload_send = True
-        self.offload_receive = _enabled(sock, socket.IPPROTO_UDP, _UDP_GRO, 1)
+        self.offload_send = offload
+        self.offload_receive = offload and _enabled(sock, socket.IPPROTO_UDP, _UDP_GRO, 1)
         loop.add_reader(sock, self._readable)
 
     @property
@@ -72,11 +77,6 @@ class LinuxShell:
     @property
     def errors(self) -> int:
         return self._errors
-
-    def disable_offload(self) -> None:
-        """Plain datagrams only, as on a kernel without UDP_SEGMENT and UDP_GRO."""
-        self.offload_send = False
-        self.offload_receive = not _enabled(self._sock, socket.IPPROTO_UDP, _UDP_GRO, 0)
 
     def send_batch(self, batch: Sequence[Outgoing]) -> None:
         if self._closed:
@@ -143,6 +143,7 @@ class LinuxShell:
             return None
         if not segment or len(data) <= segment:
             return None if self._send_one(data, address) else item
+        refused = False
         if self.offload_send:
             try:
                 self._sock.sendmsg(
@@ -155,12 +156,14 @@ class LinuxShell:
                 if error.errno not in _NO_OFFLOAD:
                     self._errors += 1
                     return None
-                self.offload_send = False
+                refused = True
         view = memoryview(data)
         send = self._sock.sendto
         for at in range(0, len(view), segment):
             try:
                 send(view[at : at + segment], address)
+                if refused:  # it goes one by one, so that it is segmentation, and not the size, that does not
+                    self.offload_send = refused = False
             except OSError as error:
                 if error.errno in _FULL:
                     return Outgoing(address, view[at:], segment, port)
@@ -207,8 +210,13 @@ class LinuxShell:
             self._on_writable()
 
 
-async def bind_linux(host: str, port: int, receive: Receive, on_writable: Writable | None = None) -> LinuxShell:
-    """Binds a port drained by the running loop (which must have `add_reader`).  Raises OSError as `bind` does."""
+async def bind_linux(
+    host: str, port: int, receive: Receive, on_writable: Writable | None = None, *, offload: bool = True
+) -> LinuxShell:
+    """Binds a port drained by the running loop (which must have `add_reader`).  Raises OSError as `bind` does.
+
+    `offload` False: plain datagrams only, as on a kernel without UDP_SEGMENT and UDP_GRO.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
@@ -220,7 +228,7 @@ async def bind_linux(host: str, port: int, receive: Receive, on_writable: Writab
         else:
             _enabled(sock, socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
         sock.bind((host, port))
-        return LinuxShell(sock, receive, on_writable, asyncio.get_running_loop())
+        return LinuxShell(sock, receive, on_writable, asyncio.get_running_loop(), offload)
     except BaseException:
         sock.close()
         raise

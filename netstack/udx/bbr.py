@@ -69,6 +69,9 @@ class Bbr:
     """A `CongestionControl`."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self.mode = Mode.STARTUP
         self._window = INITIAL_WINDOW
         self._rate = INITIAL_RATE
@@ -150,6 +153,9 @@ class Bbr:
         self._extra_acked, self._extra_at = 0, now
         if self.mode is Mode.PROBE_BANDWIDTH:
             self._rate = max(self._rate, self.bandwidth * PACING_MARGIN)
+
+    def on_new_path(self, now: float) -> None:
+        self._begin()
 
     # -- the model ----------------------------------------------------------------------------------------------
 

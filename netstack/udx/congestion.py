@@ -57,6 +57,10 @@ class CongestionControl(Protocol):
         """First packet after nothing was in flight."""
         ...
 
+    def on_new_path(self, now: float) -> None:
+        """Packets take another path from now on: what is known of the old one says nothing about it."""
+        ...
+
 
 class FixedWindow:
     """A constant window and no pacing: for tests, benchmarks and paths of known size."""
@@ -86,4 +90,7 @@ class FixedWindow:
         pass
 
     def on_restart(self, now: float) -> None:
+        pass
+
+    def on_new_path(self, now: float) -> None:
         pass

@@ -3,6 +3,9 @@
 A *run* is a stretch of consecutive packets that left at one moment, all of `size` payload bytes but the last.  Books
 are kept per run, not per packet: an acknowledgement of fifty packets costs as much as one of one.  Acknowledgements
 and losses that concern a part of a run split it.  Numbers are unbounded, times seconds, weights bytes with headers.
+
+When the stream moves to another *path*, what is in flight still belongs to the old one: it teaches nothing about the
+new one, and a faster new path must not make it look overtaken.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ class Run:
         "limited",
         "newer",
         "older",
+        "padding",
+        "path",
         "payload",
         "sent",
         "size",
@@ -52,6 +57,8 @@ class Run:
         self.sent = 0.0
         self.transmits = 0
         self.timeouts = 0
+        self.padding = 0  # of a single packet that probes the MTU: zeros between header and payload
+        self.path = 0
         self.delivered = 0
         self.delivered_at = 0.0
         self.first_sent = 0.0
@@ -91,6 +98,8 @@ class Flight:
         self.lost = 0  # bytes ever believed lost
         self.retransmitted = 0  # packets
         self.recovering = False  # RACK: no patience with reordering then
+        self.path = 0  # number of the path that new packets take
+        self.probe: bool | None = None  # what became of the last MTU probe, until the owner has taken note
         self._rtt = rtt
         self._runs: list[Run] = []  # by number
         self._waiting: deque[Run] = deque()  # lost, to be sent again; may hold runs that are GONE by now
@@ -104,6 +113,7 @@ class Flight:
         self._rack_rtt = 0.0
         self._highest = 0  # behind the highest number delivered
         self._reordering = False
+        self._old_patience = 0.0  # RACK, for what is in flight on older paths
 
     @property
     def empty(self) -> bool:
@@ -126,10 +136,11 @@ class Flight:
             waiting.popleft()
         return bool(waiting)
 
-    def send_new(self, payload: memoryview, size: int, fin: bool, now: float) -> Run:
+    def send_new(self, payload: memoryview, size: int, fin: bool, now: float, padding: int = 0) -> Run:
         """Books the next packets: `payload` cut every `size` bytes; an end packet may be empty."""
         count = -(-len(payload) // size) or 1
         run = Run(self.next, self.next + count, payload, size, fin)
+        run.path, run.padding = self.path, padding
         self.next = run.end
         self._runs.append(run)
         self._packets += count
@@ -158,6 +169,13 @@ class Flight:
         self.inflight -= run.weight
         self._resent(run, now)
         return run
+
+    def new_path(self) -> None:
+        """From now on packets take another path, about which nothing is known.  Call before `rtt` forgets the old."""
+        self.path += 1
+        self._old_patience = max(self._old_patience, 2 * self._rtt.smoothed + 4 * self._rtt.variation)
+        self._rack_sent, self._rack_end, self._rack_rtt = -1.0, 0, 0.0
+        self._reordering = False
 
     def mark_limited(self) -> None:
         """The sender has nothing more to send: rates of what is in flight say nothing about the path."""
@@ -188,7 +206,7 @@ class Flight:
         return delivery
 
     def detect_losses(self, now: float) -> tuple[int, float]:
-        """RACK: (packets newly believed lost, seconds until the next might be: 0.0 = none in doubt)."""
+        """RACK: (packets newly believed lost, MTU probes aside; seconds until the next might be, 0.0 for none)."""
         if self._rack_sent < 0:
             return 0, 0.0
         patience = self._rack_rtt + self._window()
@@ -198,9 +216,10 @@ class Flight:
         while run is not self._clock and run.sent <= self._rack_sent:
             after = run.newer
             if run.sent < self._rack_sent or run.end < self._rack_end:
-                remaining = run.sent + patience - now
+                remaining = run.sent + (patience if run.path == self.path else self._old_patience) - now
                 if remaining <= _EPSILON:
-                    lost += run.end - run.start
+                    if not run.padding:
+                        lost += run.end - run.start
                     self._lose(run)
                 elif remaining > doubt:
                     doubt = remaining
@@ -253,7 +272,16 @@ class Flight:
 
     def _resent(self, run: Run, now: float) -> None:
         self.retransmitted += run.end - run.start
+        self._give_up_probe(run)
+        if run.timeouts:
+            run.path = self.path  # the old one had its chance
         self._sent(run, now)
+
+    def _give_up_probe(self, run: Run) -> None:
+        """A copy without padding is on its way, or will be: what is acknowledged now proves nothing."""
+        if run.padding:
+            run.padding = 0
+            self.probe = False
 
     def _unlink(self, run: Run) -> None:
         run.older.newer = run.newer
@@ -263,7 +291,10 @@ class Flight:
         self._unlink(run)
         run.state = _LOST
         self.inflight -= run.weight
-        self.lost += run.weight
+        if run.padding:
+            self._give_up_probe(run)
+        else:
+            self.lost += run.weight
         self._waiting.append(run)
 
     def _index(self, seq: int) -> int:
@@ -282,7 +313,7 @@ class Flight:
         rest.state = run.state
         rest.sent, rest.transmits, rest.timeouts = run.sent, run.transmits, run.timeouts
         rest.delivered, rest.delivered_at = run.delivered, run.delivered_at
-        rest.first_sent, rest.limited = run.first_sent, run.limited
+        rest.first_sent, rest.limited, rest.path = run.first_sent, run.limited, run.path
         self._runs.insert(index + 1, rest)
         if run.state == _SENT:
             rest.older, rest.newer = run, run.newer
@@ -324,6 +355,10 @@ class Flight:
         delivery.acked += run.weight
         delivery.packets += count
         delivery.fin = delivery.fin or run.fin
+        if run.padding:
+            self.probe = True
+        if run.path != self.path:
+            return
         if run.delivered >= delivery.prior_delivered and run.sent >= delivery._newest:
             delivery.prior_delivered = run.delivered
             delivery._prior_at = run.delivered_at

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from struct import Struct
 
 from netstack.udp import Datagram
-from netstack.udx.packet import ACK, DATA, HEADER_SIZE, MAGIC, VERSION, stream_id
+from netstack.udx.framing import BLOCK, decode_run
+from netstack.udx.packet import HEADER_SIZE, stream_id
 from netstack.udx.stream import UdxStream
-
-_PLAIN = {bytes([MAGIC, VERSION, bits, 0]): bits for bits in (ACK, DATA)}
 
 
 def dispatch(
@@ -30,12 +27,12 @@ def dispatch(
         stream.receive(data, source, now)
         touched[name] = stream
         return []
-    whole = len(data) // segment * segment
     left: list[Datagram] = []
-    if segment < HEADER_SIZE or not _feed_run(data[:whole], segment, datagram, streams, now, touched):
-        whole = 0
-    for piece in cut(data[whole:], segment):
-        left += dispatch(Datagram(piece, source, 0), streams, now, touched)
+    step = segment * BLOCK
+    for at in range(0, len(data), step):
+        block = data[at : at + step]
+        for piece in cut(block[_feed(block, segment, datagram, streams, now, touched) :], segment):
+            left += dispatch(Datagram(piece, source, 0), streams, now, touched)
     return left
 
 
@@ -45,30 +42,20 @@ def cut(data: memoryview, segment: int) -> Iterator[memoryview]:
         yield data[at : at + segment]
 
 
-def _feed_run(
-    data: memoryview,
+def _feed(
+    block: memoryview,
     segment: int,
     datagram: Datagram,
     streams: Mapping[int, UdxStream],
     now: float,
     touched: dict[int, UdxStream],
-) -> bool:
-    """True if the run was one stream's plain packets and is dealt with."""
-    names, windows, seqs, acks, payloads = zip(*_columns(segment).iter_unpack(data), strict=True)
-    first = names[0]
-    bits = _PLAIN.get(first[:4])
-    if bits is None or names.count(first) != len(names):
-        return False
-    name = int.from_bytes(first[4:], "little")
-    stream = streams.get(name)
-    if stream is None:
-        return False
-    touched[name] = stream
-    stream.receive_run(bits, windows, seqs, acks, payloads, datagram.source, now)
-    return True
-
-
-@lru_cache(maxsize=2048)
-def _columns(segment: int) -> Struct:
-    """(type bits and stream id, window, seq, ack, payload) of every packet of `segment` bytes."""
-    return Struct(f"<8sIII{segment - HEADER_SIZE}s")
+) -> int:
+    """How many bytes of the block were one stream's plain packets and are dealt with: all but a short end, or none."""
+    count = len(block) // segment
+    columns = decode_run(block, segment, count) if count and segment >= HEADER_SIZE else None
+    stream = streams.get(columns.stream) if columns else None
+    if columns is None or stream is None:
+        return 0
+    touched[columns.stream] = stream
+    stream.receive_run(columns, datagram.source, now)
+    return count * segment

@@ -13,6 +13,7 @@ from math import inf
 from netstack.udx.backlog import Backlog
 from netstack.udx.congestion import CongestionControl, Sample
 from netstack.udx.flight import Delivery, Flight, Run
+from netstack.udx.mtu import MtuSearch
 from netstack.udx.packet import HEADER_SIZE, Buffer, unwrap
 from netstack.udx.rtt import RttEstimator
 
@@ -31,10 +32,12 @@ _DOUBT_FLOOR = 0.001
 
 
 class Outbound:
-    """`size` arguments are payload bytes of a full packet: the path's MTU less all headers."""
+    """`overhead` is what IP, UDP and UDX put before the payload of a packet; `mtu` says how large packets may be."""
 
-    def __init__(self, congestion: CongestionControl) -> None:
+    def __init__(self, congestion: CongestionControl, overhead: int) -> None:
         self.rtt = RttEstimator()
+        self.mtu = MtuSearch()
+        self.overhead = overhead
         self.congestion = congestion
         self.flight = Flight(self.rtt)
         self.backlog = Backlog()
@@ -66,6 +69,11 @@ class Outbound:
         return self.backlog.size + self.flight.outstanding
 
     @property
+    def payload(self) -> int:
+        """Bytes of a full packet's payload."""
+        return self.mtu.size - self.overhead
+
+    @property
     def high_water(self) -> int:
         return HIGH_WATER + min(self.congestion.window, self.peer_window)
 
@@ -74,6 +82,17 @@ class Outbound:
         if rtt > 0:
             self.rtt.add(self.rtt.clamp(rtt), now)
         self._refilled = now - 1.0  # the first flight need not wait for its tokens
+
+    def new_path(self, now: float, overhead: int) -> None:
+        """Everything new goes another way: its round trip, its bandwidth and its MTU are to be found out."""
+        self.flight.new_path()
+        self.rtt.forget()
+        self.mtu.reset()
+        self.overhead = overhead
+        self.congestion.on_new_path(now)
+        if self.flight.packets:
+            self._arm_rto(now)
+            self._arm_probe(now)
 
     def write(self, data: Buffer) -> bool:
         self.backlog.append(data)
@@ -137,6 +156,7 @@ class Outbound:
         delivery = flight.acknowledge(ack, ranges, now)
         if not delivery.packets:
             return False
+        self.mtu.base_works()
         self._learn(delivery, before, lost_before, now)
         return True
 
@@ -172,6 +192,7 @@ class Outbound:
 
     def _detect(self, now: float) -> None:
         lost, doubt = self.flight.detect_losses(now)
+        self._note_mtu(now)
         self._doubt_at = now + max(doubt, _DOUBT_FLOOR) if doubt > 0 else inf
         if lost:
             self._pace_at = min(self._pace_at, now)
@@ -179,6 +200,14 @@ class Outbound:
                 self._recover_until = self.flight.next
                 self.flight.recovering = True
                 self.congestion.on_loss_episode(now, self.flight.inflight)
+
+    def _note_mtu(self, now: float) -> None:
+        """What became of a probe."""
+        probe, self.flight.probe = self.flight.probe, None
+        if probe is True:
+            self.mtu.delivered()
+        elif probe is False:
+            self.mtu.lost(now)
 
     # -- timers -----------------------------------------------------------------------------------------------------
 
@@ -208,6 +237,8 @@ class Outbound:
         self.timeouts += 1
         if self.flight.time_out(now) > MAX_TIMEOUTS:
             return False
+        self.mtu.reset()  # the path may have begun to swallow large packets
+        self.flight.probe = None
         self._recover_until = self.flight.next
         self.flight.recovering = True
         self._rto_backoff = True
@@ -218,8 +249,9 @@ class Outbound:
 
     # -- sending ----------------------------------------------------------------------------------------------------
 
-    def take(self, now: float, budget: int, size: int) -> list[Run]:
+    def take(self, now: float, budget: int) -> list[Run]:
         """Runs to send now, at most about `budget` bytes: probe, lost ones, new ones.  All are booked as sent."""
+        size = self.payload
         runs: list[Run] = []
         if not (self._probe_due or self.flight.has_lost or self._more()):
             self._pace_at = inf
@@ -288,18 +320,22 @@ class Outbound:
                 if not flight.packets and self._silence_at == inf:
                     self._silence_at = now + self.rtt.rto
                 return
-            packets = max(1, min(room // full, free // full, max(2, int(self._tokens) // full), most))
-            run = self._spend(self._new_run(min(packets * size, max(free, 1)), size, now), runs, now)
+            if (padded := self.mtu.wanted(now)) and self.backlog.size > size and free > full:
+                self.mtu.sent(padded)
+                run = self._spend(self._new_run(size, size, now, padded - self.mtu.size), runs, now)
+            else:
+                packets = max(1, min(room // full, free // full, max(2, int(self._tokens) // full), most))
+                run = self._spend(self._new_run(min(packets * size, max(free, 1)), size, now), runs, now)
             budget -= run.weight if run else 0
         if not self._more() and not flight.has_lost and flight.inflight < self.congestion.window:
             flight.mark_limited()
 
-    def _new_run(self, length: int, size: int, now: float) -> Run:
+    def _new_run(self, length: int, size: int, now: float, padding: int = 0) -> Run:
         payload = self.backlog.take(length)
         fin = self.ending and not self.backlog.size
         if fin:
             self._end_sent = True
-        return self.flight.send_new(payload, size, fin, now)
+        return self.flight.send_new(payload, size, fin, now, padding)
 
     def _spend(self, run: Run | None, runs: list[Run], now: float) -> Run | None:
         if run is not None:

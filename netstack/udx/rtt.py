@@ -55,6 +55,12 @@ class RttEstimator:
     def least(self) -> float:
         return self._least.value
 
+    def forget(self) -> None:
+        """Another path."""
+        self.smoothed = self.variation = self.latest = 0.0
+        self.rto = RTO_MIN
+        self._least = WindowedMin(MIN_WINDOW)
+
     def clamp(self, sample: float) -> float:
         """Cuts samples that a suspended machine inflated: over 5 s and far outside of what was seen."""
         if not self.known:

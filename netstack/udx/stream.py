@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from math import inf
+from typing import NamedTuple
 
 from identity.errors import DecodeError
 from netstack.ports import SERVER
@@ -27,19 +28,17 @@ from netstack.udx.bbr import Bbr
 from netstack.udx.congestion import CongestionControl
 from netstack.udx.events import Closed, Data, Drained, End, Event, Message, Reason, RemoteChanged
 from netstack.udx.flight import Flight, Run
+from netstack.udx.framing import Columns, encode_run
 from netstack.udx.outbound import Outbound
 from netstack.udx.packet import (
     ACK,
     DATA,
     DESTROY,
     END,
-    HEADER,
     HEADER_SIZE,
     HEARTBEAT,
-    MAGIC,
     MESSAGE,
     SACK,
-    VERSION,
     Buffer,
     Header,
     decode_header,
@@ -52,13 +51,20 @@ from netstack.udx.packet import (
 from netstack.udx.reassembly import Reassembly
 from netstack.udx.rtt import RttEstimator
 
-BASE_MTU = 1_200
 RECEIVE_WINDOW = 4 << 20
 _OVERHEAD = {4: 48, 6: 68}  # IP, UDP and UDX headers
 _LINGER = 12.0  # about as long as the other side goes on repeating
 _LINGER_REPLIES = 16
 _MAX_MESSAGES = 64
-_MASK = 0xFFFF_FFFF
+_OLD_PATHS = 4  # that may still have something in flight
+
+
+class Path(NamedTuple):
+    """Where packets go: the address, the receiver's id there (a relay has one of its own), and our port."""
+
+    remote: Address
+    remote_id: int
+    port: int
 
 
 class _Phase(Enum):
@@ -99,6 +105,7 @@ class UdxStream:
         self._phase = _Phase.OPEN
         self._closed: Reason | None = None
         self._events: list[Event] = []
+        self._pieces: list[bytes] = []  # received in order and not taken yet
         self._now = 0.0
 
         self._in = Reassembly()
@@ -108,9 +115,9 @@ class UdxStream:
         self._ack_due = False
         self._end_told = False
 
-        self._out = Outbound(congestion or Bbr())
+        self._out = Outbound(congestion or Bbr(), _OVERHEAD[4])
         self._messages: list[bytes] = []
-        self._payload = BASE_MTU - _OVERHEAD[4]
+        self._old_paths: dict[int, tuple[Path, int]] = {}  # by number: the path, and the seq from which on it is over
         self._destroy_seq = 0
         self._replies = 0
         self._keepalive_at = inf
@@ -158,24 +165,44 @@ class UdxStream:
     def timeouts(self) -> int:
         return self._out.timeouts
 
+    @property
+    def mtu(self) -> int:
+        """Largest IP packet that is known to pass."""
+        return self._out.mtu.size
+
     def connect(self, remote_id: int, remote: Address, now: float, rtt: float = 0.0) -> None:
         """Both ids and the address come from the handshake; there is no set-up packet.
 
         `rtt`: the round trip as the handshake saw it, in seconds, so that a loss right at the start is found sooner.
         """
         self.remote_id = remote_id
-        self._set_remote(remote)
+        self.remote = remote
         self._now = now
+        self._out.overhead = _overhead(remote)
         self._out.start(now, rtt)
         self._touch(now)
 
-    def change_remote(self, remote: Address, now: float, remote_id: int | None = None) -> None:
-        """Another path to the same peer (the owner decided): everything from now on goes there."""
-        if remote_id is not None:
-            self.remote_id = remote_id
-        if remote != self.remote:
-            self._set_remote(remote)
-            self._events.append(RemoteChanged(remote))
+    def change_remote(self, remote: Address, now: float, remote_id: int | None = None, port: int | None = None) -> None:
+        """Another path to the same peer (the owner decided): everything new goes there from now on.
+
+        What is in flight is repeated on the old path, which has carried it so far, and moves over only when it times
+        out there (libudx leaves it there for good).  Congestion control, round trip and MTU begin anew.
+        """
+        before = self._path
+        if before is None:
+            raise ValueError("the stream is not connected")
+        after = Path(
+            remote, before.remote_id if remote_id is None else remote_id, before.port if port is None else port
+        )
+        if before == after:
+            return
+        if self.flight.packets:
+            self._old_paths[self.flight.path] = before, self.flight.next
+            while len(self._old_paths) > _OLD_PATHS:
+                del self._old_paths[min(self._old_paths)]
+        self.remote, self.remote_id, self.port = after
+        self._out.new_path(now, _overhead(remote))
+        self._events.append(RemoteChanged(remote))
 
     def write(self, data: Buffer) -> bool:
         """Queues bytes.  False: above the high-water mark, wait for Drained.  Raises ValueError after `end`."""
@@ -207,7 +234,7 @@ class UdxStream:
 
     @property
     def max_message(self) -> int:
-        return self._payload
+        return self._out.payload
 
     def set_buffered(self, size: int) -> None:
         """How many delivered bytes the owner still holds: the advertised window shrinks by them."""
@@ -217,8 +244,16 @@ class UdxStream:
             self._ack_due = True  # tell at once: the sender may be waiting for the room
 
     def take_events(self) -> list[Event]:
+        """What happened since the last call; all bytes that came in one Data, before the rest."""
         events, self._events = self._events, []
+        if data := b"".join(self.take_pieces()):
+            events.insert(0, Data(data))
         return events
+
+    def take_pieces(self) -> list[bytes]:
+        """What Data would bring, as it came, for those who join it with what they have.  Call before `take_events`."""
+        pieces, self._pieces = self._pieces, []
+        return pieces
 
     def next_wake(self) -> float:
         """When `wake` has something to do; inf = never."""
@@ -269,21 +304,13 @@ class UdxStream:
         sacks = decode_sacks(area) if bits & SACK else ()
         self._acknowledged(header.ack, header.window, seq, sacks, now)
 
-    def receive_run(
-        self,
-        bits: int,
-        windows: Sequence[int],
-        seqs: Sequence[int],
-        acks: Sequence[int],
-        payloads: Sequence[bytes],
-        source: Address,
-        now: float,
-    ) -> None:
-        """Packets of one size that came together, all plain DATA or all plain ACK: the columns of their headers.
+    def receive_run(self, columns: Columns, source: Address, now: float) -> None:
+        """Packets of one size that came together, all plain DATA or all plain ACK.
 
         Only the highest acknowledgement is processed, which says all that the others said.
         """
-        if self._phase is not _Phase.OPEN or bits not in (ACK, DATA):
+        bits, _, windows, seqs, acks, payloads = columns
+        if self._phase is not _Phase.OPEN:
             for at, payload in enumerate(payloads):
                 header = Header(bits, 0, self.local_id, windows[at], seqs[at], acks[at])
                 self.receive_packet(header, memoryview(payload), source, now)
@@ -299,7 +326,7 @@ class UdxStream:
         last = unwrap(seqs[-1], self._in.next)
         if bits == DATA:
             self._ack_due = True
-            if last - first == count - 1 and tuple(seqs) == tuple(range(seqs[0], seqs[0] + count)):
+            if last - first == count - 1 and seqs == tuple(range(seqs[0], seqs[0] + count)):
                 self._deliver(self._in.add_run(first, payloads))
             else:
                 for wire, payload in zip(seqs, payloads, strict=True):
@@ -340,7 +367,7 @@ class UdxStream:
             return self._last_word()
         out: list[Outgoing] = []
         self._send_small(out)
-        runs = self._out.take(now, budget, self._payload)
+        runs = self._out.take(now, budget)
         if self._ack_due and (not runs or self._in.gaps):
             ranges = self._in.ranges()
             self._emit(out, self._header(SACK if ranges else ACK, self.flight.next) + encode_sacks(ranges))
@@ -358,15 +385,23 @@ class UdxStream:
         if not self.adopt(source):
             return False
         if source != self.remote:  # the hook may have called connect or change_remote itself
-            self._set_remote(source)
-            self._events.append(RemoteChanged(source))
+            self._follow(source)
         return True
 
+    def _follow(self, source: Address) -> None:
+        """The peer has moved: nothing is left to say at its old address.
+
+        Where only its port changed (a router forgot its mapping) the path is the same one, and what is known of it
+        still holds.
+        """
+        before, self.remote = self.remote, source
+        self._old_paths.clear()
+        if before is None or before[0] != source[0]:
+            self._out.new_path(self._now, _overhead(source))
+        self._events.append(RemoteChanged(source))
+
     def _deliver(self, payloads: Sequence[bytes]) -> None:
-        if payloads:
-            data = payloads[0] if len(payloads) == 1 else b"".join(payloads)
-            if data:
-                self._events.append(Data(data))
+        self._pieces += payloads if all(payloads) else filter(None, payloads)
         if self._in.ended and not self._end_told:
             self._end_told = True
             self._in.clear()
@@ -419,33 +454,39 @@ class UdxStream:
 
     def _emit_run(self, out: list[Outgoing], run: Run) -> None:
         """Headers are made fresh at every sending: acknowledgement and window are the present ones."""
-        if self.remote is None or self.remote_id is None:
+        path = self._path if run.path == self.flight.path or not self._old_paths else self._old_path(run)
+        if path is None:
             return
         count = run.end - run.start
         self._advertised = window = max(0, self._window - self._buffered - self._in.parked_bytes)
-        pack = HEADER.pack
-        ack = self._in.next & _MASK
-        remote_id = self.remote_id
-        payload, size = run.payload, run.size
-        parts: list[Buffer] = []
-        at = 0
-        for seq in range(run.start, run.end):
-            parts.append(pack(MAGIC, VERSION, DATA, 0, remote_id, window, seq & _MASK, ack))
-            parts.append(payload[at : at + size])
-            at += size
-        if run.fin:
-            bits = DATA | END if len(payload) > (count - 1) * size else END
-            parts[-2] = pack(MAGIC, VERSION, bits, 0, remote_id, window, (run.end - 1) & _MASK, ack)
+        if run.padding:
+            bits = DATA | END if run.fin else DATA
+            header = encode_header(bits, path.remote_id, window, run.start, self._in.next, run.padding)
+            data = b"".join((header, bytes(run.padding), run.payload))
+        else:
+            bits = DATA
+            if run.fin:
+                bits = DATA | END if len(run.payload) > (count - 1) * run.size else END
+            data = encode_run(path.remote_id, window, run.start, self._in.next, run.payload, run.size, bits)
         self.packets_sent += count
-        self.bytes_sent += run.weight
+        self.bytes_sent += run.weight + run.padding
         self._touch(self._now)
-        out.append(Outgoing(self.remote, b"".join(parts), size + HEADER_SIZE if count > 1 else 0, self.port))
+        out.append(Outgoing(path.remote, data, run.size + HEADER_SIZE if count > 1 else 0, path.port))
 
     # -- inner: life --------------------------------------------------------------------------------------------
 
-    def _set_remote(self, remote: Address) -> None:
-        self.remote = remote
-        self._payload = BASE_MTU - _OVERHEAD[6 if ":" in remote[0] else 4]
+    @property
+    def _path(self) -> Path | None:
+        if self.remote is None or self.remote_id is None:
+            return None
+        return Path(self.remote, self.remote_id, self.port)
+
+    def _old_path(self, run: Run) -> Path | None:
+        for number, (_, until) in list(self._old_paths.items()):
+            if self.flight.first >= until:
+                del self._old_paths[number]
+        old = self._old_paths.get(run.path)
+        return old[0] if old else self._path
 
     def _check_ended(self) -> None:
         """Both ends acknowledged: ours by the other side, its by the packet that just left."""
@@ -459,6 +500,7 @@ class UdxStream:
         self._out.clear()
         self._in.clear()
         self._messages.clear()
+        self._old_paths.clear()
         self._events.append(Closed(reason))
 
     def _last_word(self) -> list[Outgoing]:
@@ -471,3 +513,8 @@ class UdxStream:
         else:
             self._emit(out, self._header(ACK, self.flight.next))
         return out
+
+
+def _overhead(remote: Address) -> int:
+    """Bytes of headers before the payload, on the way there."""
+    return _OVERHEAD[6 if ":" in remote[0] else 4]

@@ -31,6 +31,7 @@ class Conditions:
     duplicate: float = 0.0
     rate: float = inf
     queue: float = inf
+    mtu: float = inf  # of IP packets: what is larger is lost
 
 
 @dataclass(slots=True)
@@ -150,7 +151,7 @@ class Link:
 
     def _carry(self, home: Address, to: Address, packet: bytes) -> None:
         path = self.conditions
-        if self.cut or self.rng.random() < path.loss:
+        if self.cut or len(packet) + 28 > path.mtu or self.rng.random() < path.loss:
             self.dropped += 1
             return
         start = max(self._free_at[home], self.now)

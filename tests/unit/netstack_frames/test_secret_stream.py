@@ -7,7 +7,8 @@ import os
 import pytest
 
 from identity.errors import DecodeError
-from netstack.secret_stream import MAX_FRAME, OVERHEAD, SecretStream, stream_id
+from netstack.secret_stream import MAX_FRAME, SecretStream, stream_id
+from netstack.stream_cipher import OVERHEAD, PREFIX, checked, direct
 
 HASH = bytes(range(64))
 KEYS = (b"a" * 32, b"b" * 32)
@@ -113,3 +114,17 @@ def test_frames_have_a_longest_length() -> None:
 
 def test_the_two_openings_differ() -> None:
     assert stream_id(HASH, initiator=True) != stream_id(HASH, initiator=False)
+
+
+def test_libsodium_straight_and_through_the_bindings_give_the_same_bytes() -> None:
+    ways = (direct(), checked())
+    for sealing, opening in (ways, ways[::-1]):
+        mine, theirs = sealing[0](HASH[:24], KEYS[0]), opening[0](HASH[:24], KEYS[0])
+        same = opening[0](HASH[:24], KEYS[0])
+        for size in (0, 1, 200, 65_536, 300_000):
+            frame = bytes(range(256)) * (size // 256) + bytes(size % 256)
+            sealed = sealing[1](mine, frame)
+            assert sealed == opening[1](same, frame)
+            assert opening[2](theirs, memoryview(sealed)[PREFIX:]) == frame
+        assert opening[2](theirs, memoryview(bytes(40))) is None
+        assert opening[2](theirs, memoryview(b"short")) is None

@@ -1,8 +1,9 @@
-"""One suite for both homes of a UDP port: runs, single datagrams, floods, refusals, closing without leftovers."""
+"""One suite for all homes of a UDP port: runs, single datagrams, floods, refusals, closing without leftovers."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import socket
 import sys
@@ -15,7 +16,8 @@ from netstack.udp_linux import LinuxShell
 from netstack.udx.intake import cut
 
 LINUX = pytest.param("linux", marks=pytest.mark.skipif(sys.platform != "linux", reason="the Linux shell needs Linux"))
-both = pytest.mark.parametrize("shell", [LINUX, "portable"])
+PLAIN = pytest.param("plain", marks=LINUX.marks)
+both = pytest.mark.parametrize("shell", [LINUX, PLAIN, "portable"])
 
 
 class Inbox:
@@ -214,21 +216,16 @@ def linux_pair(moves: Callable[[LinuxShell, LinuxShell, Inbox], Awaitable[None]]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Linux shell needs Linux")
-def test_a_run_stays_a_run_with_and_without_offload() -> None:
-    async def moves(left: LinuxShell, right: LinuxShell, inbox: Inbox) -> None:
+@pytest.mark.parametrize("shell", ["linux", "plain"])
+def test_a_run_stays_a_run_with_and_without_offload(shell: ShellName) -> None:
+    async def moves(left: UdpShell, _: Inbox, right: UdpShell, inbox: Inbox) -> None:
         left.send_batch([Outgoing(right.address, b"".join([*numbered(40, 500), b"x"]), 500)])
         await inbox.until(41)
         assert sum(inbox.runs) == 41
         assert len(inbox.runs) <= 2  # coalesced by the kernel, or laid together by us
-        left.disable_offload()
-        right.disable_offload()
-        inbox.runs.clear()
-        left.send_batch([Outgoing(right.address, b"".join([*numbered(40, 500), b"x"]), 500)])
-        await inbox.until(82)
-        assert sum(inbox.runs) == 41
-        assert inbox.got == [*numbered(40, 500), b"x"] * 2
+        assert inbox.got == [*numbered(40, 500), b"x"]
 
-    linux_pair(moves)
+    with_shells(shell, moves)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Linux shell needs Linux")
@@ -239,5 +236,19 @@ def test_a_kernel_that_refuses_segmentation_is_served_plainly(monkeypatch: pytes
         await inbox.until(40)
         assert inbox.got == numbered(40, 500)
         assert not left.offload_send
+
+    linux_pair(moves)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the Linux shell needs Linux")
+def test_a_run_too_large_for_the_path_is_lost_and_offload_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netstack.udp_linux._NO_OFFLOAD", {errno.EMSGSIZE})  # some kernels say EINVAL to both
+
+    async def moves(left: LinuxShell, right: LinuxShell, inbox: Inbox) -> None:
+        left.send_batch([Outgoing(right.address, bytes(131_040), 65_520), Outgoing(right.address, b"after")])
+        await inbox.until(1)
+        assert inbox.got == [b"after"]
+        assert left.offload_send
+        assert left.errors == 2
 
     linux_pair(moves)
