@@ -1,0 +1,203 @@
+"""Who we are to others: the address they see, whether strangers reach it, and so whether we may have an id.
+
+    firewalled, ephemeral   at the start; asks from the client port, so that the server port is untouched for the test
+    open, ephemeral         the test passed: everything runs on the server port
+    open, persistent        after 20 quiet minutes (adaptive) or at once (persistent): the id is the hash of our address
+
+The test asks five nodes to answer to the server port, to which we never sent them anything.  Three must come through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from netstack.dht.contact import contact_at
+from netstack.dht.datagram import PING_NAT, Response
+from netstack.dht.events import Ephemeral, Mode, Nat, NetworkChanged, Persistent
+from netstack.dht.rpc import Call
+from netstack.dht.sampler import NatSampler
+from netstack.ports import SERVER
+from netstack.udp import Address
+
+if TYPE_CHECKING:
+    from netstack.dht.node import DhtNode
+
+TESTERS = 5
+ENOUGH = 3
+WITNESSES = 4  # nodes in a row that see us at another host before we believe that we moved
+
+
+class Reachability:
+    def __init__(self, node: DhtNode, mode: Mode, host: str) -> None:
+        self._node = node
+        self.mode = mode
+        self.host = host  # known to be reachable, "" where it has to be found out
+        self.sampler = NatSampler()
+        self.firewalled = not host
+        self.ephemeral = True
+        self._tested_host: str | None = None
+        self._testing = False
+        self._stable = node.limits.stable
+        self._strangers: set[Address] = set()  # whose samples of an unproved kind were taken
+        self._witnesses: dict[Address, Address] = {}  # who sees us where we did not think we are
+
+    @property
+    def address(self) -> Address | None:
+        return self.sampler.address
+
+    @property
+    def nat(self) -> Nat:
+        address = self.address
+        if address is None:
+            return Nat.UNKNOWN
+        if not self.firewalled:
+            return Nat.OPEN
+        return Nat.CONSISTENT if address[1] else Nat.RANDOM
+
+    @property
+    def reachable(self) -> bool:
+        """Whether strangers reach the server port at the address that others see."""
+        bound = self._node.bound_to(SERVER)
+        return not self.firewalled and bound is not None and self.sampler.port == bound[1]
+
+    def bound(self, address: Address) -> None:
+        """The server port has its address; where our host was given we know all there is to know."""
+        if self.host:
+            self.sampler.add((self.host, address[1]))
+            if self.mode is Mode.PERSISTENT:
+                self._become_persistent((self.host, address[1]))
+
+    # samples
+
+    def sample(self, source: Address, to: Address) -> None:
+        """A node with an id, not asked lately, sees us at `to`."""
+        self.sampler.add(to)
+
+    def sample_stranger(self, source: Address, to: Address) -> None:
+        """A node without an id: as a rule a bootstrap node.  As many of them are believed as there are of those."""
+        if source not in self._strangers and len(self._strangers) < max(1, len(self._node.bootstrap)):
+            self._strangers.add(source)
+            self.sampler.add(to)
+
+    def witness(self, source: Address, to: Address) -> None:
+        """Every answer says where we are.  Several nodes in a row that agree on a host that is not ours: we moved."""
+        host = self.sampler.host
+        if host is None or to[0] == host or self.host:
+            self._witnesses.clear()
+            return
+        if any(seen[0] != to[0] for seen in self._witnesses.values()):
+            self._witnesses.clear()
+        self._witnesses[source] = to
+        if len(self._witnesses) >= WITNESSES:
+            self.moved()
+
+    def moved(self) -> None:
+        """Forgets the old address, believes the witnesses, and starts over with the trust of others."""
+        self.sampler = NatSampler()
+        for to in self._witnesses.values():
+            self.sampler.add(to)
+        self._witnesses.clear()
+        self._strangers.clear()
+        self.start_over()
+        self._node.tell(NetworkChanged(self.address, online=True))
+        self._node.upkeep.refresh_soon()
+
+    def start_over(self) -> None:
+        """Ephemeral until the network was quiet for an hour or, the second time, tested anew."""
+        self._stable = self._node.limits.stable_again
+        self._tested_host = None
+        if self.mode is Mode.ADAPTIVE and not self.ephemeral and not self.host:
+            self.ephemeral = True
+            self._node.tell(Ephemeral())
+
+    # the firewall test
+
+    def tick(self) -> None:
+        """Every 5 s: an adaptive node asks itself from time to time whether it can be of use."""
+        if self.mode is Mode.EPHEMERAL or not self.ephemeral:
+            return
+        self._stable -= 1
+        if self._stable > 0:
+            return
+        if self._tested_host is not None and self._tested_host == self.sampler.host:
+            self._stable = self._node.limits.stable_again  # the same network as at the last try
+        else:
+            self.examine(lambda passed: None)
+
+    def examine(self, done: Callable[[bool], None], *, firewall_only: bool = False) -> None:
+        """Tests whether strangers reach us; if so, and unless `firewall_only`, becomes persistent.
+
+        `done(passed)` follows, at once where there is nothing to test.
+        """
+        if self._testing or not self.ephemeral or (firewall_only and not self.firewalled):
+            done(False)
+            return
+        if not firewall_only:
+            self._stable = self._node.limits.stable_again
+            self._tested_host = self.sampler.host
+        if self.address is None or self.sampler.port == 0:
+            done(False)
+        elif not self.firewalled:
+            self._pass(self.sampler, firewall_only, done)
+        else:
+            self._test(partial(self._tested, self.address, firewall_only, done))
+
+    def _test(self, done: Callable[[NatSampler | None], None]) -> None:
+        """`done` gets what the testers saw, or None where too few came through."""
+        node = self._node
+        bound = node.bound_to(SERVER)
+        testers = node.upkeep.latest(TESTERS)
+        if len(testers) < TESTERS:
+            testers = [*dict.fromkeys([*testers, *(contact.address for contact in node.contacts(node.bootstrap))])]
+        if bound is None or not testers:
+            done(None)
+            return
+        self._testing = True
+        seen = NatSampler()
+        missing = set(testers)
+        reached: set[Address] = set()
+        value = bound[1].to_bytes(2, "little")
+
+        def answered(call: Call, response: Response | None) -> None:
+            missing.discard(call.to)
+            if response is not None and call.heard == SERVER:
+                reached.add(call.to)
+                seen.add(response.to)
+            if not missing:
+                self._testing = False
+                done(seen if len(reached) >= (ENOUGH if len(testers) >= TESTERS else 1) else None)
+
+        for tester in testers:
+            call = node.call(tester, PING_NAT, internal=True, value=value)
+            call.done = partial(answered, call)
+
+    def _tested(
+        self, before: Address, firewall_only: bool, done: Callable[[bool], None], seen: NatSampler | None
+    ) -> None:
+        bound = self._node.bound_to(SERVER)
+        if seen is None or bound is None or seen.host != self.sampler.host or seen.port != bound[1]:
+            done(False)
+        elif not self.ephemeral or before != self.address:
+            done(False)  # things changed while we asked
+        else:
+            self._pass(seen, firewall_only, done)
+
+    def _pass(self, seen: NatSampler, firewall_only: bool, done: Callable[[bool], None]) -> None:
+        self.firewalled = False
+        self.sampler = seen
+        self._strangers.clear()
+        address = seen.address
+        assert address is not None
+        if not firewall_only:
+            self._become_persistent(address)
+        else:
+            self._node.rebase(contact_at(address).id)
+        done(True)
+
+    def _become_persistent(self, address: Address) -> None:
+        self.firewalled = False
+        self.ephemeral = False
+        self._node.rebase(contact_at(address).id)
+        self._node.tell(Persistent(address))

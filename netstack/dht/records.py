@@ -1,0 +1,206 @@
+"""What nodes keep for others: peer records and values, and the signatures that make them somebody's.
+
+`docs/protocol.md`, "DHT".  An announcement is signed for one node and one token, so it cannot be played to another node
+or a little later; a mutable value is signed for everybody and for ever, with a number that only rises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from identity.codec import Reader, Writer
+from identity.errors import DecodeError
+from identity.keys import SigningKey, check_point, verify_raw
+from netstack import namespaces
+from netstack.dht.address import read_address, write_address
+from netstack.dht.datagram import MAX_DATAGRAM
+from netstack.udp import Address
+
+MAX_RELAYS = 3  # of a record that a node keeps
+MAX_NAMED = 64  # of one on the wire; its datagram has no room for more
+MAX_PEERS = 20  # of one answer to LOOKUP
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRecord:
+    """Somebody who can be connected to: the key, and nodes that relay the handshake."""
+
+    key: bytes
+    relays: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LookupReply:
+    """What one node knows of a topic.  `bump`: ms of Unix time, by which peers may order topics; 0 for none."""
+
+    peers: tuple[PeerRecord, ...]
+    bump: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """The value of ANNOUNCE and UNANNOUNCE.  `refresh` alone renews an earlier one (its hash was sent with that)."""
+
+    peer: PeerRecord | None = None
+    refresh: bytes | None = None
+    signature: bytes | None = None
+    bump: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mutable:
+    """A value under a key, replaced by any with a higher `seq`."""
+
+    seq: int
+    value: bytes
+    signature: bytes
+
+
+def hashed(data: bytes) -> bytes:
+    """The target under which a key, or an immutable value, is found."""
+    return blake2b(data, digest_size=32).digest()
+
+
+# codecs: every decoder raises DecodeError and nothing else; trailing bytes are ignored, the family grows that way
+
+
+def write_peer(writer: Writer, peer: PeerRecord) -> None:
+    writer.raw(peer.key).array(peer.relays, write_address)
+
+
+def read_peer(reader: Reader) -> PeerRecord:
+    return PeerRecord(reader.fixed(32), tuple(reader.array(read_address, MAX_NAMED)))
+
+
+def encode_peer(peer: PeerRecord) -> bytes:
+    writer = Writer()
+    write_peer(writer, peer)
+    return writer.finish()
+
+
+def decode_peer(data: bytes) -> PeerRecord:
+    return read_peer(Reader(data, minimal=False))
+
+
+def encode_lookup(peers: list[bytes], bump: int) -> bytes:
+    """`peers` are encoded records."""
+    return Writer().array(peers, Writer.raw).uint(bump).finish()
+
+
+def decode_lookup(data: bytes) -> LookupReply:
+    reader = Reader(data, minimal=False)
+    peers = tuple(reader.array(read_peer, MAX_NAMED))
+    return LookupReply(peers, reader.uint() if reader.left else 0)
+
+
+def encode_announce(announce: Announce) -> bytes:
+    writer = Writer()
+    writer.uint(
+        (announce.peer is not None)
+        | (announce.refresh is not None) << 1
+        | (announce.signature is not None) << 2
+        | bool(announce.bump) << 3
+    )
+    if announce.peer is not None:
+        write_peer(writer, announce.peer)
+    for field in (announce.refresh, announce.signature):
+        if field is not None:
+            writer.raw(field)
+    if announce.bump:
+        writer.uint(announce.bump)
+    return writer.finish()
+
+
+def decode_announce(data: bytes) -> Announce:
+    reader = Reader(data, minimal=False)
+    flags = reader.uint()
+    return Announce(
+        read_peer(reader) if flags & 1 else None,
+        reader.fixed(32) if flags & 2 else None,
+        reader.fixed(64) if flags & 4 else None,
+        reader.uint() if flags & 8 else 0,
+    )
+
+
+def encode_mutable(mutable: Mutable) -> bytes:
+    """As a node answers MUTABLE_GET."""
+    return Writer().uint(mutable.seq).buffer(mutable.value).raw(mutable.signature).finish()
+
+
+def read_mutable(reader: Reader) -> Mutable:
+    return Mutable(reader.uint(), reader.buffer(MAX_DATAGRAM), reader.fixed(64))
+
+
+def decode_mutable(data: bytes) -> Mutable:
+    return read_mutable(Reader(data, minimal=False))
+
+
+def encode_mutable_put(key: bytes, mutable: Mutable) -> bytes:
+    return key + encode_mutable(mutable)
+
+
+def decode_mutable_put(data: bytes) -> tuple[bytes, Mutable]:
+    reader = Reader(data, minimal=False)
+    return reader.fixed(32), read_mutable(reader)
+
+
+def encode_seq(seq: int) -> bytes:
+    return Writer().uint(seq).finish()
+
+
+def decode_seq(data: bytes) -> int:
+    return Reader(data, minimal=False).uint()
+
+
+# signatures
+
+
+def announce_signable(
+    namespace: bytes, target: bytes, node: bytes, token: bytes, peer: PeerRecord, refresh: bytes | None
+) -> bytes:
+    return namespace + hashed(b"".join((target, node, token, encode_peer(peer), refresh or b"")))
+
+
+def sign_announce(
+    key: SigningKey,
+    target: bytes,
+    node: bytes,
+    token: bytes,
+    relays: tuple[Address, ...] = (),
+    *,
+    refresh: bytes | None = None,
+    bump: int = 0,
+    namespace: bytes = namespaces.ANNOUNCE,
+) -> Announce:
+    """Good at the node with that id, while that token of its lives.  `namespace` UNANNOUNCE takes it back."""
+    peer = PeerRecord(key.public, relays)
+    signature = key.sign_raw(announce_signable(namespace, target, node, token, peer, refresh))
+    return Announce(peer, refresh, signature, bump)
+
+
+def verify_announce(announce: Announce, target: bytes, node: bytes, token: bytes, namespace: bytes) -> bool:
+    if announce.peer is None or announce.signature is None:
+        return False
+    signable = announce_signable(namespace, target, node, token, announce.peer, announce.refresh)
+    return verified(announce.peer.key, signable, announce.signature)
+
+
+def mutable_signable(seq: int, value: bytes) -> bytes:
+    return namespaces.MUTABLE_PUT + hashed(Writer().uint(seq).buffer(value).finish())
+
+
+def sign_mutable(key: SigningKey, seq: int, value: bytes) -> Mutable:
+    return Mutable(seq, value, key.sign_raw(mutable_signable(seq, value)))
+
+
+def verify_mutable(mutable: Mutable, key: bytes) -> bool:
+    return verified(key, mutable_signable(mutable.seq, mutable.value), mutable.signature)
+
+
+def verified(key: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        check_point(key)
+    except DecodeError:
+        return False
+    return verify_raw(key, message, signature)

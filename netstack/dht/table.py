@@ -1,0 +1,112 @@
+"""The routing table: for every length of prefix shared with our own id, at most k = 20 nodes.
+
+The table decides who fits and who is closest; whom to ask whether it still lives is `upkeep.py`'s.  Times are ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+
+from netstack.dht.contact import Contact, shared_prefix
+from netstack.udp import Address
+
+K = 20
+
+
+class Entry:
+    """A node in the table."""
+
+    __slots__ = ("added", "contact", "hints", "pinged", "sampled", "seen")
+
+    def __init__(self, contact: Contact, tick: int) -> None:
+        self.contact = contact
+        self.added = tick
+        self.pinged = tick  # when we last asked it, or heard from it
+        self.seen = tick  # when we last heard from it
+        self.sampled = -1  # when it last told us our address, -1 for never
+        self.hints = 0  # how often others called it dead
+
+    @property
+    def address(self) -> Address:
+        return self.contact.address
+
+
+class RoutingTable:
+    def __init__(self, own: bytes) -> None:
+        self.own = own
+        self._own = int.from_bytes(own, "big")
+        self._buckets: list[list[Entry]] = []  # by shared prefix, as far as there is one
+        self._entries: dict[bytes, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def get(self, id: bytes) -> Entry | None:
+        return self._entries.get(id)
+
+    def add(self, entry: Entry) -> bool:
+        """False where it is there already, is ourselves, or its bucket is full."""
+        contact = entry.contact
+        if contact.id in self._entries or contact.id == self.own:
+            return False
+        at = shared_prefix(self._own, contact.number)
+        while len(self._buckets) <= at:
+            self._buckets.append([])
+        if len(self._buckets[at]) >= K:
+            return False
+        self._buckets[at].append(entry)
+        self._entries[contact.id] = entry
+        return True
+
+    def remove(self, id: bytes) -> Entry | None:
+        entry = self._entries.pop(id, None)
+        if entry is not None:
+            self._buckets[shared_prefix(self._own, entry.contact.number)].remove(entry)
+        return entry
+
+    def bucket(self, contact: Contact) -> list[Entry]:
+        """Those that `contact` would stand beside.  Not to be changed."""
+        at = shared_prefix(self._own, contact.number)
+        return self._buckets[at] if at < len(self._buckets) else []
+
+    def closest(self, target: bytes, count: int = K) -> list[Contact]:
+        """The `count` nodes nearest to `target`, nearest first.
+
+        Whoever asks may stop reading at the first node that does not help it, hence the order.
+        """
+        number = int.from_bytes(target, "big")
+        at = shared_prefix(self._own, number)
+        buckets = self._buckets
+        # Nodes that leave our own prefix where the target does are nearest to it, then those that stay with us
+        # longer, all mixed; after these every shorter prefix is farther than all before.
+        chosen: list[Contact] = []
+        groups: Iterable[Iterable[Entry]] = [
+            *([buckets[at]] if at < len(buckets) else []),
+            [entry for bucket in buckets[at + 1 :] for entry in bucket],
+            *reversed(buckets[:at]),
+        ]
+        for group in groups:
+            ranked = [(entry.contact.number ^ number, entry.contact) for entry in group]
+            ranked.sort(key=DISTANCE)
+            chosen += [contact for _, contact in ranked[: count - len(chosen)]]
+            if len(chosen) >= count:
+                break
+        return chosen
+
+    def rebased(self, own: bytes) -> RoutingTable:
+        """The same nodes as seen from another id; those that do not fit are left out."""
+        table = RoutingTable(own)
+        for entry in sorted(self, key=lambda entry: entry.added):
+            table.add(entry)
+        return table
+
+    def depth(self) -> int:
+        """The longest prefix that anybody here shares with us."""
+        return max((at for at, bucket in enumerate(self._buckets) if bucket), default=0)
+
+
+DISTANCE = itemgetter(0)

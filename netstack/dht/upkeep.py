@@ -1,0 +1,230 @@
+"""The routing table over time: who gets in, who is asked whether it still lives, what is refreshed when.
+
+A tick is 5 s.  A node that stays silent is forgotten, unless nobody answers: then it is we who are gone.  A bucket that
+is full asks its stalest node before anybody new gets its place, so that old nodes, which live longest, stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from netstack.dht.contact import Contact, Scope
+from netstack.dht.datagram import FIND_NODE, PING, Response
+from netstack.dht.events import NetworkChanged, Woken
+from netstack.dht.health import Health, HealthMonitor
+from netstack.dht.query import Outcome, Reply
+from netstack.dht.rpc import Call
+from netstack.dht.table import Entry, K
+from netstack.dht.timers import Alarm
+from netstack.udp import Address
+
+if TYPE_CHECKING:
+    from netstack.dht.node import DhtNode
+
+
+class Upkeep:
+    def __init__(self, node: DhtNode, now: float) -> None:
+        self._node = node
+        self.health = HealthMonitor()
+        # offsets at random, so that nodes that start together do not tick together
+        self.tick = 50 + node.rng(1)[0] % 50
+        self._refresh_in = node.limits.refresh - node.rng(1)[0] % (node.limits.refresh // 2)
+        self._last_tick = now
+        self._ticking = Alarm(self._on_tick)
+        self._checks = 0
+        self._repings = 0
+        self.hints_sent = 0
+        self.started = False
+
+    def start(self, now: float) -> None:
+        self._last_tick = now
+        self._node.timers.set(self._ticking, now + self._node.limits.tick)
+
+    # who is there
+
+    def heard(self, contact: Contact, to: Address, *, sample: bool) -> None:
+        """A node that proved its id said something; `to` is where it sees us, to be believed if `sample`."""
+        node = self._node
+        entry = node.table.get(contact.id)
+        if entry is None:
+            entry = Entry(contact, self.tick)
+            if not self._add(entry):
+                return
+        if sample and (entry.sampled < 0 or self.tick - entry.sampled >= node.limits.old):
+            entry.sampled = self.tick
+            node.reach.sample(contact.address, to)
+        entry.pinged = entry.seen = self.tick
+
+    def add(self, contact: Contact) -> None:
+        """A node that somebody vouches for."""
+        self._add(Entry(contact, self.tick))
+
+    def _add(self, entry: Entry) -> bool:
+        node = self._node
+        if entry.contact.scope is Scope.NOWHERE:
+            return False
+        if node.table.add(entry):
+            return True
+        bucket = node.table.bucket(entry.contact)
+        if len(bucket) >= K and node.table.get(entry.contact.id) is None:
+            self._contest(entry, bucket)
+        return False
+
+    def _contest(self, newcomer: Entry, bucket: list[Entry]) -> None:
+        """A full bucket: pings its stalest node and gives the place away if it is silent."""
+        limits = self._node.limits
+        if not self.started or self._repings >= limits.repings:
+            return
+        stale = [entry for entry in bucket if entry.pinged != self.tick]
+        if not stale:
+            return
+        oldest = min(stale, key=lambda entry: (entry.pinged, entry.added))
+        if self.tick - oldest.pinged < limits.recent and self.tick - oldest.added > limits.old:
+            return
+        self._repings += 1
+
+        def verdict(lives: bool) -> None:
+            self._repings -= 1
+            if not lives and self._node.table.get(oldest.contact.id) is None:
+                newcomer.added = self.tick
+                self._node.table.add(newcomer)
+
+        self._ask(oldest, verdict)
+
+    def _ask(self, entry: Entry, verdict: Callable[[bool], None]) -> None:
+        entry.pinged = self.tick
+        call = self._node.call(entry.address, PING, internal=True)
+        call.done = partial(self._pinged, call, entry, entry.seen, verdict)
+
+    def _pinged(
+        self, call: Call, entry: Entry, seen: int, verdict: Callable[[bool], None], response: Response | None
+    ) -> None:
+        # an answer from that address without that id is somebody else: the node behind it changed
+        lives = response is not None and response.id == entry.contact.id
+        if not lives and not self._deaf(call):
+            self._node.table.remove(entry.contact.id)
+        verdict(lives)
+
+    def check(self, entry: Entry) -> None:
+        """Asks whether it still lives; forgets it otherwise."""
+        self._checks += 1
+
+        def verdict(lives: bool) -> None:
+            self._checks -= 1
+
+        self._ask(entry, verdict)
+
+    def hinted(self, id: bytes) -> None:
+        """Somebody says that a node that we named is down."""
+        entry = self._node.table.get(id)
+        if entry is None or self._checks >= self._node.limits.checks:
+            return
+        if entry.pinged < self.tick or entry.hints == 0:
+            entry.hints += 1
+            self.check(entry)
+
+    def gone(self, call: Call) -> None:
+        """A call that nobody answered."""
+        contacts = self._node.contacts([call.to])
+        if contacts and not self._deaf(call):
+            self._node.table.remove(contacts[0].id)
+
+    def _deaf(self, call: Call) -> bool:
+        """Whether nobody at all answered since `call` began: then its silence says nothing about its node."""
+        return self._node.rpc.last_answer < call.started
+
+    def latest(self, count: int) -> list[Address]:
+        """Those heard last, last first."""
+        entries = sorted(self._node.table, key=lambda entry: entry.seen, reverse=True)
+        return [entry.address for entry in entries[:count]]
+
+    # the tick
+
+    def _on_tick(self, now: float) -> None:
+        node = self._node
+        limits = node.limits
+        slept = now - self._last_tick > limits.sleep
+        self._last_tick = now
+        node.timers.set(self._ticking, now + limits.tick)
+        if slept:
+            self.woken()
+        else:
+            self.tick += 1
+        self.hints_sent = 0
+        node.sweep(now)
+        if not self.started:
+            return
+        node.reach.tick()
+        if self.tick % limits.ping_every == 0:
+            self._ping_some()
+        self._refresh_in -= 1
+        if self._refresh_in <= 0 or (self.tick % 64 == 0 and len(node.table) < K):
+            self.refresh()
+        self._check_health()
+
+    def _check_health(self) -> None:
+        rpc = self._node.rpc
+        before = self.health.state
+        state = self.health.update(rpc.answers, rpc.timeouts)
+        if (state is Health.OFFLINE) != (before is Health.OFFLINE):
+            self._node.tell(NetworkChanged(self._node.address, online=state is not Health.OFFLINE))
+
+    def woken(self) -> None:
+        """The machine slept: everything that we know is old, and nobody should rely on us until it proves true."""
+        limits = self._node.limits
+        self.tick += 2 * limits.old
+        self.tick += (
+            -self.tick % limits.ping_every + limits.ping_every - 2
+        )  # pings in two ticks, when the network is up
+        self._refresh_in = 1
+        self.health.reset()
+        self._node.reach.start_over()
+        self._node.tell(Woken())
+
+    def _ping_some(self) -> None:
+        table = self._node.table
+        if not len(table):
+            self.refresh()
+            return
+        oldest = sorted(table, key=lambda entry: entry.seen)
+        count = 3 if len(self._node.rpc) > 2 else 5
+        if self.tick - oldest[0].pinged < self._node.limits.recent:
+            count = 2
+        for entry in oldest[:count]:
+            if entry.pinged != self.tick:
+                self.check(entry)
+
+    # refreshing
+
+    def queried(self) -> None:
+        """Every walk freshens the table."""
+        self._refresh_in = self._node.limits.refresh
+
+    def refresh_soon(self) -> None:
+        self._refresh_in = 1
+
+    def refresh(self) -> None:
+        """A walk, unhurried, to the neighbourhood of a node drawn at random, or to our own."""
+        table = self._node.table
+        entries = list(table)
+        drawn = int.from_bytes(self._node.rng(4), "little")
+        self.walk(entries[drawn % len(entries)].contact.id if entries else table.own)
+
+    def walk(
+        self,
+        target: bytes,
+        on_reply: Callable[[Reply], None] = lambda reply: None,
+        on_done: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> None:
+        limits = self._node.limits
+
+        def replied(reply: Reply) -> None:
+            # yields to other traffic, hurries when alone
+            query.concurrency = limits.concurrency if len(self._node.rpc) < 3 else limits.background
+            on_reply(reply)
+
+        query = self._node.query(
+            target, FIND_NODE, internal=True, on_reply=replied, on_done=on_done, concurrency=limits.background
+        )
