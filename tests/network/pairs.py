@@ -1,0 +1,119 @@
+"""Who reaches whom: attempts between a server behind one kind of router and a client behind another, and their table."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from tests.network.parties import Middle, Outcome, Stack, party
+from tests.network.router import Nat
+from tests.network.topology import Internet
+
+AT_ONCE = 4  # pairs measured beside each other: they mostly wait
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Kinds of router: the server's, the client's."""
+
+    server: Nat
+    client: Nat
+
+    @property
+    def relayed(self) -> bool:
+        """Whether no punch can work: both sides leave by a port that nobody can know."""
+        return self.server.symmetric and self.client.symmetric
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether it takes luck: one side leaves by unknown ports, and the other guesses."""
+        return self.server.symmetric != self.client.symmetric
+
+    def __str__(self) -> str:
+        return f"{self.server.value} <- {self.client.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stacks:
+    """Whose code serves, and whose connects."""
+
+    server: Stack
+    client: Stack
+
+    def __str__(self) -> str:
+        return f"{self.server.value} <- {self.client.value}"
+
+
+EVERY_PAIR = [Pair(server, client) for server in Nat for client in Nat]
+EVERY_STACKS = [Stacks(server, client) for server in Stack for client in Stack]
+
+
+def way(outcome: Outcome, middle: Middle) -> str:
+    """By what path a connection came to be, told by the address that it speaks to."""
+    if not outcome.ok or outcome.remote is None:
+        return "none"
+    host = outcome.remote.rpartition(":")[0]
+    if host == middle.relay_host:
+        return "relay"
+    return "lan" if ipaddress.ip_address(host).is_private else "direct"
+
+
+async def attempts(net: Internet, middle: Middle, pair: Pair, stacks: Stacks, tries: int) -> list[Outcome]:
+    """Tries one after another, every one with fresh nodes, behind two routers made for this pair."""
+    name = f"{pair.server.value}-{pair.client.value}-{stacks.server.value}-{stacks.client.value}"
+    there, here = net.site(f"s-{name}", pair.server), net.site(f"c-{name}", pair.client)
+    relay = middle.relay if pair.relayed else None
+    seen = []
+    async with party(stacks.server, there, middle) as server, party(stacks.client, here, middle) as client:
+        for _ in range(tries):
+            seen.append(await client.connect(await server.serve(relay)))
+            await asyncio.gather(client.close(), server.close())
+    return seen
+
+
+Results = dict[tuple[Pair, Stacks], list[Outcome]]
+
+
+async def every(net: Internet, middle: Middle, pairs: Iterable[Pair], stacks: Iterable[Stacks], tries: int) -> Results:
+    """All pairs of all stacks, some at once; the slow ones begin first."""
+    places = asyncio.Semaphore(AT_ONCE)
+    wanted = sorted(
+        ((pair, each) for pair in pairs for each in stacks), key=lambda one: (not one[0].by_chance, str(one[0]))
+    )
+
+    async def one(pair: Pair, each: Stacks) -> list[Outcome]:
+        async with places:
+            return await attempts(net, middle, pair, each, tries)
+
+    async with asyncio.TaskGroup() as tasks:
+        begun = {(pair, each): tasks.create_task(one(pair, each)) for pair, each in wanted}
+    return {which: task.result() for which, task in begun.items()}
+
+
+def table(results: Results, middle: Middle) -> str:
+    """Markdown: a row a pair, a column whose code it was; successes of tries, median ms (lowest to highest), path."""
+    columns: Sequence[Stacks] = [each for each in EVERY_STACKS if any(stacks == each for _, stacks in results)]
+    lines = [
+        "| server <- client | " + " | ".join(f"{each}" for each in columns) + " |",
+        "|---|" + "---|" * len(columns),
+    ]
+    for pair in EVERY_PAIR:
+        cells = [cell(results.get((pair, each), []), middle) for each in columns]
+        if any(cells):
+            lines.append(f"| {pair} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cell(outcomes: Sequence[Outcome], middle: Middle) -> str:
+    if not outcomes:
+        return ""
+    good = [outcome.ms for outcome in outcomes if outcome.ok and outcome.ms is not None]
+    ways = sorted({way(outcome, middle) for outcome in outcomes if outcome.ok})
+    errors = sorted({outcome.error or "?" for outcome in outcomes if not outcome.ok})
+    said = f"{len(good)} of {len(outcomes)}"
+    if good:
+        said += f", {median(good):.0f} ms ({min(good):.0f} to {max(good):.0f}), {' and '.join(ways)}"
+    return said + "".join(f"; {error}" for error in errors)
