@@ -12,7 +12,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,18 @@ class Run:
         return [row[key] for row in self.rows if row["figure"] == name and row["side"] == side and key in row]
 
 
+@contextmanager
+def memory_disk() -> Iterator[bool]:
+    """Folders made meanwhile lie in memory; False where there is no such place."""
+    there = Path("/dev/shm").is_dir()
+    before = tempfile.tempdir
+    tempfile.tempdir = "/dev/shm" if there else before
+    try:
+        yield there
+    finally:
+        tempfile.tempdir = before
+
+
 def peer_row(found: dict[str, Any] | None, *keys: str) -> Row | None:
     return None if found is None else {key: found[key] for key in keys}
 
@@ -74,6 +87,10 @@ def one_round(run: Run, peers: Peers, number: int, base: Path, group: str, quick
     pair, scene, lines = base / "pair", base / "scene", base / "lines.jsonl"
     run.note("message", "ours", lambda: dict(latency(pair, (base / "pair.chat").read_text(), 500)))
     run.note("message", "peer", lambda: peer_row(peers.run("latency.js", 500), "p50_ms", "p99_ms", "max_ms"))
+    with memory_disk() as there:
+        if there:  # where a sync costs neither side anything: the same durability
+            run.note("message in memory", "ours", lambda: dict(latency(pair, (base / "pair.chat").read_text(), 500)))
+            run.note("message in memory", "peer", lambda: peer_row(peers.run("latency.js", 500), "p50_ms", "p99_ms"))
     for count in (1000, 3000):
         run.note(f"merge {count}", "ours", lambda count=count: merge(scene, group, WRITERS, count))  # type: ignore[misc]
     run.note("stream", "ours", lambda: dict(stream(MEGABYTES)))
@@ -100,6 +117,8 @@ def one_round(run: Run, peers: Peers, number: int, base: Path, group: str, quick
 FIGURES = [  # (name, key, what, target)
     ("message", "p50_ms", "message to the other device, p50 ms", "no worse than the peer"),
     ("message", "p99_ms", "message to the other device, p99 ms", ""),
+    ("message in memory", "p50_ms", "the same in memory, where no sync costs, p50 ms", "no worse than the peer"),
+    ("message in memory", "p99_ms", "the same in memory, p99 ms", ""),
     ("message", "source_cpu_ms", "CPU ms a message, sender", ""),
     ("message", "sink_cpu_ms", "CPU ms a message, receiver", ""),
     ("merge 1000", "seconds", "three writers, 1,000 each, s", "1"),

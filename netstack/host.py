@@ -68,6 +68,7 @@ class Host:
         self._timer: asyncio.TimerHandle | None = None
         self._turn: asyncio.Handle | None = None
         self._in_turn = False
+        self._deferred = False
 
     async def start(self, host: str = "0.0.0.0", port: int = 0) -> Address:
         """Binds and starts; returns the address bound.  Raises OSError as binding does.
@@ -170,6 +171,16 @@ class Host:
 
     # turns: whatever happened, tell it, send what follows from it, wait for the next thing
 
+    def flush(self) -> None:
+        """Sends now what was put on connections, instead of when the loop comes round.  Nothing within a turn, at
+        whose end it goes out anyway."""
+        self._serve()
+
+    def defer(self) -> None:
+        """Within a turn: what it sends waits until the loop came round, so that whoever was just told of something
+        hears of it first.  The kernel delivers to a peer on this machine while we send, which takes its time."""
+        self._deferred = self._in_turn
+
     def _soon(self) -> None:
         """What is done between turns goes out at the end of this one, so that small frames share datagrams."""
         if self._turn is None and not self._in_turn and self._ports is not None:
@@ -194,6 +205,10 @@ class Host:
         self._in_turn = True
         try:
             self._tell(self.core.events())
+            if self._deferred:
+                self._deferred = False
+                self._turn = self._loop.call_soon(self._serve)
+                return
             while ports.writable:
                 batch = self.core.outgoing()
                 ports.carry_out(self.core.effects())

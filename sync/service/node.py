@@ -88,6 +88,8 @@ class Node:
         try:
             self._settle(now)
         finally:
+            if self.host is not None:
+                self.host.flush()  # a message is on its way before its sender is told that it is safe
             if self._readers:
                 self._say(self._watch.lines(int(now * 1000)))
             self._arm()
@@ -215,6 +217,8 @@ class Node:
 
     def _say(self, lines: Iterable[models.Event]) -> None:
         for line in lines:
+            if self.host is not None and self._readers:
+                self.host.defer()
             for reader in self._readers:
                 if reader.qsize() < MAX_EVENTS:
                     reader.put_nowait(line)
