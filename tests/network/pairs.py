@@ -1,4 +1,4 @@
-"""Who reaches whom: attempts between a server behind one kind of router and a client behind another, and their table."""
+"""Who reaches whom: attempts between a server and a client behind two kinds of router, and their table."""
 
 from __future__ import annotations
 
