@@ -44,6 +44,10 @@ class Label(bytes, Enum):
     CHANNEL = b"kithkin channel"
     TOPIC = b"kithkin topic"
     RENDEZVOUS = b"kithkin z"
+    # network
+    LAN_NAME = b"kithkin lan name"
+    LAN_KEY = b"kithkin lan key"
+    LAN_SELF = b"kithkin lan self"
     # documents and history
     MESSAGE_ID = b"kithkin msg id"
     IMPORT_ID = b"kithkin import"
