@@ -12,7 +12,7 @@ from typing import NoReturn, TextIO
 
 from identity.errors import DecodeError, KithkinError
 from identity.keys import check_point
-from netstack import shell_commands
+from netstack import shell_commands, shell_testnet
 from netstack.dht.address import parse_address
 from netstack.udp import Address
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "announce": shell_commands.unavailable,
     "lookup": shell_commands.unavailable,
     "throughput": shell_commands.throughput,
+    "testnet": shell_testnet.testnet,
 }
 
 
@@ -67,6 +68,12 @@ def megabytes(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 10_000):
+        raise argparse.ArgumentTypeError(f"not a number of nodes: {text!r}")
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     common = Parser(add_help=False)
     common.add_argument("--bootstrap", action="append", metavar="H:P", help="a DHT bootstrap node; may be repeated")
@@ -90,6 +97,10 @@ def parser() -> argparse.ArgumentParser:
     throughput.add_argument("--mb", type=megabytes, default=256, metavar="N")
     throughput.add_argument("--source", type=public_key, help=argparse.SUPPRESS)
     throughput.add_argument("--address", type=address, action="append", help=argparse.SUPPRESS)
+    testnet = commands.add_parser("testnet", help="run a DHT of one's own on loopback")
+    testnet.add_argument("--size", type=count, default=10, metavar="N", help="how many nodes, at most 10,000")
+    testnet.add_argument("--port", type=port, default=0, metavar="P", help="the port of the bootstrap node")
+    testnet.set_defaults(bootstrap=[])
     return top
 
 
