@@ -1,4 +1,4 @@
-"""Who reaches whom: attempts between a server and a client behind two kinds of router, and their table."""
+"""Who reaches whom: a server behind one kind of router, a client behind another, and the table of all pairs."""
 
 from __future__ import annotations
 

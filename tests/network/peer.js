@@ -59,9 +59,10 @@ function party (bootstrapAddress) {
     return { key: listening.publicKey.toString('hex'), ms: now() - began }
   }
 
-  async function connect ({ key, relay, limit = LIMIT }) {
+  // `fresh` false: by the node that connected last.
+  async function connect ({ key, relay, limit = LIMIT, fresh: anew = true }) {
     const booting = now()
-    const node = await fresh()
+    const node = anew || !client ? await fresh() : client.node
     const began = now()
     const socket = node.connect(Buffer.from(key, 'hex'), { relayThrough: relay ? Buffer.from(relay, 'hex') : null })
     client = { node, socket, ms: {} }
