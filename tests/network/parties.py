@@ -88,9 +88,7 @@ class Party:
         key: str = told["key"]
         return key
 
-    async def connect(
-        self, key: str, relay: str | None = None, limit: float = LIMIT, *, fresh: bool = True
-    ) -> Outcome:
+    async def connect(self, key: str, relay: str | None = None, limit: float = LIMIT, *, fresh: bool = True) -> Outcome:
         """Connects and has one word echoed; by a fresh node, or by the one that connected last."""
         told = await self.ask("connect", key=key, relay=relay, limit=limit * 1000, fresh=fresh)
         return Outcome(

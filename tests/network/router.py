@@ -19,6 +19,7 @@ from tests.network.namespaces import Namespace
 WAN = "wan"
 LAN = "lan"
 NETWORK = "192.168.1"  # the same behind every router, as it is behind half of the world's
+CARRIER = "100.64.0"  # between a carrier's router and the homes behind it (RFC 6598)
 
 
 class Nat(Enum):
@@ -93,18 +94,20 @@ def rules(nat: Nat, seed: int = 1, drawn: bool = False) -> str:
 
 @dataclass
 class Router:
-    """A namespace with a `wan` port and a bridge `lan`, on which hosts are `NETWORK`.2 and on."""
+    """A namespace with a `wan` port and a bridge `lan`, on which hosts are `network`.2 and on."""
 
     space: Namespace
     nat: Nat
     address: str
+    network: str = NETWORK
+    above: Router | None = None  # the carrier's, where that translates too
     hosts: int = 0
     _seed: int = field(default=1, init=False)
 
     def start(self) -> None:
         self.space.ip(
             f"link add {LAN} type bridge",
-            f"address add {NETWORK}.1/24 dev {LAN}",
+            f"address add {self.network}.1/24 dev {LAN}",
             f"link set {LAN} up",
         )
         self.space.nft(rules(self.nat))
@@ -112,7 +115,12 @@ class Router:
     def next_host(self) -> tuple[str, str]:
         """The address of one more host and the name of the bridge's port to it."""
         self.hosts += 1
-        return f"{NETWORK}.{self.hosts + 1}", f"port{self.hosts}"
+        return f"{self.network}.{self.hosts + 1}", f"port{self.hosts}"
+
+    @property
+    def public(self) -> str:
+        """The address that the world sees."""
+        return self.above.public if self.above else self.address
 
     def forget(self) -> None:
         """As after a restart: no mapping is known any more, and what is sent now leaves by other ports."""

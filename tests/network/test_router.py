@@ -71,3 +71,14 @@ def test_openers_die_on_the_way(net: Internet) -> None:
         ada.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 64)
         ada.sendto(b"whole way", far.getsockname())
         assert far.recv(64) == b"whole way"
+
+
+def test_two_homes_behind_one_carrier(net: Internet) -> None:
+    """One public host for both, the same private address in both: nothing of the other can be told by addresses."""
+    carrier = net.carrier("carrier", Nat.CONE)
+    ada, bob = net.home(carrier, "ada", Nat.MASQUERADE), net.home(carrier, "bob", Nat.MASQUERADE)
+    assert ada.address == bob.address and ada.public == bob.public == carrier.address
+    with Mirror(net) as mirror, inside(ada) as one, inside(bob) as other:
+        seen, others = mirror.look(one), mirror.look(other)
+        assert seen.independent and others.independent
+        assert {address for address, _ in (*seen.seen, *others.seen)} == {carrier.address}

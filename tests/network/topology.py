@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from tests.network.namespaces import Namespace, cable, together
-from tests.network.router import LAN, NETWORK, WAN, Nat, Router
+from tests.network.router import CARRIER, LAN, WAN, Nat, Router
 from tests.network.wire import Condition, Wire
 
 PUBLIC = "44.128"
@@ -46,7 +46,7 @@ class Host:
     @property
     def public(self) -> str:
         """The address that others see."""
-        return self.router.address if self.router else self.address
+        return self.router.public if self.router else self.address
 
 
 class Internet:
@@ -77,6 +77,24 @@ class Internet:
         space.ip(f"route add default via {network}.1")
         return Host(space, f"{network}.2")
 
+    def carrier(self, name: str, nat: Nat) -> Router:
+        """A carrier's router: homes are put behind it."""
+        router = self.router(name, nat)
+        router.space.ip(f"address del {router.network}.1/24 dev {LAN}", f"address add {CARRIER}.1/24 dev {LAN}")
+        router.network = CARRIER
+        return router
+
+    def home(self, carrier: Router, name: str, nat: Nat) -> Host:
+        """A host behind a router of its own behind a carrier's: two translations."""
+        address, port = carrier.next_host()
+        space = self._space(f"{name}-router")
+        cable(space, WAN, carrier.space, port)
+        carrier.space.ip(f"link set {port} master {LAN}")
+        space.ip(f"address add {address}/24 dev {WAN}", f"route add default via {carrier.network}.1")
+        router = Router(space, nat, address, above=carrier)
+        router.start()
+        return self.host(router, name)
+
     def router(self, name: str, nat: Nat, condition: Condition | None = None) -> Router:
         """A router and the empty LAN behind it."""
         space = self._space(f"{name}-router")
@@ -92,7 +110,7 @@ class Internet:
         space = self._space(name or f"{router.space.label}-{port}")
         cable(space, "eth", router.space, port)
         router.space.ip(f"link set {port} master {LAN}")
-        space.ip(f"address add {address}/24 dev eth", f"route add default via {NETWORK}.1")
+        space.ip(f"address add {address}/24 dev eth", f"route add default via {router.network}.1")
         return Host(space, address, router)
 
     def site(self, name: str, nat: Nat, condition: Condition | None = None) -> Host:
