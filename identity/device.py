@@ -55,6 +55,11 @@ def week_of(now: float) -> int:
     return int(now // 86_400 + 3) // 7
 
 
+def week_start(week: int) -> float:
+    """The Unix time in seconds at which a UTC week begins."""
+    return (week * 7 - 3) * 86_400.0
+
+
 def new_device(rng: Random, now: float) -> DeviceKeys:
     return DeviceKeys(SigningKey.generate(rng), AgreementKey.generate(rng), (new_prekey(rng, now),))
 

@@ -22,7 +22,7 @@ from sync.pipeline.keyring import Keyring
 from sync.pipeline.members import Members
 from sync.pipeline.shelf import Shelf
 
-KEEP_Z = 3  # rendezvous secrets remembered beside the current one
+KEEP_Z = 15  # rendezvous secrets remembered beside the current one
 
 
 class Access:

@@ -1,7 +1,8 @@
 """Whom to dial, where and when: devices of my spaces that are not connected, with back-off and jitter.
 
 Addresses and transport keys come from device records, the newest first; a pairing or an invite leaves a first one
-under PEER, which a record replaces.  They are hints: a wrong one costs an attempt.
+under PEER, which a record replaces.  They are hints: a wrong one costs an attempt.  Without addresses, or beside them,
+a device is dialled by its transport key alone, as long as it announces that key.
 `docs/protocol.md`, "Finding peers".
 """
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 from identity.codec import Reader, Writer
 from identity.device import week_of
+from identity.hints import Address
 from identity.keys import Random, SigningKey
 from sync.pipeline.effects import Dial
 from sync.pipeline.peer import Peer, Purpose
@@ -22,6 +24,11 @@ FIRST = 0.3  # seconds until the second attempt
 LONGEST = 60.0
 GROWTH = 1.7
 LASTING = 10.0  # seconds after which a connection counts as one that works
+ASK_FIRST, ASK_LONGEST = (
+    1.0,
+    300.0,
+)  # seconds between two questions to the DHT for one key, doubling
+HURRY = 20.0  # seconds at least between two times that a device found at a topic is dialled out of turn
 MAX_HINTS = 8
 MAX_HINT = 64
 
@@ -38,25 +45,37 @@ class Whereabouts:
         """T to dial now.  Of a record older than its two weeks the later one: it is accepted for eight more."""
         return self.transports[0 if week_of(now) <= week_of(self.at / 1000) else 1]
 
+    def announced(self, now: float) -> bool:
+        """Whether the device still announces that key: only in its own week."""
+        return week_of(now) <= week_of(self.at / 1000) + 1
+
 
 @dataclass(slots=True)
 class Attempts:
-    """Back-off of one device.  where: what was tried last, so that news start afresh."""
+    """Back-off of one device.  where: what was tried last, so that news start afresh; ask: from when its key may be
+    asked for again; found: a transport key of it that stood at a topic, with relays, for the next attempt."""
 
     next: float = 0.0
     wait: float = FIRST
     where: Whereabouts | None = None
     running: int = 0
+    ask: float = 0.0
+    ask_wait: float = ASK_FIRST
+    hurried: float = 0.0
+    found: tuple[bytes, tuple[Address, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A dial under way."""
+    """A dial under way.  A key found at a topic has no device yet: topic and key say where, z is that of its space."""
 
     purpose: Purpose
     device: bytes | None
     local: SigningKey = field(repr=False)
     flow: int = 0
+    topic: bytes = b""
+    key: bytes = b""
+    z: bytes | None = field(default=None, repr=False)
 
 
 class Dialling:
@@ -72,6 +91,7 @@ class Dialling:
         self._next: float | None = None  # when the next attempt is due, as of the last `wake`
         self._seen: object = None  # what `wake` went by last; None: look again
         self._last = 0
+        self._owners: tuple[object, dict[bytes, bytes]] = None, {}
 
     def whereabouts(self) -> dict[bytes, Whereabouts]:
         """Every device that may be dialled -> the newest that is known of it."""
@@ -81,7 +101,7 @@ class Dialling:
         for space in self.profile.spaces.values():
             for core, writer in space.state.writers.items():
                 report = space.reports.get(core)
-                if report is None or not report.hints or not writer.open or writer.revoked:
+                if report is None or not writer.open or writer.revoked:
                     continue
                 known = found.get(writer.device)
                 if known is None or report.at > known.at:
@@ -89,9 +109,26 @@ class Dialling:
         found.pop(self.profile.account.device, None)
         return found
 
+    def owner(self, transport: bytes) -> bytes | None:
+        """The device whose newest whereabouts name this transport key."""
+        if self._owners[0] != self.profile.news:
+            found = self.whereabouts().items()
+            self._owners = self.profile.news, {key: device for device, where in found for key in where.transports}
+        return self._owners[1].get(transport)
+
+    def hurry(self, device: bytes, transport: bytes, relays: tuple[Address, ...], now: float) -> None:
+        """The device stands at a topic under this key: it is there now, so it is dialled soon."""
+        attempt = self._attempts.setdefault(device, Attempts())
+        attempt.found = transport, relays
+        if now < attempt.hurried:
+            return
+        self._seen = None
+        attempt.hurried = now + HURRY
+        attempt.next, attempt.wait = min(attempt.next, now), FIRST
+
     def remember(self, device: bytes, where: Whereabouts) -> None:
         """What a pairing or an invite told of a device before its first record."""
-        self._seen = None
+        self._seen, self._owners = None, (None, {})
         self.profile.home.batch.put(Table.PEER, device, encode_whereabouts(where))
 
     def wake(self, now: float) -> None:
@@ -115,29 +152,56 @@ class Dialling:
             attempt = self._attempts.setdefault(device, Attempts())
             if attempt.where != where:
                 attempt.where, attempt.next, attempt.wait = where, min(attempt.next, now), FIRST
+                attempt.ask, attempt.ask_wait = 0.0, ASK_FIRST
             if attempt.running:
                 continue
             if attempt.next > now:
                 waiting.append(attempt.next)
                 continue
-            self.dial(
-                Want(Purpose.HELLO, device, self.profile.account.transport(now)), where.transport(now), where.hints
-            )
-            attempt.running = self._last
+            self._attempt(device, attempt, where, now)
+            if not attempt.running:
+                waiting.append(attempt.next)
         self._next = min(waiting, default=None)
+
+    def _attempt(self, device: bytes, attempt: Attempts, where: Whereabouts, now: float) -> None:
+        """One dial: at the addresses known, and through the DHT unless it was asked for this key just now."""
+        found, attempt.found = attempt.found, None
+        remote, relays = found or (where.transport(now), ())
+        ask = found is not None or (where.announced(now) and attempt.ask <= now)
+        hints = self.usable(where.hints)
+        if not ask and not hints:
+            attempt.next = attempt.ask if where.announced(now) else now + ASK_LONGEST
+            return
+        if ask:
+            attempt.ask = now + attempt.ask_wait
+            attempt.ask_wait = min(attempt.ask_wait * 2, ASK_LONGEST)
+        want = Want(Purpose.HELLO, device, self.profile.account.transport(now))
+        attempt.running = self.dial(want, remote, hints, announced=ask, relays=relays)
 
     def start_afresh(self) -> None:
         """Forgets how long to wait for whom."""
         for attempt in self._attempts.values():
             attempt.next, attempt.wait = 0.0, FIRST
+            attempt.ask, attempt.ask_wait, attempt.hurried = 0.0, ASK_FIRST, 0.0
 
-    def dial(self, want: Want, remote: bytes, hints: tuple[str, ...]) -> int:
+    def dial(
+        self,
+        want: Want,
+        remote: bytes,
+        hints: tuple[str, ...],
+        *,
+        announced: bool = True,
+        relays: tuple[Address, ...] = (),
+    ) -> int:
         self._last += 1
         self.wants[self._last] = want
-        local = any(is_loopback(hint) for hint in self.hints)
-        found = tuple(hint for hint in hints if is_host(hint) and (local or not is_loopback(hint)))
-        self.profile.effects.append(Dial(self._last, remote, found, want.local))
+        self.profile.effects.append(Dial(self._last, remote, self.usable(hints), want.local, announced, relays))
         return self._last
+
+    def usable(self, hints: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of somebody's hints that may be dialled from here."""
+        local = any(is_loopback(hint) for hint in self.hints)
+        return tuple(hint for hint in hints if is_host(hint) and (local or not is_loopback(hint)))
 
     def opened(self, attempt: int) -> Want | None:
         self._seen = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from identity.hints import Address
 from identity.keys import SigningKey
 
 
@@ -27,24 +28,45 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Connect to the transport key `remote` at any of `addresses` ("host:port"), as `local`."""
+    """Connect to the transport key `remote` as `local`: at any of `addresses` ("host:port"), and, where `announced`
+    says that it may be, by the key itself through the DHT.  relays: nodes that may lead there, as somebody said."""
 
     attempt: int
     remote: bytes
     addresses: tuple[str, ...]
     local: SigningKey = field(repr=False)
+    announced: bool = True
+    relays: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Answer handshakes for this key."""
+    """Answer handshakes for this key; announce: be found by it through the DHT too.  Said again it replaces."""
 
     key: SigningKey = field(repr=False)
+    announce: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Unlisten:
     public: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Meet:
+    """Be at this topic (32 bytes): look up who is there, and, with `announce`, say that `key` is.  What is found comes
+    back as `Engine.found`.  Said again for the same topic it replaces."""
+
+    topic: bytes
+    key: SigningKey = field(repr=False)
+    announce: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Leave this topic, and take back what was announced there."""
+
+    topic: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,4 +130,4 @@ class FlowStep:
 Event = (
     MessageChanged | DeliveryChanged | PeerChanged | DeviceChanged | ContactChanged | ChatChanged | Progress | FlowStep
 )
-Effect = Transmit | Disconnect | Dial | Listen | Unlisten | Event
+Effect = Transmit | Disconnect | Dial | Listen | Unlisten | Meet | Part | Event

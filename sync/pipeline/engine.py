@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES
 from crdt.docs.own import ReadMark
 from crdt.space.control import SpaceKind
+from identity.device import week_of, week_start
 from identity.errors import KithkinError
 from identity.hello import PROTOCOL as HELLO
+from identity.hints import Address
 from identity.keys import Random
 from netstack.protomux import ChannelClosed, ChannelOpened, Fault, Message, Offered, Protomux
 from sync.pipeline import duties
-from sync.pipeline.dialling import Dialling, Whereabouts
-from sync.pipeline.effects import Disconnect, Effect, Listen, PeerChanged, Transmit, Unlisten
+from sync.pipeline.dialling import Dialling, Want, Whereabouts
+from sync.pipeline.effects import Disconnect, Effect, Listen, Meet, Part, PeerChanged, Transmit, Unlisten
 from sync.pipeline.epochs import drop_keys
 from sync.pipeline.meeting import Meeting
 from sync.pipeline.peer import Peer, Purpose
@@ -28,6 +30,8 @@ from sync.pipeline.profile import Profile
 from sync.pipeline.replication import PROTOCOL as SPACE
 from sync.pipeline.replication import Replication
 from sync.pipeline.space import Space
+from sync.pipeline.strangers import Strangers
+from sync.pipeline.topics import Topics, missing
 from sync.store.port import Store
 
 ROUNDS = 32  # what follows from what follows: a bound, never reached by honest states
@@ -37,6 +41,8 @@ RECORD_LIFE = 6 * 3600.0  # a record is renewed this often even if nothing happe
 BACKWARDS = 1.0  # seconds that the clock may go back without anything being due anew
 HELLO_TIME = 15.0  # a connection that proves nothing in this time is closed
 FLOW_TIME = 300.0  # and a pairing or an invite that comes to no end in this
+MAX_UNPROVED = 64  # connections under T that others dialled and that proved nothing yet; the oldest makes room
+WEEK_EDGE = 3 * 3600.0  # seconds before a UTC week ends from which the next one's key is announced too
 FRAME = 400 * 1024  # bytes of a frame that we write
 
 
@@ -50,10 +56,12 @@ class Engine:
         self.dialling = Dialling(self.profile, self.peers)
         self.meeting = Meeting(self.profile, self.replication, self.peers)
         self.people = People(self.profile, self.meeting, self.dialling)
+        self.topics = Topics(self.profile)
+        self.strangers = Strangers(rng)
         self._record_due: dict[bytes, float] = {}
         self._record_last: dict[bytes, float] = {}
         self._epoch_due: dict[bytes, float] = {}
-        self._listening: set[bytes] = set()
+        self._listening: dict[bytes, bool] = {}  # transport keys -> whether they are announced
         self._hints: tuple[str, ...] = ()
         self.faults: list[Exception] = []
         self._undone: set[tuple[str, bytes]] = set()
@@ -68,13 +76,16 @@ class Engine:
     # -- the shell calls ----------------------------------------------------------------------------------------
 
     def online(self, hints: tuple[str, ...], now: float) -> None:
-        """The node accepts connections and is reached at `hints` ("host:port"): listen, tell, dial."""
+        """The node accepts connections and is reached at `hints` ("host:port"; none: by its keys alone): listen, tell,
+        dial, and be at its topics."""
         self._hints = self.dialling.hints = hints
         self.dialling.online = True
         # Nobody listened while there was no port: everything is said again.
         self._rotate_at = 0.0
         self._listening.clear()
         self.people.forget_listening()
+        self.topics.start()
+        self.strangers.clear()
         self._rotate(now)
         for space in self.profile.spaces.values():
             self._record_due[space.id] = now
@@ -109,7 +120,10 @@ class Engine:
             Protomux(limit=FRAME),
             now,
             to=want.device if want is not None else None,
+            topic=want.topic if want is not None else b"",
+            z=want.z if want is not None else None,
         )
+        self._make_room(peer)
         self.peers[conn] = peer
         peer.mux.pair(SPACE)
         peer.mux.pair(HELLO)
@@ -146,18 +160,37 @@ class Engine:
                 self.dialling.lost(peer.device, peer.proved_at, now)
         elif peer.to is not None:
             self.dialling.back_off(peer.to, now)
+        if peer.topic and peer.device is None:
+            self.strangers.over(peer.topic, peer.remote, now, refused=peer.closing)
         self.replication.after_loss(now)
 
     def failed(self, attempt: int, now: float) -> None:
         """A `Dial` came to nothing."""
         want = self.dialling.failed(attempt, now)
         if want is not None:
-            self.people.lost(None, want)
+            self.people.failed(want, now)
+            if want.z is not None:
+                self.strangers.over(want.topic, want.key, now, refused=False)
+
+    def found(self, topic: bytes, key: bytes, relays: tuple[Address, ...], now: float) -> None:
+        """Somebody stands at a topic of ours under a transport key: a device that we know, or anybody who knows the
+        topic.  Of the latter a bounded number is dialled, to see (`strangers`)."""
+        place = self.topics.at.get(topic)
+        if place is None or any(key == own.public for _, own in self.profile.account.transports):
+            return
+        if any(peer.remote == key and not peer.closing for peer in self.peers.values()):
+            return
+        device = self.dialling.owner(key)
+        if device is None:
+            self.strangers.found(topic, key, relays, now)
+        elif not any(peer.device == device and not peer.closing for peer in self.peers.values()):
+            self.dialling.hurry(device, key, relays, now)
 
     def wake(self, now: float) -> None:
         """Something is due."""
         self._rotate(now)
         self.replication.wake(now)
+        self.people.wake(now)
         for peer in list(self.peers.values()):
             if peer.device is None and now > self._deadline(peer):
                 self._drop(peer, "nothing proved in time")
@@ -168,7 +201,12 @@ class Engine:
         if self.dialling.online:
             times += self._record_due.values()
             times += self._epoch_due.values()
-        for at in (self.dialling.next_wake(), self.replication.next_wake(now)):
+        others = (
+            self.people.next_wake(),
+            self.topics.next_wake(),
+            self.strangers.next_wake(now) if self.dialling.online else None,
+        )
+        for at in (self.dialling.next_wake(), self.replication.next_wake(now), *others):
             if at is not None:
                 times.append(at)
         times += [at / 1000 for at in self._receipts.values()]
@@ -196,9 +234,39 @@ class Engine:
         # A link may have gone without its connection: a channel that moved to another Z, a device that left.
         self.replication.after_loss(now)
         self.dialling.wake(now)
+        self._meet(now)
         for peer in self.peers.values():
             for frame in peer.mux.take():
                 self.profile.effects.append(Transmit(peer.conn, frame))
+
+    def _meet(self, now: float) -> None:
+        """Topics to join and to leave, and keys found there to look at."""
+        for topic in self.topics.wake(now):
+            self.strangers.leave(topic)
+        if not self.dialling.online:
+            return
+        for peer in self.peers.values():
+            if peer.topic and peer.device is not None:
+                self.strangers.forget(peer.topic, peer.remote)
+                peer.topic = b""
+        connected = {peer.device for peer in self.peers.values() if peer.device is not None and not peer.closing}
+
+        def worth(topic: bytes) -> bool:
+            place = self.topics.at.get(topic)
+            space = self.profile.spaces.get(place.space) if place is not None else None
+            return space is not None and missing(self.profile, space, connected)
+
+        for entry in self.strangers.due(now, worth):
+            local, z = self.profile.account.transport(now), self.topics.at[entry.topic].z
+            want = Want(Purpose.HELLO, None, local, topic=entry.topic, key=entry.key, z=z)
+            self.dialling.dial(want, entry.key, (), relays=entry.relays)
+
+    def _make_room(self, peer: Peer) -> None:
+        """Strangers who connect and say nothing do not add up."""
+        waiting = [p for p in self.peers.values() if not p.initiator and p.device is None and not p.closing]
+        waiting = [p for p in waiting if p.purpose is Purpose.HELLO]
+        if not peer.initiator and len(waiting) >= MAX_UNPROVED:
+            self._drop(min(waiting, key=lambda p: p.since), "others wait too")
 
     def _set_back(self, now: float) -> None:
         """Somebody set the clock back: what was due by the old one would wait for as long as it went wrong."""
@@ -208,6 +276,8 @@ class Engine:
         self._started = False  # receipts that are owed are looked up again
         self._rotate_at = now
         self.dialling.start_afresh()
+        self.topics.look_again()
+        self.strangers.clear()
         for peer in self.peers.values():
             self._drop(peer, "the clock was set back")
 
@@ -352,7 +422,9 @@ class Engine:
         """Weekly keys, and the keys that are listened for."""
         if now < self._rotate_at:
             return
-        self._rotate_at = now + RECORD_LIFE
+        week_ends = week_start(week_of(now) + 1)
+        edges = [at for at in (week_ends - WEEK_EDGE, week_ends) if at > now]
+        self._rotate_at = min(now + RECORD_LIFE, *edges)
         for space in self.profile.spaces.values():
             drop_keys(space, int(now * 1000))
             if space.changes.dropped:
@@ -360,10 +432,17 @@ class Engine:
                 self.profile.touch(space)
         rotated = self.profile.rotate(now)
         account = self.profile.account
+        announced = {account.transport(now).public}
+        if now >= week_ends - WEEK_EDGE:
+            announced.add(account.next_transport(now).public)
+        for gone in self._listening.keys() - {key.public for _, key in account.transports}:
+            del self._listening[gone]
+            self.profile.effects.append(Unlisten(gone))
         for _, key in account.transports:
-            if key.public not in self._listening:
-                self._listening.add(key.public)
-                self.profile.effects.append(Listen(key))
+            announce = key.public in announced
+            if self._listening.get(key.public) != announce:
+                self._listening[key.public] = announce
+                self.profile.effects.append(Listen(key, announce))
         transports = (account.transport(now).public, account.next_transport(now).public)
         self.people.where = Whereabouts(int(now * 1000), transports, self._hints)
         if rotated or self._started:
@@ -423,7 +502,7 @@ class Engine:
         """Reads everything again from the store; links that point at the old shelves are given up."""
         self.profile.reload()
         self._started = False  # every duty is looked at again: what called for it may be forgotten
-        kept = (Disconnect, Listen, Unlisten, PeerChanged)
+        kept = (Disconnect, Listen, Unlisten, Meet, Part, PeerChanged)
         self.profile.effects[:] = [effect for effect in self.profile.effects if isinstance(effect, kept)]
         for peer in list(self.peers.values()):
             self._drop(peer, "the store refused; starting over")

@@ -31,6 +31,7 @@ from sync.pipeline.peer import Peer
 from sync.pipeline.profile import Profile
 from sync.pipeline.replication import PROTOCOL, Replication, meeting_z
 from sync.pipeline.space import Space
+from sync.pipeline.topics import gathers, secrets
 
 SAY, GRANTS, JOIN = range(3)  # message types of the hello channel
 MAX_GRANTS = 8  # epochs handed over at once
@@ -57,15 +58,18 @@ class Meeting:
         peer.main = peer.mux.open(HELLO)
         if peer.initiator:
             secret = self.profile.directory.shared(peer.to) if peer.to is not None else None
-            if peer.to is None or secret is None:
+            if peer.z is not None:
+                dialler = Dialler(account.device, peer.hash, z=peer.z, members=self._by_topic(now).get(peer.z, ()))
+            elif peer.to is not None and secret is not None:
+                dialler = Dialler(account.device, peer.hash, to=Candidate(peer.to, secret))
+            else:
                 self._drop(peer, "no device is known at that address")
                 return
-            dialler = Dialler(account.device, peer.hash, to=Candidate(peer.to, secret))
             peer.hello = dialler
             self._hello(peer, dialler.start(), now)
         else:
             peer.hello = Listener(
-                account.device, peer.hash, known=self.known(), spaces=self._by_topic(), rng=self.profile.rng
+                account.device, peer.hash, known=self.known(), spaces=self._by_topic(now), rng=self.profile.rng
             )
 
     def known(self) -> list[Candidate]:
@@ -86,16 +90,20 @@ class Meeting:
             found.update(member.identity for member in space.state.members.values())
         return found
 
-    def _by_topic(self) -> dict[bytes, list[Candidate]]:
-        """Z -> the devices of its space, for diallers that found us by topic."""
-        directory, spaces = self.profile.directory, {}
+    def _by_topic(self, now: float) -> dict[bytes, list[Candidate]]:
+        """Z -> the devices of its space, of every Z that we meet under: for connections that a topic brought about."""
+        directory, me = self.profile.directory, self.profile.account.device
+        spaces: dict[bytes, list[Candidate]] = {}
         for space in self.profile.spaces.values():
-            for z in space.rendezvous:
-                members = []
-                for device in space.devices():
-                    secret = directory.shared(device)
-                    if secret is not None and device != self.profile.account.device:
-                        members.append(Candidate(device, secret))
+            if not gathers(self.profile, space):
+                continue
+            mine = [device.id for device in directory.active(self.profile.account.identity)]
+            members = []
+            for device in sorted({*space.devices(), *(mine if space.personal else ())} - {me}):
+                secret = directory.shared(device)
+                if secret is not None:
+                    members.append(Candidate(device, secret))
+            for z, _ in secrets(space, me, int(now * 1000)):
                 spaces[z] = members
         return spaces
 
@@ -177,8 +185,14 @@ class Meeting:
         peer.mux.refuse(PROTOCOL, name)
 
     def rejected(self, peer: Peer, space: Space, now: float) -> None:
-        """The peer does not know the channel: it may lack an admission or an epoch that we know."""
-        self.hand_over(peer, space)
+        """The peer does not know the channel: it may lack an admission or an epoch that we know.
+
+        One that was handed our epochs before and refuses still knows that they are superseded: we are the ones behind,
+        however low their ids are, and meet where we were told.
+        """
+        if not self.hand_over(peer, space) and space.id in peer.told_z and space.id not in peer.behind:
+            peer.behind.add(space.id)
+            self.replication.offer(peer, space, now)
 
     # -- a pairing that was cut short ---------------------------------------------------------------------------
 
@@ -228,10 +242,11 @@ class Meeting:
 
     # -- grants handed over -----------------------------------------------------------------------------------
 
-    def hand_over(self, peer: Peer, space: Space) -> None:
-        """Sends the grants of the epochs in use that have a slot for the peer's device, each once a connection."""
+    def hand_over(self, peer: Peer, space: Space) -> bool:
+        """Sends the grants of the epochs in use that have a slot for the peer's device, each once a connection; whether
+        there was one that was not sent yet."""
         if peer.device is None or peer.device not in space.devices():
-            return
+            return False
         holding = [e for e in space.access.live() if any(place.device == peer.device for place in e.roster)]
         told = peer.granted.get(space.id, frozenset())
         fresh = [e for e in holding if e.id not in told][:MAX_GRANTS]
@@ -246,6 +261,7 @@ class Meeting:
             body = encode_handover(space.id, feed.writer, epoch.seq, entry.block, statements)
             peer.mux.send(peer.main, GRANTS, body)
         peer.granted[space.id] = told | {epoch.id for epoch in fresh}
+        return bool(fresh)
 
     def _granted(self, peer: Peer, body: bytes, now: float) -> None:
         """A grant for a space of ours.  It tells this connection under which Z to meet and nothing else: keys come with

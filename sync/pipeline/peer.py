@@ -50,7 +50,8 @@ class Serving:
 
 @dataclass(slots=True)
 class Peer:
-    """conn: the shell's number; hash: 64-byte handshake hash; local, remote: transport keys; to: the device dialled."""
+    """conn: the shell's number; hash: 64-byte handshake hash; local, remote: transport keys; to: the device dialled.
+    topic and z: of a dialled key that belongs to nobody yet, where it was found and the secret of that space."""
 
     conn: int
     purpose: Purpose
@@ -62,6 +63,8 @@ class Peer:
     mux: Protomux
     since: float
     to: bytes | None = None
+    topic: bytes = b""
+    z: bytes | None = field(default=None, repr=False)
     main: int = 0  # channel of hello, pairing or invite
     hello: Dialler | Listener | None = None
     device: bytes | None = None  # proved
@@ -72,6 +75,7 @@ class Peer:
     by_channel: dict[int, SpaceLink] = field(default_factory=dict)
     granted: dict[bytes, frozenset[bytes]] = field(default_factory=dict)  # space -> epochs handed over
     closing: bool = False
+    behind: set[bytes] = field(default_factory=set)  # spaces of whose epochs here it knows that they are superseded
     told_z: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # space -> lowest epoch handed over, its Z
 
     def drop(self, effects: list[Effect], reason: str) -> None:

@@ -44,14 +44,18 @@ from sync.pipeline.space import Space
 
 MAX_PROFILE = 512
 MAX_CLAIM = 60  # characters of a claimed name that are kept
+PATIENCE = 120.0  # seconds that a flow dials again and again: what it dials may be announced only now
+AGAIN = 1.0  # seconds between two of its dials
 WAITED = Failed("timeout", "Nobody answered in time; is the other side still showing it, and is it reachable?")
 
 
 @dataclass(slots=True)
 class Flow:
-    """One pairing or invite of ours under way."""
+    """One pairing or invite of ours under way.  until: Unix time to which it dials again; again: when next."""
 
     id: int
+    until: float
+    again: float | None = None
     peer: int | None = None
     approver: Approver | None = None
     invitee: Invitee | None = None
@@ -265,11 +269,9 @@ class People:
         """Starts to accept an invite; `FlowStep`s follow.  Raises what `read_invite` raises."""
         profile = self.profile
         payload = read_invite(text, now, profile.account.identity)
-        flow = self._new_flow()
+        flow = self._new_flow(now)
         flow.invite = payload
-        want = Want(Purpose.INVITE, None, profile.account.transport(now), flow.id)
-        hints = tuple(join(address) for address in payload.hints)
-        self.dialling.dial(want, payload.key, hints)
+        self._dial(flow, now)
         return flow.id
 
     def _offered(self, peer: Peer, flow: Flow, person: Person, offered: DirectSpace, now: float) -> None:
@@ -322,11 +324,30 @@ class People:
 
     def approve(self, payload: PairPayload, history: bool, now: float) -> int:
         """Dials the device that shows the text; `FlowStep`s follow, the digits first."""
-        flow = self._new_flow()
+        flow = self._new_flow(now)
         flow.pair, flow.history = payload, history
-        want = Want(Purpose.PAIR, None, self.profile.account.transport(now), flow.id)
-        self.dialling.dial(want, payload.transport, tuple(join(address) for address in payload.hints))
+        self._dial(flow, now)
         return flow.id
+
+    def _dial(self, flow: Flow, now: float) -> None:
+        """At the addresses in the text, and by the one-use key that it names."""
+        local = self.profile.account.transport(now)
+        if flow.pair is not None:
+            hints = tuple(join(address) for address in flow.pair.hints)
+            self.dialling.dial(Want(Purpose.PAIR, None, local, flow.id), flow.pair.transport, hints)
+        elif flow.invite is not None:
+            hints = tuple(join(address) for address in flow.invite.hints)
+            self.dialling.dial(Want(Purpose.INVITE, None, local, flow.id), flow.invite.key, hints)
+
+    def wake(self, now: float) -> None:
+        """Flows whose dial came to nothing dial again."""
+        for flow in self._flows.values():
+            if flow.again is not None and flow.again <= now:
+                flow.again = None
+                self._dial(flow, now)
+
+    def next_wake(self) -> float | None:
+        return min((flow.again for flow in self._flows.values() if flow.again is not None), default=None)
 
     def _certified(self, peer: Peer, flow: Flow, effect: Certified, now: float) -> None:
         profile, personal = self.profile, self.profile.personal
@@ -455,8 +476,16 @@ class People:
         peer.main = peer.mux.open("kithkin/hello/1")
         self.meeting.proved(peer, device, now)
 
+    def failed(self, want: Want, now: float) -> None:
+        """A dial of a flow came to nothing."""
+        flow = self._flows.get(want.flow)
+        if flow is not None and now + AGAIN < flow.until:
+            flow.again = now + AGAIN
+        else:
+            self.lost(None, want)
+
     def lost(self, peer: Peer | None, want: Want | None) -> None:
-        """A connection, or an attempt to have one, is over."""
+        """A connection, or the last attempt to have one, is over."""
         if peer is not None:
             self._answering.pop(peer.conn, None)
         for flow in list(self._flows.values()):
@@ -476,9 +505,9 @@ class People:
     def flow(self, flow: int) -> Flow | None:
         return self._flows.get(flow)
 
-    def _new_flow(self) -> Flow:
+    def _new_flow(self, now: float) -> Flow:
         self._last += 1
-        flow = self._flows[self._last] = Flow(self._last)
+        flow = self._flows[self._last] = Flow(self._last, now + PATIENCE)
         return flow
 
     def _end(self, flow: Flow, step: object) -> None:

@@ -400,11 +400,13 @@ def meeting_z(peer: Peer, space: Space) -> bytes | None:
     told = peer.told_z.get(space.id)
     if told is not None and (told[0] in space.state.epochs or told[1] in space.rendezvous):
         del peer.told_z[space.id]
+        peer.behind.discard(space.id)
         told = None
     if told is None:
         return space.keys[shared[0].id].z if shared else space.z
-    if shared and shared[0].id < told[0] and shared[0].id in peer.granted.get(space.id, ()):
-        return space.keys[shared[0].id].z
+    own = shared[0] if shared and space.id not in peer.behind else None
+    if own is not None and own.id < told[0] and own.id in peer.granted.get(space.id, ()):
+        return space.keys[own.id].z
     return told[1]
 
 

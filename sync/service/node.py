@@ -135,6 +135,8 @@ class Node:
                 case e.Unlisten(public):
                     if host is not None:
                         host.unlisten(public)
+                case e.Meet() | e.Part():
+                    pass  # without a DHT there is no topic to be at
                 case e.FlowStep(flow, step):
                     waiting = self._flows.get(flow)
                     if waiting is not None:

@@ -38,12 +38,14 @@ class Story:
 
 
 class Storm:
-    """`world` and the five devices; `story` grows as it goes."""
+    """`world` and the five devices; `story` grows as it goes.  apart: nobody ever knows an address, devices move from
+    house to house, and the DHT that is to lead them together loses and lies."""
 
-    def __init__(self, seed: int, moves: int = MOVES) -> None:
+    def __init__(self, seed: int, moves: int = MOVES, *, apart: bool = False) -> None:
         self.seed = seed
         self.moves = moves
-        self.world = World(seed)
+        self.apart = apart
+        self.world = World(seed, dht=apart, hints=not apart)
         self.luck = Random(f"{seed}/story")
         self.story = Story()
         self.late = ("nobody", "tablet", "club")[seed % 3]  # what joins in the middle of it
@@ -53,6 +55,8 @@ class Storm:
         self._setting()
         world.restart_after = self._crashed
         world.wires.weather = STORM
+        if world.dht is not None:
+            world.dht.loss, world.dht.lies = 0.3, 2
         for move in range(self.moves):
             if move == self.moves // 3:
                 self._newcomer()
@@ -117,6 +121,8 @@ class Storm:
                 device.misfortune.refuse_writes = luck.randint(1, 3)
             elif device.up:
                 device.stop()
+                if self.apart:
+                    device.move()
                 world.at(luck.uniform(0.1, 20.0), device.boot_again)
         except Died:
             pass
@@ -173,6 +179,8 @@ class Storm:
         world = self.world
         world.restart_after = lambda device: None
         world.wires.weather = CLEAR
+        if world.dht is not None:
+            world.dht.loss, world.dht.lies = 0.0, 0
         for device in world.devices:
             device.misfortune.crash_in = None
             device.misfortune.refuse_writes = 0
@@ -290,16 +298,16 @@ def repr_view(device: Device) -> str:
     )
 
 
-def command(seed: int) -> str:
-    return f"python -m tests.simulation.soak --seed {seed}"
+def command(seed: int, *, apart: bool = False) -> str:
+    return f"python -m tests.simulation.soak --seed {seed}" + (" --apart" if apart else "")
 
 
-def weather_it(seed: int, moves: int = MOVES) -> Storm:
+def weather_it(seed: int, moves: int = MOVES, *, apart: bool = False) -> Storm:
     """Runs and checks one seed."""
-    storm = Storm(seed, moves)
+    storm = Storm(seed, moves, apart=apart)
     try:
         storm.run().check()
     except Exception as error:
         tail = storm.world.trace.tail()
-        raise AssertionError(f"seed {seed}: {error}\n{tail}\nreplay it:  {command(seed)}") from error
+        raise AssertionError(f"seed {seed}: {error}\n{tail}\nreplay it:  {command(seed, apart=apart)}") from error
     return storm

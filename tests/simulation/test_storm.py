@@ -28,6 +28,11 @@ def test_after_a_storm_never_seen_before(number: int) -> None:
     weather_it(seed)
 
 
+@pytest.mark.parametrize("seed", FIXED[:4])
+def test_after_a_storm_in_which_nobody_knows_an_address(seed: int) -> None:
+    weather_it(seed, apart=True)
+
+
 def test_one_seed_is_one_run() -> None:
     first, second = Storm(5, SHORT).run(), Storm(5, SHORT).run()
     assert first.world.trace.digest == second.world.trace.digest

@@ -91,6 +91,7 @@ class Device:
         self._dials: dict[int, int] = {}  # connection -> attempt
         self._connections: set[int] = set()
         self._failed: list[int] = []
+        self._by_key: dict[int, e.Dial] = {}  # connection -> its dial, which goes on by key where no address answers
         self._serving = False
 
     def __repr__(self) -> str:
@@ -119,8 +120,16 @@ class Device:
 
     @property
     def hints(self) -> tuple[str, ...]:
-        host, port = self.address
-        return (f"{host}:{port}",)
+        return tuple(f"{host}:{port}" for host, port in self.told)
+
+    @property
+    def told(self) -> list[Address]:
+        """Addresses that this device tells others: its own, or none where people are to be found by key alone."""
+        return [self.address] if self.world.hints else []
+
+    def move(self) -> None:
+        """Another house: the same device at another address.  It must be off."""
+        self.world.move(self)
 
     def boot(self) -> bool:
         """Starts the process on what the store holds, as production does: starting is recovering."""
@@ -147,14 +156,14 @@ class Device:
     def boot_linking(self, kind: str, name: str) -> str:
         """Shows a pairing text, which is returned."""
         self._fresh_port()
-        self.linking = Linking(self.store, kind, name, [self.address], self.rng, self.now)
+        self.linking = Linking(self.store, kind, name, self.told, self.rng, self.now)
         self._serve()
         return self.linking.text
 
     def _fresh_port(self) -> None:
         self.boots += 1
         self.core = EndpointCore(self.rng)
-        self._dials, self._connections, self._failed = {}, set(), []
+        self._dials, self._connections, self._failed, self._by_key = {}, set(), [], {}
         self.timer = float("inf")
         self.world.note("boot", self.name, str(self.boots))
 
@@ -194,6 +203,8 @@ class Device:
 
     def _gone(self, kind: str) -> None:
         self.core = self.engine_or_none = self.linking = None
+        if self.world.dht is not None:
+            self.world.dht.gone(self)
         self.timer = float("inf")
         self.misfortune.crash_in = None
         self.world.note(kind, self.name)
@@ -279,7 +290,7 @@ class Device:
 
     def invite(self) -> str:
         """An invite for one person, as text."""
-        code = self.do(lambda engine: engine.people.invite(self.now, 86_400, [self.address]))
+        code = self.do(lambda engine: engine.people.invite(self.now, 86_400, self.told))
         return code.payload.text
 
     def accept(self, text: str) -> None:
@@ -409,24 +420,77 @@ class Device:
                         core.close(conn, world.now)
                         self._lost(conn)
                         lost = True
-                case e.Dial(attempt, remote, addresses, local):
-                    places = [(host, int(port)) for host, _, port in (text.rpartition(":") for text in addresses)]
+                case e.Dial(addresses=addresses):
                     world.note("dial", self.name, ",".join(addresses))
-                    try:
-                        conn = core.connect(remote, places, local, world.now)
-                    except (DecodeError, ValueError):
-                        self._failed.append(attempt)
+                    if addresses:
+                        places = [(host, int(port)) for host, _, port in (text.rpartition(":") for text in addresses)]
+                        self._connect(effect, places, by_key=effect.announced)
                     else:
-                        self._dials[conn] = attempt
-                case e.Listen(key):
+                        self._find(effect)
+                case e.Listen(key, announce):
                     core.listen(key)
+                    if world.dht is not None:
+                        world.dht.listen(self, key, announce)
                 case e.Unlisten(public):
                     core.unlisten(public)
+                    if world.dht is not None:
+                        world.dht.unlisten(public)
+                case e.Meet(topic, key, announce):
+                    if world.dht is not None:
+                        world.dht.meet(self, topic, key, announce)
+                case e.Part(topic):
+                    if world.dht is not None:
+                        world.dht.part(self, topic)
                 case e.FlowStep():
                     self.steps.append(effect)
                 case _:
                     self.events.append(effect)
         return lost
+
+    def _connect(self, dial: e.Dial, places: list[Address], *, by_key: bool) -> None:
+        core = self.core
+        if core is None:
+            return
+        try:
+            conn = core.connect(dial.remote, places, dial.local, self.world.now)
+        except (DecodeError, ValueError):
+            self._failed.append(dial.attempt)
+            return
+        self._dials[conn] = dial.attempt
+        if by_key:
+            self._by_key[conn] = dial
+
+    def _find(self, dial: e.Dial) -> None:
+        """By key alone: where it is announced, and then there."""
+        core, dht = self.core, self.world.dht
+        if dht is None or not dial.announced:
+            self._failed.append(dial.attempt)
+            return
+
+        def found(address: Address | None) -> None:
+            if self.core is not core:
+                return  # another process by now
+            if address is None:
+                self._failed.append(dial.attempt)
+            else:
+                self._connect(dial, [address], by_key=False)
+            self._serve()
+
+        dht.find(self, dial.remote, found)
+
+    def found(self, topic: bytes, keys: list[bytes], relays: tuple[Address, ...]) -> None:
+        """A look-up at a topic brought these keys."""
+        engine = self.engine_or_none
+        if engine is None:
+            return
+
+        def act() -> None:
+            for key in keys:
+                engine.found(topic, key, relays, self.now)
+            self._quiet_turn()
+
+        self._alive(act)
+        self._serve()
 
     def _perform_linking(self) -> None:
         if self.linking is not None:
@@ -491,8 +555,10 @@ class Device:
                 case Opened():
                     self._opened(event)
                 case Failed(conn=conn, reason=reason):
-                    attempt = self._dials.pop(conn, None)
-                    if attempt is not None:
+                    attempt, dial = self._dials.pop(conn, None), self._by_key.pop(conn, None)
+                    if dial is not None and self.world.dht is not None:
+                        self._find(dial)
+                    elif attempt is not None:
                         self.world.note("failed", self.name, str(reason))
                         self._dial_failed(attempt)
                 case Closed(conn=conn, reason=reason):
@@ -519,6 +585,7 @@ class Device:
 
     def _opened(self, event: Opened) -> None:
         attempt = self._dials.pop(event.conn, None)
+        self._by_key.pop(event.conn, None)
         self._connections.add(event.conn)
         host, port = event.address
         if self.engine_or_none is not None:

@@ -30,6 +30,7 @@ from sync.pipeline.profile import found_profile
 from sync.pipeline.space import Space
 from sync.service import delivery, messages
 from tests.support.device import Device
+from tests.support.rendezvous import Rendezvous
 from tests.support.trace import Trace
 from tests.support.wires import CLEAR, Weather, Wires
 
@@ -50,20 +51,23 @@ class Message:
 
 
 class World:
-    """`seed` names the run; `weather` is what the wires do once the setting is up."""
+    """`seed` names the run; `weather` is what the wires do once the setting is up; dht: there is a DHT, of which nobody
+    knows more than keys and topics; hints: devices tell one another their addresses."""
 
-    def __init__(self, seed: int | str, weather: Weather = CLEAR) -> None:
+    def __init__(self, seed: int | str, weather: Weather = CLEAR, *, dht: bool = False, hints: bool = True) -> None:
         self.seed = seed
         self.now = 0.0  # seconds of a steady clock: as Unix time a float could not hold microseconds
         self.devices: list[Device] = []
         self.identities: dict[str, bytes] = {}
         self.wires = Wires(str(seed), weather)
         self.trace = Trace()
+        self.hints = hints
         self.restart_after: Callable[[Device], float | None] = lambda device: None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._made = 0
         self._by_address: dict[Address, Device] = {}
+        self.dht = Rendezvous(self) if dht else None
 
     # -- setting ----------------------------------------------------------------------------------------------
 
@@ -123,7 +127,7 @@ class World:
 
     def friends(self, one: Device, other: Device, *, settle: bool = True) -> None:
         """One invites, the other accepts: the production invite."""
-        code = one.do(lambda engine: engine.people.invite(one.now, 86_400, [one.address]))
+        code = one.do(lambda engine: engine.people.invite(one.now, 86_400, one.told))
         if settle:
             self.settle()
         other.steps.clear()
@@ -146,6 +150,19 @@ class World:
         self.devices.append(made)
         self._by_address[made.address] = made
         return made
+
+    def move(self, device: Device) -> None:
+        """From now on the device is somewhere else, and nobody at its old address."""
+        self._made += 1
+        del self._by_address[device.address]
+        device.address = (f"10.0.0.{self._made}", 4000)
+        self._by_address[device.address] = device
+
+    def sleep(self, days: float) -> None:
+        """So many days in which nobody is on and nothing happens."""
+        assert not any(device.up for device in self.devices), "somebody is awake"
+        self._queue.clear()
+        self.now += days * 86_400
 
     def forget(self, name: str) -> None:
         """A device that came to nothing is thrown away."""

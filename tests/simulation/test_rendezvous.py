@@ -1,0 +1,253 @@
+"""People whose devices know no address of each other: keys and topics of a DHT lead them together, or nothing does."""
+
+from __future__ import annotations
+
+from crdt.docs.own import Contact
+from crdt.space.rendezvous import topics
+from identity.keys import SigningKey
+from sync.pipeline.space import Space
+from sync.pipeline.strangers import BURST, MAX_KEYS, REFILL
+from sync.pipeline.topics import FIRST_JITTER
+from tests.support.device import Device
+from tests.support.rendezvous import Rendezvous
+from tests.support.world import Message, World
+
+
+def apart(seed: str) -> World:
+    """Nobody tells anybody an address."""
+    return World(seed, dht=True, hints=False)
+
+
+def dht_of(world: World) -> Rendezvous:
+    assert world.dht is not None
+    return world.dht
+
+
+def topics_now(device: Device, space: Space) -> tuple[bytes, ...]:
+    assert space.z is not None
+    return topics(space.z, int(device.now * 1000))
+
+
+def test_two_people_who_know_no_address_meet_and_write() -> None:
+    world = apart("strangers in the night")
+    phone, desk = world.linked("Ada", devices=2)  # the pairing itself goes by the one-use key
+    bob = world.person("Bob")
+    world.friends(phone, bob)  # and the invite by its own
+    phone.send("Bob", "how did you find me?")
+    world.settle()
+    bob.send("Ada", "by your key")
+    world.settle()
+    assert world.of(bob) == [Message("how did you find me?"), Message("by your key", "delivered")]
+    assert world.texts(desk) == world.texts(phone)
+    assert all(peer.hints == () for peer in bob.engine.dialling.whereabouts().values())
+
+
+def test_they_find_each_other_again_at_other_addresses() -> None:
+    world = apart("moved")
+    ada, bob = world.person("Ada"), world.person("Bob")
+    world.friends(ada, bob)
+    for device in (ada, bob):
+        device.stop()
+    for device in (ada, bob):
+        device.move()
+        device.boot()
+    ada.send(bob, "new house, same keys")
+    world.settle()
+    assert world.texts(bob) == ["new house, same keys"]
+
+
+def test_who_slept_a_month_finds_friends_under_new_keys_at_new_addresses() -> None:
+    """Nobody's transport key is what it was, and nobody's address; the topic of the day is all that is left."""
+    world = apart("a month in bed")
+    ada, bob = world.person("Ada"), world.person("Bob")
+    world.friends(ada, bob)
+    old = {peer.transports for peer in ada.engine.dialling.whereabouts().values()}
+    for device in (ada, bob):
+        device.stop()
+    world.sleep(days=33)
+    for device in (bob, ada):
+        device.move()
+        device.boot()
+    ada.send(bob, "good morning")
+    world.settle()
+    assert world.texts(bob) == ["good morning"]
+    assert {peer.transports for peer in ada.engine.dialling.whereabouts().values()}.isdisjoint(old)
+
+
+def test_who_slept_through_a_leave_is_found_under_the_old_z_and_gets_the_new_one() -> None:
+    """Ada and Bob share nothing but the club, and Carol, who left it and is gone, was all that joined them."""
+    world = apart("slept through it")
+    ada, bob, carol = world.person("Ada"), world.person("Bob"), world.person("Carol")
+    world.friends(carol, ada)
+    world.friends(carol, bob)
+    world.grouped("club", carol, ada, bob)
+    bob.send("club", "good night")
+    world.settle()
+    bob.stop()
+    carol.leave("club")
+    world.settle()
+    ada.send("club", "Carol is gone")
+    world.settle()
+    assert len(ada.space("club").rendezvous) == 2, "a leave draws a new Z"
+    for device in (ada, carol):
+        device.stop()
+    world.sleep(days=33)
+    for device in (bob, ada):
+        device.move()
+        device.boot()
+    world.settle()
+    assert world.texts(bob, "club") == ["good night", "Carol is gone"]
+    assert bob.space("club").z == ada.space("club").z
+
+
+def test_an_earlier_z_is_looked_up_and_never_announced() -> None:
+    world = apart("only looking")
+    ada, bob, carol = world.person("Ada"), world.person("Bob"), world.person("Carol")
+    world.friends(ada, bob)
+    world.friends(ada, carol)
+    world.grouped("club", ada, bob, carol)
+    bob.stop()
+    carol.leave("club")
+    world.settle()
+    space, dht = ada.space("club"), dht_of(world)
+    (earlier,) = [topic for z in space.rendezvous[1:] for topic in topics(z, int(ada.now * 1000))]
+    world.run(FIRST_JITTER + 1)
+    assert earlier in dht.topics_of(ada)
+    own = {key.public for _, key in ada.engine.profile.account.transports}
+    dht.part(ada, earlier)  # what stood there from the time when it was the Z in use
+    ada.restart()
+    world.run(30.0)
+    assert earlier in dht.topics_of(ada) and not own & dht.announced(earlier)
+    bob.boot()
+    world.settle()
+    world.run(1300.0)
+    assert earlier not in dht.topics_of(ada), "nobody is missing there any more"
+
+
+def test_a_topic_full_of_strangers_costs_bounded_work_and_friends_still_meet() -> None:
+    """Mal knows the topic and stands there a hundred and fifty times, with true keys that answer and prove nothing."""
+    world = apart("crowd")
+    ada, bob, mal = world.person("Ada"), world.person("Bob"), world.person("Mal")
+    world.friends(ada, bob)
+    for device in (ada, bob, mal):
+        device.stop()
+    world.sleep(days=33)
+    mal.boot()
+    dht = dht_of(world)
+    for device in (ada, bob):
+        device.move()
+        device.boot()
+    space = ada.space("Bob")
+    crowd = [SigningKey.generate(mal.rng) for _ in range(150)]
+    assert mal.core is not None
+    for key in crowd[:75]:
+        mal.core.listen(key)  # half of them answer
+    for topic in topics_now(ada, space):
+        dht.occupy(topic, crowd, mal.address)
+    before, start = len(dht.asked), world.now
+    ada.send(bob, "I know you among thousands")
+    world.settle(1500.0)
+    assert world.texts(bob) == ["I know you among thousands"]
+    world.run(900.0)
+    for device in (ada, bob):
+        dialled = [key for one, key in dht.asked[before:] if one is device]
+        assert len(dialled) <= BURST + (world.now - start) / REFILL + 60
+        assert len(device.engine.strangers) <= MAX_KEYS * 2
+        assert len(device.engine.peers) <= 8
+
+
+def test_a_dht_that_lies_and_loses_only_takes_longer() -> None:
+    world = apart("liars")
+    dht = dht_of(world)
+    dht.lies, dht.loss = 20, 0.5
+    ada, bob = world.person("Ada"), world.person("Bob")
+    world.friends(ada, bob)
+    for device in (ada, bob):
+        device.stop()
+    world.sleep(days=33)
+    for device in (ada, bob):
+        device.move()
+        device.boot()
+    bob.send("Ada", "at last")
+    world.settle(3600.0)
+    assert world.texts(ada) == ["at last"]
+
+
+def test_with_the_dht_dead_hints_are_enough() -> None:
+    world = World("dead", dht=True)
+    dht_of(world).alive = False
+    phone, desk = world.linked("Ada", devices=2)
+    bob = world.person("Bob")
+    world.friends(phone, bob)
+    phone.stop()
+    bob.send("Ada", "who needs a DHT")
+    world.settle()
+    assert world.texts(desk) == ["who needs a DHT"]
+
+
+def test_alone_nobody_is_at_any_topic() -> None:
+    """One device, no contacts: there is nobody to be found, so nothing is announced but its own key."""
+    world = apart("alone")
+    ada = world.person("Ada")
+    world.settle()
+    world.run(60.0)
+    assert dht_of(world).topics_of(ada) == set()
+
+
+def test_who_is_blocked_is_not_met() -> None:
+    world = apart("blocked")
+    ada, bob = world.person("Ada"), world.person("Bob")
+    world.friends(ada, bob)
+    world.run(FIRST_JITTER + 1)
+    topic = topics_now(ada, ada.space("Bob"))[0]
+    assert topic in dht_of(world).topics_of(ada)
+    bobs = world.identities["Bob"]
+    ada.do(lambda engine: engine.profile.note(int(ada.now * 1000), Contact(bobs, blocked=True)))
+    world.run(2.0)
+    assert topic not in dht_of(world).topics_of(ada)
+
+
+def test_near_midnight_both_days_are_met_and_near_the_end_of_a_week_both_keys_announced() -> None:
+    world = apart("late on Sunday")
+    phone, desk = world.linked("Ada", devices=2)
+    dht, personal = dht_of(world), phone.engine.profile.personal
+    account = phone.engine.profile.account
+    this, following = account.transport(phone.now).public, account.next_transport(phone.now).public
+    assert len(topics_now(phone, personal)) == 1
+    assert dht.keys_of(phone) == {this}
+    for device in (phone, desk):
+        device.stop()
+    world.sleep(days=3 + 13 / 24)  # worlds begin on a Thursday, 9:00 UTC
+    for device in (phone, desk):
+        device.boot()
+    world.settle()
+    world.run(FIRST_JITTER + 1)
+    assert set(topics_now(phone, phone.engine.profile.personal)) <= dht.topics_of(phone)
+    assert len(dht.topics_of(phone)) == 2
+    assert dht.keys_of(phone) == {this, following}
+    for device in (phone, desk):
+        device.stop()
+    world.sleep(days=0.1)
+    phone.boot()
+    world.run(1.0)
+    assert dht.keys_of(phone) == {following}
+
+
+def test_a_day_goes_by_and_the_topics_with_it_not_all_at_one_moment() -> None:
+    world = apart("a whole day")
+    phone, desk = world.linked("Ada", devices=2)
+    world.run(FIRST_JITTER + 1)
+    dht, yesterday = dht_of(world), dht_of(world).topics_of(phone)
+    desk.stop()
+    moved = []
+    for _ in range(24 * 12):
+        before = dht.topics_of(phone)
+        world.run(300.0)
+        if dht.topics_of(phone) != before:
+            moved.append(int((phone.now % 86_400) / 3600))
+    assert moved == [21, 3]
+    assert dht.topics_of(phone).isdisjoint(yesterday)
+    desk.boot()
+    phone.send("notes", "another day")
+    world.settle()
+    assert world.texts(desk) == ["another day"]
