@@ -38,7 +38,8 @@ class Nat(Enum):
 
 
 # A hash of the inside's address and port: the same for every destination, and another after the seed has changed.
-DRAWN = "masquerade to :jhash ip saddr . udp sport mod 60000 seed {seed:#x} offset 2000"
+PORT = "jhash ip saddr . udp sport mod 60000 seed {seed:#x} offset 2000"
+DRAWN = f"masquerade to :{PORT}"
 OUTWARD = {
     Nat.CONE: DRAWN,
     Nat.MASQUERADE: "masquerade",
@@ -63,12 +64,13 @@ table ip router {{
     }}
     chain inwards {{
         type nat hook prerouting priority dstnat
-        iifname "{wan}" dnat ip to udp dport map @inward
+        ip daddr {public} ip protocol udp dnat ip to udp dport map @inward
     }}
     chain outwards {{
         type nat hook postrouting priority srcnat
         oifname "{wan}" ip protocol udp {outward}
         oifname "{wan}" masquerade
+        {hairpin}
     }}
     chain through {{
         type filter hook forward priority filter; policy drop
@@ -82,14 +84,25 @@ table ip router {{
     }}
 }}
 """
+HAIRPIN = f'oifname "{LAN}" ct status dnat ip protocol udp snat to {{public}}:{PORT}'
 LEARN = "update @inward { udp sport : ct original ip saddr . ct original proto-src }"
 
 
-def rules(nat: Nat, seed: int = 1, drawn: bool = False) -> str:
-    """The nftables script of a kind; `drawn`: ports by hash of the seed even where the kind would keep them."""
+def rules(nat: Nat, public: str, seed: int = 1, *, drawn: bool = False, hairpin: bool = False) -> str:
+    """The nftables script of a kind.
+
+    drawn: ports by hash of the seed even where the kind would keep them.  hairpin: who is inside reaches others inside
+    by the address outside, and is seen there as from outside (with CONE alone).
+    """
     outward = DRAWN if drawn and not nat.symmetric else OUTWARD[nat]
-    learn = LEARN if nat is Nat.CONE else "accept"
-    return RULES.format(wan=WAN, lan=LAN, learn=learn, outward=outward.format(seed=seed))
+    return RULES.format(
+        wan=WAN,
+        lan=LAN,
+        public=public,
+        learn=LEARN if nat is Nat.CONE else "accept",
+        outward=outward.format(seed=seed),
+        hairpin=HAIRPIN.format(public=public, seed=seed) if hairpin else "",
+    )
 
 
 @dataclass
@@ -101,6 +114,7 @@ class Router:
     address: str
     network: str = NETWORK
     above: Router | None = None  # the carrier's, where that translates too
+    hairpin: bool = False
     hosts: int = 0
     _seed: int = field(default=1, init=False)
 
@@ -110,7 +124,7 @@ class Router:
             f"address add {self.network}.1/24 dev {LAN}",
             f"link set {LAN} up",
         )
-        self.space.nft(rules(self.nat))
+        self._load()
 
     def next_host(self) -> tuple[str, str]:
         """The address of one more host and the name of the bridge's port to it."""
@@ -125,8 +139,11 @@ class Router:
     def forget(self) -> None:
         """As after a restart: no mapping is known any more, and what is sent now leaves by other ports."""
         self._seed += 1
-        self.space.nft(rules(self.nat, self._seed, drawn=True))
+        self._load(drawn=True)
         self.space.run("conntrack", "--flush")
+
+    def _load(self, drawn: bool = False) -> None:
+        self.space.nft(rules(self.nat, self.address, self._seed, drawn=drawn, hairpin=self.hairpin))
 
     def mappings(self) -> int:
         """How many flows the router holds."""

@@ -75,10 +75,15 @@ def test_openers_die_on_the_way(net: Internet) -> None:
 
 def test_two_homes_behind_one_carrier(net: Internet) -> None:
     """One public host for both, the same private address in both: nothing of the other can be told by addresses."""
-    carrier = net.carrier("carrier", Nat.CONE)
+    carrier = net.carrier("carrier")
     ada, bob = net.home(carrier, "ada", Nat.MASQUERADE), net.home(carrier, "bob", Nat.MASQUERADE)
     assert ada.address == bob.address and ada.public == bob.public == carrier.address
     with Mirror(net) as mirror, inside(ada) as one, inside(bob) as other:
         seen, others = mirror.look(one), mirror.look(other)
         assert seen.independent and others.independent
         assert {address for address, _ in (*seen.seen, *others.seen)} == {carrier.address}
+        other.sendto(b"opens bob's router", seen.seen[0])  # and dies at ada's
+        one.sendto(b"by the carrier's hairpin", others.seen[0])
+        assert other.recvfrom(64) == (b"by the carrier's hairpin", seen.seen[0])
+        other.sendto(b"and back", seen.seen[0])
+        assert one.recvfrom(64) == (b"and back", others.seen[0])

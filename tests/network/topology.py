@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from tests.network.namespaces import Namespace, cable, together
-from tests.network.router import CARRIER, LAN, WAN, Nat, Router
+from tests.network.router import CARRIER, LAN, NETWORK, WAN, Nat, Router
 from tests.network.wire import Condition, Wire
 
 PUBLIC = "44.128"
@@ -77,12 +77,9 @@ class Internet:
         space.ip(f"route add default via {network}.1")
         return Host(space, f"{network}.2")
 
-    def carrier(self, name: str, nat: Nat) -> Router:
-        """A carrier's router: homes are put behind it."""
-        router = self.router(name, nat)
-        router.space.ip(f"address del {router.network}.1/24 dev {LAN}", f"address add {CARRIER}.1/24 dev {LAN}")
-        router.network = CARRIER
-        return router
+    def carrier(self, name: str) -> Router:
+        """A carrier's router as RFC 6888 wants it, for homes behind it: endpoint-independent, with a hairpin."""
+        return self._router(name, Nat.CONE, None, CARRIER, hairpin=True)
 
     def home(self, carrier: Router, name: str, nat: Nat) -> Host:
         """A host behind a router of its own behind a carrier's: two translations."""
@@ -97,10 +94,15 @@ class Internet:
 
     def router(self, name: str, nat: Nat, condition: Condition | None = None) -> Router:
         """A router and the empty LAN behind it."""
+        return self._router(name, nat, condition, NETWORK)
+
+    def _router(
+        self, name: str, nat: Nat, condition: Condition | None, inside: str, *, hairpin: bool = False
+    ) -> Router:
         space = self._space(f"{name}-router")
         network = self._uplink(space, condition)
         space.ip(f"address add {network}.2/24 dev {WAN}", f"route add default via {network}.1")
-        router = Router(space, nat, f"{network}.2")
+        router = Router(space, nat, f"{network}.2", inside, hairpin=hairpin)
         router.start()
         return router
 
