@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from identity.errors import DecodeError
 from identity.keys import Random
 from netstack.dht.answers import answer_internal
+from netstack.dht.bootstrap import Bootstrap
 from netstack.dht.contact import Contact, Scope, contact_at
 from netstack.dht.datagram import (
     INVALID_TOKEN,
-    PING_NAT,
     UNKNOWN_COMMAND,
     Request,
     Response,
@@ -30,10 +30,10 @@ from netstack.dht.datagram import (
     encode_request,
     encode_response,
 )
-from netstack.dht.events import DhtEvent, Mode, Nat, Ready
+from netstack.dht.events import DhtEvent, Mode, Nat
 from netstack.dht.health import Health
 from netstack.dht.limits import DhtLimits
-from netstack.dht.query import MakeCommit, OnDone, OnReply, Outcome, Query, Reply
+from netstack.dht.query import MakeCommit, OnDone, OnReply, Query
 from netstack.dht.reachability import Reachability
 from netstack.dht.rpc import Call, Done, Rpc
 from netstack.dht.serving import Serving
@@ -110,7 +110,7 @@ class DhtNode:
         if port == SERVER:
             self.reach.bound(address)
         if first:
-            self.later(Alarm(self._start))
+            self.later(Alarm(Bootstrap(self).start))
 
     def receive(self, data: bytes | memoryview, source: Address, port: int, now: float) -> None:
         """One datagram.  Never raises, whatever it is."""
@@ -400,47 +400,6 @@ class DhtNode:
 
     def _put(self, out: Outgoing) -> None:
         self._out.append(out)
-
-    # the first walk
-
-    def _start(self, now: float) -> None:
-        self.upkeep.start(now)
-        for contact in self.contacts(self.known):
-            self.upkeep.add(contact)
-        quick = self.reach.firewalled
-        reached = False
-
-        def replied(reply: Reply) -> None:
-            """One node that reaches the server port makes the test worth its time."""
-            nonlocal quick
-            bound = self.bound_to(SERVER)
-            if quick and bound is not None:
-                quick = False
-                self.request(reply.address, PING_NAT, pinged, internal=True, value=bound[1].to_bytes(2, "little"))
-
-        def pinged(response: Response | None) -> None:
-            nonlocal reached
-            reached = response is not None
-
-        def walked(outcome: Outcome) -> None:
-            forced = self.reach.mode is Mode.PERSISTENT
-            if self.reach.ephemeral and (reached or forced):
-                self.reach.examine(tested, firewall_only=not forced)
-            else:
-                self._ready()
-
-        def tested(passed: bool) -> None:
-            if passed:
-                self.upkeep.walk(self.table.own, on_done=lambda outcome: self._ready())
-            else:
-                self._ready()
-
-        self.upkeep.walk(self.table.own, replied, walked)
-
-    def _ready(self) -> None:
-        if not self.upkeep.started:
-            self.upkeep.started = True
-            self.tell(Ready())
 
 
 def ignore(response: Response | None) -> None:

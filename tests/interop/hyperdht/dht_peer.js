@@ -1,0 +1,110 @@
+// npm hyperdht nodes driven by JSON lines: {id, op, ...} in, {id, value} or {id, error} out.
+const DHT = require('hyperdht')
+const createTestnet = require('hyperdht/testnet')
+const NatSampler = require('nat-sampler')
+
+const say = (line) => process.stdout.write(JSON.stringify(line) + '\n')
+const hex = (buffer) => (buffer ? Buffer.from(buffer).toString('hex') : null)
+const bytes = (text) => Buffer.from(text, 'hex')
+const address = ({ host, port }) => [host, port]
+const place = ([host, port]) => ({ host, port })
+const peer = ({ publicKey, relayAddresses }) => ({ key: hex(publicKey), relays: relayAddresses.map(address) })
+const nodes = []
+let testnet = null
+let server = null
+
+const ops = {
+  // `size` persistent nodes, in a network of their own or joined to `bootstrap`
+  async testnet ({ size, bootstrap }) {
+    testnet = await createTestnet(size, { bootstrap: (bootstrap || []).map(place) })
+    return { bootstrap: testnet.bootstrap.map(address), nodes: testnet.nodes.map((node) => address(node.address())) }
+  },
+  async stop () {
+    await testnet.destroy()
+  },
+  // ordinary nodes, by number
+  async join ({ bootstrap, options }) {
+    const node = new DHT({ bootstrap: bootstrap.map(place), host: '127.0.0.1', port: 0, ...options })
+    await node.fullyBootstrapped()
+    return { node: nodes.push(node) - 1 }
+  },
+  async state ({ node }) {
+    const { host, port, firewalled, ephemeral, table } = nodes[node]
+    return { host, port, firewalled, ephemeral, nodes: table.size }
+  },
+  async ping ({ node, to }) {
+    const reply = await nodes[node].ping(place(to))
+    return { to: address(reply.to), id: hex(reply.from.id) }
+  },
+  async delayedPing ({ node, to, delay }) {
+    const reply = await nodes[node].delayedPing(place(to), delay)
+    return { to: address(reply.to) }
+  },
+  // a bare request: what a node answers to it
+  async request ({ node, to, command, target, value, token }) {
+    const reply = await nodes[node].request(
+      { command, target: target && bytes(target), value: value && bytes(value), token: token && bytes(token) }, place(to), { retry: false })
+    return { error: reply.error, token: hex(reply.token), value: hex(reply.value), closer: (reply.closerNodes || []).length }
+  },
+  async findNode ({ node, target }) {
+    const query = nodes[node].findNode(bytes(target))
+    await query.finished()
+    return { closest: query.closestNodes.map(address) }
+  },
+  async announce ({ node, topic, seed, relays, bump }) {
+    const query = nodes[node].announce(bytes(topic), DHT.keyPair(bytes(seed)), relays.map(place), { bump })
+    await query.finished()
+    return { closest: query.closestNodes.map(address) }
+  },
+  async unannounce ({ node, topic, seed }) {
+    await nodes[node].unannounce(bytes(topic), DHT.keyPair(bytes(seed)))
+  },
+  async lookup ({ node, topic }) {
+    const replies = []
+    for await (const reply of nodes[node].lookup(bytes(topic))) replies.push({ from: address(reply.from), bump: reply.bump, peers: reply.peers.map(peer) })
+    return { replies }
+  },
+  async findPeer ({ node, key }) {
+    const replies = []
+    for await (const reply of nodes[node].findPeer(bytes(key))) replies.push({ from: address(reply.from), peer: peer(reply.peer) })
+    return { replies }
+  },
+  async mutablePut ({ node, seed, value, seq }) {
+    await nodes[node].mutablePut(DHT.keyPair(bytes(seed)), bytes(value), { seq })
+  },
+  async mutableGet ({ node, key, seq }) {
+    const found = await nodes[node].mutableGet(bytes(key), { seq })
+    return found && { seq: found.seq, value: hex(found.value) }
+  },
+  async immutablePut ({ node, value }) {
+    return { hash: hex((await nodes[node].immutablePut(bytes(value))).hash) }
+  },
+  async immutableGet ({ node, hash }) {
+    const found = await nodes[node].immutableGet(bytes(hash))
+    return found && { value: hex(found.value) }
+  },
+  // a server announces its own key and keeps three relays
+  async listen ({ node, seed }) {
+    server = nodes[node].createServer()
+    await server.listen(DHT.keyPair(bytes(seed)))
+    return { key: hex(server.publicKey), relays: server.relayAddresses.map(address), address: address(nodes[node].address()) }
+  },
+  async unlisten () {
+    await server.close()
+  },
+  // what npm nat-sampler believes after each of these samples
+  async sample ({ samples }) {
+    const sampler = new NatSampler()
+    return samples.map(([host, port]) => { sampler.add(host, port); return [sampler.host, sampler.port] })
+  }
+}
+
+let left = ''
+process.stdin.on('data', (data) => {
+  const lines = (left + data).split('\n')
+  left = lines.pop()
+  for (const line of lines) {
+    const { id, op, ...args } = JSON.parse(line)
+    ops[op](args).then((value) => say({ id, value: value === undefined ? null : value }), (error) => say({ id, error: error.code || error.message }))
+  }
+}).on('end', () => process.exit(0))
