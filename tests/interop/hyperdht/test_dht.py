@@ -14,10 +14,10 @@ import pytest
 
 from identity.keys import SigningKey
 from netstack.dht import hyper
-from netstack.dht.datagram import INVALID_TOKEN, LOOKUP, MUTABLE_GET, MUTABLE_PUT, PLUGIN, UNKNOWN_COMMAND
+from netstack.dht.datagram import FIND_NODE, INVALID_TOKEN, LOOKUP, MUTABLE_GET, MUTABLE_PUT, PLUGIN, UNKNOWN_COMMAND
 from netstack.dht.events import Mode, Nat
 from netstack.dht.node import DhtNode
-from netstack.dht.query import Reply
+from netstack.dht.query import Outcome, Reply
 from netstack.dht.records import LookupReply, Mutable, PeerRecord, encode_mutable_put, encode_seq, hashed, sign_mutable
 from netstack.dht.sampler import NatSampler
 from netstack.shell_testnet import Testnet
@@ -44,6 +44,10 @@ class World:
 
     async def npm_ask(self, op: str, **arguments: Any) -> Any:
         return await self.npm.ask(op, node=self.theirs, **arguments)
+
+    async def neighbours(self, target: bytes) -> Outcome:
+        ended: Outcome = await self.ask(lambda done: self.ours.query(target, FIND_NODE, internal=True, on_done=done))
+        return ended
 
     async def lookup(self, topic: bytes) -> set[PeerRecord]:
         found: list[LookupReply] = []
@@ -174,7 +178,7 @@ def test_each_finds_the_same_neighbours(network: tuple[int, int]) -> None:
         here = await world(stack, *network)
         for _ in range(5):
             target = os.urandom(32)
-            ours = await here.ask(lambda done, target=target: here.ours.query(target, 2, internal=True, on_done=done))
+            ours = await here.neighbours(target)
             theirs = (await here.npm_ask("findNode", target=target))["closest"]
             same = {reply.address for reply in ours.closest} & {(host, port) for host, port in theirs}
             assert len(same) >= 18
@@ -205,7 +209,7 @@ def test_an_npm_node_becomes_one_of_ours() -> None:
             (await here.npm.ask("state", node=number))["host"],
             (await here.npm.ask("state", node=number))["port"],
         )
-        closest = await here.ask(lambda done: here.ours.query(os.urandom(32), 2, internal=True, on_done=done))
+        closest = await here.neighbours(os.urandom(32))
         assert (host, port) in {reply.address for reply in closest.closest}
 
     run(story)
@@ -217,7 +221,7 @@ def test_answers_to_bare_requests_are_those_of_npm() -> None:
     async def story(stack: AsyncExitStack) -> None:
         here = await world(stack, 8, 8)
         ours = here.net.address_of(here.net.nodes[3])
-        theirs = (await here.ask(lambda done: here.ours.query(os.urandom(32), 2, internal=True, on_done=done))).closest
+        theirs = (await here.neighbours(os.urandom(32))).closest
         mine = {here.net.address_of(node) for node in here.net.nodes}
         npm = next(reply.address for reply in theirs if reply.address not in mine)
         target = os.urandom(32)
