@@ -218,6 +218,15 @@ class SwarmCore:
         self._enqueue(peer)
         self._dial(now)
 
+    def located(self, key: bytes, addresses: tuple[Address, ...], now: float) -> None:
+        """A peer joined by key is on our own network."""
+        peer = self._peers.get(key)
+        if peer is None or not peer.explicit or not peer.moved((), addresses) or key in self._bonds:
+            return
+        peer.retry_at = None
+        self._enqueue(peer)
+        self._dial(now)
+
     def opened(self, key: bytes, conn: int, initiator: bool, now: float) -> None:
         """A connection is open.  One that we dialled ends the dial."""
         peer = self._peers.get(key)

@@ -82,13 +82,17 @@ class Peer:
         """It was met again.  True: it said something new, so that a wait that is running has lost its reason."""
         if len(self.topics) < MAX_TOPICS:
             self.topics.add(topic)
-        news = (bool(relays) and relays != self.relays) or (bool(addresses) and addresses != self.addresses)
-        self.relays = relays or self.relays  # the newest are always the best
-        self.addresses = addresses or self.addresses
-        if news or self.given_up:
+        if self.moved(relays, addresses) or self.given_up:
             self.attempts = 0
             return True
         return False
+
+    def moved(self, relays: tuple[Address, ...], addresses: tuple[Address, ...]) -> bool:
+        """Takes what it says of where it is; the newest is always the best.  True: that is something new."""
+        before = self.relays, self.addresses
+        self.relays = relays or self.relays
+        self.addresses = addresses or self.addresses
+        return before != (self.relays, self.addresses)
 
     def ended(self, rng: Random, now: float, lasted: float | None) -> None:
         """A connection ended after `lasted` seconds, or never came to be (None): how long to wait now."""

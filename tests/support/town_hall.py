@@ -1,0 +1,54 @@
+"""The walks of one node of a `Testnet`, as a meeting asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from identity.keys import SigningKey
+from netstack.dht import hyper
+from netstack.dht.events import DhtEvent, Mode
+from netstack.dht.node import DhtNode
+from netstack.dht.query import Outcome
+from netstack.dht.records import LookupReply, PeerRecord
+from netstack.shell_testnet import Testnet
+
+OnPeer = Callable[[PeerRecord], None]
+
+
+class Guest:
+    """An ordinary node; `relays` are claimed in its announcements."""
+
+    def __init__(self, net: Testnet, node: DhtNode) -> None:
+        self.net = net
+        self.dht = node
+        self.watchers: list[Callable[[DhtEvent], None]] = []
+        self.walks: list[str] = []
+
+    @classmethod
+    async def enter(cls, net: Testnet) -> Guest:
+        return cls(net, await net.join(Mode.EPHEMERAL))
+
+    async def look_up(self, topic: bytes, on_found: OnPeer) -> Outcome:
+        self.walks.append("look up")
+        return await self.net.ask(self.dht, lambda done: hyper.lookup(self.dht, topic, each(on_found), done))
+
+    async def announce(self, topic: bytes, key: SigningKey, on_found: OnPeer | None = None) -> Outcome:
+        self.walks.append("announce")
+        found = each(on_found) if on_found else None
+        return await self.net.ask(self.dht, lambda done: hyper.announce(self.dht, topic, key, (), done, on_found=found))
+
+    async def unannounce(self, topic: bytes, key: SigningKey) -> Outcome:
+        self.walks.append("unannounce")
+        return await self.net.ask(self.dht, lambda done: hyper.unannounce(self.dht, topic, key, done))
+
+    def watch(self, callback: Callable[[DhtEvent], None]) -> Callable[[], None]:
+        self.watchers.append(callback)
+        return lambda: self.watchers.remove(callback)
+
+
+def each(on_found: OnPeer) -> hyper.OnPeers:
+    def found(peers: LookupReply, reply: object) -> None:
+        for peer in peers.peers:
+            on_found(peer)
+
+    return found
