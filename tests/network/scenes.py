@@ -1,0 +1,53 @@
+"""Situations beside the plain pairs: two in one home, two homes under one carrier, a router that starts anew."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tests.network.pairs import Pair, Stacks
+from tests.network.parties import Middle, Outcome, party
+from tests.network.router import Nat
+from tests.network.topology import Host, Internet
+
+ATTEMPT = 5.0  # seconds until somebody who waits for a peer would try again
+
+
+async def meet(server: Host, client: Host, middle: Middle, stacks: Stacks, relay: bool = False) -> Outcome:
+    """One attempt between two hosts."""
+    async with party(stacks.server, server, middle) as there, party(stacks.client, client, middle) as here:
+        return await here.connect(await there.serve(middle.relay if relay else None))
+
+
+async def neighbours(net: Internet, middle: Middle, stacks: Stacks, nat: Nat) -> Outcome:
+    """Two hosts behind one router."""
+    router = net.router(f"home-{stacks}-{nat.value}".replace(" ", ""), nat)
+    return await meet(net.host(router), net.host(router), middle, stacks)
+
+
+async def under_a_carrier(net: Internet, middle: Middle, stacks: Stacks, pair: Pair) -> Outcome:
+    """Two homes with the same private addresses, and one public address for both."""
+    name = f"{stacks}-{pair}".replace(" ", "")
+    carrier = net.carrier(f"carrier-{name}")
+    server, client = net.home(carrier, f"s-{name}", pair.server), net.home(carrier, f"c-{name}", pair.client)
+    return await meet(server, client, middle, stacks, pair.relayed)
+
+
+async def healing(net: Internet, middle: Middle, stacks: Stacks, nat: Nat, limit: float) -> float | None:
+    """A server's router forgets all mappings: seconds until a client that knows it reaches it again, None for never."""
+    name = f"{stacks}-{nat.value}".replace(" ", "")
+    desk, phone = net.site(f"desk-{name}", nat), net.site(f"phone-{name}", Nat.MASQUERADE)
+    assert desk.router is not None
+    async with party(stacks.server, desk, middle) as there, party(stacks.client, phone, middle) as here:
+        key = await there.serve()
+        before = await here.connect(key)
+        assert before.ok, before
+        desk.router.forget()
+        began = time.monotonic()
+        while time.monotonic() - began < limit:
+            attempt = asyncio.create_task(here.connect(key, limit=ATTEMPT, fresh=False))
+            tried = time.monotonic()
+            if (await attempt).ok:
+                return time.monotonic() - began
+            await asyncio.sleep(max(0.5 - (time.monotonic() - tried), 0))  # a refusal at once is no reason to hammer
+    return None
