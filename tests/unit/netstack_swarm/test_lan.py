@@ -24,6 +24,7 @@ from netstack.swarm.lan import (
     recognise,
     rendezvous_of,
 )
+from tests.support.vectors import matches
 
 ADA, BOB = (SigningKey.from_seed(seed * 32).public for seed in (b"a", b"b"))
 TOPIC, OTHER = b"t" * 32, b"o" * 32
@@ -161,6 +162,23 @@ def test_a_notice_is_recognised_and_read_within_a_day(rendezvous: bytes, draw: b
 def test_addresses_of_a_network_like_this_one() -> None:
     assert [local(host) for host in ("10.1.2.3", "192.168.0.9", "172.16.0.1", "169.254.7.7", "127.0.0.1")] == [True] * 5
     assert [local(host) for host in ("8.8.8.8", "255.255.255.255", "239.1.1.1", "0.0.0.0", "::1", "")] == [False] * 6
+
+
+def test_vectors() -> None:
+    made = [
+        {"rendezvous": rendezvous.hex(), "key": key.hex(), "day": day, "draw": draw.hex()}
+        | {"label": (notice := make_notice(rendezvous, key, day, draw)).label, "body": notice.body.hex()}
+        for rendezvous, key, day, draw in (
+            (TOPIC, ADA, DAY, bytes(8)),
+            (OTHER, BOB, 0, b"\xff" * 8),
+            (rendezvous_of(ADA), ADA, -1, bytes(range(8))),
+        )
+    ]
+    for kept in matches("netstack-lan", made):
+        rendezvous, day = bytes.fromhex(kept["rendezvous"]), kept["day"]
+        assert recognise(kept["label"], [rendezvous], day) == (rendezvous, day)
+        notice = Notice(kept["label"], bytes.fromhex(kept["body"]))
+        assert read_notice(notice, rendezvous, day).hex() == kept["key"]
 
 
 def _notice(rendezvous: bytes, key: bytes, draw: int = 0) -> tuple[str, bytes]:
