@@ -26,6 +26,15 @@ class Reason(StrEnum):
     NO_PATH = "no_path"  # the handshake passed, but no stream came through
 
 
+class PathKind(StrEnum):
+    """What lies between us and a peer."""
+
+    DIRECT = "direct"  # one of us can be reached
+    LAN = "lan"  # the same network
+    PUNCHED = "punched"  # a hole in one NAT or two
+    RELAYED = "relayed"  # a blind relay, which sees neither keys nor contents
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """Both sides have shown that they hold the keys of this very handshake."""
@@ -36,6 +45,16 @@ class Opened:
     remote_key: bytes
     handshake_hash: bytes  # 64 bytes
     address: Address
+    path: PathKind = PathKind.DIRECT
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An open connection goes another way from now on."""
+
+    conn: int
+    address: Address
+    path: PathKind
 
 
 class Frame(NamedTuple):
@@ -76,4 +95,4 @@ class Failed:
     reason: Reason
 
 
-Event = Opened | Frame | Writable | Ended | Closed | Failed
+Event = Opened | Moved | Frame | Writable | Ended | Closed | Failed

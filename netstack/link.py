@@ -11,7 +11,7 @@ from math import inf
 
 from identity.errors import DecodeError
 from identity.keys import Random
-from netstack.events import Closed, Ended, Event, Failed, Frame, Opened, Reason, Writable
+from netstack.events import Closed, Ended, Event, Failed, Frame, Moved, Opened, PathKind, Reason, Writable
 from netstack.handshake import Agreement
 from netstack.limits import Limits
 from netstack.secret_stream import SecretStream
@@ -24,12 +24,19 @@ EARLY = 64 * 1024  # bytes that may arrive before the handshake's answer does
 
 class Phase(Enum):
     DIALING = auto()  # no keys yet
-    OPENING = auto()  # keys agreed; the peer's first frame has not come
+    WAITING = auto()  # keys agreed; no path to the peer yet
+    OPENING = auto()  # a path; the peer's first frame has not come
     OPEN = auto()
     CLOSING = auto()  # we want no more of it; what was written is still being delivered
     GONE = auto()  # told as closed; the stream may still repeat its last word
 
 
+TOO_LATE = {
+    Phase.DIALING: Reason.NO_ANSWER,
+    Phase.WAITING: Reason.NO_PATH,
+    Phase.OPENING: Reason.NO_PATH,
+    Phase.CLOSING: Reason.CLOSED,
+}
 UDX_REASONS = {
     udx.Reason.ENDED: Reason.ENDED,
     udx.Reason.DESTROYED: Reason.CLOSED,
@@ -55,6 +62,8 @@ class Link:
         "_secret",
         "agreement",
         "id",
+        "own_port",
+        "path",
         "phase",
         "scheduled",
         "stream",
@@ -65,6 +74,8 @@ class Link:
         self.stream = stream
         self.phase = Phase.DIALING
         self.agreement: Agreement | None = None
+        self.path = PathKind.DIRECT
+        self.own_port: int | None = None  # a port that is nobody else's, to be closed with the link
         self.scheduled = inf  # when the endpoint will wake it; the endpoint's own
         self._limits = limits
         self._secret: SecretStream | None = None
@@ -79,8 +90,8 @@ class Link:
 
     # for the owner
 
-    def start(self, agreement: Agreement, remote_id: int, address: Address, rng: Random, now: float) -> None:
-        """The handshake is done: sends the opening of the secret stream to `address`."""
+    def agree(self, agreement: Agreement, rng: Random) -> None:
+        """The handshake is done; a path has to be found, or is taken next."""
         self.agreement = agreement
         self._secret = SecretStream(
             initiator=agreement.initiator,
@@ -89,13 +100,37 @@ class Link:
             rng=rng,
             cap=self._limits.frame,
         )
+        self.phase = Phase.WAITING
+
+    def take(self, remote_id: int, address: Address, port: int, path: PathKind, now: float) -> None:
+        """There is a path: sends the opening of the secret stream from our `port` to `address`."""
+        if self.phase is not Phase.WAITING or self._secret is None or self.agreement is None:
+            return
         self.phase = Phase.OPENING
+        self.path = path
+        self._deadline = max(self._deadline, now + self._limits.connect)
+        self.stream.port = port
         self.stream.connect(remote_id, address, now)
         self.stream.write(self._secret.opening)
-        if agreement.initiator:
+        if self.agreement.initiator:
             # an empty frame proves that we hold the keys, which the opening, made of the public transcript, does not
             self.stream.write(self._secret.seal(b""))
         self._said = now
+
+    def move(self, remote_id: int, address: Address, port: int, path: PathKind, now: float) -> None:
+        """A better path: everything from now on goes there.  The empty message shows it to the peer."""
+        if self.phase not in (Phase.OPENING, Phase.OPEN):
+            return
+        self.path = path
+        self.stream.port = port
+        self.stream.change_remote(address, now, remote_id)
+        self.stream.send_message(b"")
+        if self.phase is Phase.OPEN:
+            self._events.append(Moved(self.id, address, path))
+
+    def patient(self, until: float) -> None:
+        """Whoever looks for a path takes longer than a direct handshake does."""
+        self._deadline = max(self._deadline, until)
 
     def send(self, frame: bytes, now: float) -> bool:
         """False: above the high-water mark (`Writable` follows), or ended or not open: then the frame is dropped."""
@@ -121,7 +156,7 @@ class Link:
             self._ended = True
             self.stream.end()
             self.stream.set_buffered(0)
-        elif self.phase in (Phase.DIALING, Phase.OPENING):
+        elif self.phase in (Phase.DIALING, Phase.WAITING, Phase.OPENING):
             self.abort(Reason.CLOSED)
 
     def abort(self, reason: Reason, detail: str = "") -> None:
@@ -143,7 +178,8 @@ class Link:
     @property
     def half_open(self) -> bool:
         """Answered, and the dialler has not shown itself yet."""
-        return self.phase is Phase.OPENING and self.agreement is not None and not self.agreement.initiator
+        waits = self.phase in (Phase.WAITING, Phase.OPENING)
+        return waits and self.agreement is not None and not self.agreement.initiator
 
     @property
     def finished(self) -> bool:
@@ -186,12 +222,8 @@ class Link:
                 if self._secret is not None and not self._ended and not self.stream.queued:
                     self.stream.write(self._secret.seal(b""))
                 self._said = now
-        elif self.phase in (Phase.DIALING, Phase.OPENING, Phase.CLOSING) and now >= self._deadline:
-            self.abort(
-                {Phase.DIALING: Reason.NO_ANSWER, Phase.OPENING: Reason.NO_PATH, Phase.CLOSING: Reason.CLOSED}[
-                    self.phase
-                ]
-            )
+        elif self.phase in TOO_LATE and now >= self._deadline:
+            self.abort(TOO_LATE[self.phase])
 
     def next_wake(self) -> float:
         at = self.stream.next_wake()
@@ -241,6 +273,7 @@ class Link:
                 agreement.remote_key,
                 agreement.hash,
                 self.stream.remote,
+                self.path,
             )
         )
 
@@ -251,7 +284,7 @@ class Link:
                 self.abort(Reason.BAD_FRAME, "the stream ends inside a frame")
             else:
                 self._events.append(Ended(self.id))
-        elif self.phase in (Phase.DIALING, Phase.OPENING):
+        elif self.phase in (Phase.DIALING, Phase.WAITING, Phase.OPENING):
             self.abort(Reason.RESET)
 
     def _on_closed(self, reason: udx.Reason) -> None:

@@ -1,0 +1,27 @@
+"""How often one host may make us work: so many at once, so many a second after that."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+
+class Allowance:
+    """A bucket a host, of the last `hosts` that came."""
+
+    def __init__(self, burst: int, rate: float, hosts: int) -> None:
+        self._burst = float(burst)
+        self._rate = rate
+        self._hosts = hosts
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # host -> (left, as of)
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def spend(self, host: str, now: float) -> bool:
+        """Takes one; False where none is left."""
+        left, since = self._left.pop(host, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._rate)
+        self._left[host] = (left - 1 if left >= 1 else left, now)
+        while len(self._left) > self._hosts:
+            self._left.popitem(last=False)
+        return left >= 1

@@ -1,0 +1,172 @@
+"""One connection in the making, on either side: several ways to the peer race, the first path wins, losers go clean.
+
+`docs/protocol.md`, "Which way".  A relayed connection is one already; if another way is found then, it moves there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from netstack.connect.field import Field
+from netstack.connect.puncher import Puncher
+from netstack.connect.secure_payload import SecurePayload
+from netstack.connect.tasks import Promise, Task
+from netstack.dht.messages import NoisePayload
+from netstack.events import PathKind, Reason
+from netstack.handshake import Agreement
+from netstack.link import Link, Phase
+from netstack.ports import OWN
+from netstack.udp import Address
+
+PASSIVE = 10.0  # seconds to wait for packets of a peer that knows where we are
+PUNCHING = 60.0  # the longest that all rounds and probes take
+RELAYING = 15.0
+LINGER = 5.0  # packets of the old path still come through the relay
+
+
+class Attempt:
+    """`ways` are the ones that may still lead somewhere; when none is left and nothing was found, it fails."""
+
+    def __init__(self, field: Field, link: Link) -> None:
+        self.field = field
+        self.link = link
+        self.puncher: Puncher | None = None
+        self.sealed: SecurePayload | None = None
+        self.ways: set[str] = set()
+        self.over = False  # closed, or the best path was found
+        self.hosts: set[str] = set()  # where the peer may be heard from
+        self._relay_key = b""
+        self._relay_token = b""
+        self._tasks: list[Task] = []
+        field.links.watch(link, self.on_packet)
+
+    @property
+    def payload(self) -> NoisePayload:
+        assert self.link.agreement is not None
+        return self.link.agreement.payload
+
+    @property
+    def remote_id(self) -> int:
+        udx = self.payload.udx
+        return udx.id if udx is not None else 0
+
+    def agree(self, agreement: Agreement) -> None:
+        self.link.agree(agreement, self.field.rng)
+        self.sealed = SecurePayload(agreement.hash, self.field.rng)
+        self.hosts.update(address[0] for address in agreement.payload.addresses4)
+        self.field.links.touch(self.link.id)
+
+    # ways
+
+    def way(self, name: str, coroutine: Coroutine[Promise[Any], None, None], patience: float) -> None:
+        """Tries a way beside the others, for so many seconds at most."""
+        self.ways.add(name)
+        self.link.patient(self.field.tasks.now + patience)
+        self.field.links.touch(self.link.id)
+        self.spawn(coroutine)
+
+    def spawn(self, coroutine: Coroutine[Promise[Any], None, None]) -> Task:
+        task = self.field.tasks.spawn(coroutine)
+        self._tasks = [known for known in self._tasks if not known.done.done] + [task]
+        return task
+
+    async def wait(self, name: str, seconds: float) -> None:
+        """A way on which only the peer can do something."""
+        await self.field.tasks.sleep(seconds)
+        self.lost(name, Reason.NO_PATH)
+
+    def lost(self, name: str, reason: Reason) -> None:
+        """A way led nowhere."""
+        self.ways.discard(name)
+        if self.over or self.ways:
+            return
+        if self.link.phase in (Phase.DIALING, Phase.WAITING):
+            self.field.links.fail(self.link, reason)
+        self.close()
+
+    def found(self, address: Address, port: int, path: PathKind) -> None:
+        """The peer is reached from our `port` at `address`: the first time is the one that counts."""
+        if self.over:
+            return
+        link, links = self.link, self.field.links
+        puncher = self.puncher
+        if puncher is not None and port >= OWN:
+            puncher.taken(port)
+            link.own_port = port
+        if link.phase is Phase.WAITING:
+            link.take(self.remote_id, address, port, path, links.now)
+        elif link.path is PathKind.RELAYED:
+            link.move(self.remote_id, address, port, path, links.now)
+            links.watch(link, lambda source, at: False)  # what still comes through the relay is repeated
+            self._retire_relay()
+        links.touch(link.id)
+        self.close(keep_watch=True)
+
+    def relayed(self, address: Address, port: int, remote_id: int) -> None:
+        """A blind relay has tied us together; better ways go on being tried."""
+        if self.link.phase is Phase.WAITING:
+            self.link.take(remote_id, address, port, PathKind.RELAYED, self.field.links.now)
+            self.field.links.touch(self.link.id)
+
+    def on_packet(self, source: Address, port: int) -> bool:
+        """A packet for our stream from an address that it does not know: the peer has found us."""
+        link = self.link
+        if link.phase is Phase.WAITING:
+            self.found(source, port, self.kind_of(source, port))
+            return True
+        if link.path is PathKind.RELAYED and not self.over:
+            if source[0] in self.hosts or port >= OWN:
+                self.found(source, port, self.kind_of(source, port))
+                return True
+            return False
+        if link.half_open:  # the dialler may be heard first on another of its paths
+            link.stream.port = port
+            return True
+        return False
+
+    def kind_of(self, source: Address, port: int) -> PathKind:
+        return PathKind.PUNCHED if port >= OWN else PathKind.DIRECT
+
+    # blind relays
+
+    def relay_through(self, key: bytes, token: bytes, initiator: bool) -> None:
+        self._relay_key, self._relay_token = key, token
+        self.way("relay", self._relay(key, token, initiator), RELAYING)
+
+    async def _relay(self, key: bytes, token: bytes, initiator: bool) -> None:
+        relays = self.field.relays
+        if relays is not None:
+            paired = relays.pair(key, token, initiator, self.link.stream.local_id)
+            leg = await self.field.tasks.within(RELAYING, paired)
+            if leg is not None:
+                self.relayed(*leg)
+                return  # the way stays: it carries the connection
+            relays.unpair(key, token)
+        self.lost("relay", Reason.NO_PATH)
+
+    def _retire_relay(self) -> None:
+        """Our last packets that way are still to arrive, and the peer's."""
+        relays, key, token = self.field.relays, self._relay_key, self._relay_token
+        if relays is not None and key:
+            self.field.tasks.at(self.field.tasks.now + LINGER, lambda: relays.unpair(key, token))
+            self._relay_key = b""
+
+    # the end
+
+    def close(self, *, keep_watch: bool = False) -> None:
+        """Nothing is tried any more.  A port that carries the connection stays with the link."""
+        if self.over:
+            return
+        self.over = True
+        if self.puncher is not None:
+            self.puncher.close()
+        for task in self._tasks:
+            task.cancel()
+
+    def gone(self) -> None:
+        """The connection itself is over."""
+        self.close()
+        if self.field.relays is not None and self._relay_key:
+            self.field.relays.unpair(self._relay_key, self._relay_token)
+            self._relay_key = b""

@@ -1,0 +1,226 @@
+"""How connecting asks and answers: the part of a DHT node that it needs, and a stand-in where there is no DHT.
+
+With a DHT it is `netstack.dht.node.DhtNode`.  Without one, `BareNode` sends handshakes to addresses that we were
+given and tells everybody else, truthfully, that it knows nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from identity.errors import DecodeError
+from identity.keys import Random
+from netstack.connect.tasks import Promise, Tasks, Timer
+from netstack.dht.address import encode_address
+from netstack.dht.datagram import (
+    FIND_NODE,
+    FIND_PEER,
+    LOOKUP,
+    PEER_HANDSHAKE,
+    PING,
+    UNKNOWN_COMMAND,
+    Request,
+    Response,
+    decode_datagram,
+    encode_request,
+    encode_response,
+)
+from netstack.ports import SERVER
+from netstack.udp import Address, Outgoing
+
+Done = Callable[[Response | None], None]
+Handler = Callable[[Request, Address, int, float], bool]  # False: answer with closer nodes
+
+MAX_CALLS = 4096
+RETRY = 0.5  # seconds until the first repetition; it doubles
+
+# Questions that any node may be asked; without a DHT the honest answer is that we know nobody.
+KNOWN_QUESTIONS = {(True, PING), (True, FIND_NODE), (False, FIND_PEER), (False, LOOKUP), (False, PEER_HANDSHAKE)}
+
+
+class Call(Protocol):
+    """A request under way.  After `cancel` nothing is told any more."""
+
+    def cancel(self) -> None: ...
+
+
+class Rpc(Protocol):
+    """What connecting needs of a node."""
+
+    handlers: dict[int, Handler]
+
+    def request(
+        self,
+        to: Address,
+        command: int,
+        done: Done,
+        *,
+        internal: bool = False,
+        target: bytes | None = None,
+        value: bytes | None = None,
+        token: bytes | None = None,
+        port: int | None = None,
+        tries: int = 4,
+        ttl: int = 0,
+    ) -> Call: ...
+
+    def reply(
+        self,
+        request: Request,
+        source: Address,
+        port: int,
+        *,
+        value: bytes | None = None,
+        error: int = 0,
+        closer: bool = True,
+        token: bool = False,
+        to: Address | None = None,
+    ) -> None: ...
+
+    def forward(self, request: Request, to: Address, value: bytes, port: int) -> None: ...
+
+
+async def ask(
+    rpc: Rpc,
+    to: Address,
+    command: int,
+    *,
+    internal: bool = False,
+    target: bytes | None = None,
+    value: bytes | None = None,
+    token: bytes | None = None,
+    port: int | None = None,
+    tries: int = 4,
+) -> Response | None:
+    """The answer, None if there is none.  Cancelling withdraws the question."""
+    answer: Promise[Response | None] = Promise()
+    call = rpc.request(
+        to, command, answer.keep, internal=internal, target=target, value=value, token=token, port=port, tries=tries
+    )
+    try:
+        return await answer
+    finally:
+        call.cancel()
+
+
+def dialable(address: Address) -> bool:
+    """Whether a request can be sent there: the datagram around it has room for IPv4 alone."""
+    try:
+        encode_address(address)
+    except DecodeError:
+        return False
+    return address[1] != 0 and address[0] != "0.0.0.0"
+
+
+@dataclass(slots=True)
+class BareCall:
+    """Open until it is cancelled or out of tries: a forged answer leaves room for the true one."""
+
+    node: BareNode
+    tid: int
+    to: Address
+    done: Done
+    outgoing: Outgoing
+    tries: int
+    wait: float = RETRY
+    timer: Timer | None = None
+
+    def cancel(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.node.calls.pop(self.tid, None)
+
+
+class BareNode:
+    """Requests and answers of a port that belongs to no DHT."""
+
+    def __init__(self, rng: Random, tasks: Tasks) -> None:
+        self.handlers: dict[int, Handler] = {}
+        self.calls: dict[int, BareCall] = {}
+        self._tasks = tasks
+        self._next_tid = int.from_bytes(rng(2), "little")
+        self._out: list[Outgoing] = []
+
+    def receive(self, data: bytes | memoryview, source: Address, port: int, now: float) -> None:
+        """A datagram that begins 03 or 13.  Never raises."""
+        try:
+            message = decode_datagram(data)
+        except DecodeError:
+            return
+        if isinstance(message, Response):
+            call = self.calls.get(message.tid)
+            if call is not None and call.to == source:
+                call.done(message)
+            return
+        handler = None if message.internal else self.handlers.get(message.command)
+        if handler is not None and handler(message, source, port, now):
+            return
+        known = (message.internal, message.command) in KNOWN_QUESTIONS
+        self.reply(message, source, port, error=0 if known else UNKNOWN_COMMAND)
+
+    def outgoing(self) -> list[Outgoing]:
+        out, self._out = self._out, []
+        return out
+
+    def request(
+        self,
+        to: Address,
+        command: int,
+        done: Done,
+        *,
+        internal: bool = False,
+        target: bytes | None = None,
+        value: bytes | None = None,
+        token: bytes | None = None,
+        port: int | None = None,
+        tries: int = 4,
+        ttl: int = 0,
+    ) -> Call:
+        if len(self.calls) >= MAX_CALLS:
+            raise ValueError("too many requests")
+        while self._next_tid in self.calls:
+            self._next_tid = (self._next_tid + 1) & 0xFFFF
+        tid = self._next_tid
+        self._next_tid = (tid + 1) & 0xFFFF
+        data = encode_request(Request(tid, to, command, internal, target, value, token=token))
+        call = BareCall(self, tid, to, done, Outgoing(to, data, port=port or SERVER, ttl=ttl), tries)
+        self.calls[tid] = call
+        self._send(call)
+        return call
+
+    def reply(
+        self,
+        request: Request,
+        source: Address,
+        port: int,
+        *,
+        value: bytes | None = None,
+        error: int = 0,
+        closer: bool = True,
+        token: bool = False,
+        to: Address | None = None,
+    ) -> None:
+        target = to or source
+        with suppress(DecodeError):  # an IPv6 address: the DHT's datagrams have no room for it
+            data = encode_response(Response(request.tid, target, value, error))
+            self._out.append(Outgoing(target, data, port=port))
+
+    def forward(self, request: Request, to: Address, value: bytes, port: int) -> None:
+        data = encode_request(Request(request.tid, to, request.command, target=request.target, value=value))
+        self._out.append(Outgoing(to, data, port=port))
+
+    def _send(self, call: BareCall) -> None:
+        self._out.append(call.outgoing)
+        call.tries -= 1
+        call.timer = self._tasks.at(self._tasks.now + call.wait, lambda: self._due(call))
+        call.wait *= 2
+
+    def _due(self, call: BareCall) -> None:
+        if call.tries > 0:
+            self._send(call)
+            return
+        call.cancel()
+        call.done(None)

@@ -1,0 +1,70 @@
+"""The ports that attempts open for themselves: numbers, probes that come and go, and who must be told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from netstack.dht.datagram import PROBE
+from netstack.ports import OWN, ClosePort, OpenPort, PortEffect
+from netstack.udp import Address, Outgoing
+
+LOW_TTL = 5  # routers an opener may pass: beyond our own NAT, and with luck not as far as the peer's
+MOST = 1024  # ports of a node at a time: two random punches and what is open
+
+OnProbe = Callable[[int, Address], None]  # (our port, where the probe came from)
+
+
+class Sockets:
+    """Every port that is opened here is closed here, by whoever holds it last."""
+
+    def __init__(self) -> None:
+        self._next = OWN
+        self._owners: dict[int, OnProbe | None] = {}
+        self._effects: list[PortEffect] = []
+        self._out: list[Outgoing] = []
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    @property
+    def full(self) -> bool:
+        return len(self._owners) >= MOST
+
+    def open(self, on_probe: OnProbe) -> int:
+        port = self._next
+        self._next += 1
+        self._owners[port] = on_probe
+        self._effects.append(OpenPort(port))
+        return port
+
+    def settle(self, port: int) -> None:
+        """A connection lives on it from now on; probes mean nothing any more."""
+        if port in self._owners:
+            self._owners[port] = None
+
+    def close(self, port: int) -> None:
+        if port in self._owners:
+            del self._owners[port]
+            self._effects.append(ClosePort(port))
+
+    def probe(self, port: int, address: Address, ttl: int = 0) -> None:
+        if address[1]:
+            self._out.append(Outgoing(address, PROBE, port=port, ttl=ttl))
+
+    def heard(self, port: int, source: Address) -> None:
+        """A probe came."""
+        owner = self._owners.get(port)
+        if owner is not None:
+            owner(port, source)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._out or self._effects)
+
+    def outgoing(self) -> list[Outgoing]:
+        out, self._out = self._out, []
+        return out
+
+    def effects(self) -> list[PortEffect]:
+        effects, self._effects = self._effects, []
+        return effects
