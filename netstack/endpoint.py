@@ -1,11 +1,12 @@
-"""Everything that happens on one UDP port, without I/O: handshakes, streams, connections, their timers.
+"""Everything that happens on the ports of one node, without I/O: the DHT, handshakes, paths, connections, timers.
 
-`docs/protocol.md`, "Handshake" and "Connections".  Whoever owns the port (`host.py`, or a simulator) drives it:
+`docs/protocol.md`, from "Handshake" on.  Whoever owns the ports (`host.py`, or a simulator) drives it:
 
-    core.receive(data, source, now)            for every datagram, or `receive_batch` for what one read brought
+    core.receive(data, source, now, port)      for every datagram, or `receive_batch` for what one read brought
     core.wake(now)                             when `next_wake` has come
     for event in core.events(): ...            after any of these, and after any call of one's own
-    send core.outgoing()                       once per turn; it may leave events, so look again
+    carry out core.effects()                   once per turn: ports to open and to close,
+    send core.outgoing()                       then what to send; it may leave events, so look again
 
 All randomness is drawn from `rng`, all time comes as `now` (seconds of one monotonic clock): one seed is one run.
 """
@@ -13,41 +14,28 @@ All randomness is drawn from `rng`, all time comes as `now` (seconds of one mono
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from math import inf
 
 from identity.errors import DecodeError
 from identity.keys import Random, SigningKey
-from netstack.dht.address import encode_address
-from netstack.dht.datagram import (
-    FIND_NODE,
-    FIND_PEER,
-    LOOKUP,
-    PEER_HANDSHAKE,
-    PING,
-    UNKNOWN_COMMAND,
-    Request,
-    Response,
-    decode_datagram,
-    encode_request,
-    encode_response,
-)
-from netstack.dht.messages import (
-    Firewall,
-    HandshakeMessage,
-    Mode,
-    NoisePayload,
-    Refusal,
-    UdxInfo,
-    decode_handshake,
-    encode_handshake,
-)
-from netstack.events import Event, Reason
-from netstack.handshake import Agreement, Dial, refusal_for, target_of
+from netstack.connect.blind_relay import BlindRelay, RelayClients
+from netstack.connect.connector import Connector
+from netstack.connect.field import Field
+from netstack.connect.links import Links
+from netstack.connect.puncher import Ground, Throttle
+from netstack.connect.reception import Accept, Reception
+from netstack.connect.route import Router
+from netstack.connect.rpc import BareNode, Rpc, dialable
+from netstack.connect.sockets import Sockets
+from netstack.connect.tasks import Tasks
+from netstack.dht.datagram import PROBE, REQUEST, RESPONSE
+from netstack.dht.events import DhtEvent, NetworkChanged, Woken
+from netstack.dht.messages import Firewall, NoisePayload, RelayThrough, UdxInfo
+from netstack.dht.node import DhtNode
+from netstack.events import Event, Opened, PathKind, Reason
+from netstack.handshake import Dial
 from netstack.limits import Limits
-from netstack.link import Link, Phase
+from netstack.link import Link
 from netstack.listener import Listener
 from netstack.ports import SERVER, PortEffect
 from netstack.udp import Address, Datagram, Outgoing
@@ -56,26 +44,17 @@ from netstack.udx.intake import cut, dispatch
 from netstack.udx.packet import MAGIC
 from netstack.udx.stream import UdxStream
 
-Accept = Callable[[bytes, bytes], bool]  # (our key, the dialler's key) -> whether to answer at all
+__all__ = ["Accept", "EndpointCore", "datagrams", "dialable"]
 
-# Questions that any node may be asked; until the DHT is here the honest answer is that we know nobody.
-KNOWN_QUESTIONS = {(True, PING), (True, FIND_NODE), (False, FIND_PEER), (False, LOOKUP)}
-
-
-@dataclass(slots=True)
-class Attempt:
-    """A handshake that waits for its answer: one message 1 to several addresses, each under a `tid` of its own."""
-
-    dial: Dial
-    tids: dict[int, Address]
-    retry_at: float
-    wait: float
-    forgeries: int = 0
-    strangers: set[Address] = field(default_factory=set)  # answer, but do not know the key
+SWEEP = 10.0  # seconds between two looks at what a blind relay carries
 
 
 class EndpointCore:
-    """One port.  `addresses` are what peers behind relays may be told; who reaches us directly needs none of them."""
+    """One node.  `dht` None: it reaches, and is reached, by address alone.
+
+    `addresses` are what peers are told of us beside what the DHT sees; `local()` gives those of our own networks.
+    `relay_through`: the key of a blind relay that we name to peers, for when no other path is found.
+    """
 
     def __init__(
         self,
@@ -85,68 +64,128 @@ class EndpointCore:
         limits: Limits | None = None,
         addresses: Sequence[Address] = (),
         congestion: Callable[[], CongestionControl] | None = None,
+        dht: DhtNode | None = None,
+        local: Callable[[], tuple[Address, ...]] = lambda: (),
+        relay_through: bytes | None = None,
     ) -> None:
         self.limits = limits or Limits()
-        self.addresses = tuple(addresses)
-        self.accept = accept
+        self.dht = dht
+        self.dht_events: list[DhtEvent] = []  # for the owner to take
         self._rng = rng
-        self._congestion = congestion
+        self._tasks = Tasks()
+        self._sockets = Sockets()
+        self._rpc: Rpc = dht if dht is not None else BareNode(rng, self._tasks)
+        self._links = Links(rng, self.limits, self._sockets, congestion, self._on_events, self._on_gone)
         self._listener = Listener(self.limits)
-        self._links: dict[int, Link] = {}
-        self._streams: dict[int, UdxStream] = {}
-        self._owners: dict[int, Link] = {}  # by the stream's local id
-        self._attempts: dict[int, Attempt] = {}  # by link id
-        self._tids: dict[int, int] = {}  # tid -> link id
-        self._next_tid = int.from_bytes(rng(2), "little")
-        self._last_id = 0
-        self._half_open: dict[int, Link] = {}
-        self._touched: dict[int, UdxStream] = {}  # have received something, by local id
-        self._dirty: dict[int, Link] = {}  # may have something to send or to wait for, by link id
-        self._replies: list[Outgoing] = []
+        self._field = Field(
+            rng=rng,
+            limits=self.limits,
+            tasks=self._tasks,
+            sockets=self._sockets,
+            links=self._links,
+            rpc=self._rpc,
+            ground=Ground(
+                rng,
+                self._tasks,
+                self._rpc,
+                self._sockets,
+                Throttle(),
+                lambda: dht.known_nodes(32) if dht is not None else (),
+                lambda: dht is not None and dht.reachable,
+            ),
+            local=local,
+            dht=dht,
+            told=tuple(addresses),
+            relay_through=relay_through,
+        )
+        self._field.relays = RelayClients(self)
+        self._router = Router(self._rpc, self._forward_of)
+        self._reception = Reception(self._field, self._listener, self._router, accept)
+        self._connectors: dict[int, Connector] = {}
+        self._inner: dict[int, Callable[[Event], None]] = {}  # connections to and of relays, by link id
+        self._relay: BlindRelay | None = None
+        self._relay_key = b""
         self._events: list[Event] = []
-        self._effects: list[PortEffect] = []
-        self._wakes: list[tuple[float, int]] = []
         self._now = 0.0
 
     # what the owner does
 
-    def listen(self, key: SigningKey) -> None:
-        """Answers handshakes that are meant for this key, beside the others."""
-        self._listener.listen(key)
+    @property
+    def accept(self) -> Accept:
+        return self._reception.accept
+
+    @accept.setter
+    def accept(self, accept: Accept) -> None:
+        self._reception.accept = accept
+
+    def listen(self, key: SigningKey, *, announce: bool = True) -> None:
+        """Answers handshakes that are meant for this key, beside the others; with a DHT, announces it there."""
+        self._reception.listen(key, announce)
 
     def unlisten(self, public: bytes) -> None:
         """Answers no new ones; connections that are open stay."""
-        self._listener.unlisten(public)
+        self._reception.unlisten(public)
 
     @property
     def listening(self) -> list[bytes]:
         return self._listener.keys
 
-    def connect(self, remote: bytes, addresses: Iterable[Address], key: SigningKey | None, now: float) -> int:
-        """Dials `remote` at all of these addresses at once; the first answer wins.  `Opened` or `Failed` follows.
+    def relay_for_others(self, key: SigningKey) -> None:
+        """Serves as blind relay for whoever connects to `key`."""
+        self._relay = BlindRelay(self, self._links.free_id)
+        self._relay_key = key.public
+        self.listen(key)
+        self._tasks.at(self._now + SWEEP, self._sweep)
 
-        Addresses are hints from others: those that are not IPv4 are passed over.  `key` None is a key of this one
-        connection.  Raises DecodeError where `remote` is no Ed25519 key, ValueError where we have too many connections.
+    def connect(
+        self,
+        remote: bytes,
+        addresses: Iterable[Address],
+        key: SigningKey | None,
+        now: float,
+        relays: Iterable[Address] = (),
+    ) -> int:
+        """Connects to `remote` by every way there is; the first path wins.  `Opened` or `Failed` follows.
+
+        `addresses` are the peer's, `relays` DHT nodes that may know it; both are hints from others: those that are not
+        IPv4 are passed over.  Without a DHT only addresses help.  `key` None is a key of this one connection.  Raises
+        DecodeError where `remote` is no Ed25519 key, ValueError where we have too many connections.
         """
-        self._now = now
+        self._at(now)
+        return self._dial(remote, addresses, key, relays, self._field.relay_through)
+
+    def _dial(
+        self,
+        remote: bytes,
+        addresses: Iterable[Address],
+        key: SigningKey | None,
+        relays: Iterable[Address],
+        relay_through: bytes | None,
+    ) -> int:
+        field = self._field
         candidates = list(filter(dialable, dict.fromkeys(addresses)))[: self.limits.addresses]
-        if len(self._links) >= self.limits.connections:
+        through = list(filter(dialable, dict.fromkeys(relays)))[: self.limits.addresses]
+        if self._links.full:
             raise ValueError("too many connections")
-        link = self._new_link(now)
-        payload = self._payload(link.stream.local_id)
+        link = self._links.new()
+        through_relay = RelayThrough(relay_through, self._rng(32)) if relay_through and self.dht is not None else None
+        payload = NoisePayload(
+            # "open" makes a peer start its stream at once instead of punching first
+            firewall=Firewall.OPEN if field.open else Firewall.UNKNOWN,
+            addresses4=field.addresses(),
+            udx=UdxInfo(link.stream.local_id),
+            secret_stream=1,
+            relay_through=through_relay,
+        )
         try:
             dial = Dial(key or SigningKey.generate(self._rng), remote, payload, self._rng)
         except DecodeError:
-            self._forget(link)
+            self._links.forget(link)
             raise
-        if not candidates:
+        if candidates or self.dht is not None:
+            self._connectors[link.id] = Connector(field, link, dial, candidates, through, through_relay)
+        else:
             link.abort(Reason.NO_ANSWER)
-        attempt = Attempt(
-            dial, {self._tid(link.id): at for at in candidates}, now + self.limits.retry, self.limits.retry
-        )
-        self._attempts[link.id] = attempt
-        self._ask(attempt)
-        self._dirty[link.id] = link
         return link.id
 
     def send(self, conn: int, frame: bytes, now: float) -> bool:
@@ -154,12 +193,8 @@ class EndpointCore:
 
         Raises ValueError for a frame above 16 MiB.
         """
-        self._now = now
-        link = self._links.get(conn)
-        if link is None:
-            return False
-        self._dirty[conn] = link
-        return link.send(frame, now)
+        link = self._touch(conn, now)
+        return link.send(frame, now) if link is not None else False
 
     def end(self, conn: int, now: float) -> None:
         """We send nothing more; the peer may still."""
@@ -183,19 +218,47 @@ class EndpointCore:
 
     def queued(self, conn: int) -> int:
         """Bytes sent and not acknowledged yet."""
-        link = self._links.get(conn)
+        link = self._links.by_id.get(conn)
         return link.stream.queued if link else 0
 
     def stream(self, conn: int) -> UdxStream | None:
         """For statistics."""
-        link = self._links.get(conn)
+        link = self._links.by_id.get(conn)
         return link.stream if link else None
+
+    def path(self, conn: int) -> PathKind:
+        """What lies between us and that peer."""
+        link = self._links.by_id.get(conn)
+        return link.path if link else PathKind.DIRECT
+
+    def relays_of(self, key: bytes) -> tuple[Address, ...]:
+        """The DHT nodes that relay for our listening `key` now, ourselves first where we are reachable."""
+        announcer = self._reception.announcers.get(key)
+        return announcer.relay_addresses if announcer is not None else ()
+
+    def announced(self, key: bytes) -> bool:
+        """Whether the first announcement of our listening `key` has been made."""
+        announcer = self._reception.announcers.get(key)
+        return announcer is not None and announcer.announced.done
+
+    def shut(self, now: float) -> None:
+        """Takes back what was announced, as far as a few messages do; `quiet` says when they have gone."""
+        self._at(now)
+        for connector in list(self._connectors.values()):
+            connector.close()
+        for key in self.listening:
+            self.unlisten(key)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no attempt, round or message of ours is under way."""
+        return not len(self._tasks)
 
     def __len__(self) -> int:
         """Connections of every kind, those included that only repeat their last word."""
         return len(self._links)
 
-    # what the port brings
+    # what the ports bring
 
     def receive(self, data: bytes | memoryview, source: Address, now: float, port: int = SERVER) -> None:
         """One datagram.  Never raises, whatever it is."""
@@ -203,262 +266,134 @@ class EndpointCore:
 
     def receive_batch(self, batch: Sequence[Datagram], now: float, port: int = SERVER) -> None:
         """Datagrams and runs as a shell reads them on one of our ports.  They need not outlive the call."""
-        self._now = now
+        self._at(now)
+        links = self._links
+        links.arriving = port
         for item in batch:
-            for left in dispatch(item, self._streams, now, self._touched):
-                if left.data and left.data[0] != MAGIC:
-                    self._on_datagram(left.data, left.source, now)
+            for left in dispatch(item, links.streams, now, links.touched):
+                if left.data:
+                    self._on_datagram(left.data, left.source, port, now)
+
+    def _on_datagram(self, data: memoryview, source: Address, port: int, now: float) -> None:
+        kind = data[0]
+        if kind == MAGIC:
+            if self._relay is not None:
+                self._relay.packet(data, source, port, now)
+        elif kind in (REQUEST, RESPONSE):
+            self._rpc.receive(data, source, port, now)
+        elif data == PROBE:
+            self._sockets.heard(port, source)
 
     def wake(self, now: float) -> None:
         """Does what is due."""
-        self._now = now
-        wakes = self._wakes
-        while wakes and wakes[0][0] <= now:
-            at, id = heappop(wakes)
-            link = self._links.get(id)
-            if link is None or link.scheduled != at:
-                continue
-            link.scheduled = inf
-            self._dirty[id] = link
-            attempt = self._attempts.get(id)
-            if attempt is not None and now >= attempt.retry_at:
-                attempt.wait *= 2
-                attempt.retry_at = now + attempt.wait
-                self._ask(attempt)
-            link.wake(now)
+        self._at(now)
+        if self.dht is not None:
+            self.dht.wake(now)
+        self._tasks.wake(now)
+        self._links.wake()
 
     def next_wake(self) -> float | None:
         """When `wake` is to be called, None for never.  At once, where `outgoing` has not been asked yet."""
-        if self._dirty or self._touched or self._replies:
+        if self.restless:
             return self._now
-        wakes = self._wakes
-        while wakes:
-            at, id = wakes[0]
-            link = self._links.get(id)
-            if link is not None and link.scheduled == at:
-                return at
-            heappop(wakes)
-        return None
+        times = [self._links.next_wake(), self._tasks.next_wake(), self.dht.next_wake() if self.dht else None]
+        at = min(time if time is not None else inf for time in times)
+        return None if at == inf else at
 
     def events(self) -> list[Event]:
         """What happened since the last call, in order."""
-        for local_id in self._touched:
-            link = self._owners.get(local_id)
-            if link is not None:
-                self._dirty[link.id] = link
-        self._touched.clear()
-        for link in list(self._dirty.values()):
-            self._absorb(link)
+        self._tasks.run(self._now)
+        self._links.absorb_touched()
+        self._tasks.run(self._now)
+        if self.dht is not None and (told := self.dht.events()):
+            self._on_dht(told)
         events, self._events = self._events, []
         return events
 
-    def outgoing(self) -> list[Outgoing]:
-        """Datagrams and runs to send now, once per turn."""
-        out, self._replies = self._replies, []
-        for link in self._dirty.values():
-            out += link.stream.take_outgoing(self._now)
-        self._settle()
-        return out
-
     def effects(self) -> list[PortEffect]:
         """Ports to open and to close, before `outgoing` is sent."""
-        effects, self._effects = self._effects, []
-        return effects
+        return self._sockets.effects()
+
+    def outgoing(self) -> list[Outgoing]:
+        """Datagrams and runs to send now, once per turn."""
+        self._tasks.run(self._now)
+        out = self._rpc.outgoing()
+        out += self._sockets.outgoing()
+        out += self._links.take_outgoing()
+        if self._relay is not None:
+            out += self._relay.outgoing()
+        return out
 
     @property
     def restless(self) -> bool:
-        """Whether `events` has something, after `outgoing`."""
-        return bool(self._events)
+        """Whether `events` or `outgoing` has something."""
+        return bool(self._events or self._links.busy or self._sockets.busy or self._rpc.busy or self._tasks.busy)
 
-    # handshakes
+    # for relays (`blind_relay.Base`)
 
-    def _on_datagram(self, data: memoryview, source: Address, now: float) -> None:
-        try:
-            message = decode_datagram(data)
-        except DecodeError:
-            return
-        if isinstance(message, Response):
-            self._on_response(message, source, now)
-        elif message.command == PEER_HANDSHAKE and not message.internal:
-            self._on_handshake(message, source, now)
-        elif (message.internal, message.command) in KNOWN_QUESTIONS:
-            self._reply(Response(message.tid, source), source)
-        else:
-            self._reply(Response(message.tid, source, error=UNKNOWN_COMMAND), source)
+    def dial_inner(self, remote: bytes, on_event: Callable[[Event], None]) -> int:
+        conn = self._dial(remote, (), None, (), None)
+        self._inner[conn] = on_event
+        return conn
 
-    def _on_handshake(self, request: Request, source: Address, now: float) -> None:
-        if request.value is None or request.target is None:
-            return
-        try:
-            message = decode_handshake(request.value)
-        except DecodeError:
-            return
-        if message.mode != Mode.FROM_CLIENT:
-            return  # routed handshakes come with the DHT
-        local = self._listener.key_of(request.target)
-        if local is None:
-            self._reply(Response(request.tid, source), source)
-            return
-        noise = self._listener.repetition(message.noise, now)
-        if noise is None:
-            noise = self._answer(local, request.target, message.noise, source, now)
-        if noise is not None:
-            value = encode_handshake(HandshakeMessage(Mode.REPLY, noise))
-            self._reply(Response(request.tid, source, value), source)
+    def send_inner(self, conn: int, frame: bytes) -> None:
+        self.send(conn, frame, self._now)
 
-    def _answer(self, local: bytes, target: bytes, message: bytes, source: Address, now: float) -> bytes | None:
-        """Message 2 for a new message 1, and a half-open connection unless it is an error."""
-        if len(self._half_open) >= self.limits.half_open or len(self._links) >= self.limits.connections:
-            return None
-        link = self._new_link(now)
+    def close_inner(self, conn: int) -> None:
+        self._inner.pop(conn, None)
+        self.close(conn, self._now)
 
-        def reply(remote: bytes, payload: NoisePayload) -> NoisePayload | None:
-            error = refusal_for(payload)
-            if error is Refusal.NONE and not self.accept(local, remote):
-                return None
-            return self._payload(link.stream.local_id if error is Refusal.NONE else 0, error)
+    def path_of(self, conn: int) -> tuple[Address, int] | None:
+        stream = self.stream(conn)
+        return (stream.remote, stream.port) if stream is not None and stream.remote is not None else None
 
-        answered = self._listener.answer(target, message, source[0], now, self._rng, reply)
-        if answered is None or answered[1] is None:
-            self._forget(link)
-            return answered[0] if answered else None
-        link.stream.adopt = lambda address: link.half_open  # a dialler may be heard first on another of its paths
-        self._half_open[link.id] = link
-        self._start(link, answered[1], source, now)
-        return answered[0]
+    # inner
 
-    def _on_response(self, response: Response, source: Address, now: float) -> None:
-        link = self._links.get(self._tids.get(response.tid, 0))
-        attempt = self._attempts.get(link.id) if link else None
-        if link is None or attempt is None or attempt.tids[response.tid] != source:
-            return
-        if response.value is None:
-            attempt.strangers.add(source)
-            if len(attempt.strangers) == len(attempt.tids):
-                self._fail(link, Reason.NOT_THERE)
-            return
-        try:
-            message = decode_handshake(response.value)
-            if message.mode != Mode.REPLY:
-                return
-            agreement = attempt.dial.accept(message.noise)
-        except DecodeError:
-            attempt.forgeries += 1
-            if attempt.forgeries >= self.limits.forgeries:
-                self._fail(link, Reason.REFUSED)
-            return
-        if agreement.payload.error != Refusal.NONE or refusal_for(agreement.payload) is not Refusal.NONE:
-            self._fail(link, Reason.REFUSED)
-            return
-        self._drop_attempt(link.id)
-        self._start(link, agreement, source, now)
-
-    def _start(self, link: Link, agreement: Agreement, address: Address, now: float) -> None:
-        remote = agreement.payload.udx
-        if remote is not None and remote.id <= 0xFFFF_FFFF:
-            link.start(agreement, remote.id, address, self._rng, now)
-            self._dirty[link.id] = link
-        else:
-            self._fail(link, Reason.REFUSED)
-
-    def _fail(self, link: Link, reason: Reason) -> None:
-        link.abort(reason)
-        self._dirty[link.id] = link
-
-    def _payload(self, stream: int, error: Refusal = Refusal.NONE) -> NoisePayload:
-        return NoisePayload(
-            error=error,
-            # "open" makes a peer start its stream at once instead of punching first
-            firewall=Firewall.OPEN,
-            addresses4=self.addresses,
-            udx=UdxInfo(stream),
-            secret_stream=1,
-        )
-
-    def _ask(self, attempt: Attempt) -> None:
-        dial = attempt.dial
-        value = encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, dial.message))
-        for tid, address in attempt.tids.items():
-            request = Request(tid, address, PEER_HANDSHAKE, target=target_of(dial.remote), value=value)
-            self._replies.append(Outgoing(address, encode_request(request)))
-
-    def _reply(self, response: Response, source: Address) -> None:
-        with suppress(DecodeError):  # an IPv6 source: the DHT's datagrams have no room for it
-            self._replies.append(Outgoing(source, encode_response(response)))
-
-    # tables
-
-    def _new_link(self, now: float) -> Link:
-        local_id = int.from_bytes(self._rng(4), "little")
-        while local_id in self._streams:
-            local_id = int.from_bytes(self._rng(4), "little")
-        self._last_id += 1
-        stream = UdxStream(local_id, congestion=self._congestion() if self._congestion else None)
-        link = Link(self._last_id, stream, self.limits, now)
-        self._links[link.id] = link
-        self._streams[local_id] = stream
-        self._owners[local_id] = link
-        return link
-
-    def _forget(self, link: Link) -> None:
-        self._drop_attempt(link.id)
-        self._links.pop(link.id, None)
-        self._streams.pop(link.stream.local_id, None)
-        self._owners.pop(link.stream.local_id, None)
-        self._half_open.pop(link.id, None)
-
-    def _drop_attempt(self, id: int) -> None:
-        attempt = self._attempts.pop(id, None)
-        if attempt is not None:
-            for tid in attempt.tids:
-                self._tids.pop(tid, None)
-
-    def _tid(self, id: int) -> int:
-        while self._next_tid in self._tids:
-            self._next_tid = (self._next_tid + 1) & 0xFFFF
-        tid = self._next_tid
-        self._tids[tid] = id
-        self._next_tid = (tid + 1) & 0xFFFF
-        return tid
+    def _at(self, now: float) -> None:
+        self._now = self._links.now = self._tasks.now = now
+        if self.dht is not None:
+            self.dht.now = now
 
     def _touch(self, conn: int, now: float) -> Link | None:
-        self._now = now
-        link = self._links.get(conn)
-        if link is not None:
-            self._dirty[conn] = link
-        return link
+        self._at(now)
+        return self._links.touch(conn)
 
-    def _absorb(self, link: Link) -> None:
-        events = link.absorb(self._now)
-        if events:
-            self._events += events
-        if link.phase is Phase.GONE:
-            self._drop_attempt(link.id)
-        if link.id in self._half_open and not link.half_open:
-            del self._half_open[link.id]
+    def _forward_of(self, target: bytes, now: float) -> Address | None:
+        forward = self.dht.store.forwards.get(target, now) if self.dht is not None else None
+        return forward.relay if forward is not None else None
 
-    def _settle(self) -> None:
-        """After sending: what that brought about, and when each link that did something is next to be woken."""
-        dirty, self._dirty = self._dirty, {}
-        for link in dirty.values():
-            self._absorb(link)
-            if link.finished:
-                self._forget(link)
-                continue
-            attempt = self._attempts.get(link.id)
-            at = min(link.next_wake(), attempt.retry_at) if attempt else link.next_wake()
-            if at < link.scheduled:
-                link.scheduled = at
-                heappush(self._wakes, (at, link.id))
+    def _on_events(self, link: Link, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Opened) and not event.initiator and event.local_key == self._relay_key:
+                self._inner[link.id] = self._relayed
+            inner = self._inner.get(link.id)
+            if inner is not None:
+                inner(event)
+            else:
+                self._events.append(event)
 
+    def _relayed(self, event: Event) -> None:
+        if self._relay is not None:
+            self._relay.on_event(event, self._now)
 
-def dialable(address: Address) -> bool:
-    """Whether a handshake can be sent there: the datagram around it has room for IPv4 alone."""
-    try:
-        encode_address(address)
-    except DecodeError:
-        return False
-    return address[1] != 0 and address[0] != "0.0.0.0"
+    def _on_gone(self, link: Link) -> None:
+        self._inner.pop(link.id, None)
+        connector = self._connectors.pop(link.id, None)
+        if connector is not None:
+            connector.gone()
+        self._reception.gone(link)
+
+    def _on_dht(self, events: list[DhtEvent]) -> None:
+        self.dht_events += events
+        del self.dht_events[:-64]
+        if any(isinstance(event, NetworkChanged | Woken) for event in events):
+            for announcer in self._reception.announcers.values():
+                announcer.refresh()
+
+    def _sweep(self) -> None:
+        if self._relay is not None:
+            self._relay.sweep(self._now)
+            self._tasks.at(self._now + SWEEP, self._sweep)
 
 
 def datagrams(outgoing: Iterable[Outgoing]) -> Iterator[tuple[Address, bytes]]:

@@ -1,32 +1,44 @@
-"""The asyncio shell of one endpoint: a socket, one timer, and connections as objects.
+"""The asyncio shell of one node: sockets, one timer, and connections as objects.
 
 All decisions are the core's (`endpoint.py`).  The shell reads the clock and the kernel's randomness, carries
 datagrams, and turns events into calls.  Nothing outlives `stop`: no task, no timer, no socket.
 
-    async with Host() as host:
-        host.listen(key)
+    async with Host(bootstrap=[("192.0.2.7", 49737)]) as host:
+        host.listen(key)                               # findable by its key from anywhere
         host.on_connection = greet
-        connection = await host.connect(remote_key, [("192.0.2.7", 49737)])
+        connection = await host.connect(remote_key)    # by key through the DHT, or by addresses without it
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from identity.errors import KithkinError
 from identity.keys import Random, SigningKey
+from netstack.dht.events import Mode
+from netstack.dht.limits import DhtLimits
+from netstack.dht.messages import Firewall
+from netstack.dht.node import DhtNode
 from netstack.endpoint import Accept, EndpointCore
-from netstack.events import Closed, Ended, Event, Failed, Frame, Opened, Reason, Writable
+from netstack.events import Closed, Ended, Event, Failed, Frame, Moved, Opened, PathKind, Reason, Writable
 from netstack.limits import Limits
-from netstack.ports import SERVER
+from netstack.ports import CLIENT, SERVER
 from netstack.shell_connection import Connection
+from netstack.shell_dht import DhtCalls
+from netstack.shell_local import local_hosts
 from netstack.shell_ports import Ports
 from netstack.udp import Address, Datagram, ShellName
 from netstack.udx.congestion import CongestionControl
+
+FAREWELL = 0.5  # seconds that taking back announcements may hold up the end
+LOCAL_LIFE = 10.0  # seconds for which the list of our interfaces is believed
 
 CODES = {
     Reason.NO_ANSWER: ("timeout", "nothing answers at the addresses of that peer"),
@@ -45,8 +57,27 @@ class ConnectError(KithkinError):
         self.reason = reason
 
 
-class Host:
-    """One UDP port.  `accept(our key, their key)` False leaves a stranger without any answer."""
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """What a node knows of its own standing.  `address` port 0: the NAT gives every destination another one."""
+
+    nat: Firewall
+    address: Address | None  # as others see it
+    reachable: bool  # strangers reach our port
+    ephemeral: bool  # we store nothing for others and have no id
+    online: bool  # the DHT answers
+    relays: tuple[Address, ...]  # DHT nodes that pass handshakes on to our keys
+    nodes: int  # in the routing table
+    connections: int
+
+
+class Host(DhtCalls):
+    """One node.  `accept(our key, their key)` False leaves a stranger without any answer.
+
+    `bootstrap` (or `known`, or mode PERSISTENT) puts it into a DHT: nodes to start from, and nodes of an earlier run.
+    `public_host`: where strangers surely reach us, "" where that has to be found out.  `relay_through`: the key of a
+    blind relay for when nothing else connects.  `addresses`: told to peers beside what the DHT sees.
+    """
 
     def __init__(
         self,
@@ -57,8 +88,28 @@ class Host:
         addresses: Sequence[Address] = (),
         congestion: Callable[[], CongestionControl] | None = None,
         shell: ShellName = "auto",
+        bootstrap: Sequence[Address] = (),
+        known: Sequence[Address] = (),
+        mode: Mode = Mode.ADAPTIVE,
+        public_host: str = "",
+        relay_through: bytes | None = None,
+        dht_limits: DhtLimits | None = None,
     ) -> None:
-        self.core = EndpointCore(rng, accept=accept, limits=limits, addresses=addresses, congestion=congestion)
+        self.dht: DhtNode | None = None
+        if bootstrap or known or mode is Mode.PERSISTENT:
+            self.dht = DhtNode(
+                rng, 0.0, bootstrap=bootstrap, known=known, mode=mode, host=public_host, limits=dht_limits
+            )
+        self.core = EndpointCore(
+            rng,
+            accept=accept,
+            limits=limits,
+            addresses=addresses,
+            congestion=congestion,
+            dht=self.dht,
+            local=self._local,
+            relay_through=relay_through,
+        )
         self.connections: dict[int, Connection] = {}
         self.on_connection: Callable[[Connection], None] | None = None  # for those that others dialled
         self._shell_name: ShellName = shell
@@ -69,6 +120,8 @@ class Host:
         self._turn: asyncio.Handle | None = None
         self._in_turn = False
         self._deferred = False
+        self._waiting: list[asyncio.Future[None]] = []  # for anything to happen
+        self._hosts: tuple[float, tuple[str, ...]] = (float("-inf"), ())
 
     async def start(self, host: str = "0.0.0.0", port: int = 0) -> Address:
         """Binds and starts; returns the address bound.  Raises OSError as binding does.
@@ -79,8 +132,19 @@ class Host:
             raise ValueError("the host is started already")
         self._loop = asyncio.get_running_loop()
         ports = Ports(self._receive, self._soon, self._shell_name)
-        address = await ports.bind(SERVER, host, port)
+        try:
+            address = await ports.bind(SERVER, host, port)
+            client = await ports.bind(CLIENT, host, 0) if self.dht is not None else None
+        except OSError:
+            await ports.close()
+            raise
         self._ports = ports
+        if self.dht is not None and client is not None:
+            self.dht.now = self._loop.time()
+            self.dht.epoch = time.time() - self.dht.now
+            self.dht.bound(CLIENT, client)
+            self.dht.bound(SERVER, address)
+            self._soon()
         return address
 
     @property
@@ -91,20 +155,59 @@ class Host:
             raise ValueError("the host is not started")
         return address
 
-    def listen(self, key: SigningKey) -> None:
-        self.core.listen(key)
+    def listen(self, key: SigningKey, announce: bool = True) -> None:
+        """Answers for `key`; in a DHT, three nodes pass handshakes on to us for as long as we listen."""
+        self.core.listen(key, announce=announce)
+        self._soon()
 
     def unlisten(self, public: bytes) -> None:
         self.core.unlisten(public)
+        self._soon()
 
-    async def connect(self, remote: bytes, addresses: Iterable[Address], key: SigningKey | None = None) -> Connection:
-        """A connection to `remote`, tried at all of these addresses at once.  `key` None: one made for this alone.
+    def relay_for_others(self, key: SigningKey) -> None:
+        """Serves as blind relay for whoever connects to `key` and pairs there."""
+        self.core.relay_for_others(key)
+        self._soon()
 
-        Raises ConnectError, and DecodeError where `remote` or an address is none.  Cancelling leaves nothing behind.
+    async def announced(self, key: bytes) -> None:
+        """Until our listening `key` can be found in the DHT."""
+        while not self.core.announced(key):
+            await self._progress()
+
+    async def ready(self) -> None:
+        """Until the first walk through the DHT is done; at once without one."""
+        while self.dht is not None and not self.dht.upkeep.started:
+            await self._progress()
+
+    def status(self) -> HostStatus:
+        dht = self._dht()
+        relays = {relay for key in self.core.listening for relay in self.core.relays_of(key)}
+        return HostStatus(
+            dht.nat,
+            dht.address,
+            dht.reachable,
+            dht.ephemeral,
+            dht.online,
+            tuple(sorted(relays)),
+            len(dht.table),
+            len(self.connections),
+        )
+
+    async def connect(
+        self,
+        remote: bytes,
+        addresses: Iterable[Address] = (),
+        key: SigningKey | None = None,
+        relays: Iterable[Address] = (),
+    ) -> Connection:
+        """A connection to `remote`: at these addresses, through these DHT nodes, or through those that know it.
+
+        All ways are tried beside each other.  `key` None: one made for this alone.  Raises ConnectError, and
+        DecodeError where `remote` is no key.  Cancelling leaves nothing behind.
         """
         if self._ports is None:
             raise ValueError("the host is not started")
-        conn = self.core.connect(remote, addresses, key, self._loop.time())
+        conn = self.core.connect(remote, addresses, key, self._loop.time(), relays)
         future: asyncio.Future[Connection] = self._loop.create_future()
         self._dialing[conn] = future
         self._soon()
@@ -126,7 +229,12 @@ class Host:
         now = self._loop.time()
         for conn in [*self.connections, *self._dialing]:
             self.core.abort(conn, now)
+        self.core.shut(now)
         self._serve()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                while not self.core.quiet:
+                    await self._progress()
         self._ports = None
         for handle in (self._timer, self._turn):
             if handle is not None:
@@ -144,6 +252,13 @@ class Host:
         await self.stop()
 
     # for connections
+
+    def path(self, conn: int) -> PathKind:
+        return self.core.path(conn)
+
+    def rtt(self, conn: int) -> float:
+        stream = self.core.stream(conn)
+        return stream.rtt.smoothed if stream is not None and stream.rtt.known else 0.0
 
     def send(self, conn: int, frame: bytes) -> bool:
         room = self.core.send(conn, frame, self._loop.time())
@@ -168,6 +283,37 @@ class Host:
 
     def queued(self, conn: int) -> int:
         return self.core.queued(conn)
+
+    # for the DHT
+
+    def _dht(self) -> DhtNode:
+        if self.dht is None:
+            return super()._dht()
+        if self._ports is None:
+            raise ValueError("the host is not started")
+        self.dht.now = self._loop.time()
+        return self.dht
+
+    def _relays_of(self, key: bytes) -> tuple[Address, ...]:
+        return self.core.relays_of(key)
+
+    def _local(self) -> tuple[Address, ...]:
+        """Our addresses in our own networks, for peers that turn out to be in one of them."""
+        if self.dht is None or self._ports is None:
+            return ()
+        host, port = self.address
+        if host != "0.0.0.0":
+            return ((host, port),)
+        now = self._loop.time()
+        if now - self._hosts[0] > LOCAL_LIFE:
+            self._hosts = now, local_hosts()
+        return tuple((host, port) for host in self._hosts[1]) or (("127.0.0.1", port),)
+
+    async def _progress(self) -> None:
+        """Until something has happened."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(future)
+        await future
 
     # turns: whatever happened, tell it, send what follows from it, wait for the next thing
 
@@ -219,6 +365,10 @@ class Host:
                 self._tell(self.core.events())
         finally:
             self._in_turn = False
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
         self._arm()
 
     def _arm(self) -> None:
@@ -265,6 +415,8 @@ class Host:
                 future = self._dialing.get(conn)
                 if future is not None and not future.done():
                     future.set_exception(ConnectError(reason))
+            case Moved(_, address, _) if connection is not None:
+                connection.address = address
             case Writable() if connection is not None:
                 connection.writable()
             case Ended() if connection is not None:

@@ -6,6 +6,7 @@ into frames and frames into bytes, says something every few seconds, and notices
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from math import inf
 
@@ -62,6 +63,7 @@ class Link:
         "_secret",
         "agreement",
         "id",
+        "on_confirmed",
         "own_port",
         "path",
         "phase",
@@ -76,6 +78,7 @@ class Link:
         self.agreement: Agreement | None = None
         self.path = PathKind.DIRECT
         self.own_port: int | None = None  # a port that is nobody else's, to be closed with the link
+        self.on_confirmed: Callable[[], None] | None = None  # the peer has shown that it goes the new way too
         self.scheduled = inf  # when the endpoint will wake it; the endpoint's own
         self._limits = limits
         self._secret: SecretStream | None = None
@@ -122,8 +125,7 @@ class Link:
         if self.phase not in (Phase.OPENING, Phase.OPEN):
             return
         self.path = path
-        self.stream.port = port
-        self.stream.change_remote(address, now, remote_id)
+        self.stream.change_remote(address, now, remote_id, port)
         self.stream.send_message(b"")
         if self.phase is Phase.OPEN:
             self._events.append(Moved(self.id, address, path))
@@ -200,6 +202,8 @@ class Link:
                 case udx.Drained():
                     if self.phase is Phase.OPEN:
                         self._events.append(Writable(self.id))
+                case udx.Message() if self.on_confirmed is not None:
+                    self.on_confirmed()
                 case udx.Closed(reason):
                     over = reason
                 case _:

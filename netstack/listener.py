@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 from identity.errors import DecodeError
 from identity.keys import Random, SigningKey
+from netstack.connect.allowance import Allowance
 from netstack.dht.messages import NoisePayload
 from netstack.handshake import Agreement, answer, target_of
 from netstack.limits import Limits
+from netstack.ports import SERVER
 
 Reply = Callable[[bytes, NoisePayload], NoisePayload | None]
 
@@ -24,8 +26,10 @@ class Listener:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._keys: dict[bytes, SigningKey] = {}  # target -> key
-        self._answers: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()  # message 1 -> (since, message 2)
-        self._allowance: OrderedDict[str, tuple[float, float]] = OrderedDict()  # host -> (handshakes left, as of)
+        self._answers: OrderedDict[bytes, tuple[float, bytes, int]] = (
+            OrderedDict()
+        )  # message 1 -> since, message 2, port
+        self._allowance = Allowance(limits.handshake_burst, limits.handshake_rate, limits.hosts)
 
     def listen(self, key: SigningKey) -> None:
         self._keys[target_of(key.public)] = key
@@ -42,39 +46,36 @@ class Listener:
         key = self._keys.get(target)
         return key.public if key else None
 
-    def repetition(self, message: bytes, now: float) -> bytes | None:
-        """The answer that this very message 1 got before: whoever repeats it must get the same one."""
+    def repetition(self, message: bytes, now: float) -> tuple[bytes, int] | None:
+        """The answer that this very message 1 got before, and the port it went out from: whoever repeats it must get
+        the same one."""
         known = self._answers.get(message)
         if known is None or now - known[0] > self._limits.answer_life:
             return None
-        return known[1]
+        return known[1], known[2]
+
+    def answered_from(self, message: bytes, port: int) -> None:
+        """The answer to `message` goes out from `port`, as often as it is asked for."""
+        known = self._answers.get(message)
+        if known is not None:
+            self._answers[message] = known[0], known[1], port
 
     def answer(
         self, target: bytes, message: bytes, host: str, now: float, rng: Random, reply: Reply
     ) -> tuple[bytes, Agreement | None] | None:
         """Message 2 and what was agreed on (nothing, where the reply is an error); None to stay silent."""
         key = self._keys.get(target)
-        if key is None or not self._spend(host, now):
+        if key is None or not self._allowance.spend(host, now):
             return None
         try:
             answered = answer(key, message, rng, reply)
         except DecodeError:
             return None
         if answered is not None:
-            self._answers[message] = (now, answered[0])
+            self._answers[message] = (now, answered[0], SERVER)
             while len(self._answers) > self._limits.answers or self._oldest_is_stale(now):
                 self._answers.popitem(last=False)
         return answered
 
     def _oldest_is_stale(self, now: float) -> bool:
         return bool(self._answers) and now - next(iter(self._answers.values()))[0] > self._limits.answer_life
-
-    def _spend(self, host: str, now: float) -> bool:
-        """Takes one handshake off the host's allowance; False where none is left."""
-        limits = self._limits
-        left, since = self._allowance.pop(host, (float(limits.handshake_burst), now))
-        left = min(float(limits.handshake_burst), left + (now - since) * limits.handshake_rate)
-        self._allowance[host] = (max(left - 1, 0.0) if left >= 1 else left, now)
-        while len(self._allowance) > limits.hosts:
-            self._allowance.popitem(last=False)
-        return left >= 1

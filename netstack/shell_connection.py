@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from netstack.events import Opened, Reason
+from netstack.events import Opened, PathKind, Reason
 from netstack.udp import Address
 
 OnFrames = Callable[[Sequence[bytes]], None]
@@ -27,6 +27,8 @@ class Port(Protocol):
     def abort(self, conn: int, reason: Reason, detail: str) -> None: ...
     def hold(self, conn: int, size: int) -> None: ...
     def queued(self, conn: int) -> int: ...
+    def path(self, conn: int) -> PathKind: ...
+    def rtt(self, conn: int) -> float: ...
 
 
 class Connection:
@@ -111,6 +113,16 @@ class Connection:
     def queued(self) -> int:
         """Bytes sent and not acknowledged yet."""
         return self._port.queued(self.id)
+
+    @property
+    def path(self) -> PathKind:
+        """What lies between us: a relayed connection may become a direct one."""
+        return self._port.path(self.id)
+
+    @property
+    def rtt(self) -> float:
+        """Smoothed round trip in seconds, 0.0 before the first."""
+        return self._port.rtt(self.id)
 
     def end(self) -> None:
         """We send nothing more; the peer's frames still come."""

@@ -7,6 +7,7 @@ at once.  The npm stack does not look, and stays lost until its next round after
 
 from __future__ import annotations
 
+from identity.keys import SigningKey
 from netstack.connect.rpc import ask, dialable
 from netstack.connect.tasks import Promise, Task, Tasks
 from netstack.dht.datagram import ANNOUNCE, FIND_PEER, PING, UNANNOUNCE
@@ -14,7 +15,6 @@ from netstack.dht.hyper import encode_unannounce
 from netstack.dht.node import DhtNode
 from netstack.dht.query import Outcome, Query, Reply
 from netstack.dht.records import PeerRecord, encode_announce, encode_peer, hashed, sign_announce
-from identity.keys import SigningKey
 from netstack.udp import Address
 
 RELAYS = 3
@@ -74,7 +74,8 @@ class Announcer:
         """Returns when it is time to announce again."""
         self._moved = Promise()
         for _ in range(ROUNDS):
-            if await self._tasks.within(PING_EVERY, self._moved) is not None or self._moved.done:
+            await self._tasks.within(PING_EVERY, self._moved)
+            if self._moved.done:
                 return
             pongs: list[bool] = []
             await self._tasks.together([self._ping(relay, here, pongs) for relay, here in self.relays])
@@ -110,9 +111,7 @@ class Announcer:
         if reply.token is None or reply.id is None or not dialable(reply.to):
             return
         value = encode_announce(sign_announce(self.key, self.target, reply.id, reply.token))
-        answer = await ask(
-            self._node, reply.address, ANNOUNCE, target=self.target, value=value, token=reply.token
-        )
+        answer = await ask(self._node, reply.address, ANNOUNCE, target=self.target, value=value, token=reply.token)
         if answer is not None and not answer.error:
             relays.append((reply.address, answer.to))
 

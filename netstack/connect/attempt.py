@@ -22,6 +22,7 @@ from netstack.udp import Address
 PASSIVE = 10.0  # seconds to wait for packets of a peer that knows where we are
 PUNCHING = 60.0  # the longest that all rounds and probes take
 RELAYING = 15.0
+CONFIRMED = 2.0  # seconds until the peer has surely moved, though its sign was lost
 LINGER = 5.0  # packets of the old path still come through the relay
 
 
@@ -98,10 +99,16 @@ class Attempt:
             link.take(self.remote_id, address, port, path, links.now)
         elif link.path is PathKind.RELAYED:
             link.move(self.remote_id, address, port, path, links.now)
-            links.watch(link, lambda source, at: False)  # what still comes through the relay is repeated
+            links.watch(link, None)  # until the peer has moved too, it is heard through the relay alone
+            link.on_confirmed = self._both_moved
+            self.field.tasks.at(links.now + CONFIRMED, self._both_moved)
             self._retire_relay()
         links.touch(link.id)
-        self.close(keep_watch=True)
+        self.close()
+
+    def _both_moved(self) -> None:
+        """What still comes through the relay is repeated, and its last word is not the peer's."""
+        self.field.links.watch(self.link, lambda source, port: False)
 
     def relayed(self, address: Address, port: int, remote_id: int) -> None:
         """A blind relay has tied us together; better ways go on being tried."""
@@ -154,7 +161,7 @@ class Attempt:
 
     # the end
 
-    def close(self, *, keep_watch: bool = False) -> None:
+    def close(self) -> None:
         """Nothing is tried any more.  A port that carries the connection stays with the link."""
         if self.over:
             return

@@ -15,7 +15,7 @@ from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from netstack.connect.tasks import Promise
 from netstack.events import Closed, Ended, Event, Failed, Frame, Opened
-from netstack.protomux import ChannelClosed, ChannelOpened, Fault, Message, Offered, Protomux
+from netstack.protomux import ChannelClosed, Fault, Message, Offered, Protomux
 from netstack.udp import Address, Outgoing
 from netstack.udx.packet import HEADER_SIZE
 

@@ -21,7 +21,15 @@ from netstack.connect.secure_payload import HolepunchMessage, PunchPayload, deco
 from netstack.connect.tasks import Promise, Task
 from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, PING, Response
 from netstack.dht.hyper import find_peer
-from netstack.dht.messages import Firewall, HandshakeMessage, Mode, Refusal, decode_handshake, encode_handshake
+from netstack.dht.messages import (
+    Firewall,
+    HandshakeMessage,
+    Mode,
+    Refusal,
+    RelayThrough,
+    decode_handshake,
+    encode_handshake,
+)
 from netstack.dht.query import Outcome, Reply
 from netstack.dht.records import PeerRecord
 from netstack.events import PathKind, Reason
@@ -69,14 +77,20 @@ class Connector(Attempt):
     """One `connect`.  `addresses` are the peer's own, `relays` are DHT nodes that may know it."""
 
     def __init__(
-        self, field: Field, link: Link, dial: Dial, addresses: Sequence[Address], relays: Sequence[Address], token: bytes
+        self,
+        field: Field,
+        link: Link,
+        dial: Dial,
+        addresses: Sequence[Address],
+        relays: Sequence[Address],
+        named: RelayThrough | None,
     ) -> None:
         super().__init__(field, link)
         self._dial = dial
         self._target = target_of(dial.remote)
         self._addresses = tuple(addresses)
         self._relays = tuple(relays)
-        self._token = token  # of the blind relay that we named, b"" for none
+        self._named = named  # the blind relay that we told the peer of
         self._said_open = field.open
         self._forgeries = 0
         self._early: tuple[Address, int] | None = None  # the peer's stream came before the answer did
@@ -221,8 +235,8 @@ class Connector(Attempt):
         holes = payload.holepunch is not None and bool(payload.holepunch.relays)
         if through := payload.relay_through:
             self.relay_through(through.key, through.token, initiator=False)
-        elif self._token and self.field.relay_through:
-            self.relay_through(self.field.relay_through, self._token, initiator=True)
+        elif self._named is not None:
+            self.relay_through(self._named.key, self._named.token, initiator=True)
         if payload.firewall == Firewall.OPEN or not holes:
             public = (address for address in payload.addresses4 if not private(address[0]))
             self.found(next(public, route.server), route.port, PathKind.DIRECT)
@@ -287,9 +301,6 @@ class Connector(Attempt):
         answer, peer = await self._exchange(
             puncher, relay[1], relay[0], self._state(puncher, punching=False, remote=server)
         )
-        if answer.remote is not None and answer.remote[1] and puncher.remote.firewall < Firewall.RANDOM:
-            if answer.remote != server:
-                puncher.open_session(answer.remote)
         if puncher.remote.firewall == Firewall.UNKNOWN:
             await tasks.sleep(PAUSE)
         if not await puncher.analyze(False) and await puncher.analyze(True) and nat is not puncher.nat:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from identity.keys import Random
@@ -26,7 +26,9 @@ KNOWN_RELAYS = 512  # peers whose relays are remembered
 MAX_RELAYS = 8  # addresses a peer
 
 PRIVATE = tuple(
-    map(IPv4Network, ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"))
+    map(
+        IPv4Network, ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
+    )
 )
 
 

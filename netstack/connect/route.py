@@ -43,7 +43,12 @@ class Server(Protocol):
         ...
 
     def on_holepunch(
-        self, message: HolepunchMessage, relay: Address, request: Request, port: int, answer: Callable[[bytes, int], None]
+        self,
+        message: HolepunchMessage,
+        relay: Address,
+        request: Request,
+        port: int,
+        answer: Callable[[bytes, int], None],
     ) -> None:
         """`answer(payload, port)` may be called later, or never."""
         ...
@@ -137,12 +142,14 @@ class Router:
                 self._asked.note((PEER_HANDSHAKE, request.tid, target, source), now)
                 value = encode_handshake(HandshakeMessage(Mode.FROM_RELAY, message.noise, source))
                 self._rpc.forward(request, to, value, port)
-        elif message.mode == Mode.FROM_RELAY and to is not None and message.peer is not None and to != source:
-            if self._allowance.spend(source[0], now):
-                value = encode_handshake(
-                    HandshakeMessage(Mode.FROM_SECOND_RELAY, message.noise, message.peer, source)
-                )
-                self._rpc.forward(request, to, value, port)
+        elif (
+            message.mode == Mode.FROM_RELAY
+            and message.peer is not None
+            and to not in (None, source)
+            and self._allowance.spend(source[0], now)
+        ):
+            value = encode_handshake(HandshakeMessage(Mode.FROM_SECOND_RELAY, message.noise, message.peer, source))
+            self._rpc.forward(request, to, value, port)
         return True
 
     def on_holepunch(self, request: Request, source: Address, port: int, now: float) -> bool:

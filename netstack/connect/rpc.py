@@ -52,6 +52,20 @@ class Rpc(Protocol):
 
     handlers: dict[int, Handler]
 
+    @property
+    def port(self) -> int:
+        """The port that requests go out from if nobody says otherwise."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether something waits to be sent or told."""
+        ...
+
+    def outgoing(self) -> list[Outgoing]: ...
+
+    def receive(self, data: bytes | memoryview, source: Address, port: int, now: float) -> None: ...
+
     def request(
         self,
         to: Address,
@@ -143,6 +157,14 @@ class BareNode:
         self._tasks = tasks
         self._next_tid = int.from_bytes(rng(2), "little")
         self._out: list[Outgoing] = []
+
+    @property
+    def port(self) -> int:
+        return SERVER
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._out)
 
     def receive(self, data: bytes | memoryview, source: Address, port: int, now: float) -> None:
         """A datagram that begins 03 or 13.  Never raises."""

@@ -137,6 +137,11 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._all)
 
+    @property
+    def busy(self) -> bool:
+        """Whether `run` has something to do."""
+        return bool(self._ready)
+
     def spawn(self, coroutine: Coroutine[Promise[Any], None, None]) -> Task:
         """Starts in the next `run`."""
         task = Task(self, coroutine)

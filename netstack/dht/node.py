@@ -187,6 +187,11 @@ class DhtNode:
         """The port that requests go out from."""
         return CLIENT if self.reach.firewalled and CLIENT in self._bound else SERVER
 
+    @property
+    def busy(self) -> bool:
+        """Whether something waits to be sent or told."""
+        return bool(self._out or self._events)
+
     def bound_to(self, port: int) -> Address | None:
         return self._bound.get(port)
 

@@ -1,0 +1,142 @@
+"""Who answers for the keys that listen here: handshakes, hole-punch rounds, and the sessions between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from identity.keys import SigningKey
+from netstack.connect.announcer import Announcer
+from netstack.connect.field import Field
+from netstack.connect.route import Router
+from netstack.connect.secure_payload import HolepunchMessage
+from netstack.connect.session import Answer, Session
+from netstack.dht.datagram import Request
+from netstack.dht.messages import Firewall, Holepunch, NoisePayload, Refusal, RelayThrough, UdxInfo
+from netstack.handshake import refusal_for, target_of
+from netstack.link import Link
+from netstack.listener import Listener
+from netstack.udp import Address
+
+Accept = Callable[[bytes, bytes], bool]  # (our key, the dialler's key) -> whether to answer at all
+
+
+class Reception:
+    """All keys of one node.  `accept` may be changed at any time."""
+
+    def __init__(self, field: Field, listener: Listener, router: Router, accept: Accept) -> None:
+        self.accept = accept
+        self.announcers: dict[bytes, Announcer] = {}  # by key
+        self._field = field
+        self._listener = listener
+        self._router = router
+        self._sessions: dict[int, Session] = {}
+        self._by_link: dict[int, int] = {}
+        self._last_id = 0
+
+    def listen(self, key: SigningKey, announce: bool) -> None:
+        """Answers for `key`; with a DHT, `announce` makes it findable."""
+        self._listener.listen(key)
+        target = target_of(key.public)
+        self._router.servers[target] = Desk(self, target, key.public)
+        dht = self._field.dht
+        if announce and dht is not None and key.public not in self.announcers:
+            self.announcers[key.public] = Announcer(dht, self._field.tasks, key)
+
+    def unlisten(self, public: bytes) -> None:
+        self._listener.unlisten(public)
+        self._router.servers.pop(target_of(public), None)
+        announcer = self.announcers.pop(public, None)
+        if announcer is not None:
+            announcer.close()
+
+    def gone(self, link: Link) -> None:
+        """A connection that was answered is over."""
+        id = self._by_link.pop(link.id, None)
+        if id is not None:
+            self._sessions.pop(id).gone()
+
+    def on_handshake(
+        self, desk: Desk, noise: bytes, client: Address, relay: Address | None, request: Request, port: int, now: float
+    ) -> tuple[bytes, int] | None:
+        """Message 2 for a message 1, and a half-open connection unless it is an error."""
+        field, links = self._field, self._field.links
+        known = self._listener.repetition(noise, now)
+        if known is not None:
+            return known
+        if links.too_many_strangers:
+            return None
+        link = links.new()
+        self._last_id += 1
+        token = field.rng(32) if field.relay_through is not None and relay is not None else b""
+
+        def reply(remote: bytes, payload: NoisePayload) -> NoisePayload | None:
+            error = refusal_for(payload)
+            if error is Refusal.NONE and not self.accept(desk.key, remote):
+                return None
+            return self._payload(desk, link, error, relay is not None, token)
+
+        answered = self._listener.answer(desk.target, noise, client[0], now, field.rng, reply)
+        agreement = answered[1] if answered else None
+        if answered is None or agreement is None:
+            links.forget(link)
+            return (answered[0], port) if answered else None
+        if agreement.payload.udx is None or agreement.payload.udx.id > 0xFFFF_FFFF:
+            links.forget(link)
+            return None
+        session = Session(field, link, self._last_id, port, token)
+        self._sessions[session.id] = session
+        self._by_link[link.id] = session.id
+        links.half_open[link.id] = link
+        session.agree(agreement)
+        session.begin(client, request.to, port, relay is None, field.open)
+        self._listener.answered_from(noise, session.answer_port)
+        return answered[0], session.answer_port
+
+    def on_holepunch(
+        self, desk: Desk, message: HolepunchMessage, relay: Address, request: Request, port: int, answer: Answer
+    ) -> None:
+        session = self._sessions.get(message.id)
+        if session is not None and session.link.agreement and session.link.agreement.local_key == desk.key:
+            announcer = self.announcers.get(desk.key)
+            trusted = announcer is not None and announcer.is_relay(relay)
+            session.on_round(message, relay, request, port, trusted, answer)
+
+    def _payload(self, desk: Desk, link: Link, error: Refusal, routed: bool, token: bytes) -> NoisePayload:
+        field = self._field
+        announcer = self.announcers.get(desk.key)
+        relays = announcer.relay_addresses if announcer is not None else ()
+        holes = None
+        if routed and not field.open:
+            holes = Holepunch(self._last_id, announcer.relays if announcer is not None else ())
+        return NoisePayload(
+            error=error,
+            # "open" makes a peer start its stream at once instead of punching first
+            firewall=Firewall.OPEN if field.open else Firewall.UNKNOWN,
+            holepunch=holes,
+            addresses4=field.addresses(),
+            udx=UdxInfo(link.stream.local_id if error is Refusal.NONE else 0),
+            secret_stream=1,
+            relay_through=RelayThrough(field.relay_through, token) if token and field.relay_through else None,
+            relay_addresses=relays or None,
+        )
+
+
+class Desk:
+    """One listening key, as the router knows it."""
+
+    __slots__ = ("_reception", "key", "target")
+
+    def __init__(self, reception: Reception, target: bytes, key: bytes) -> None:
+        self.key = key
+        self.target = target
+        self._reception = reception
+
+    def on_handshake(
+        self, noise: bytes, client: Address, relay: Address | None, request: Request, port: int, now: float
+    ) -> tuple[bytes, int] | None:
+        return self._reception.on_handshake(self, noise, client, relay, request, port, now)
+
+    def on_holepunch(
+        self, message: HolepunchMessage, relay: Address, request: Request, port: int, answer: Answer
+    ) -> None:
+        self._reception.on_holepunch(self, message, relay, request, port, answer)
