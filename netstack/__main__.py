@@ -17,11 +17,11 @@ from netstack.dht.address import parse_address
 from netstack.udp import Address
 
 COMMANDS = {
-    "node": shell_commands.unavailable,
+    "node": shell_commands.node,
     "echo": shell_commands.echo,
     "connect": shell_commands.connect,
-    "announce": shell_commands.unavailable,
-    "lookup": shell_commands.unavailable,
+    "announce": shell_commands.announce,
+    "lookup": shell_commands.lookup,
     "throughput": shell_commands.throughput,
     "testnet": shell_testnet.testnet,
 }
@@ -82,12 +82,19 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(prog="netstack", description="Kithkin's network layer alone, without a profile.")
     commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
 
-    commands.add_parser("node", parents=[common], help="run a DHT node")
+    node = commands.add_parser("node", parents=[common], help="run a DHT node that stores for others")
+    node.add_argument(
+        "--public-host", default="", metavar="A", help="where strangers reach it, if not where it is bound"
+    )
+    node.add_argument("--relay", type=fixed_hex, metavar="HEX", help="also a blind relay, under the key of this seed")
     echo = commands.add_parser("echo", parents=[common], help="echo bytes on every connection")
     echo.add_argument("--seed", type=fixed_hex, metavar="HEX", help="64 hexadecimal digits that make the key")
+    echo.add_argument("--relay-through", type=public_key, metavar="KEY", help="a blind relay to name to peers")
     connect = commands.add_parser("connect", parents=[common], help="pipe standard input and output to a peer")
     connect.add_argument("key", type=public_key, metavar="KEY")
     connect.add_argument("--address", type=address, action="append", metavar="H:P", help="where the peer is")
+    connect.add_argument("--relay-through", type=public_key, metavar="KEY", help="a blind relay to name to the peer")
+    connect.add_argument("--tell", action="store_true", help="say on standard error which way it went")
     announce = commands.add_parser("announce", parents=[common], help="echo, announced under a topic")
     announce.add_argument("topic", type=fixed_hex, metavar="TOPIC")
     announce.add_argument("--seed", type=fixed_hex, metavar="HEX")
@@ -122,8 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "connect":
             errors = sys.stderr  # standard output is the peer's
         command = COMMANDS[options.command]
-        if bootstrap(options):
-            command = shell_commands.unavailable
+        options.bootstrap = bootstrap(options)
         return asyncio.run(command(options))
     except KithkinError as error:
         print(json.dumps({"error": {"code": error.code, "message": error.message}}), file=errors, flush=True)

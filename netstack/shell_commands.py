@@ -15,6 +15,7 @@ from typing import Any
 
 from identity.errors import KithkinError
 from identity.keys import SigningKey
+from netstack.dht.events import Mode
 from netstack.host import Host
 from netstack.limits import Limits
 from netstack.secret_stream import MAX_FRAME
@@ -22,6 +23,7 @@ from netstack.shell_connection import Connection
 from netstack.udp import Address
 
 CHUNK = 64 * 1024
+REANNOUNCE = 600.0  # seconds
 RAW = Limits(frame=MAX_FRAME)  # whoever pipes bytes may write them in pieces of any size
 
 
@@ -36,24 +38,84 @@ def reachable(bound: Address) -> str:
     return f"{host}:{bound[1]}"
 
 
-async def echo(options: Namespace) -> int:
+def joining(options: Namespace) -> Host:
+    """A host with the DHT that the options name, if any."""
+    through = getattr(options, "relay_through", None)
+    return Host(limits=RAW, bootstrap=options.bootstrap, relay_through=through)
+
+
+async def node(options: Namespace) -> int:
+    """A DHT node, persistent and storing from the start, until a signal.  Its host must be reachable as it says."""
+    stop = signalled()
+    public = options.public_host or (options.host if options.host != "0.0.0.0" else "127.0.0.1")
+    host = Host(limits=RAW, bootstrap=options.bootstrap, mode=Mode.PERSISTENT, public_host=public)
+    async with await started(host, options.host, options.port):
+        if not await first(asyncio.ensure_future(host.ready()), stop):
+            return 0
+        if options.relay is not None:
+            key = SigningKey.from_seed(options.relay)
+            host.relay_for_others(key)
+            await host.announced(key.public)
+            say(ready=True, address=reachable(host.address), relay=key.public.hex())
+        else:
+            say(ready=True, address=reachable(host.address))
+        await stop.wait()
+    return 0
+
+
+async def announce(options: Namespace) -> int:
+    """As `echo`, announced under a topic."""
+    if not options.bootstrap:
+        raise KithkinError("usage", "a topic needs a DHT: give --bootstrap")
+    return await echo(options, options.topic)
+
+
+async def lookup(options: Namespace) -> int:
+    """Everybody who announced under a topic."""
+    if not options.bootstrap:
+        raise KithkinError("usage", "a look-up needs a DHT: give --bootstrap")
+    found = 0
+    async with await started(joining(options), options.host, options.port) as host:
+        await host.ready()
+        async for peer in host.lookup(options.topic):
+            say(peer=peer.key.hex(), relays=[f"{address}:{port}" for address, port in peer.relays])
+            found += 1
+    say(found=found)
+    return 0
+
+
+async def echo(options: Namespace, topic: bytes | None = None) -> int:
     """Echoes on every connection, until a signal."""
     stop = signalled()
     key = SigningKey.from_seed(options.seed or os.urandom(32))
     tasks: set[asyncio.Task[None]] = set()
 
     def greet(connection: Connection) -> None:
+        if topic is not None:
+            say(peer=connection.remote_key.hex())
         task = asyncio.create_task(echo_one(connection))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    async with await started(Host(limits=RAW), options.host, options.port) as host:
+    async with await started(joining(options), options.host, options.port) as host:
         host.on_connection = greet
         host.listen(key)
+        if host.dht is not None and not await first(asyncio.ensure_future(host.announced(key.public)), stop):
+            return 0
+        if topic is not None:
+            await host.announce(topic, key)
         say(ready=True, key=key.public.hex(), address=reachable(host.address))
-        await stop.wait()
+        await first(asyncio.ensure_future(again(host, key, topic)), stop)
     await asyncio.gather(*tasks, return_exceptions=True)
     return 0
+
+
+async def again(host: Host, key: SigningKey, topic: bytes | None) -> None:
+    """Records live 20 minutes: announces under the topic for as long as it runs."""
+    while True:
+        await asyncio.sleep(REANNOUNCE)
+        if topic is not None:
+            await host.announce(topic, key)
 
 
 async def echo_one(connection: Connection) -> None:
@@ -68,13 +130,17 @@ async def echo_one(connection: Connection) -> None:
 async def connect(options: Namespace) -> int:
     """Pipes standard input to the peer and its bytes to standard output."""
     stop = signalled()
-    if not options.address:
-        raise KithkinError("not_found", "no address of that peer is known: give one with --address")
-    async with await started(Host(limits=RAW), options.host, options.port) as host:
-        dial = asyncio.ensure_future(host.connect(options.key, options.address))
+    if not options.address and not options.bootstrap:
+        raise KithkinError("not_found", "no address of that peer is known: give one with --address, or --bootstrap")
+    async with await started(joining(options), options.host, options.port) as host:
+        if not await first(asyncio.ensure_future(host.ready()), stop):
+            return 0
+        dial = asyncio.ensure_future(host.connect(options.key, options.address or ()))
         if not await first(dial, stop):
             return 0
         connection = dial.result()
+        if options.tell:
+            print(json.dumps({"path": connection.path, "rtt": round(connection.rtt, 6)}), file=sys.stderr, flush=True)
         connection.half_open = True
         feeding = asyncio.create_task(feed(connection))
         draining = asyncio.create_task(drain(connection))
@@ -170,10 +236,6 @@ async def source(options: Namespace) -> int:
         connection.end()
         await connection.wait_closed()
     return 0
-
-
-async def unavailable(options: Namespace) -> int:
-    raise KithkinError("not_available_yet", "the DHT is not part of this version yet; peers are reached by address")
 
 
 # the edges of the process

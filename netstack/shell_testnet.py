@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from identity.keys import Random
+from netstack.connect.route import relay_on
 from netstack.dht.events import Mode, Ready
 from netstack.dht.limits import DhtLimits
 from netstack.dht.node import DhtNode
@@ -60,7 +61,7 @@ class Testnet:
         bootstrap: Sequence[Address] = (),
         rng: Random = os.urandom,
         limits: DhtLimits | None = None,
-        equip: Callable[[DhtNode], object] = lambda node: None,
+        equip: Callable[[DhtNode], object] = relay_on,
     ) -> None:
         self.size = size
         self.host = host

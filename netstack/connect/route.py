@@ -22,6 +22,7 @@ from netstack.connect.rpc import Rpc, dialable
 from netstack.connect.secure_payload import HolepunchMessage, decode_holepunch, encode_holepunch
 from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, Request
 from netstack.dht.messages import HandshakeMessage, Mode, decode_handshake, encode_handshake
+from netstack.dht.node import DhtNode
 from netstack.udp import Address
 
 ASKED = 4096  # messages on their way, and
@@ -204,3 +205,13 @@ class Router:
             return False
         self._heard.note((target, source), now)
         return True
+
+
+def relay_on(node: DhtNode) -> Router:
+    """A node that serves the DHT and listens for nobody passes handshakes on all the same."""
+
+    def forward_of(target: bytes, now: float) -> Address | None:
+        forward = node.store.forwards.get(target, now)
+        return forward.relay if forward is not None else None
+
+    return Router(node, forward_of)

@@ -121,20 +121,10 @@ def told(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     return error["code"], where
 
 
-@pytest.mark.parametrize("command", [["node"], ["node", "--port", "0"], ["announce", TOPIC], ["lookup", TOPIC]])
-def test_what_needs_the_dht_is_not_there_yet(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(command) == 1
-    assert told(capsys) == ("not_available_yet", "out")
-
-
-def test_bootstrap_nodes_need_the_dht(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["echo", "--bootstrap", "127.0.0.1:49737"]) == 1
-    assert told(capsys) == ("not_available_yet", "out")
-    monkeypatch.setenv("KITHKIN_BOOTSTRAP", "127.0.0.1:1,127.0.0.1:2")
-    assert main(["throughput"]) == 1
-    assert told(capsys) == ("not_available_yet", "out")
-    assert main(["connect", BOB.public.hex()]) == 1
-    assert told(capsys) == ("not_available_yet", "err")
+@pytest.mark.parametrize("command", [["announce", TOPIC], ["lookup", TOPIC]])
+def test_topics_need_a_dht(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) == 2
+    assert told(capsys) == ("usage", "out")
 
 
 def test_an_empty_bootstrap_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,143 @@
+"""Hosts in a DHT of their own on loopback: they find each other by key and by topic, and leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from identity.keys import SigningKey
+from netstack.dht.records import PeerRecord
+from netstack.events import PathKind, Reason
+from netstack.host import ConnectError, Host
+from netstack.shell_connection import Connection
+from netstack.shell_testnet import Testnet
+
+BOB, EVE = SigningKey.from_seed(b"b" * 32), SigningKey.from_seed(b"e" * 32)
+TOPIC = b"t" * 32
+LIMIT = 30  # seconds before a hanging test is called failed
+
+
+def run(story: Callable[[Testnet], Awaitable[None]], size: int = 8) -> None:
+    """Runs the story in a network of its own and holds that no task and no socket is left when it ends."""
+
+    async def limited() -> None:
+        before = sockets()
+        async with asyncio.timeout(LIMIT):
+            async with Testnet(size) as net:
+                await story(net)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert sockets() == before
+
+    asyncio.run(limited())
+
+
+def sockets() -> int:
+    links = Path("/proc/self/fd")
+    return sum(entry.is_symlink() and str(entry.readlink()).startswith("socket:") for entry in links.iterdir())
+
+
+async def server(host: Host, key: SigningKey = BOB) -> asyncio.Queue[Connection]:
+    """Listens, is announced, and gives the connections that come."""
+    guests: asyncio.Queue[Connection] = asyncio.Queue()
+    host.on_connection = guests.put_nowait
+    await host.ready()
+    host.listen(key)
+    await host.announced(key.public)
+    return guests
+
+
+def test_a_key_is_enough() -> None:
+    async def story(net: Testnet) -> None:
+        async with Host(bootstrap=net.bootstrap) as bob, Host(bootstrap=net.bootstrap) as ada:
+            guests = await server(bob)
+            to_bob = await ada.connect(BOB.public)
+            to_ada = await guests.get()
+            assert to_bob.handshake_hash == to_ada.handshake_hash
+            assert to_bob.path is PathKind.DIRECT
+            to_bob.send(b"found you")
+            assert await to_ada.receive() == b"found you"
+            assert len(bob.status().relays) == 3
+            assert bob.status().reachable
+
+    run(story)
+
+
+def test_three_nodes_relay_for_a_key_until_it_is_withdrawn() -> None:
+    async def story(net: Testnet) -> None:
+        async with Host(bootstrap=net.bootstrap) as ada:
+            async with Host(bootstrap=net.bootstrap) as bob:
+                await server(bob)
+                assert len(await ada.find_peer(BOB.public)) == 3
+            assert await ada.find_peer(BOB.public) == ()
+            with pytest.raises(ConnectError) as failure:
+                await ada.connect(BOB.public)
+            assert failure.value.reason is Reason.NOT_THERE
+
+    run(story)
+
+
+def test_peers_of_a_topic_meet() -> None:
+    async def story(net: Testnet) -> None:
+        async with Host(bootstrap=net.bootstrap) as bob, Host(bootstrap=net.bootstrap) as ada:
+            guests = await server(bob)
+            await server(ada, EVE)
+            assert await bob.announce(TOPIC, BOB) == 8
+            met: list[PeerRecord] = []
+            assert await ada.announce(TOPIC, EVE, met.append) == 8
+            assert [peer.key for peer in met] == [BOB.public]
+            found = {peer.key: peer.relays async for peer in ada.lookup(TOPIC)}
+            assert set(found) == {BOB.public, EVE.public}
+            await ada.connect(BOB.public, relays=found[BOB.public])
+            await guests.get()
+            await bob.unannounce(TOPIC, BOB)
+            assert [peer.key async for peer in ada.lookup(TOPIC)] == [EVE.public]
+
+    run(story)
+
+
+def test_values_are_kept_by_others() -> None:
+    async def story(net: Testnet) -> None:
+        async with Host(bootstrap=net.bootstrap) as ada, Host(bootstrap=net.bootstrap) as bob:
+            await ada.ready()
+            assert await ada.mutable_put(BOB, b"first", 1) == await ada.mutable_put(BOB, b"second", 2) == 8
+            target = await ada.immutable_put(b"for ever")
+            mutable = await bob.mutable_get(BOB.public)
+            assert mutable is not None
+            assert (mutable.seq, mutable.value) == (2, b"second")
+            assert await bob.immutable_get(target) == b"for ever"
+            assert await bob.mutable_get(EVE.public) is None
+
+    run(story)
+
+
+def test_a_cancelled_attempt_leaves_nothing() -> None:
+    async def story(net: Testnet) -> None:
+        async with Host(bootstrap=net.bootstrap) as bob, Host(bootstrap=net.bootstrap) as ada:
+            guests = await server(bob)
+            for steps in range(12):
+                attempt = asyncio.create_task(ada.connect(BOB.public))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                attempt.cancel()
+                [connection] = await asyncio.gather(attempt, return_exceptions=True)
+                if isinstance(connection, Connection):
+                    connection.abort()  # it was faster
+                    await connection.wait_closed()
+            assert ada.connections == {}
+            await ada.connect(BOB.public)
+            await guests.get()
+
+    run(story)
+
+
+def test_values_need_a_dht() -> None:
+    async def story(net: Testnet) -> None:
+        async with Host() as alone:
+            for call in (alone.find_peer(BOB.public), alone.mutable_get(BOB.public)):
+                with pytest.raises(Exception, match="bootstrap"):
+                    await call
+
+    run(story, 1)
