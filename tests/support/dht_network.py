@@ -28,6 +28,12 @@ CLIENT_PORT = 50000
 EPOCH = 1_800_000_000.0  # Unix time at the start
 
 
+def public_host(number: int) -> str:
+    """A host of its own for every number below 2**24, hardly two in a row in one network of a provider."""
+    spread = number * 0x9E3779 & 0xFFFFFF
+    return f"44.{spread >> 16}.{spread >> 8 & 255}.{spread & 255}"
+
+
 class Nat(Enum):
     """What stands before a node.  All but OPEN keep out whoever was not spoken to."""
 
@@ -112,8 +118,7 @@ class Network:
         limits: DhtLimits | None = None,
     ) -> Member:
         """A new node; `host_known` makes it reachable from the start, as in a test net."""
-        number = len(self.members) + 1
-        host = host or f"198.{18 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+        host = host or public_host(len(self.members) + 1)
         if bootstrap is None:
             bootstrap = [self.members[0].address] if self.members else []
         node = DhtNode(
@@ -159,6 +164,10 @@ class Network:
 
     def at(self, address: Address) -> Member:
         return self.places[address][0]
+
+    def place(self, to: Address) -> tuple[Member, int] | None:
+        """Who gets a datagram to this address, and at which port of its own."""
+        return self.places.get(to)
 
     # time
 
@@ -224,7 +233,7 @@ class Network:
             data = changed
         if self.loss and self.random.random() < self.loss:
             return
-        place = self.places.get(to)
+        place = self.place(to)
         if place is None or not place[0].admits(to, source):
             return
         self._push(self.now + self.random.uniform(*self.latency), place[0], (data, source, place[1]))

@@ -21,7 +21,7 @@ RELAYS = (("198.18.0.7", 49737), ("198.18.0.8", 49737))
 
 @pytest.fixture
 def net() -> Network:
-    network = Network(seed=7)
+    network = Network(seed=9)
     network.grow(40)
     return network
 
