@@ -14,13 +14,18 @@ MAX_HINTS = 6
 
 def write_hints(out: Writer, hints: Iterable[Address]) -> Writer:
     """`count | (4 or 6 | address | port u16)…`.  Raises ValueError for what is no address, or for more than six."""
-    packed = [(ipaddress.ip_address(host), port) for host, port in hints]
+    packed = [hint_bytes(hint) for hint in hints]
     if len(packed) > MAX_HINTS:
         raise ValueError("too many address hints")
-    for _, port in packed:
-        if not 0 < port < 65_536:
-            raise ValueError("not a port")
-    return out.array(packed, lambda w, a: w.uint(a[0].version).raw(a[0].packed).fixed_uint(a[1], 2))
+    return out.array(packed, Writer.raw)
+
+
+def hint_bytes(hint: Address) -> bytes:
+    """`4 or 6 | address | port u16`.  Raises ValueError for what is no address."""
+    address, port = ipaddress.ip_address(hint[0]), hint[1]
+    if not 0 < port < 65_536:
+        raise ValueError("not a port")
+    return Writer().uint(address.version).raw(address.packed).fixed_uint(port, 2).finish()
 
 
 def read_hints(reader: Reader) -> tuple[Address, ...]:

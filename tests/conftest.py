@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, settings
 SKIPS = Path(__file__).with_name("skips.txt")
 CI = os.environ.get("CI") == "true"
 
+# Nothing that a test starts may meet the public network or this one; a test that needs a DHT names its own.
+os.environ["KITHKIN_BOOTSTRAP"], os.environ["KITHKIN_LAN"] = "", "off"
+
 # People see local times; what tests expect to see must not depend on where they run.
 os.environ["TZ"] = "UTC"
 time.tzset()

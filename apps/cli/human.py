@@ -99,6 +99,11 @@ def _(value: m.Created, page: Page) -> str:
 
 
 @show.register
+def _(value: m.Testnet, page: Page) -> str:
+    return f"{value.size} nodes run; give the others: --bootstrap {value.bootstrap}"
+
+
+@show.register
 def _(value: m.Ready, page: Page) -> str:
     return f"ready at {value.address} as {value.device}  (Ctrl-C ends it)"
 
@@ -242,18 +247,46 @@ def _(value: m.Outbox, page: Page) -> str:
 
 @show.register
 def _(value: m.Status, page: Page) -> str:
-    dht = "off" if not value.dht.enabled else f"{value.dht.nodes} nodes" if value.dht.bootstrapped else "connecting"
     online = f"yes, at {value.address}" if value.online and value.address else "yes" if value.online else "no"
     rows = [
         ("identity", value.identity),
         ("device", f"{value.device} {value.name}".rstrip()),
         ("online", online),
-        ("dht", dht),
+        *network_rows(value.dht),
         ("outbox", str(value.pending)),
         ("stored", f"{value.entries} entries in {value.feeds} feeds"),
     ]
-    rows += [("peer", f"{peer.device} {peer.name} {peer.address}") for peer in value.peers]
+    rows += [("peer", peer_row(peer)) for peer in value.peers]
     return page.pairs(rows)
+
+
+NATS = {
+    "unknown": "not known yet",
+    "open": "none: anybody reaches this device",
+    "consistent": "one port for all peers: holes can be punched",
+    "random": "another port for each peer: holes are hard to punch",
+}
+
+
+def network_rows(dht: m.Dht) -> list[tuple[str, str]]:
+    """What this device's network looks like from outside."""
+    if not dht.enabled:
+        return [("dht", "off: addresses known" + (" and the local network" if dht.lan else ""))]
+    state = f"{dht.nodes} nodes, {'guest' if dht.ephemeral else 'serving'}" if dht.bootstrapped else "connecting"
+    rows = [("dht", f"{state}, at {dht.topics} topics"), ("nat", NATS[dht.nat])]
+    if dht.address is not None:
+        rows.append(("seen at", f"{dht.address}{'' if dht.reachable else ', not reachable without a hole'}"))
+    if dht.relays:
+        rows.append(("found by", ", ".join(dht.relays)))
+    if dht.lan:
+        rows.append(("lan", "looked for and found there"))
+    return rows
+
+
+def peer_row(peer: m.Peer) -> str:
+    how: list[str] = [peer.path] if peer.path is not None else []
+    how += [f"{peer.rtt_ms:.1f} ms"] if peer.rtt_ms is not None else []
+    return f"{peer.device} {peer.name} {peer.address}" + (f"  ({', '.join(how)})" if how else "")
 
 
 @show.register

@@ -11,7 +11,6 @@ BACKUP = Later(
     "Backups come later; until then `kithkin export` writes a chat to a file, and a second device holds everything."
 )
 RELAY = Later("Relays come later; until then two devices meet when both run.")
-TESTNET = Later("A DHT of your own comes with the DHT; until then devices meet by the addresses they know.")
 FILES = Later("Files in messages come later; text can be sent now.")
 FILE_SAVE = Later("Files in messages come later, so there is none to save.")
 PICTURE = Later("Profile pictures come with files; name and about can be set now.")

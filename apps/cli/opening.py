@@ -12,15 +12,20 @@ from apps.cli.terminal import ask_passphrase, given_passphrase
 from sync.service.api import ANY_HOST, KithkinError, Network, Profiles, Service
 from sync.service.remote import connect
 
+NONE = "none"  # no DHT: addresses known, and the local network
+
 
 def bootstrap_of(named: list[str] | None) -> tuple[str, ...] | None:
-    """`--bootstrap`, else the environment; None (the public network) where neither says anything."""
-    if named is not None:
-        return tuple(_host_and_port(text) for text in named)
-    environment = os.environ.get("KITHKIN_BOOTSTRAP")
-    if environment is None:
-        return None
-    return tuple(_host_and_port(text.strip()) for text in environment.split(",") if text.strip())
+    """`--bootstrap`, else the environment; None (the public network) where neither says anything.
+
+    An empty variable, and `none` in either place, is no DHT at all.
+    """
+    if named is None:
+        environment = os.environ.get("KITHKIN_BOOTSTRAP")
+        if environment is None:
+            return None
+        named = environment.split(",")
+    return tuple(_host_and_port(text.strip()) for text in named if text.strip() not in ("", NONE))
 
 
 def _host_and_port(text: str) -> str:
@@ -31,18 +36,13 @@ def _host_and_port(text: str) -> str:
 
 
 def network_of(args: Args) -> Network:
-    """The network of a command that is not `run`: never the public one unless it was named."""
-    host = getattr(args, "host", None) or ANY_HOST
-    return Network(host=host, advertise=getattr(args, "advertise", None), bootstrap=bootstrap_of(None) or ())
-
-
-def node_network(args: Args) -> Network:
-    """The network of a node that stays: `run` and the windows."""
+    """The network of a command that meets others: `run`, the windows, and whatever opens a profile to be met."""
     return Network(
         host=getattr(args, "host", None) or ANY_HOST,
         port=getattr(args, "port", 0),
         advertise=getattr(args, "advertise", None),
         bootstrap=bootstrap_of(getattr(args, "bootstrap", None)),
+        lan=os.environ.get("KITHKIN_LAN") != "off",
     )
 
 

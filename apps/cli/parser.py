@@ -21,6 +21,7 @@ _LITERAL = "\0"
 """Marks an argument that stood behind `--`; no argument of a process can hold it otherwise."""
 MAX_WAIT = 7 * 86_400
 MAX_COUNT = 1_000_000
+MAX_NODES = 1_000
 
 
 class Parser(argparse.ArgumentParser):
@@ -72,6 +73,13 @@ def folder(text: str) -> Path:
 def count(text: str) -> int:
     number = int(text)
     if not 0 < number <= MAX_COUNT:
+        raise ValueError(text)
+    return number
+
+
+def nodes(text: str) -> int:
+    number = int(text)
+    if not 0 < number <= MAX_NODES:
         raise ValueError(text)
     return number
 
@@ -165,7 +173,16 @@ def build() -> Parser:
 
 def _network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", metavar="A", help="the address to bind (all of them)")
-    parser.add_argument("--advertise", metavar="A", help="the address to tell peers, if it is another one")
+    parser.add_argument(
+        "--advertise", metavar="A", help="the address to tell peers, if it is another one; none: tell none"
+    )
+    _bootstrap(parser)
+
+
+def _bootstrap(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--bootstrap", metavar="H:P", action="append", help="a DHT node to start from; may be repeated; none: no DHT"
+    )
 
 
 def _wait(parser: argparse.ArgumentParser, default: float) -> None:
@@ -178,7 +195,6 @@ def _own(top: Group) -> None:
     init.add_argument("--recover", action="store_true", help="from the 24 words on standard input")
     run = top.add("run", start.RUN, "run the node of this profile")
     run.add_argument("--port", type=port, metavar="P", default=0, help="UDP port (the profile's)")
-    run.add_argument("--bootstrap", metavar="H:P", action="append", help="a DHT node to start from; may be repeated")
     _network(run)
     link = top.add("link", start.LINK, "make this a further device of an existing profile")
     link.add_argument("--name", metavar="N", help="this device's name")
@@ -188,6 +204,7 @@ def _own(top: Group) -> None:
     approve = device.add("approve", commands.DEVICE_APPROVE, "let a new device in", "TEXT")
     approve.add_argument("--history", choices=("all", "none"), default="all", help="what it may read of the past (all)")
     approve.add_argument("--yes", action="store_true", help="do not ask")
+    _bootstrap(approve)
     _wait(approve, WAIT_SECONDS)
     device.add("list", commands.DEVICE_LIST, "your devices")
     device.add("rename", commands.DEVICE_RENAME, "rename a device", "ID", "NAME")
@@ -207,6 +224,7 @@ def _people(top: Group) -> None:
         "--expires", type=lasting, metavar="S", default=INVITE_SECONDS, help="seconds it holds (7 days)"
     )
     accept = contact.add("accept", commands.CONTACT_ACCEPT, "accept an invite", "TEXT")
+    _bootstrap(accept)
     _wait(accept, WAIT_SECONDS)
     contact.add("list", commands.CONTACT_LIST, "your contacts")
     contact.add("rename", commands.CONTACT_RENAME, "your own name for a contact", "ID", "NAME")
@@ -285,9 +303,9 @@ def _rest(top: Group) -> None:
     relay_run.add_argument("--port", type=port, metavar="P")
     relay_run.add_argument("--quota", type=int, metavar="BYTES")
     relay.add("use", later.RELAY, "use a relay", "TEXT")
-    testnet = top.add("testnet", later.TESTNET, "a DHT of your own (not yet)")
-    testnet.add_argument("--size", type=count, metavar="N", required=True)
-    testnet.add_argument("--port", type=port, metavar="P")
+    testnet = top.add("testnet", start.TESTNET, "a DHT of your own on this machine, until you end it")
+    testnet.add_argument("--size", type=nodes, metavar="N", required=True, help=f"nodes, at most {MAX_NODES}")
+    testnet.add_argument("--port", type=port, metavar="P", default=0, help="UDP port of the first (any)")
     _network(top.add("desktop", start.DESKTOP, "start the desktop app"))
     _network(top.add("phone", start.PHONE, "start the phone app"))
     forge = top.add("forge-transcript", later.FORGE, "show that a transcript proves nothing (not yet)")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from apps.cli import parser
 from apps.cli.command import Args, Asks, Later, Place, Stands, Window
-from apps.cli.opening import network_of, node_network, real_profiles, service_of
+from apps.cli.opening import network_of, real_profiles, service_of
 from apps.cli.output import Output
 from sync.service.api import KithkinError, Profiles
 
@@ -94,7 +94,7 @@ def open_window(window: Window, folder: Path, args: Args) -> None:
             raise
         sentence = "The windows need more packages: pip install kithkin[ui]."
         raise KithkinError("not_available_yet", sentence) from error
-    app.main(folder, node_network(args))
+    app.main(folder, network_of(args))
 
 
 async def perform(args: Args, folder: Path, out: Output, profiles: Profiles | None) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 from apps.cli import later
 from apps.cli.command import Args, Place, Stands, Window
-from apps.cli.opening import network_of, node_network, opened
+from apps.cli.opening import network_of, opened
 from apps.cli.output import Output
 from apps.cli.terminal import Lines, ask_passphrase, given_passphrase, interactive, qr_lines
 from sync.service.api import KithkinError, Linking
@@ -80,11 +80,17 @@ async def _typing(linking: Linking, out: Output) -> None:
 
 
 async def run(place: Place, args: Args) -> None:
-    network = node_network(args)
+    network = network_of(args)
     # Late: only this command pays for the server's tables.
     from apps.daemon.node import run_node
 
     await run_node(opened(place.profiles, place.folder, network), place.folder, place.out.line)
+
+
+async def testnet(place: Place, args: Args) -> None:
+    from apps.daemon.testnet import run_testnet
+
+    await run_testnet(args.size, args.port, place.out.line)
 
 
 async def demo(place: Place, args: Args) -> None:
@@ -98,4 +104,5 @@ LINK = Stands(link)
 RUN = Stands(run)
 DESKTOP = Window("apps.desktop.main")
 PHONE = Window("apps.mobile.main")
+TESTNET = Stands(testnet)
 DEMO = Stands(demo)

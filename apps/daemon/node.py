@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from apps.daemon.log import Log
+from apps.daemon.signals import signalled
 from sync.service.api import KithkinError, Service
 from sync.service.models import Line
 from sync.service.socket import ServiceServer
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
 
 async def run_node(opening: AbstractAsyncContextManager[Service], folder: Path, write: Callable[[Line], None]) -> None:
     """Returns after SIGINT or SIGTERM; a signal while the profile is still opening counts as well."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in SIGNALS:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        with Log(write) as log:
-            async with opening as service, ServiceServer(service, folder):
-                await _until(stop, service, log)
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
+    with signalled() as stop, Log(write) as log:
+        async with opening as service, ServiceServer(service, folder):
+            await _until(stop, service, log)
 
 
 async def _until(stop: asyncio.Event, service: Service, log: Log) -> None:

@@ -7,6 +7,7 @@ same way as after a crash.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 
 from crdt.docs.kinds import DocKind
@@ -17,6 +18,8 @@ from crdt.docs.update import make_update
 from crdt.log.entry import Kind
 from crdt.log.merkle import Leaf
 from crdt.space.control import SpaceKind
+from identity.codec import Reader, Writer
+from identity.hints import Address, hint_bytes, read_hint
 from identity.keys import Random, SigningKey
 from identity.statement import Statement
 from sync.pipeline.account import Account, load_account, put_account, rotate
@@ -32,6 +35,8 @@ RUN = 250  # entries under one signature
 _PERSONAL = b"personal"
 _RECOVERY = b"recovery"
 _PORT = b"port"
+_NODES = b"nodes"
+MAX_NODES = 64  # DHT nodes kept
 KINDS = {SpaceKind.PERSONAL: "personal", SpaceKind.SELF: "self", SpaceKind.DIRECT: "direct", SpaceKind.GROUP: "group"}
 
 
@@ -125,6 +130,25 @@ class Profile:
     def keep_port(self, port: int) -> None:
         if port != self.port():
             self.home.batch.put(Table.META, _PORT, port.to_bytes(2, "little"))
+
+    def nodes(self) -> tuple[Address, ...]:
+        """DHT nodes that answered in the last run; each is asked before it is believed."""
+        value = self.store.get(Table.META, _NODES)
+        if value is None:
+            return ()
+        reader = Reader(value)
+        found = tuple(reader.array(read_hint, MAX_NODES))
+        reader.end()
+        return found
+
+    def keep_nodes(self, nodes: Iterable[Address]) -> None:
+        """For the next start, so that it needs no bootstrap node.  What cannot be dialled is left out."""
+        kept: list[bytes] = []
+        for node in list(nodes)[:MAX_NODES]:
+            with contextlib.suppress(ValueError):
+                kept.append(hint_bytes(node))
+        if kept:
+            self.home.batch.put(Table.META, _NODES, Writer().array(kept, Writer.raw).finish())
 
     # -- changing ---------------------------------------------------------------------------------------------
 

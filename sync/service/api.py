@@ -21,6 +21,7 @@ __all__ = [
     "ANY_HOST",
     "DAY",
     "INVITE_SECONDS",
+    "NO_HOST",
     "WAIT_SECONDS",
     "Approval",
     "KithkinError",
@@ -34,17 +35,20 @@ DAY = 86_400
 INVITE_SECONDS = 7 * DAY
 WAIT_SECONDS = 120.0
 ANY_HOST = "0.0.0.0"
+NO_HOST = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
     """How a node meets others.  `port` 0: the one kept in the profile.  `advertise`: the host told to peers, if not the
-    bound one.  `bootstrap`: DHT nodes as "host:port"; empty: none; None: the public network."""
+    bound one; `NO_HOST`: none is told, and the node is found by its keys alone.  `bootstrap`: DHT nodes as "host:port";
+    empty: no DHT; None: the public network.  `lan`: be found on the local network."""
 
     host: str = ANY_HOST
     port: int = 0
     advertise: str | None = None
     bootstrap: tuple[str, ...] | None = ()
+    lan: bool = False
 
 
 class Linking(Protocol):

@@ -58,6 +58,14 @@ class Ready(Line):
     address: str
 
 
+class Testnet(Line):
+    """A DHT of one's own runs; `bootstrap` ("host:port") is one of its nodes."""
+
+    ready: Literal[True] = True
+    bootstrap: str
+    size: int
+
+
 class Device(Line):
     id: str
     name: str
@@ -285,21 +293,40 @@ class Outbox(Line):
 # ---- the node --------------------------------------------------------------------------------------------------------
 
 
+PathKind = Literal["direct", "lan", "punched", "relayed"]
+NatKind = Literal["unknown", "open", "consistent", "random"]
+
+
 class Peer(Line):
-    """A device with which a proved connection stands."""
+    """A device with which a proved connection stands.  `path`: how it came to be; `rtt_ms` of now."""
 
     device: str
     identity: str
     name: str
     address: str
+    path: PathKind | None = None
+    rtt_ms: float | None = None
 
 
 class Dht(Line):
-    """`nodes` known, `bootstrapped` once one has answered; `enabled` is false where no bootstrap is set."""
+    """`nodes` in the table, `bootstrapped` once one has answered; `enabled` is false where no bootstrap is set.
+
+    `nat`: what stands before this device, as far as others saw it at `address`; `reachable` without a hole punched;
+    `ephemeral`: it stores nothing for others (yet); `relays` lead strangers' handshakes here; `topics` it is at;
+    `strangers`: keys found there that belong to nobody known.
+    """
 
     enabled: bool = False
     bootstrapped: bool = False
     nodes: int = 0
+    nat: NatKind = "unknown"
+    address: str | None = None
+    reachable: bool = False
+    ephemeral: bool = True
+    relays: list[str] = []
+    topics: int = 0
+    strangers: int = 0
+    lan: bool = False
 
 
 class Status(Line):

@@ -22,7 +22,7 @@ from sync.pipeline import effects as e
 from sync.pipeline.engine import Engine
 from sync.service import models
 from sync.service.announce import Announcer
-from sync.service.api import ANY_HOST, Network
+from sync.service.api import ANY_HOST, NO_HOST, Network
 from sync.service.watch import Watch
 
 MAX_EVENTS = 10_000  # that a slow reader may have waiting
@@ -267,6 +267,8 @@ async def start_host(host: Host, network: Network, kept: int) -> Address:
 def hints_of(network: Network, address: Address) -> tuple[str, ...]:
     """Where to tell peers to find this node: what was said, else what is bound, else this machine's addresses."""
     host, port = address
+    if network.advertise == NO_HOST:
+        return ()
     if network.advertise is not None:
         return (f"{network.advertise}:{port}",)
     if host != ANY_HOST:

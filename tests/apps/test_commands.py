@@ -106,7 +106,6 @@ def test_keys_of_the_commands_about_myself(tmp_path: Path) -> None:
         ("backup", "restore", "f"),
         ("relay", "run"),
         ("relay", "use", "kithkin:relay/x"),
-        ("testnet", "--size", "3"),
         ("send", "chat_0", "x", "--file", "f"),
         ("file", "save", "chat_0", "msg_0", "f"),
         ("profile", "set", "--picture", "f"),

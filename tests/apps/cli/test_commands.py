@@ -135,7 +135,6 @@ def test_only_commands_that_meet_somebody_open_a_network(ada: Desk) -> None:
         ("backup", "restore", "f"),
         ("relay", "run", "--port", "1", "--quota", "10"),
         ("relay", "use", "kithkin:relay/AAAA"),
-        ("testnet", "--size", "3"),
         ("file", "save", "c", "m", "p"),
         ("forge-transcript", "a", "b"),
         ("send", "self", "x", "--file", "picture.png"),

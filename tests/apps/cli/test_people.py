@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import zxingcpp
@@ -72,6 +73,16 @@ def test_colours_only_where_a_terminal_is(ada: Desk) -> None:
     assert "\x1b[32mactive" in render(devices, colour=True)
 
 
+FOUND = m.Dht(
+    enabled=True, bootstrapped=True, nodes=9, nat="random", address="192.0.2.1:7", relays=["192.0.2.9:1"], topics=4
+)
+
+
+def status(dht: m.Dht, **peer: Any) -> m.Status:
+    other = m.Peer(device="d", identity="i", name="desk", address="127.0.0.1:1", **peer)
+    return m.Status(identity="i", device="d", online=True, peers=[other], dht=dht, pending=0, feeds=1, entries=2)
+
+
 def test_every_model_can_be_shown() -> None:
     message = m.Message(id="msg", author="id", author_name="", device="d", text="", at=AT, state="queued", deleted=True)
     imported = message.model_copy(update={"deleted": False, "text": "old", "source": "irc", "checked": False})
@@ -97,6 +108,18 @@ def test_every_model_can_be_shown() -> None:
         (m.ContactEvent(contact=contact), ["Bob: pending"]),
         (m.ChatEvent(chat=chat), ["T: invited"]),
         (m.ProgressEvent(what="history", done=5, total=10), ["history 5 of 10"]),
+        (m.Testnet(bootstrap="127.0.0.1:5", size=3), ["3 nodes run", "--bootstrap 127.0.0.1:5"]),
+        (status(m.Dht()), ["off: addresses known"]),
+        (status(m.Dht(enabled=True)), ["connecting, at 0 topics", "not known yet"]),
+        (
+            status(FOUND, path="punched", rtt_ms=20.25),
+            [
+                "9 nodes, guest, at 4 topics",
+                "another port for each peer",
+                "192.0.2.1:7, not reachable",
+                "(punched, 20.2 ms)",
+            ],
+        ),
         (m.Digits(code="123456"), ["123 456"]),
         (m.Wrong(left=1), ["1 more try"]),
         (m.Sent(id="msg", state="queued"), ["id msg  state queued"]),
