@@ -37,8 +37,13 @@ class DhtLimits:
     delayed: int = 256  # pongs that wait for their time
     delay: float = 10.0  # longest wait that a pong may be asked for
 
+    host_rate: float = 64.0  # requests a second that one host may ask ...
+    host_burst: int = 256  # ... and at once
+    hosts: int = 4096  # whose requests are counted
+
     records: int = 65_536  # announcements in all ...
     topic_records: int = 4096  # ... and of one topic
+    share: int = 16  # of everything that is kept, one host may fill this part at most
     forwards: int = 65_536  # keys that we relay handshakes for
     refreshes: int = 65_536
     bumps: int = 65_536

@@ -34,6 +34,7 @@ from netstack.dht.events import DhtEvent, Mode, Nat
 from netstack.dht.health import Health
 from netstack.dht.limits import DhtLimits
 from netstack.dht.query import MakeCommit, OnDone, OnReply, Query
+from netstack.dht.quota import Quota
 from netstack.dht.reachability import Reachability
 from netstack.dht.rpc import Call, Done, Rpc
 from netstack.dht.serving import Serving
@@ -58,7 +59,7 @@ class Stats:
     timeouts: int
     retries: int
     served: int  # requests of others
-    dropped: int  # datagrams that are none of ours
+    dropped: int  # datagrams that make no sense here, or too many from one host
     stored: int
 
 
@@ -90,6 +91,7 @@ class DhtNode:
         self.table = RoutingTable(rng(32))
         self.rpc = Rpc(rng, self.timers, self.limits, self._put, lambda call, at: self.upkeep.gone(call))
         self.tokens = Tokens(rng)
+        self.quota = Quota(self.limits)
         self.reach = Reachability(self, mode, host)
         self.upkeep = Upkeep(self, now)
         self.store = Store(self.limits, rng)
@@ -336,12 +338,15 @@ class DhtNode:
         self._put(Outgoing(to, data, 0, port))
 
     def _on_request(self, request: Request, source: Contact, port: int) -> None:
+        if source.scope is not Scope.LOOPBACK and not self.quota.take(source.address[0], self.now):
+            self._dropped += 1
+            return
         self._served += 1
         if request.token is not None and not self.tokens.valid(request.token, source.address[0], self.now):
             self.reply(request, source.address, port, error=INVALID_TOKEN, token=True)
             return
         if request.id == source.id:
-            self.upkeep.heard(source, request.to, sample=port == self.port)
+            self.upkeep.heard(source, request.to, sample=port == self.port, unasked=True)
         if request.internal:
             answer_internal(self, request, source, port)
             return

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TESTERS = 5
 ENOUGH = 3
+LOOK_AGAIN = 3  # ticks from a change of network to the test of its firewall: a walk comes first
 WITNESSES = 4  # nodes in a row that see us at another host before we believe that we moved
 
 
@@ -42,6 +43,7 @@ class Reachability:
         self._stable = node.limits.stable
         self._strangers: set[Address] = set()  # whose samples of an unproved kind were taken
         self._witnesses: dict[Address, Address] = {}  # who sees us where we did not think we are
+        self._look_again = 0  # ticks until the firewall is tested anew, 0 for not at all
 
     @property
     def address(self) -> Address | None:
@@ -91,18 +93,23 @@ class Reachability:
             self._witnesses.clear()
         self._witnesses[source] = to
         if len(self._witnesses) >= WITNESSES:
-            self.moved()
+            self.moved(to)
 
-    def moved(self) -> None:
-        """Forgets the old address, believes the witnesses, and starts over with the trust of others."""
+    def moved(self, address: Address | None = None) -> None:
+        """Another network: its firewall is unknown, and what others said about our address is no longer true."""
+        node = self._node
         self.sampler = NatSampler()
-        for to in self._witnesses.values():
-            self.sampler.add(to)
         self._witnesses.clear()
         self._strangers.clear()
+        self.firewalled = not self.host
+        if self.host and (bound := node.bound_to(SERVER)) is not None:
+            self.sampler.add((self.host, bound[1]))
+        for entry in node.table:
+            entry.sampled = -1
         self.start_over()
-        self._node.tell(NetworkChanged(self.address, online=True))
-        self._node.upkeep.refresh_soon()
+        self._look_again = LOOK_AGAIN
+        node.tell(NetworkChanged(address, online=True))
+        node.upkeep.refresh_soon()
 
     def start_over(self) -> None:
         """Ephemeral until the network was quiet for an hour or, the second time, tested anew."""
@@ -116,6 +123,11 @@ class Reachability:
 
     def tick(self) -> None:
         """Every 5 s: an adaptive node asks itself from time to time whether it can be of use."""
+        if self._look_again:
+            self._look_again -= 1
+            if not self._look_again:
+                self.examine(lambda passed: None, firewall_only=True)
+                return
         if self.mode is Mode.EPHEMERAL or not self.ephemeral:
             return
         self._stable -= 1

@@ -203,6 +203,8 @@ class Rpc:
         self.last_answer = now
         self.answers += 1
         self._settle(call, now)
+        if self._waiting:
+            self._room(now)
         return call
 
     def drop(self, call: Call) -> None:
@@ -222,7 +224,8 @@ class Rpc:
         self._settle(call, now)
         if call.sent:
             self.timeouts += 1
-            self._gone(call, now)
+            if call.sent >= self._limits.tries:  # a few tries prove nothing about a node
+                self._gone(call, now)
         call.done(None)
 
     def _try(self, call: Call, now: float) -> None:
@@ -239,6 +242,7 @@ class Rpc:
         self._timers.set(call, now + (call.timeout or self.roundtrips.timeout(call.to, call.sent)))
 
     def _room(self, now: float) -> None:
+        """Sends what waited, as far as the window lets it."""
         waiting, self._waiting = self._waiting, deque()
         while waiting and not self.window.full(now):
             call = waiting.popleft()

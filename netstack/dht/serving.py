@@ -135,16 +135,16 @@ class Serving:
         )
         self._keep(renewal, source)
         if not renewal.forward:
-            self._bump(target, announce.bump)
+            self._bump(target, announce.bump, source)
         if announce.refresh is not None:
-            node.store.renewals.put(announce.refresh, renewal, node.now)
+            node.store.renewals.put(announce.refresh, renewal, node.now, source[0])
         self._taken(request, source, port)
 
     def _keep(self, what: Renewal, source: Address) -> None:
         store, now = self._node.store, self._node.now
         if what.forward:
             # announced under its own key: we relay handshakes to where it is, and keep no record
-            store.forwards.put(what.target, Forward(source, what.peer), now)
+            store.forwards.put(what.target, Forward(source, what.peer), now, source[0])
             store.records.remove(what.target, what.key)
         else:
             store.records.add(what.target, what.key, what.peer, source[0], now)
@@ -156,15 +156,15 @@ class Serving:
         if renewal is None:
             return False
         store.renewals.remove(hashed(token))
-        store.renewals.put(token, renewal, now)
+        store.renewals.put(token, renewal, now, source[0])
         self._keep(renewal, source)
         return True
 
-    def _bump(self, target: bytes, bump: int) -> None:
+    def _bump(self, target: bytes, bump: int, source: Address) -> None:
         node = self._node
         latest = (node.epoch + node.now + node.limits.bump_drift) * 1000 if node.epoch else 0
         if (node.store.bumps.get(target, node.now) or 0) < bump <= latest:
-            node.store.bumps.put(target, bump, node.now)
+            node.store.bumps.put(target, bump, node.now, source[0])
 
     def _unannounce(self, request: Request, target: bytes, source: Address, port: int) -> None:
         node = self._node
@@ -196,12 +196,12 @@ class Serving:
             if mutable.value != held.value:
                 node.reply(request, source, port, error=SEQ_REUSED)
                 return
-        node.store.mutables.put(target, mutable, node.now, len(mutable.value))
+        node.store.mutables.put(target, mutable, node.now, source[0], len(mutable.value))
         self._give(request, source, port, None)
 
     def _immutable_put(self, request: Request, target: bytes, source: Address, port: int) -> None:
         node = self._node
         if request.token is None or not request.value or hashed(request.value) != target:
             return
-        node.store.immutables.put(target, request.value, node.now, len(request.value))
+        node.store.immutables.put(target, request.value, node.now, source[0], len(request.value))
         self._give(request, source, port, None)

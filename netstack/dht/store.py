@@ -6,8 +6,9 @@ keys from one host gets no more of an answer than whoever announces one, so a to
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from identity.keys import Random
 from netstack.dht.limits import DhtLimits
@@ -18,17 +19,38 @@ V = TypeVar("V")
 OVERHEAD = 200  # bytes that keeping anything costs beside itself
 
 
+class Item(NamedTuple, Generic[V]):
+    dies: float
+    size: int
+    host: str  # whoever wrote it
+    value: V
+
+
 class Shelf(Generic[V]):
-    """Values that all live equally long: the order of writing is the order of dying.  The oldest makes room."""
+    """Values that all live equally long: the order of writing is the order of dying.
 
-    __slots__ = ("_bytes", "_items", "_life", "_most", "_most_bytes")
+    Where room is needed the oldest value goes; where one host fills its share of the shelf, its own oldest.
+    """
 
-    def __init__(self, most: int, life: float, most_bytes: int = 0) -> None:
+    __slots__ = ("_bytes", "_hosts", "_items", "_life", "_most", "_most_bytes", "_share", "on_remove")
+
+    def __init__(
+        self,
+        most: int,
+        life: float,
+        *,
+        share: int = 1,
+        most_bytes: int = 0,
+        on_remove: Callable[[bytes, V], None] = lambda key, value: None,
+    ) -> None:
         self._most = most
         self._most_bytes = most_bytes
+        self._share = max(most // share, 1)
         self._life = life
         self._bytes = 0
-        self._items: dict[bytes, tuple[float, int, V]] = {}  # key -> (dies at, size, value)
+        self._items: dict[bytes, Item[V]] = {}
+        self._hosts: dict[str, dict[bytes, None]] = {}  # what each host wrote
+        self.on_remove = on_remove
 
     def __len__(self) -> int:
         return len(self._items)
@@ -37,28 +59,39 @@ class Shelf(Generic[V]):
         item = self._items.get(key)
         if item is None:
             return None
-        if item[0] <= now:
+        if item.dies <= now:
             self.remove(key)
             return None
-        return item[2]
+        return item.value
 
-    def put(self, key: bytes, value: V, now: float, size: int = 0) -> None:
+    def put(self, key: bytes, value: V, now: float, host: str, size: int = 0) -> None:
         """`size` in bytes counts against the bound, where there is one."""
         self.remove(key)
-        self._items[key] = (now + self._life, size + OVERHEAD, value)
-        self._bytes += size + OVERHEAD
+        size += OVERHEAD
+        self._items[key] = Item(now + self._life, size, host, value)
+        self._bytes += size
+        written = self._hosts.setdefault(host, {})
+        written[key] = None
+        if len(written) > self._share:
+            self.remove(next(iter(written)))
         while len(self._items) > self._most or (self._most_bytes and self._bytes > self._most_bytes):
             self.remove(next(iter(self._items)))
 
     def remove(self, key: bytes) -> None:
         item = self._items.pop(key, None)
-        if item is not None:
-            self._bytes -= item[1]
+        if item is None:
+            return
+        self._bytes -= item.size
+        written = self._hosts[item.host]
+        del written[key]
+        if not written:
+            del self._hosts[item.host]
+        self.on_remove(key, item.value)
 
     def sweep(self, now: float) -> None:
         dead = []
         for key, item in self._items.items():
-            if item[0] > now:
+            if item.dies > now:
                 break
             dead.append(key)
         for key in dead:
@@ -69,9 +102,10 @@ class Shelf(Generic[V]):
 class Record:
     """An announcement: the encoded peer record, and the host that it came from."""
 
+    topic: bytes
+    key: bytes
     peer: bytes
     host: str
-    dies: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,35 +133,32 @@ class Records:
         self._limits = limits
         self._rng = rng
         self._topics: dict[bytes, dict[bytes, Record]] = {}
-        self._order: dict[tuple[bytes, bytes], None] = {}  # oldest first
+        self._shelf: Shelf[Record] = Shelf(
+            limits.records, limits.record_life, share=limits.share, on_remove=self._forget
+        )
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._shelf)
 
     def add(self, topic: bytes, key: bytes, peer: bytes, host: str, now: float) -> None:
-        self.remove(topic, key)
+        record = Record(topic, key, peer, host)
+        self._shelf.put(topic + key, record, now, host)
         records = self._topics.setdefault(topic, {})
-        records[key] = Record(peer, host, now + self._limits.record_life)
-        self._order[topic, key] = None
+        records[key] = record
         if len(records) > self._limits.topic_records:
             self.remove(topic, next(iter(records)))
-        elif len(self._order) > self._limits.records:
-            self.remove(*next(iter(self._order)))
 
     def remove(self, topic: bytes, key: bytes) -> None:
-        records = self._topics.get(topic)
-        if records is not None and records.pop(key, None) is not None:
-            del self._order[topic, key]
-            if not records:
-                del self._topics[topic]
+        self._shelf.remove(topic + key)
 
     def draw(self, topic: bytes, now: float, count: int = MAX_PEERS) -> list[bytes]:
         """At most `count` encoded records, drawn at random, host by host."""
-        alive = [record for record in self._topics.get(topic, {}).values() if record.dies > now]
-        if len(alive) <= count:
-            return [record.peer for record in alive]
+        self._shelf.sweep(now)
+        records = self._topics.get(topic, {})
+        if len(records) <= count:
+            return [record.peer for record in records.values()]
         hosts: dict[str, list[Record]] = {}
-        for record in alive:
+        for record in records.values():
             hosts.setdefault(record.host, []).append(record)
         chosen: list[bytes] = []
         while len(chosen) < count:
@@ -138,13 +169,13 @@ class Records:
         return chosen
 
     def sweep(self, now: float) -> None:
-        dead = []
-        for topic, key in self._order:
-            if self._topics[topic][key].dies > now:
-                break
-            dead.append((topic, key))
-        for topic, key in dead:
-            self.remove(topic, key)
+        self._shelf.sweep(now)
+
+    def _forget(self, name: bytes, record: Record) -> None:
+        records = self._topics.get(record.topic, {})
+        records.pop(record.key, None)
+        if not records:
+            self._topics.pop(record.topic, None)
 
     def _take(self, items: list[Record]) -> Record:
         at = int.from_bytes(self._rng(8), "little") % len(items)
@@ -157,13 +188,13 @@ class Records:
 
 class Store:
     def __init__(self, limits: DhtLimits, rng: Random) -> None:
-        life, values, size = limits.record_life, limits.values, limits.value_bytes
+        life, values, share, size = limits.record_life, limits.values, limits.share, limits.value_bytes
         self.records = Records(limits, rng)
-        self.forwards: Shelf[Forward] = Shelf(limits.forwards, life)
-        self.renewals: Shelf[Renewal] = Shelf(limits.refreshes, life)
-        self.bumps: Shelf[int] = Shelf(limits.bumps, life)
-        self.mutables: Shelf[Mutable] = Shelf(values, limits.value_life, size)
-        self.immutables: Shelf[bytes] = Shelf(values, limits.value_life, size)
+        self.forwards: Shelf[Forward] = Shelf(limits.forwards, life, share=share)
+        self.renewals: Shelf[Renewal] = Shelf(limits.refreshes, life, share=share)
+        self.bumps: Shelf[int] = Shelf(limits.bumps, life, share=share)
+        self.mutables: Shelf[Mutable] = Shelf(values, limits.value_life, share=share, most_bytes=size)
+        self.immutables: Shelf[bytes] = Shelf(values, limits.value_life, share=share, most_bytes=size)
         self.own: dict[bytes, bytes] = {}  # target -> encoded record of keys that we listen with ourselves
 
     def __len__(self) -> int:

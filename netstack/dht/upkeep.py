@@ -44,14 +44,19 @@ class Upkeep:
 
     # who is there
 
-    def heard(self, contact: Contact, to: Address, *, sample: bool) -> None:
-        """A node that proved its id said something; `to` is where it sees us, to be believed if `sample`."""
+    def heard(self, contact: Contact, to: Address, *, sample: bool, unasked: bool = False) -> None:
+        """A node said something under its id; `to` is where it sees us, to be believed if `sample`.
+
+        What came `unasked` may carry a forged address: a newcomer that speaks first is asked whether it is there.
+        """
         node = self._node
         entry = node.table.get(contact.id)
         if entry is None:
             entry = Entry(contact, self.tick)
             if not self._add(entry):
                 return
+            if unasked and self._checks < node.limits.checks:
+                self._introduce(entry)
         if sample and (entry.sampled < 0 or self.tick - entry.sampled >= node.limits.old):
             entry.sampled = self.tick
             node.reach.sample(contact.address, to)
@@ -116,6 +121,17 @@ class Upkeep:
 
         self._ask(entry, verdict)
 
+    def _introduce(self, entry: Entry) -> None:
+        """As `check`, but of somebody who never answered us: silence is enough, whatever others do."""
+        self._checks += 1
+
+        def verdict(lives: bool) -> None:
+            self._checks -= 1
+            if not lives:
+                self._node.table.remove(entry.contact.id)
+
+        self._ask(entry, verdict)
+
     def hinted(self, id: bytes) -> None:
         """Somebody says that a node that we named is down."""
         entry = self._node.table.get(id)
@@ -133,7 +149,7 @@ class Upkeep:
 
     def _deaf(self, call: Call) -> bool:
         """Whether nobody at all answered since `call` began: then its silence says nothing about its node."""
-        return self._node.rpc.last_answer < call.started
+        return self._node.rpc.last_answer <= call.started
 
     def latest(self, count: int) -> list[Address]:
         """Those heard last, last first."""

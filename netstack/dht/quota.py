@@ -1,0 +1,29 @@
+"""How often one host may ask.  No honest node asks another more often than its congestion window lets it, so whoever
+does floods us, or uses us to flood the host whose address it forges.  Loopback is free: test nets live there."""
+
+from __future__ import annotations
+
+from netstack.dht.limits import DhtLimits
+
+
+class Quota:
+    """A bucket of requests a host, refilled steadily; the host not heard for longest is forgotten first."""
+
+    __slots__ = ("_hosts", "_limits")
+
+    def __init__(self, limits: DhtLimits) -> None:
+        self._limits = limits
+        self._hosts: dict[str, tuple[float, float]] = {}  # host -> (requests left, as of)
+
+    def take(self, host: str, now: float) -> bool:
+        limits = self._limits
+        left, before = self._hosts.pop(host, (float(limits.host_burst), now))
+        left = min(left + (now - before) * limits.host_rate, float(limits.host_burst))
+        allowed = left >= 1.0
+        self._hosts[host] = (left - 1.0 if allowed else left), now
+        if len(self._hosts) > limits.hosts:
+            del self._hosts[next(iter(self._hosts))]
+        return allowed
+
+    def __len__(self) -> int:
+        return len(self._hosts)
