@@ -340,7 +340,8 @@ class EndpointCore:
         self.send(conn, frame, self._now)
 
     def close_inner(self, conn: int) -> None:
-        self._inner.pop(conn, None)
+        if conn in self._inner:
+            self._inner[conn] = lambda event: None
         self.close(conn, self._now)
 
     def path_of(self, conn: int) -> tuple[Address, int] | None:

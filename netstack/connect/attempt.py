@@ -98,17 +98,15 @@ class Attempt:
         if link.phase is Phase.WAITING:
             link.take(self.remote_id, address, port, path, links.now)
         elif link.path is PathKind.RELAYED:
+            relay = link.stream.remote
             link.move(self.remote_id, address, port, path, links.now)
-            links.watch(link, None)  # until the peer has moved too, it is heard through the relay alone
-            link.on_confirmed = self._both_moved
-            self.field.tasks.at(links.now + CONFIRMED, self._both_moved)
+            # until the peer has moved too it is heard through the relay alone, and npm repeats there for ever
+            links.watch(link, lambda source, port: None if source == relay else False)
+            link.on_confirmed = link.stream.forget_old_paths
+            self.field.tasks.at(links.now + CONFIRMED, link.stream.forget_old_paths)
             self._retire_relay()
         links.touch(link.id)
         self.close()
-
-    def _both_moved(self) -> None:
-        """What still comes through the relay is repeated, and its last word is not the peer's."""
-        self.field.links.watch(self.link, lambda source, port: False)
 
     def relayed(self, address: Address, port: int, remote_id: int) -> None:
         """A blind relay has tied us together; better ways go on being tried."""
@@ -116,7 +114,7 @@ class Attempt:
             self.link.take(remote_id, address, port, PathKind.RELAYED, self.field.links.now)
             self.field.links.touch(self.link.id)
 
-    def on_packet(self, source: Address, port: int) -> bool:
+    def on_packet(self, source: Address, port: int) -> bool | None:
         """A packet for our stream from an address that it does not know: the peer has found us."""
         link = self.link
         if link.phase is Phase.WAITING:

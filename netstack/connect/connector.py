@@ -41,6 +41,7 @@ from netstack.udp import Address
 PARALLEL = 2  # relays asked at a time
 MAX_RELAYS = 16  # asked in all
 FINDING = 20.0  # seconds for walk and handshake together
+ROUTED_TRIES = 8  # of a message that takes four datagrams there and back
 PAUSE = 1.0  # for the peer to find out about its NAT
 LATER = (10.0, 20.0)  # between random punches, while a relay carries us
 
@@ -179,7 +180,9 @@ class Connector(Attempt):
             if verdict is not None and not (verdict is Verdict.FORGED and isinstance(self.field.rpc, BareNode)):
                 box.keep(verdict)
 
-        call = self.field.rpc.request(to, PEER_HANDSHAKE, answered, target=self._target, value=value, port=port)
+        call = self.field.rpc.request(
+            to, PEER_HANDSHAKE, answered, target=self._target, value=value, port=port, tries=ROUTED_TRIES - 2
+        )
         try:
             return await box
         finally:
@@ -257,7 +260,7 @@ class Connector(Attempt):
             self.found(address, SERVER, PathKind.LAN)
         self.lost("lan", Reason.NO_PATH)
 
-    def on_packet(self, source: Address, port: int) -> bool:
+    def on_packet(self, source: Address, port: int) -> bool | None:
         if self.link.agreement is None:
             self._early = source, port
             return True
@@ -373,7 +376,9 @@ class Connector(Attempt):
         id, sealed = self.payload.holepunch.id, self.sealed.seal(state)
         value = encode_holepunch(HolepunchMessage(Mode.FROM_CLIENT, id, sealed, relay[1]))
         port, nat = puncher.port, puncher.nat
-        response = await ask(self.field.rpc, relay[0], PEER_HOLEPUNCH, target=self._target, value=value, port=port)
+        response = await ask(
+            self.field.rpc, relay[0], PEER_HOLEPUNCH, target=self._target, value=value, port=port, tries=ROUTED_TRIES
+        )
         if response is None or response.value is None:
             return None
         puncher.sampled(response.to, relay[0], nat)

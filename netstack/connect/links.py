@@ -16,7 +16,8 @@ from netstack.udp import Address, Outgoing
 from netstack.udx.congestion import CongestionControl
 from netstack.udx.stream import UdxStream
 
-OnPacket = Callable[[Address, int], bool]  # (source, our port) -> whether the stream takes packets from there
+# (source, our port) -> True: the peer is there from now on; None: takes the packet; False: drops it
+OnPacket = Callable[[Address, int], bool | None]
 
 
 class Links:

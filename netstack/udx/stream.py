@@ -88,7 +88,7 @@ class UdxStream:
         *,
         congestion: CongestionControl | None = None,
         receive_window: int = RECEIVE_WINDOW,
-        adopt: Callable[[Address], bool] | None = None,
+        adopt: Callable[[Address], bool | None] | None = None,
         keepalive: float = 0.0,
     ) -> None:
         self.local_id = local_id
@@ -203,6 +203,10 @@ class UdxStream:
         self.remote, self.remote_id, self.port = after
         self._out.new_path(now, _overhead(remote))
         self._events.append(RemoteChanged(remote))
+
+    def forget_old_paths(self) -> None:
+        """They are about to vanish: what is still in flight on them is repeated on the present one."""
+        self._old_paths.clear()
 
     def write(self, data: Buffer) -> bool:
         """Queues bytes.  False: above the high-water mark, wait for Drained.  Raises ValueError after `end`."""
@@ -382,11 +386,10 @@ class UdxStream:
     def _admit(self, source: Address) -> bool:
         if source == self.remote or self.adopt is None:
             return True
-        if not self.adopt(source):
-            return False
-        if source != self.remote:  # the hook may have called connect or change_remote itself
+        verdict = self.adopt(source)
+        if verdict and source != self.remote:  # the hook may have called connect or change_remote itself
             self._follow(source)
-        return True
+        return verdict is not False
 
     def _follow(self, source: Address) -> None:
         """The peer has moved: nothing is left to say at its old address.

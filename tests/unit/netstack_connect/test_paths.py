@@ -1,0 +1,146 @@
+"""Which way a connection goes, and that it finds a better one: relays, the same network, routers that forget."""
+
+from __future__ import annotations
+
+from identity.keys import SigningKey
+from netstack.events import PathKind, Reason
+from tests.support.nat import Internet, Mapping, SimHost
+from tests.support.streams import stream
+from tests.unit.netstack_connect.test_pairs import BOB, KINDS, behind, listening, talk
+
+RELAY = SigningKey.from_seed(b"r" * 32)
+
+
+def relay(net: Internet) -> SimHost:
+    """A node that anybody reaches and that serves as blind relay."""
+    host = net.host(reachable=True)
+    host.core.relay_for_others(RELAY)
+    host.turn()
+    assert net.run(20, lambda: host.core.announced(RELAY.public))
+    return host
+
+
+def opened(net: Internet, ada: SimHost) -> int:
+    conn = ada.connect(BOB.public)
+    ada.turn()
+    assert net.run(60, lambda: bool(ada.opened or ada.failed))
+    assert ada.failed == []
+    return conn
+
+
+def test_two_symmetric_routers_are_bridged_by_a_blind_relay() -> None:
+    for who in ("client", "server"):
+        net = Internet(seed=3, nodes=12)
+        bridge = relay(net)
+        ada = behind(net, "symmetric", RELAY.public if who == "client" else None)
+        bob = behind(net, "symmetric", RELAY.public if who == "server" else None)
+        net.run(5)
+        listening(net, bob)
+        conn = opened(net, ada)
+        assert ada.opened[0].path is PathKind.RELAYED
+        assert ada.opened[0].handshake_hash == bob.opened[0].handshake_hash
+        talk(net, ada, conn)
+        net.run(120)
+        assert ada.closed == bob.closed == []
+        ada.core.close(conn, net.now)
+        ada.turn()
+        net.run(1)
+        bob.core.end(bob.opened[0].conn, net.now)
+        bob.turn()
+        net.run(90)
+        assert [event.reason for event in ada.closed + bob.closed] == [Reason.ENDED, Reason.ENDED]
+        assert [len(host.core) for host in (ada, bob, bridge)] == [0, 0, 0]
+
+
+def test_a_relayed_connection_becomes_a_punched_one() -> None:
+    net = Internet(seed=4, nodes=12)
+    relay(net)
+    ada, bob = behind(net, "cone", RELAY.public), behind(net, "symmetric")
+    net.run(5)
+    listening(net, bob)
+    conn = opened(net, ada)
+    assert ada.opened[0].path is PathKind.RELAYED  # a storm of probes takes its time
+    sent = [bytes((n,)) * 5000 for n in range(200)]
+    for frame in sent:
+        ada.core.send(conn, frame, net.now)
+        ada.turn()
+        net.run(0.2)
+    assert net.run(30, lambda: bool(ada.moved and bob.moved))
+    assert ada.core.path(conn) is PathKind.PUNCHED
+    net.run(60)
+    assert ada.frames == sent
+    assert ada.closed == bob.closed == []
+    assert len(ada.core) == len(bob.core) == 1  # nothing is left of the connections to the relay
+
+
+def test_two_hosts_behind_one_router_take_the_short_way() -> None:
+    net = Internet(seed=5, nodes=12)
+    for policy in (KINDS["cone"], KINDS["symmetric"]):
+        assert policy is not None
+        home = net.router(*policy)
+        ada, bob = net.host(behind=home), net.host(behind=home)
+        net.run(5)
+        listening(net, bob)
+        conn = opened(net, ada)
+        assert ada.opened[0].path is PathKind.LAN
+        assert ada.opened[0].address == bob.address
+        talk(net, ada, conn)
+        bob.core.unlisten(BOB.public)
+        bob.turn()
+        net.run(60)
+
+
+def test_a_router_that_forgets_is_noticed_within_15_seconds() -> None:
+    net = Internet(seed=6, nodes=12)
+    home = net.router(Mapping.INDEPENDENT)
+    ada, bob = net.host(), net.host(behind=home)
+    net.run(5)
+    listening(net, bob)
+    opened(net, ada)
+    home.forget()
+    net.run(15)
+    eve = net.host()
+    net.run(5)
+    opened(net, eve)
+
+
+def test_relays_that_die_are_replaced() -> None:
+    net = Internet(seed=7, nodes=12)
+    ada, bob = behind(net, "cone"), behind(net, "cone")
+    net.run(5)
+    listening(net, bob)
+    dead = {relay[0] for relay in bob.core.relays_of(BOB.public)[:2]}
+    net.loss = lambda source, target, data: source[0] in dead or target[0] in dead
+    net.run(30)
+    assert not dead & {host for host, _ in bob.core.relays_of(BOB.public)}
+    opened(net, ada)
+
+
+def test_a_dialler_that_is_cancelled_at_any_moment_leaves_nothing() -> None:
+    net = Internet(seed=8, nodes=12)
+    relay(net)
+    ada, bob = behind(net, "symmetric", RELAY.public), behind(net, "cone")
+    net.run(5)
+    listening(net, bob)
+    for step in range(40):
+        conn = ada.connect(BOB.public)
+        ada.turn()
+        net.run(step * 0.06)
+        ada.core.abort(conn, net.now)
+        ada.turn()
+        assert len(ada.ports) == 2
+        net.run(3)
+    net.run(90)
+    assert [len(host.ports) for host in (ada, bob)] == [2, 2]
+    assert len(ada.core) == len(bob.core) == 0
+
+
+def test_a_fifth_of_all_datagrams_lost() -> None:
+    for client, server in (("cone", "cone"), ("symmetric", "cone"), ("open", "symmetric")):
+        net = Internet(seed=9, nodes=12)
+        ada, bob = behind(net, client), behind(net, server)
+        net.run(5)
+        listening(net, bob)
+        rng = stream("weather")
+        net.loss = lambda source, target, data, rng=rng: rng(1)[0] < 51  # type: ignore[misc]
+        talk(net, ada, opened(net, ada))
