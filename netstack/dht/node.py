@@ -27,8 +27,8 @@ from netstack.dht.datagram import (
     Request,
     Response,
     decode_datagram,
+    encode_answer,
     encode_request,
-    encode_response,
 )
 from netstack.dht.events import DhtEvent, Mode, Nat
 from netstack.dht.health import Health
@@ -311,18 +311,16 @@ class DhtNode:
         """
         receiver = to or source
         try:
-            data = encode_response(
-                Response(
-                    request.tid,
-                    receiver,
-                    value,
-                    error,
-                    tuple([contact.address for contact in self.table.closest(request.target)])
-                    if closer and request.target is not None
-                    else (),
-                    self.table.own if port == SERVER and not self.reach.ephemeral else None,
-                    self.tokens.token(receiver[0], self.now) if token else None,
-                )
+            data = encode_answer(
+                request.tid,
+                receiver,
+                value,
+                error,
+                [contact.wire for contact in self.table.closest(request.target)]
+                if closer and request.target is not None
+                else (),
+                self.table.own if port == SERVER and not self.reach.ephemeral else None,
+                self.tokens.token(receiver[0], self.now) if token else None,
             )
         except DecodeError:
             return  # an IPv6 address: these datagrams have no room for it

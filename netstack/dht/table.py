@@ -5,8 +5,7 @@ The table decides who fits and who is closest; whom to ask whether it still live
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from operator import itemgetter
+from collections.abc import Iterator
 
 from netstack.dht.contact import Contact, shared_prefix
 from netstack.udp import Address
@@ -17,10 +16,11 @@ K = 20
 class Entry:
     """A node in the table."""
 
-    __slots__ = ("added", "contact", "hints", "pinged", "sampled", "seen")
+    __slots__ = ("added", "contact", "hints", "number", "pinged", "sampled", "seen")
 
     def __init__(self, contact: Contact, tick: int) -> None:
         self.contact = contact
+        self.number = contact.number
         self.added = tick
         self.pinged = tick  # when we last asked it, or heard from it
         self.seen = tick  # when we last heard from it
@@ -81,21 +81,20 @@ class RoutingTable:
         number = int.from_bytes(target, "big")
         at = shared_prefix(self._own, number)
         buckets = self._buckets
-        # Nodes that leave our own prefix where the target does are nearest to it, then those that stay with us
-        # longer, all mixed; after these every shorter prefix is farther than all before.
-        chosen: list[Contact] = []
-        groups: Iterable[Iterable[Entry]] = [
-            *([buckets[at]] if at < len(buckets) else []),
-            [entry for bucket in buckets[at + 1 :] for entry in bucket],
-            *reversed(buckets[:at]),
-        ]
-        for group in groups:
-            ranked = [(entry.contact.number ^ number, entry.contact) for entry in group]
-            ranked.sort(key=DISTANCE)
-            chosen += [contact for _, contact in ranked[: count - len(chosen)]]
+
+        def distance(entry: Entry) -> int:
+            return entry.number ^ number
+
+        # Nodes that leave our own prefix where the target does are nearest to it ...
+        chosen = sorted(buckets[at], key=distance)[:count] if at < len(buckets) else []
+        if len(chosen) < count:  # ... then those that stay with us longer, all mixed ...
+            deeper = [entry for bucket in buckets[at + 1 :] for entry in bucket]
+            chosen += sorted(deeper, key=distance)[: count - len(chosen)]
+        for bucket in reversed(buckets[:at]):  # ... then every shorter prefix is farther than all before.
             if len(chosen) >= count:
                 break
-        return chosen
+            chosen += sorted(bucket, key=distance)[: count - len(chosen)]
+        return [entry.contact for entry in chosen]
 
     def rebased(self, own: bytes) -> RoutingTable:
         """The same nodes as seen from another id; those that do not fit are left out."""
@@ -107,6 +106,3 @@ class RoutingTable:
     def depth(self) -> int:
         """The longest prefix that anybody here shares with us."""
         return max((at for at, bucket in enumerate(self._buckets) if bucket), default=0)
-
-
-DISTANCE = itemgetter(0)

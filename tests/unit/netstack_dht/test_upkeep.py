@@ -116,9 +116,9 @@ def test_nobody_is_forgotten_because_we_are_cut_off() -> None:
 
 def test_the_dead_are_reported_to_whoever_named_them() -> None:
     net = Network(seed=6)
-    nodes = net.grow(60)
+    nodes = net.grow(16)
     member = guest(net)
-    for victim in random.Random(6).sample(nodes[1:], 12):
+    for victim in random.Random(6).sample(nodes[1:], 4):
         net.kill(victim)
     hints: list[bytes] = []
 
@@ -129,7 +129,7 @@ def test_the_dead_are_reported_to_whoever_named_them() -> None:
         return data
 
     net.tap = tap
-    for at in range(8):
+    for at in range(3):
         walk(net, member, bytes([at * 31]) * 32)
     net.run(20)
     dead = {contact_at(victim.address).wire for victim in nodes if not victim.alive}
