@@ -310,6 +310,11 @@ class EndpointCore:
         events, self._events = self._events, []
         return events
 
+    def take_dht_events(self) -> list[DhtEvent]:
+        """What happened to our place in the DHT since the last call; at most the last 64."""
+        events, self.dht_events = self.dht_events, []
+        return events
+
     def effects(self) -> list[PortEffect]:
         """Ports to open and to close, before `outgoing` is sent."""
         return self._sockets.effects()

@@ -22,7 +22,7 @@ from typing import Self
 
 from identity.errors import KithkinError
 from identity.keys import Random, SigningKey
-from netstack.dht.events import Mode
+from netstack.dht.events import DhtEvent, Mode
 from netstack.dht.limits import DhtLimits
 from netstack.dht.messages import Firewall
 from netstack.dht.node import DhtNode
@@ -121,6 +121,7 @@ class Host(DhtCalls):
         self._in_turn = False
         self._deferred = False
         self._waiting: list[asyncio.Future[None]] = []  # for anything to happen
+        self._watchers: list[Callable[[DhtEvent], None]] = []
         self._hosts: tuple[float, tuple[str, ...]] = (float("-inf"), ())
 
     async def start(self, host: str = "0.0.0.0", port: int = 0) -> Address:
@@ -179,7 +180,14 @@ class Host(DhtCalls):
         while self.dht is not None and not self.dht.upkeep.started:
             await self._progress()
 
+    def watch(self, callback: Callable[[DhtEvent], None]) -> Callable[[], None]:
+        """Tells what happens to our place in the DHT: other networks, sleep.  What it returns ends that."""
+        self._watchers.append(callback)
+        return lambda: self._watchers.remove(callback) if callback in self._watchers else None
+
     def status(self) -> HostStatus:
+        if self.dht is None:
+            return HostStatus(Firewall.UNKNOWN, None, False, True, False, (), 0, len(self.connections))
         dht = self._dht()
         relays = {relay for key in self.core.listening for relay in self.core.relays_of(key)}
         return HostStatus(
@@ -365,6 +373,7 @@ class Host(DhtCalls):
                 self._tell(self.core.events())
         finally:
             self._in_turn = False
+        self._tell_watchers()
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
@@ -400,6 +409,14 @@ class Host(DhtCalls):
             self._happened(event)
         if batch:
             self._deliver(owner, batch)
+
+    def _tell_watchers(self) -> None:
+        for event in self.core.take_dht_events():
+            for callback in list(self._watchers):
+                try:
+                    callback(event)
+                except Exception as error:
+                    self._loop.call_exception_handler({"message": "error in a watcher", "exception": error})
 
     def _deliver(self, conn: int, frames: list[bytes]) -> None:
         connection = self.connections.get(conn)

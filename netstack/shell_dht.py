@@ -18,6 +18,7 @@ from netstack.dht.records import LookupReply, Mutable, PeerRecord, hashed
 from netstack.udp import Address
 
 T = TypeVar("T")
+MAX_FOUND = 1024  # records told of in one walk, so that a topic full of strangers costs a bounded time
 
 
 class Walking:
@@ -68,6 +69,12 @@ class DhtCalls:
         finally:
             walking.cancel()
 
+    async def look_up(self, topic: bytes, on_found: Callable[[PeerRecord], None]) -> int:
+        """Tells of whoever announced under `topic` as nodes do, each record once; returns how many nodes answered."""
+        node = self._dht()
+        outcome = await self._walk(lambda done: hyper.lookup(node, topic, each_record(on_found), done))
+        return outcome.answers
+
     async def find_peer(self, key: bytes) -> tuple[Address, ...]:
         """DHT nodes that relay for the peer with this key; none where it is not announced."""
         node = self._dht()
@@ -84,18 +91,11 @@ class DhtCalls:
     ) -> int:
         """Announces that `key`, which listens here, is found under `topic`; returns how many nodes took it.
 
-        `on_found` hears on the way of others who announced there, each key once.
+        `on_found` hears on the way of others who announced there, each record once.
         """
         node = self._dht()
-        seen: set[bytes] = set()
-
-        def found(peers: LookupReply, reply: Reply) -> None:
-            for peer in peers.peers:
-                if on_found is not None and peer.key not in seen:
-                    seen.add(peer.key)
-                    on_found(peer)
-
         relays = self._relays_of(key.public)
+        found = each_record(on_found) if on_found is not None else None
         outcome = await self._walk(lambda done: hyper.announce(node, topic, key, relays, done, on_found=found))
         return outcome.committed
 
@@ -152,3 +152,16 @@ class DhtCalls:
             return await future
         finally:
             query.cancel()
+
+
+def each_record(on_found: Callable[[PeerRecord], None]) -> Callable[[LookupReply, Reply], None]:
+    """Hands on each record once: many nodes keep the same, and a peer that moved has several."""
+    seen: set[PeerRecord] = set()
+
+    def found(peers: LookupReply, reply: Reply) -> None:
+        for peer in peers.peers:
+            if peer not in seen and len(seen) < MAX_FOUND:
+                seen.add(peer)
+                on_found(peer)
+
+    return found

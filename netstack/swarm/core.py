@@ -19,7 +19,7 @@ from heapq import heappop, heappush
 from math import inf
 
 from identity.keys import Random
-from netstack.swarm.duplicate import SPARE, Held, Keep, closes_loser, keep
+from netstack.swarm.duplicate import PATIENCE, SPARE, Held, Keep, closes_loser, keep
 from netstack.swarm.peer import Peer, PeerInfo, Priority
 from netstack.udp import Address
 
@@ -31,6 +31,9 @@ class Limits:
     peers: int = 64  # connected or being dialled; peers joined by key come on top
     parallel: int = 3  # dialled at once
     known: int = 4096  # remembered
+
+
+MAX_EXPECTED = 256  # answered dials that are waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,15 @@ class Bond:
     """What there is between us and one peer right now."""
 
     dialling: bool = False
+    dialled: tuple[tuple[Address, ...], tuple[Address, ...]] = ((), ())  # the relays and addresses of the dial
+    dial_until: float = inf  # the dial yields: to theirs that is on its way, or to the one that we have
     active: Held | None = None  # the application's
     spare: Held | None = None  # lost against `active` or against the dial, which may both still fail
     spare_until: float = inf
+
+    @property
+    def yields_at(self) -> float:
+        return self.dial_until if self.dialling and self.active is not None else inf
 
     @property
     def idle(self) -> bool:
@@ -108,6 +117,7 @@ class SwarmCore:
         self._dialling = 0
         self._queue: list[tuple[int, bytes, bytes]] = []  # (-priority, draw, key)
         self._wanted: set[bytes] = set()  # topics that we dial for
+        self._expected: dict[bytes, float] = {}  # whose dial we answered: until when to wait for it
         self._effects: list[Effect] = []
         self._suspended = False
 
@@ -187,14 +197,20 @@ class SwarmCore:
 
     # what happens
 
-    def accepts(self, key: bytes) -> bool:
-        """Whether a dialler with this key gets an answer at all."""
+    def accepts(self, key: bytes, now: float) -> bool:
+        """Whether a dialler with this key gets an answer at all.  It asks again, every half second and more slowly."""
         if self._suspended or key == self.key:
             return False
         peer = self._peers.get(key)
         if peer is not None and peer.banned:
             return False
-        return key in self._bonds or len(self._bonds) < self.limits.peers or (peer is not None and peer.explicit)
+        bond = self._bonds.get(key)
+        if bond is not None and bond.dialling and bond.active is None and self.key > key and now < bond.dial_until:
+            return False  # ours wins, and is on its way
+        if bond is None and len(self._bonds) >= self.limits.peers and not (peer is not None and peer.explicit):
+            return False
+        self._expect(key, now)
+        return True
 
     def found(
         self,
@@ -211,21 +227,15 @@ class SwarmCore:
         peer = self._know(key)
         if peer is None:
             return
-        news = peer.found(topic, relays, addresses)
-        if key in self._bonds or (peer.retry_at is not None and not news):
+        if not peer.found(topic, relays, addresses) and peer.retry_at is not None:
             return
-        peer.retry_at = None
-        self._enqueue(peer)
-        self._dial(now)
+        self._go_now(peer, now)
 
     def located(self, key: bytes, addresses: tuple[Address, ...], now: float) -> None:
         """A peer joined by key is on our own network."""
         peer = self._peers.get(key)
-        if peer is None or not peer.explicit or not peer.moved((), addresses) or key in self._bonds:
-            return
-        peer.retry_at = None
-        self._enqueue(peer)
-        self._dial(now)
+        if peer is not None and peer.explicit and peer.moved((), addresses):
+            self._go_now(peer, now)
 
     def opened(self, key: bytes, conn: int, initiator: bool, now: float) -> None:
         """A connection is open.  One that we dialled ends the dial."""
@@ -240,6 +250,7 @@ class SwarmCore:
         if initiator:
             self._dial_over(bond)
         larger = self.key > key
+        self._expected.pop(key, None)
         if bond.dialling and larger:
             self._spare(bond, new, now)  # ours wins if it comes to be
         elif bond.active is not None:
@@ -256,6 +267,13 @@ class SwarmCore:
         if bond is None or not bond.dialling:
             return
         self._dial_over(bond)
+        peer = self._peers.get(key)
+        if peer is not None and bond.active is None and bond.spare is None:
+            if bond.dialled != (peer.relays, peer.addresses):  # it said something new in the meantime
+                del self._bonds[key]
+                self._go_now(peer, now)
+                return
+            peer.addresses = ()
         self._after_loss(key, bond, now, None)
 
     def closed(self, key: bytes, conn: int, now: float) -> None:
@@ -274,6 +292,8 @@ class SwarmCore:
         for key, bond in list(self._bonds.items()):
             if bond.spare is not None and now >= bond.spare_until:
                 self._spare_is_over(key, bond)
+            if bond.dialling and bond.active is not None and now >= bond.dial_until:
+                self._abandon(key, bond)
         for peer in self._peers.values():
             if peer.retry_at is not None and now >= peer.retry_at:
                 peer.retry_at = None
@@ -282,7 +302,7 @@ class SwarmCore:
 
     def next_wake(self) -> float:
         """When `wake` is due; infinity: not before something else happens."""
-        spares = (bond.spare_until for bond in self._bonds.values())
+        spares = (min(bond.spare_until, bond.yields_at) for bond in self._bonds.values())
         waits = (peer.retry_at for peer in self._peers.values() if peer.retry_at is not None)
         return min(min(spares, default=inf), min(waits, default=inf))
 
@@ -355,6 +375,18 @@ class SwarmCore:
             return (0, 0)
         return (-1, int(peer.proven))
 
+    def _go_now(self, peer: Peer, now: float) -> None:
+        """There is a reason to dial.  A dial that knows no address of our own network gives way to one that does."""
+        bond = self._bonds.get(peer.key)
+        if bond is not None and bond.dialling and bond.active is None and bond.spare is None:
+            if not peer.addresses or bond.dialled[1]:
+                return
+            self._abandon(peer.key, bond)
+            del self._bonds[peer.key]
+        peer.retry_at = None
+        self._enqueue(peer)
+        self._dial(now)
+
     def _enqueue(self, peer: Peer) -> None:
         if peer.queued or peer.banned or peer.key in self._bonds or self._suspended:
             return
@@ -372,11 +404,15 @@ class SwarmCore:
                 peer.queued = False
                 self._forget_if_idle(peer)
                 continue
+            if self._expected.get(peer.key, 0.0) > now:
+                peer.queued = False
+                peer.retry_at = self._expected[peer.key]  # it dials us already
+                continue
             if len(self._bonds) >= self.limits.peers and not peer.explicit:
                 heappush(self._queue, entry)  # until somebody goes; explicit ones come before it
                 return
             peer.queued = False
-            self._bonds[peer.key] = Bond(dialling=True)
+            self._bonds[peer.key] = Bond(dialling=True, dialled=(peer.relays, peer.addresses), dial_until=now + SPARE)
             self._dialling += 1
             self._effects.append(Dial(peer.key, peer.relays, peer.addresses))
 
@@ -387,10 +423,22 @@ class SwarmCore:
         bond.dialling = False
         self._dialling -= 1
 
+    def _abandon(self, key: bytes, bond: Bond) -> None:
+        self._dial_over(bond)
+        self._effects.append(Abandon(key))
+
+    def _expect(self, key: bytes, now: float) -> None:
+        """Their dial was answered: for a moment there is no reason to dial them."""
+        if len(self._expected) >= MAX_EXPECTED:
+            self._expected = {one: until for one, until in self._expected.items() if until > now}
+        if len(self._expected) < MAX_EXPECTED:
+            self._expected[key] = now + PATIENCE
+
     # inner: connections
 
     def _take(self, key: bytes, bond: Bond, held: Held) -> None:
         bond.active = held
+        bond.dial_until = held.since + PATIENCE
         peer = self._peers.get(key)
         if peer is not None:
             peer.proven = True
@@ -423,9 +471,8 @@ class SwarmCore:
         if bond.active is not None:
             self._effects.append(Drop(spare.conn))
             return
-        if bond.dialling:  # the dial should have won, but takes too long
-            self._dial_over(bond)
-            self._effects.append(Abandon(key))
+        if bond.dialling:  # it should have won, but takes too long
+            self._abandon(key, bond)
         self._take(key, bond, spare)
 
     def _after_loss(self, key: bytes, bond: Bond, now: float, lasted: float | None) -> None:
@@ -446,8 +493,7 @@ class SwarmCore:
         if bond is None:
             return
         if bond.dialling:
-            self._dial_over(bond)
-            self._effects.append(Abandon(key))
+            self._abandon(key, bond)
         self._effects += [Drop(held.conn) for held in (bond.active, bond.spare) if held is not None]
 
     def _tidy(self, key: bytes, bond: Bond) -> None:

@@ -7,6 +7,9 @@ hyperswarm's rule: kept is the one that the larger key dialled; unless the exist
 for then the other side must have lost it, and the new one wins.  A connection of ours is open only once it has carried
 traffic both ways, so that in the moment when both dial each other *each* would seem to be the settled one, and both
 would go.  Hence the little time that a connection must have been open before it counts as settled.
+
+Best is that there are never two: who has answered a dial does not dial, and the larger key leaves a dial unanswered
+while its own is under way (`core.py`).  Then nothing that the application holds is ever taken away again.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from enum import Enum, auto
 
 SETTLED = 2.0  # seconds that a connection has been open to count as in use; a simultaneous dial comes within an RTT
 SPARE = 3.0  # seconds that the one that lost is kept, where the other end is the one to close it
+PATIENCE = 1.0  # seconds that the other end has to show, or decide upon, a connection that is on its way
 
 
 @dataclass(frozen=True, slots=True)

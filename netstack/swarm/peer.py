@@ -100,8 +100,6 @@ class Peer:
             self.proven = True
             if lasted >= STABLE:
                 self.attempts = 0
-        else:
-            self.addresses = ()
         self.attempts += 1
         self.retry_at = None
         if self.given_up and not self.explicit:

@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 from identity.keys import Random, SigningKey
 from netstack.dht.events import DhtEvent, NetworkChanged, Ready, Woken
-from netstack.dht.query import Outcome
 from netstack.dht.records import PeerRecord
 from netstack.swarm.discovery import Discovery, Start, Stop, Walk
 from netstack.swarm.shell_mdns import Mdns
 from netstack.udp import Address
 
 OnPeer = Callable[[PeerRecord], None]
-MAX_FOUND = 1024  # peers told of in one walk, so that a topic full of strangers costs a bounded time
 
 
 class Walks(Protocol):
@@ -35,14 +33,16 @@ class Walks(Protocol):
         """None: this host is in no DHT, and only the local network is left."""
         ...
 
-    async def look_up(self, topic: bytes, on_found: OnPeer) -> Outcome: ...
-    async def announce(self, topic: bytes, key: SigningKey, on_found: OnPeer | None = None) -> Outcome: ...
-    async def unannounce(self, topic: bytes, key: SigningKey) -> Outcome: ...
+    async def look_up(self, topic: bytes, on_found: OnPeer) -> int: ...
+    async def announce(self, topic: bytes, key: SigningKey, on_found: OnPeer | None = None) -> int: ...
+    async def unannounce(self, topic: bytes, key: SigningKey) -> None: ...
+    async def announced(self, key: bytes) -> None: ...
     def watch(self, callback: Callable[[DhtEvent], None]) -> Callable[[], None]: ...
 
 
 class Meeting:
-    """`server`: be found under the topic with `key`, which the host listens to; `client`: be told of others.
+    """`server`: be found under the topic with `key`, which the host listens to and announces; `client`: be told of
+    others.
 
     `on_peer` hears of each peer once a walk, again when it says something new, and of nobody twice at once; never of
     ourselves.  `on_local(key, addresses)` hears of those of our own network instead, where it is given.  `mdns`: the
@@ -183,23 +183,23 @@ class Meeting:
         self._serve()
 
     async def _walk(self, number: int, walk: Walk) -> None:
-        seen: set[PeerRecord] = set()
-
         def found(record: PeerRecord) -> None:
-            if record.key == self.key.public or record in seen or len(seen) >= MAX_FOUND or not self.client:
+            if record.key == self.key.public or not self.client:
                 return
-            seen.add(record)
             try:
                 self._on_peer(record)
             except Exception as error:  # the application's mistake ends no walk
                 self._loop.call_exception_handler({"message": "error in on_peer", "exception": error})
 
-        walks: dict[Walk, Callable[[], Awaitable[Outcome]]] = {
-            Walk.LOOK_UP: lambda: self._host.look_up(self.topic, found),
-            Walk.ANNOUNCE: lambda: self._host.announce(self.topic, self.key, found),
-            Walk.UNANNOUNCE: lambda: self._host.unannounce(self.topic, self.key),
-        }
-        outcome = await walks[walk]()
-        ok = outcome.committed > 0 if walk is Walk.ANNOUNCE else outcome.answers > 0
-        self._discovery.done(number, ok, self._loop.time())
+        nodes = 1
+        match walk:
+            case Walk.LOOK_UP:
+                nodes = await self._host.look_up(self.topic, found)
+            case Walk.ANNOUNCE:
+                # others ask our relays for us, so these have to be known first; once they are it takes no time
+                await self._host.announced(self.key.public)
+                nodes = await self._host.announce(self.topic, self.key, found)
+            case Walk.UNANNOUNCE:
+                await self._host.unannounce(self.topic, self.key)
+        self._discovery.done(number, nodes > 0, self._loop.time())
         self._serve()

@@ -85,7 +85,7 @@ class Topic:
         await self._swarm.leave_place(self)
 
     def __aiter__(self) -> AsyncIterator[Connection]:
-        feed = Feed(self._swarm.connections_at(self.topic), ended=self.left)
+        feed = Feed([] if self.left else self._swarm.connections_at(self.topic), ended=self.left)
         self._readers.append(feed)
         return feed
 

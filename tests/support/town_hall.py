@@ -9,7 +9,8 @@ from netstack.dht import hyper
 from netstack.dht.events import DhtEvent, Mode
 from netstack.dht.node import DhtNode
 from netstack.dht.query import Outcome
-from netstack.dht.records import LookupReply, PeerRecord
+from netstack.dht.records import PeerRecord
+from netstack.shell_dht import each_record
 from netstack.shell_testnet import Testnet
 
 OnPeer = Callable[[PeerRecord], None]
@@ -28,27 +29,28 @@ class Guest:
     async def enter(cls, net: Testnet) -> Guest:
         return cls(net, await net.join(Mode.EPHEMERAL))
 
-    async def look_up(self, topic: bytes, on_found: OnPeer) -> Outcome:
+    async def look_up(self, topic: bytes, on_found: OnPeer) -> int:
         self.walks.append("look up")
-        return await self.net.ask(self.dht, lambda done: hyper.lookup(self.dht, topic, each(on_found), done))
+        outcome: Outcome = await self.net.ask(
+            self.dht, lambda done: hyper.lookup(self.dht, topic, each_record(on_found), done)
+        )
+        return outcome.answers
 
-    async def announce(self, topic: bytes, key: SigningKey, on_found: OnPeer | None = None) -> Outcome:
+    async def announce(self, topic: bytes, key: SigningKey, on_found: OnPeer | None = None) -> int:
         self.walks.append("announce")
-        found = each(on_found) if on_found else None
-        return await self.net.ask(self.dht, lambda done: hyper.announce(self.dht, topic, key, (), done, on_found=found))
+        found = each_record(on_found) if on_found else None
+        outcome: Outcome = await self.net.ask(
+            self.dht, lambda done: hyper.announce(self.dht, topic, key, (), done, on_found=found)
+        )
+        return outcome.committed
 
-    async def unannounce(self, topic: bytes, key: SigningKey) -> Outcome:
+    async def unannounce(self, topic: bytes, key: SigningKey) -> None:
         self.walks.append("unannounce")
-        return await self.net.ask(self.dht, lambda done: hyper.unannounce(self.dht, topic, key, done))
+        _: Outcome = await self.net.ask(self.dht, lambda done: hyper.unannounce(self.dht, topic, key, done))
+
+    async def announced(self, key: bytes) -> None:
+        """At once: these nodes are not dialled."""
 
     def watch(self, callback: Callable[[DhtEvent], None]) -> Callable[[], None]:
         self.watchers.append(callback)
         return lambda: self.watchers.remove(callback)
-
-
-def each(on_found: OnPeer) -> hyper.OnPeers:
-    def found(peers: LookupReply, reply: object) -> None:
-        for peer in peers.peers:
-            on_found(peer)
-
-    return found

@@ -68,12 +68,26 @@ def test_waits_grow_until_it_is_given_up_and_end_when_it_says_something_new() ->
 def test_an_address_of_our_own_network_is_good_until_it_fails() -> None:
     swarm = core()
     here = (("10.0.0.7", 7),)
-    swarm.found(TOPIC, LOW, 0.0, addresses=here)
     swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
-    assert swarm.effects() == [Dial(LOW, (), here)]
+    swarm.found(TOPIC, LOW, 0.0, addresses=here)  # better than what is being tried
+    assert swarm.effects() == [Dial(LOW, RELAYS, ()), Abandon(LOW), Dial(LOW, RELAYS, here)]
     swarm.failed(LOW, 1.0)
     swarm.wake(swarm.next_wake())
     assert swarm.effects() == [Dial(LOW, RELAYS, ())]
+
+
+def test_what_it_says_during_a_dial_is_tried_after_it() -> None:
+    swarm = core()
+    swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
+    elsewhere = (("192.0.2.7", 7),)
+    swarm.found(TOPIC, LOW, 0.1, relays=elsewhere)
+    swarm.failed(LOW, 1.0)
+    assert swarm.effects() == [Dial(LOW, RELAYS, ()), Dial(LOW, elsewhere, ())]
+    swarm.join_peer(HIGH, 1.0)
+    swarm.effects()
+    here = (("10.0.0.7", 7),)
+    swarm.located(HIGH, here, 1.1)
+    assert swarm.effects() == [Abandon(HIGH), Dial(HIGH, (), here)]
 
 
 def test_a_peer_joined_by_key_is_never_given_up() -> None:
@@ -104,9 +118,9 @@ def test_three_at_once_sixty_four_in_all_and_explicit_ones_on_top() -> None:
     effects = swarm.effects()
     assert sum(isinstance(effect, Dial) for effect in effects) == 1  # the fourth
     assert swarm.status() == Status(known=10, banned=0, queued=6, waiting=0, dialling=1, connected=3)
-    assert not swarm.accepts(HIGH)
+    assert not swarm.accepts(HIGH, 1.0)
     swarm.join_peer(HIGH, 1.0)
-    assert [type(effect) for effect in swarm.effects()] == [Dial] and swarm.accepts(HIGH)
+    assert [type(effect) for effect in swarm.effects()] == [Dial] and swarm.accepts(HIGH, 1.0)
     swarm.closed(dials[0], 0, 2.0)
     swarm.failed(HIGH, 2.0)
     assert [type(effect) for effect in swarm.effects()] == [Dial]
@@ -141,10 +155,9 @@ def test_a_banned_peer_is_closed_neither_dialled_nor_accepted_until_unbanned() -
     assert swarm.effects() == [Drop(1), Abandon(HIGH)]
     swarm.found(TOPIC, LOW, 1.0, relays=RELAYS)
     swarm.opened(LOW, 2, False, 1.0)
-    assert (swarm.effects(), swarm.accepts(LOW)) == ([Drop(2)], False)
+    assert (swarm.effects(), swarm.accepts(LOW, 1.0)) == ([Drop(2)], False)
     swarm.unban(LOW)
-    swarm.found(TOPIC, LOW, 1.0, relays=RELAYS)
-    assert (swarm.effects(), swarm.accepts(LOW)) == ([Dial(LOW, RELAYS, ())], True)
+    assert swarm.accepts(LOW, 1.0)
 
 
 def test_a_crowd_of_strangers_takes_bounded_room_and_pushes_out_nobody_who_matters() -> None:
@@ -163,7 +176,7 @@ def test_suspended_everything_goes_and_what_was_asked_for_by_key_comes_back() ->
     swarm.opened(LOW, 1, True, 0.0)
     swarm.effects()
     swarm.suspend()
-    assert set(swarm.effects()) == {Drop(1), Abandon(HIGH)} and not swarm.accepts(HIGH)
+    assert set(swarm.effects()) == {Drop(1), Abandon(HIGH)} and not swarm.accepts(HIGH, 1.0)
     swarm.opened(HIGH, 2, False, 1.0)
     assert swarm.effects() == [Drop(2)] and swarm.next_wake() == inf
     swarm.resume(2.0)
@@ -190,6 +203,34 @@ def test_a_changed_network_ends_all_waiting() -> None:
     swarm.effects()
     swarm.hurry(0.5)
     assert swarm.effects() == [Dial(LOW, (), ())]
+
+
+def test_who_has_the_larger_key_and_dials_answers_no_dial_for_a_while() -> None:
+    swarm = core()
+    for other in (LOW, HIGH):
+        swarm.found(TOPIC, other, 0.0)
+    assert [swarm.accepts(LOW, 0.1), swarm.accepts(HIGH, 0.1), swarm.accepts(LOW, 3.1)] == [False, True, True]
+    swarm.failed(LOW, 0.2)
+    assert swarm.accepts(LOW, 0.3)
+
+
+def test_who_answered_a_dial_waits_for_it_before_dialling() -> None:
+    swarm = core()
+    assert swarm.accepts(HIGH, 0.0)
+    swarm.found(TOPIC, HIGH, 0.1)
+    assert (swarm.effects(), swarm.next_wake()) == ([], 1.0)
+    swarm.wake(1.0)
+    assert swarm.effects() == [Dial(HIGH, (), ())]
+
+
+def test_a_dial_yields_to_the_connection_that_there_is() -> None:
+    swarm = core()
+    swarm.found(TOPIC, HIGH, 0.0)
+    swarm.opened(HIGH, 1, False, 0.1)
+    swarm.effects()
+    assert swarm.next_wake() == 1.1
+    swarm.wake(1.1)
+    assert (swarm.effects(), swarm.next_wake()) == ([Abandon(HIGH)], inf)
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,12 @@ class Pair:
         return number
 
     def _answer(self, number: int, dialler: bytes, called: bytes) -> None:
+        if dialler in self.lines[number].over:
+            return
         if self.ends[called].accepts():
             self.send(dialler, lambda: self._open(number, dialler, called))
+        else:
+            self.at(self.now + 0.5, lambda: self._answer(number, dialler, called))  # it asks again
 
     def _open(self, number: int, dialler: bytes, called: bytes) -> None:
         if dialler in self.lines[number].over:
@@ -101,7 +105,7 @@ class Ours:
         self._serve()
 
     def accepts(self) -> bool:
-        return self.core.accepts(self.other)
+        return self.core.accepts(self.other, self.pair.now)
 
     def opened(self, number: int, initiator: bool) -> None:
         self.core.opened(self.other, number, initiator, self.pair.now)
@@ -173,7 +177,7 @@ class Theirs:
 
 @pytest.mark.parametrize("kinds", [(Ours, Ours), (Ours, Theirs), (Theirs, Ours)])
 def test_both_dial_at_once_and_one_connection_is_left(kinds: tuple[type[Ours | Theirs], type[Ours | Theirs]]) -> None:
-    redials = 0
+    redials = taken_away = 0
     for seed in range(400):
         pair = Pair(seed)
         pair.ends = {ADA: kinds[0](pair, ADA), BOB: kinds[1](pair, BOB)}
@@ -184,7 +188,10 @@ def test_both_dial_at_once_and_one_connection_is_left(kinds: tuple[type[Ours | T
         assert ada is not None and ada == bob, seed
         assert [number for number, line in enumerate(pair.lines) if not line.over] == [ada], seed
         redials += len(pair.lines) > 2
+        taken_away += any(isinstance(end, Ours) and len(end.taken) > 1 for end in pair.ends.values())
     assert redials == 0  # nobody had to dial again
+    if kinds == (Ours, Ours):
+        assert taken_away == 0  # and what an application was given stayed its own
 
 
 @pytest.mark.parametrize("kinds", [(Ours, Ours), (Ours, Theirs), (Theirs, Ours)])

@@ -1,0 +1,169 @@
+"""Swarms on real sockets: who joins the same topic gets one connection, whenever it joins and whoever leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+
+import pytest
+
+from identity.keys import SigningKey
+from netstack.shell_connection import Connection
+from netstack.shell_testnet import Testnet
+from netstack.swarm import Swarm
+
+ADA, BOB, CLEO = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"c"))
+LIMIT = 120  # seconds before a hanging test is called failed
+
+
+def run(story: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(LIMIT):
+            await story()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(limited())
+
+
+def topic(number: int) -> bytes:
+    return blake2b(b"topic %d" % number, digest_size=32).digest()
+
+
+def on(net: Testnet, key: SigningKey | None = None) -> Swarm:
+    return Swarm(key, bootstrap=net.bootstrap, host="127.0.0.1")
+
+
+async def first(swarm: Swarm, number: int, *, server: bool = True, client: bool = True) -> Connection:
+    async for connection in swarm.join(topic(number), server=server, client=client):
+        return connection
+    raise AssertionError("the swarm ended")
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.02, 0.3], ids=["at one instant", "20 ms apart", "300 ms apart"])
+def test_two_that_join_meet_twenty_times_of_twenty(apart: float) -> None:
+    async def story() -> None:
+        async with Testnet(10) as net:
+
+            async def late(swarm: Swarm, number: int) -> Connection:
+                await asyncio.sleep(apart)
+                return await first(swarm, number)
+
+            async def once(number: int) -> None:
+                async with on(net) as ada, on(net) as bob:
+                    await asyncio.gather(ada.host.ready(), bob.host.ready())
+                    mine, theirs = await asyncio.gather(first(ada, number), late(bob, number))
+                    assert mine.handshake_hash == theirs.handshake_hash
+                    mine.send(b"hello")
+                    assert await theirs.receive() == b"hello"
+                    assert list(ada.connections) == [bob.key.public] and list(bob.connections) == [ada.key.public]
+
+            for five in range(0, 20, 5):
+                await asyncio.gather(*(once(number) for number in range(five, five + 5)))
+
+    run(story)
+
+
+def test_a_story_of_three() -> None:
+    async def story() -> None:
+        async with Testnet(10) as net, on(net, ADA) as ada, on(net, BOB) as bob, on(net, CLEO) as cleo:
+            place = ada.join(topic(0), client=False)
+            assert await place.flushed()
+            to_ada = await first(bob, 0, server=False)
+            info = bob.peer(ADA.public)
+            assert to_ada.initiator and info is not None
+            assert (info.topics, info.proven, info.connected) == (frozenset({topic(0)}), True, True)
+            assert await bob.flush()
+
+            # one connection, also where two topics are shared
+            second = ada.join(topic(1))
+            assert await second.flushed()
+            assert await first(bob, 1) is to_ada
+            assert len(ada.connections) == len(bob.connections) == 1
+
+            # by key, without any topic; and a ban
+            cleo.join_peer(ADA.public)
+            async for connection in cleo:
+                assert connection.remote_key == ADA.public
+                ada.ban(CLEO.public)
+                await connection.wait_closed()
+                break
+            assert list(ada.connections) == [BOB.public]
+
+            # a lost connection comes back by itself
+            again = aiter(bob)
+            assert await anext(again) is to_ada
+            to_ada.abort()
+            assert (await anext(again)).remote_key == ADA.public
+
+            # roles and places
+            extra = ada.join(topic(1), server=False)
+            assert ada.status().topics == {topic(0): (True, False), topic(1): (True, True)}
+            await second.leave()
+            assert ada.status().topics == {topic(0): (True, False), topic(1): (False, True)}
+            await extra.leave()
+            await ada.leave(topic(0))
+            assert ada.status().topics == {} and [connection async for connection in place] == []
+            status = bob.status()
+            assert (status.key, status.peers.connected, status.host.online) == (BOB.public, 1, True)
+
+    run(story)
+
+
+def test_suspended_a_swarm_is_silent_and_comes_back() -> None:
+    async def story() -> None:
+        async with Testnet(10) as net, on(net, ADA) as ada, on(net, BOB) as bob:
+            assert await ada.join(topic(0)).flushed()
+            connection = await first(bob, 0)
+            connections = aiter(bob)
+            assert await anext(connections) is connection
+            await ada.suspend()
+            await connection.wait_closed()
+            assert ada.connections == {} and ada.status().peers.connected == 0
+            ada.resume()
+            assert (await anext(connections)).remote_key == ADA.public
+
+    run(story)
+
+
+def test_who_is_not_accepted_is_neither_dialled_nor_answered() -> None:
+    async def story() -> None:
+        def only_bob(key: bytes) -> bool:
+            return key == BOB.public
+
+        async with (
+            Testnet(10) as net,
+            Swarm(ADA, bootstrap=net.bootstrap, host="127.0.0.1", accept=only_bob) as ada,
+            on(net, BOB) as bob,
+            on(net, CLEO) as cleo,
+        ):
+            assert await cleo.join(topic(0), client=False).flushed()
+            place = ada.join(topic(0))
+            assert await place.flushed()
+            assert ada.status().peers.known == 0  # Cleo was found, and is nobody to us
+            cleo.join_peer(ADA.public)
+            assert (await first(bob, 0)).remote_key in (ADA.public, CLEO.public)
+            async for connection in place:
+                assert connection.remote_key == BOB.public
+                break
+
+    run(story)
+
+
+def test_with_the_dht_dead_peers_of_one_network_meet_by_topic_and_by_key() -> None:
+    async def story() -> None:
+        lo = ["127.0.0.1"]
+        async with (
+            Swarm(ADA, lan=lo, host="127.0.0.1") as ada,
+            Swarm(BOB, lan=lo, host="127.0.0.1") as bob,
+            Swarm(CLEO, lan=lo, host="127.0.0.1") as cleo,
+        ):
+            mine, theirs = await asyncio.gather(first(ada, 0), first(bob, 0))
+            assert mine.handshake_hash == theirs.handshake_hash
+            cleo.join_peer(BOB.public)
+            async for connection in cleo:
+                assert connection.remote_key == BOB.public
+                break
+            assert ada.status().networks == ("127.0.0.1",) and await ada.flush()
+
+    run(story)
