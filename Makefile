@@ -42,7 +42,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 check: .stamps/python
 	ruff check .
 	ruff format --check .
-	mypy --strict $(PACKAGES) $(wildcard benchmarks) tests
+	mypy --strict $(PACKAGES) benchmarks $(wildcard examples/*.py) tests
 	lint-imports
 
 test: venv check

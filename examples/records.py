@@ -1,0 +1,23 @@
+"""Values that the network keeps for two days: by their hash, or under a key: `python examples/records.py`."""
+
+import asyncio
+
+from identity.keys import SigningKey
+from netstack.host import Host
+from netstack.shell_testnet import Testnet
+
+KEY = SigningKey.from_seed(b"not a secret: thirty-two bytes!!")
+
+
+async def main() -> None:
+    async with Testnet(10) as net, Host(bootstrap=net.bootstrap) as writer, Host(bootstrap=net.bootstrap) as reader:
+        target = await writer.immutable_put(b"what is found by its hash cannot be changed")
+        print(await reader.immutable_get(target))
+
+        await writer.mutable_put(KEY, b"draft", seq=1)
+        await writer.mutable_put(KEY, b"what is found by a key, only the key's owner changes", seq=2)
+        newest = await reader.mutable_get(KEY.public)
+        print(newest.value if newest else None)
+
+
+asyncio.run(main())
