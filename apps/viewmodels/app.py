@@ -49,6 +49,7 @@ class App(ViewModel[AppState]):
         super().__init__(AppState(dark=read_look(place.folder)))
         self._place = place
         self._stack = contextlib.AsyncExitStack()
+        self._starting = False
         self.create = Create(place, self._made)
         self.link = Link(place, self._made)
         self.unlock = Unlock(self.open)
@@ -59,6 +60,9 @@ class App(ViewModel[AppState]):
 
     async def start(self) -> None:
         """Opens what is there: by a running node, by the passphrase given, or by the keyring; else asks."""
+        if self._starting:
+            return
+        self._starting = True
         self._become(stage=Stage.STARTING, problem="")
         try:
             await self.open(self._place.given)
@@ -70,6 +74,8 @@ class App(ViewModel[AppState]):
                     self._become(stage=Stage.LOCKED)
                 case _:
                     self._become(stage=Stage.STOPPED, problem=refusal.message)
+        finally:
+            self._starting = False
 
     def choose(self, stage: Stage) -> None:
         """From the welcome to creating or linking, and back."""

@@ -92,7 +92,7 @@ class Chat(ViewModel[ChatState]):
         read, chat = self._service.read, self.id
         older = await read(chat, before=message, limit=STEP // 2)
         if older.messages:
-            newer = await read(chat, after=older.messages[-1].id, limit=STEP)
+            newer = await read(chat, after=older.messages[-1].id, limit=STEP // 2)
         else:
             after = await read(chat, after=message, limit=STEP)
             this = (
@@ -305,6 +305,8 @@ class Chat(ViewModel[ChatState]):
             await call(self.id, *args)  # type: ignore[misc]
 
     async def join(self) -> None:
+        if self.state.state != "invited" or self.state.busy:
+            return
         with self._working():
             await self._service.chat_join(self.id)
         if not self.state.problem:
@@ -312,6 +314,8 @@ class Chat(ViewModel[ChatState]):
 
     async def decline(self) -> bool:
         """Whether the invitation is gone."""
+        if self.state.state != "invited" or self.state.busy:
+            return False
         with self._working():
             await self._service.chat_decline(self.id)
         return not self.state.problem

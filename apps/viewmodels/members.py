@@ -67,7 +67,7 @@ class Members(ViewModel[MembersState]):
 
     async def confirm(self) -> None:
         """We compared the numbers, they are the same."""
-        if self.state.contact:
+        if self.state.contact and not self.state.verified:
             with self._working():
                 safety = await self._service.contact_verify(self.state.contact, confirm=True)
                 self._become(verified=safety.verified)

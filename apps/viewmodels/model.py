@@ -26,6 +26,7 @@ class ViewModel(Generic[S]):
     def __init__(self, state: S) -> None:
         self._state = state
         self._watchers: list[Told] = []
+        self._at_work = 0
 
     @property
     def state(self) -> S:
@@ -50,11 +51,13 @@ class ViewModel(Generic[S]):
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
-        """Busy until the block ends; a refusal becomes the sentence that the screen shows."""
+        """Busy until this block and every other have ended; a refusal becomes the sentence that the screen shows."""
+        self._at_work += 1
         self._become(busy=True, problem="")
         try:
             yield
         except KithkinError as refusal:
             self._become(problem=refusal.message)
         finally:
-            self._become(busy=False)
+            self._at_work -= 1
+            self._become(busy=self._at_work > 0)

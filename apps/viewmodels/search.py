@@ -24,6 +24,7 @@ class Found:
     title: str
     initials: str
     shade: int
+    kind: models.ChatKind
     snippet: str
     time: str
 
@@ -69,7 +70,7 @@ class Search(ViewModel[SearchState]):
                 self._become(found=found, summary=summary_of(hits.total, len(found)))
 
     def _found(self, hit: models.Hit) -> Found:
-        title = self._chats.title_of(hit.chat)
+        title, known = self._chats.title_of(hit.chat), self._chats.get(hit.chat)
         who = said_by(hit.author_name, hit.source)
         return Found(
             id=hit.id,
@@ -77,6 +78,7 @@ class Search(ViewModel[SearchState]):
             title=title if who in ("", title) else f"{who} in {title}",
             initials=initials(title),
             shade=shade(title),
+            kind=known.kind if known is not None else "direct",
             snippet=one_line(hit.snippet, MAX_SNIPPET),
             time=brief(hit.at, self._now()),
         )

@@ -53,16 +53,23 @@ class Approve(ViewModel[ApproveState]):
 
     async def read(self, text: str) -> None:
         """Says what the device would get.  Nothing has happened yet."""
-        with self._working():
-            await self._look(text.strip(), self.state.history)
+        if self._may_read():
+            with self._working():
+                await self._look(text.strip(), self.state.history)
+
+    def _may_read(self) -> bool:
+        # A picture may be dropped at any moment, also while the digits are shown.
+        return not self.state.busy and self.state.step in (Step.READ, Step.CONFIRM)
 
     async def read_picture(self, path: str) -> None:
+        if not self._may_read():
+            return
         with self._working():
             await self._look(await asyncio.to_thread(read_picture, Path(path).expanduser()), self.state.history)
 
     async def set_history(self, history: models.History) -> None:
         """Whether it gets the messages from before now."""
-        if self.state.step is Step.CONFIRM:
+        if self.state.step is Step.CONFIRM and not self.state.busy:
             with self._working():
                 await self._look(self._text, history)
 
@@ -76,7 +83,7 @@ class Approve(ViewModel[ApproveState]):
 
     async def confirm(self) -> None:
         """Connects, shows the digits, and waits until they were typed."""
-        if self.state.step is not Step.CONFIRM:
+        if self.state.step is not Step.CONFIRM or self.state.busy:
             return
         self._work = asyncio.current_task()
         done = False

@@ -13,7 +13,7 @@ from kivy.uix.textinput import TextInput
 from apps.viewmodels.bubbles import Bubble
 from apps.viewmodels.chat import ChatState
 from apps.viewmodels.pages import Kind
-from apps.widgets.controls import Avatar, Sheet, toast
+from apps.widgets.controls import Avatar, Sheet, Words, toast
 from apps.widgets.fonts import field_font
 from apps.widgets.timeline import Timeline
 from apps.widgets.view import Ui, View, load
@@ -22,6 +22,7 @@ load("chat.kv")
 ENTER = 13
 KEYPAD_ENTER = 271
 PIECE = 1500  # characters of one label of a long text
+MOST_LINES = 3000  # of a long text: 64 KiB of prose have half of that, 64 KiB of line ends would fill a graphics card
 
 
 class Composer(TextInput):
@@ -205,26 +206,34 @@ class ChatPage(View):
         Sheet(choices, react).open(animation=False)
 
 
+class TextPiece(Words):
+    """Some paragraphs of a long text."""
+
+
 class TextPage(View):
     """A long text in full, in pieces that a graphics card can hold."""
 
     def __init__(self, ui: Ui, id_: str) -> None:
         super().__init__(ui)
-        whole = ui.home.chat(id_).state.whole
-        self.ids.list.fill([{"said": piece} for piece in pieces_of(whole)])
+        for piece in pieces_of(ui.home.chat(id_).state.whole):
+            self.ids.pieces.add_widget(TextPiece(said=piece))
 
     def back(self) -> None:
         self.ui.call(self.ui.home.back)
 
 
 def pieces_of(text: str) -> list[str]:
-    """Cut at line ends where there are any, else anywhere."""
+    """Cut at line ends where there are any, else anywhere.  Of a text that is hardly more than line ends, the rest is
+    counted instead."""
     pieces: list[str] = []
-    for line in text.split("\n"):
+    lines = text.split("\n")
+    for line in lines[:MOST_LINES]:
         parts = [line[at : at + PIECE] for at in range(0, len(line), PIECE)] or [""]
         for part in parts:
             if pieces and len(pieces[-1]) + len(part) < PIECE and pieces[-1].count("\n") < 40 and part is parts[0]:
                 pieces[-1] += "\n" + part
             else:
                 pieces.append(part)
+    if len(lines) > MOST_LINES:
+        pieces.append(f"… {len(lines) - MOST_LINES} more lines; copy the message to have them.")
     return pieces

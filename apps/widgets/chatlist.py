@@ -150,7 +150,7 @@ class SearchPage(View):
                     "key": found.id,
                     "title": found.title,
                     "letters": found.initials,
-                    "symbol": "",
+                    "symbol": SYMBOLS[found.kind],
                     "shade": found.shade,
                     "preview": found.snippet,
                     "time": found.time,

@@ -56,25 +56,42 @@ class Problem(Words):
     """Why something was refused; takes no room while there is nothing."""
 
 
+class Hint(MDTextFieldHintText):
+    """What a field is for, in it or on its edge."""
+
+
 class Field(MDTextField):
-    """An outlined field.  Enter leads to the next field, or does what `on_enter` says."""
+    """An outlined field.  Enter leads to the next field, or does what `on_done` says."""
 
     hint = StringProperty("")
-    __events__ = ("on_enter",)
+    # Not `on_enter`: for KivyMD that is the pointer coming in.
+    __events__ = ("on_done",)
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.bind(text=self._fit_font)
-        self.bind(on_text_validate=lambda _: self.dispatch("on_enter"))
+        self.bind(on_text_validate=lambda _: self.dispatch("on_done"))
 
     def on_hint(self, _: object, hint: str) -> None:
         if self._hint_text_label is None:
-            self.add_widget(MDTextFieldHintText(text=hint))
+            self.add_widget(Hint(text=hint))
         else:
             self._hint_text_label.text = hint
 
-    def on_enter(self) -> None:
-        """Does nothing by itself."""
+    def set_texture_color(self, texture: Any, canvas_group: Any, color: list[float], error: bool = False) -> None:
+        # KivyMD gives a colour both to the label and to what draws it, which multiplies them: a hint would be as dark
+        # as what somebody typed, in a dark window nearly black.
+        if texture is not self._hint_text_label:
+            super().set_texture_color(texture, canvas_group, color, error)
+            return
+        canvas_group.rgba = color
+        texture.color = (1, 1, 1, 1)
+        texture.texture_update()
+        drawn = self.canvas.after.get_group("hint-text-rectangle")[0]
+        drawn.texture, drawn.size = texture.texture, texture.texture_size
+
+    def on_done(self) -> None:
+        """Enter: does nothing by itself."""
 
     def _fit_font(self, _: object, text: str) -> None:
         # Kivy does nothing where it is the same as before.
@@ -82,9 +99,11 @@ class Field(MDTextField):
 
 
 class Action(MDButton):
-    """A button with a word, and an icon before it if there is one."""
+    """A button with a word, and an icon before it if there is one.  `busy` only shows: the view-model refuses a second
+    press, which a window, a frame late, could not."""
 
     said = StringProperty("")
+    busy = BooleanProperty(False)
     symbol = StringProperty("")
     words = StringProperty("")
 
@@ -138,6 +157,8 @@ class Bar(BoxLayout):
         super().__init__(**options)
         self._back = Tool(icon="arrow-left")
         self._back.bind(on_release=lambda _: self.dispatch("on_back"))
+
+    def on_kv_post(self, _: object) -> None:
         self.on_can_go_back(self, self.can_go_back)
 
     def on_can_go_back(self, _: object, can: bool) -> None:
@@ -160,6 +181,23 @@ class Bar(BoxLayout):
         made.bind(on_release=lambda _: act())
         self.ids.tools.add_widget(made)
         return made
+
+
+class Part(BoxLayout):
+    """A part of a page that is there only while it is `wanted`: else nothing of it is seen, and touches go through it.
+    Whoever places it gives it its height, none where it is not wanted."""
+
+    wanted = BooleanProperty(True)
+
+    # Its children keep their sizes where it has none: disabled ones would swallow every touch on what lies below them.
+    def on_touch_down(self, touch: Any) -> bool:
+        return self.wanted and bool(super().on_touch_down(touch))
+
+    def on_touch_move(self, touch: Any) -> bool:
+        return self.wanted and bool(super().on_touch_move(touch))
+
+    def on_touch_up(self, touch: Any) -> bool:
+        return self.wanted and bool(super().on_touch_up(touch))
 
 
 class TapBox(ButtonBehavior, BoxLayout):

@@ -135,6 +135,8 @@ class LinkDevice(FirstRun):
         self.ui.do(self.ui.app.link.begin(ids.name.text, ids.passphrase.text, ids.again.text))
 
     def submit(self) -> None:
+        if self.checking:
+            return  # so that what is typed meanwhile stays
         digits = self.ids.digits.text
         self.ids.digits.text = ""
         self.ui.do(self.ui.app.link.submit(digits))
@@ -155,6 +157,8 @@ class Unlock(FirstRun):
         self.show_trouble(state)
 
     def unlock(self) -> None:
+        if self.busy:
+            return
         passphrase = self.ids.passphrase.text
         self.ids.passphrase.text = ""
         self.ui.do(self.ui.app.unlock.unlock(passphrase))

@@ -46,7 +46,10 @@ class Page(View):
 
 
 class InvitePage(Page):
+    """`text`: the whole invite, as it is copied; `brief`: how it begins and ends, so that one sees which it is."""
+
     text = StringProperty("")
+    brief = StringProperty("")
     lasts = StringProperty("")
 
     def __init__(self, ui: Ui) -> None:
@@ -58,6 +61,7 @@ class InvitePage(Page):
         self.show_trouble(state)
         self.ids.code.modules = state.code
         self.text, self.lasts = state.text, state.lasts
+        self.brief = f"{state.text[:60]}…{state.text[-20:]}" if state.text else ""
 
     def copy(self) -> None:
         if self.text:

@@ -32,6 +32,21 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"windows need {', '.join(MISSING)}"),
 ]
 SECRET = "correct horse battery"
+ROUTE = " ".join(
+    f"{number}. {step}"
+    for number, step in enumerate(
+        """From the station we follow the river to the mill and cross there, not at the weir.
+        Behind the mill a path climbs through the beeches; it is steep for half an hour and then never again.
+        At the chapel there is water, the last for a while, so we fill every bottle.
+        Along the ridge we keep the fence on our left until the cairn with the red mark.
+        The meadow below it is marshy after rain: we go round it on the stones.
+        We eat at the hut, if it is open, and else on the sunny side of it.
+        Down again by the old quarry, where the children want to see the newts.
+        The bus goes at five and at seven; the one at seven is the last.""".splitlines(),
+        1,
+    )
+    for step in [step.strip()]
+)
 PHONE, DESKTOP = (400, 800), (1200, 800)
 
 
@@ -140,6 +155,8 @@ def test_phone_desktop_and_a_friend(tmp_path: Path, album: Album, log: Path) -> 
         talk(phone, desktop, friend, chat, album)
         group(phone, desktop, friend, album)
         search(phone, desktop, album)
+        invitation(phone, friend, album)
+        people(phone, friend, chat, album, tmp_path)
         looks(phone, desktop, album)
         again(phone, desktop, album)
     finally:
@@ -186,6 +203,7 @@ def link(phone: Screen, desktop: Screen, album: Album, folder: Path) -> None:
     desktop.click("Link to my phone", kind="Action")
     for hint in ("Passphrase", "Passphrase once more"):
         desktop.fill(hint, SECRET)
+    assert not any(seen.kind == "Problem" and seen.said for seen in desktop.look())
     album.keep(desktop, "link")
     desktop.key("Return")
     desktop.wait(hint="Six digits")
@@ -193,6 +211,7 @@ def link(phone: Screen, desktop: Screen, album: Album, folder: Path) -> None:
     picture = desktop.picture(folder / "code.png")
 
     menu(phone, "Link a device")
+    phone.wait(hint="Code, or path of a picture")
     album.keep(phone, "link")
     phone.fill("Code, or path of a picture", str(folder / "nothing.png"))
     phone.key("Return")
@@ -270,16 +289,16 @@ def talk(phone: Screen, desktop: Screen, friend: Friend, chat: str, album: Album
     desktop.key("Return")
     friend.until_read(chat, "I found the map on my desk, it is a bit torn")
     phone.wait("I found the map on my desk, it is a bit torn")
-    friend.say("send", chat, "word " * 600)
-    friend.say("send", chat, "Never mind the long one")
-    phone.wait("Never mind the long one")
+    friend.say("send", chat, ROUTE)
+    friend.say("send", chat, "That was long, sorry")
+    phone.wait("That was long, sorry")
     friend.say("mark", chat)
     album.keep(phone, "chat")
     album.keep(desktop, "chat")
 
 
 def group(phone: Screen, desktop: Screen, friend: Friend, album: Album) -> None:
-    phone.key("Escape")
+    phone.click(icon="arrow-left")
     menu(phone, "New group")
     phone.fill("Title", "Mountain trip")
     phone.click("Bob Marsh", kind="Tappable")
@@ -315,6 +334,49 @@ def search(phone: Screen, desktop: Screen, album: Album) -> None:
     phone.key("Escape")
 
 
+def invitation(phone: Screen, friend: Friend, album: Album) -> None:
+    ada = friend.say("contact", "list")["contacts"][0]["id"]
+    friend.say("chat", "new", "--title", "Book club", ada)
+    phone.wait("Book club")
+    phone.wait("!")
+    phone.click("Book club", kind="MyChatRow")
+    phone.wait("Join", kind="Action")
+    album.keep(phone, "invitation")
+    phone.click("Join", kind="Action")
+    phone.wait("2 members")
+    phone.enter("Message")
+    phone.type("Which book?")
+    phone.key("Return")
+    friend.until_read(friend.chat("Book club"), "Which book?")
+    phone.click(icon="arrow-left")
+
+
+def people(phone: Screen, friend: Friend, chat: str, album: Album, folder: Path) -> None:
+    friend.say("send", chat, "\n".join(f"Verse {number} of a very long song" for number in range(1, 60)))
+    friend.say("send", chat, "All of it by heart!")
+    phone.click("Bob Marsh", kind="MyChatRow")
+    phone.wait("All of it by heart!")
+    phone.click("Show all of it", kind="More")
+    phone.until(lambda: phone.says("Verse 59"), "the whole song")
+    album.keep(phone, "whole")
+    phone.click(icon="arrow-left")
+    phone.wait("All of it by heart!")
+    phone.click("Bob Marsh", kind="OneLine")
+    phone.click("It is the same", kind="Action")
+    phone.wait("Verified", kind="Action")
+    album.keep(phone, "number")
+    phone.key("Escape", "Escape")
+    menu(phone, "Accept an invite")
+    phone.fill("Invite, or path of a picture", "kithkin:invite/AAAA")
+    phone.key("Return")
+    phone.until(lambda: any(seen.kind == "Problem" and seen.said for seen in phone.look()), "a refusal")
+    album.keep(phone, "accept")
+    phone.click("Pictures", kind="Action")
+    phone.wait("One folder up")
+    phone.key("Escape")
+    phone.wait("Book club")
+
+
 def looks(phone: Screen, desktop: Screen, album: Album) -> None:
     phone.wait("Mountain trip")
     album.keep(phone, "chats")
@@ -322,7 +384,7 @@ def looks(phone: Screen, desktop: Screen, album: Album) -> None:
     phone.wait(icon="weather-sunny")
     album.keep(phone, "chats-dark")
     phone.click("Bob Marsh", kind="MyChatRow")
-    phone.wait("Never mind the long one")
+    phone.wait("All of it by heart!")
     album.keep(phone, "chat-dark")
     desktop.click(icon="weather-night")
     desktop.wait(icon="weather-sunny")

@@ -137,7 +137,11 @@ class Screen:
         subprocess.run(["xdotool", *words], check=True, env=self._environment, stdout=subprocess.DEVNULL)
 
     def click(self, said: str = "", *, kind: str = "", hint: str = "", icon: str = "", button: int = 1) -> None:
-        self.click_on(self.wait(said, kind=kind, hint=hint, icon=icon), button)
+        seen, before = self.wait(said, kind=kind, hint=hint, icon=icon), None
+        while seen != before:  # a page that has just come is still being laid out
+            time.sleep(0.1)
+            seen, before = self.wait(said, kind=kind, hint=hint, icon=icon), seen
+        self.click_on(seen, button)
 
     def click_on(self, seen: Seen, button: int = 1) -> None:
         self._do("mousemove", "--sync", str(seen.x), str(seen.y), "sleep", "0.15", "mousedown", str(button))

@@ -72,3 +72,18 @@ def test_coverage_reads_any_bytes_without_failing(tmp_path: Path) -> None:
     for size in range(0, 4096, 61):
         path.write_bytes(whole[:size])
         read_coverage(path)
+
+
+@needs_kivy
+def test_a_long_text_is_whole_in_its_pieces_and_bounded() -> None:
+    from apps.widgets.chat import MOST_LINES, PIECE, pieces_of
+
+    verses = "\n".join(f"Verse {number} of a very long song" for number in range(500))
+    prose = "word " * 12_000
+    for text in (verses, prose, "", "one\n\n\ntwo", f"{prose}\n{verses}"):
+        pieces = pieces_of(text)
+        assert "".join(pieces).replace("\n", "") == text.replace("\n", "")
+        assert max(map(len, pieces)) <= PIECE and max(piece.count("\n") for piece in pieces) <= 40
+    ends = pieces_of("y\n" * 32_000)
+    assert ends[-1] == f"… {32_001 - MOST_LINES} more lines; copy the message to have them."
+    assert len(ends) < MOST_LINES / 30

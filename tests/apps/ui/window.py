@@ -82,6 +82,10 @@ def _walk(widget: Any, height: float, found: list[dict[str, Any]]) -> None:
     }
     if (line["said"] or line["hint"] or line["icon"]) and widget.width > 0 and widget.height > 0:
         found.append(line)
+    for box in drawn.boxes if drawn is not None else ():
+        if box.name == "more":
+            right, up = widget.to_window(widget.x + box.x + 40, widget.y + box.y + box.height / 2)
+            found.append({**line, "kind": "More", "said": "Show all of it", "x": round(right), "y": round(height - up)})
     for child in reversed(widget.children):
         _walk(child, height, found)
 
