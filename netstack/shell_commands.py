@@ -299,6 +299,7 @@ async def standard_output() -> Callable[[bytes], Awaitable[None]]:
     transport, protocol = await loop.connect_write_pipe(
         lambda: asyncio.streams.FlowControlMixin(loop=loop), sys.stdout.buffer
     )
+    transport.set_write_buffer_limits(high=0)  # `drain` then means that all of it has left us: we may end after it
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
 
     async def piped(data: bytes) -> None:

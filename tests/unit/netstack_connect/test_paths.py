@@ -128,7 +128,8 @@ def test_a_dialler_that_is_cancelled_at_any_moment_leaves_nothing() -> None:
         net.run(step * 0.06)
         ada.core.abort(conn, net.now)
         ada.turn()
-        assert len(ada.ports) == 2
+        # one that was open keeps its port for as long as it repeats its last word
+        assert len(ada.ports) == 2 or conn in {event.conn for event in ada.opened}
         net.run(3)
     net.run(90)
     assert [len(host.ports) for host in (ada, bob)] == [2, 2]
