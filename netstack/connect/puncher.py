@@ -103,6 +103,7 @@ class Puncher:
         self._tasks: list[Task] = []
         self._sampling: Task | None = None
         self._reopening = False
+        self._heard_on = -1  # the port that a probe of the peer has come to
         self._ports: list[int] = []
         self._begin()
 
@@ -159,7 +160,7 @@ class Puncher:
             return not self.unstable
         self._reopening = True
         for _ in range(REOPENS):
-            if not self.unstable or self.done or self.punching:
+            if not self.unstable or self.done or self.punching or self._heard_on == self.port:
                 break
             old = self._ports.pop()
             if self._sampling is not None:
@@ -259,6 +260,7 @@ class Puncher:
         if self.done:
             return
         if not self._initiator:
+            self._heard_on = port  # whatever its NAT seems to be: it lets the peer through
             self._ground.sockets.probe(port, source)
             return
         self.taken(port)

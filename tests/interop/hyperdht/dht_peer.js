@@ -2,6 +2,7 @@
 const DHT = require('hyperdht')
 const createTestnet = require('hyperdht/testnet')
 const NatSampler = require('nat-sampler')
+const Relay = require('blind-relay')
 
 const say = (line) => process.stdout.write(JSON.stringify(line) + '\n')
 const hex = (buffer) => (buffer ? Buffer.from(buffer).toString('hex') : null)
@@ -9,6 +10,7 @@ const bytes = (text) => Buffer.from(text, 'hex')
 const address = ({ host, port }) => [host, port]
 const place = ([host, port]) => ({ host, port })
 const peer = ({ publicKey, relayAddresses }) => ({ key: hex(publicKey), relays: relayAddresses.map(address) })
+const named = ({ relayThrough, ...options } = {}) => relayThrough ? { ...options, relayThrough: bytes(relayThrough) } : options
 const nodes = []
 let testnet = null
 let server = null
@@ -91,6 +93,44 @@ const ops = {
   },
   async unlisten () {
     await server.close()
+  },
+  // a server that echoes, a client that is echoed, and a blind relay between them
+  async serve ({ node, seed, options }) {
+    const echo = nodes[node].createServer({ ...named(options) }, (socket) => {
+      socket.on('error', () => {})
+      socket.on('data', (data) => socket.write(data)).on('end', () => socket.end())
+    })
+    await echo.listen(DHT.keyPair(bytes(seed)))
+    return { key: hex(echo.publicKey), relays: echo.relayAddresses.map(address) }
+  },
+  async call ({ node, key, data, options, stay }) {
+    const socket = nodes[node].connect(bytes(key), named(options))
+    const want = bytes(data)
+    const got = []
+    let size = 0
+    await new Promise((resolve, reject) => {
+      socket.on('error', reject)
+      socket.on('data', (piece) => { got.push(piece); size += piece.length; if (size >= want.length) resolve() })
+      socket.write(want)
+    })
+    if (stay) await new Promise((resolve) => setTimeout(resolve, stay))
+    const { remoteHost, remotePort } = socket.rawStream
+    socket.end()
+    return { echoed: Buffer.concat(got).equals(want), remote: hex(socket.remotePublicKey), address: [remoteHost, remotePort] }
+  },
+  async relay ({ node, seed }) {
+    const dht = nodes[node]
+    const blind = new Relay.Server({ createStream: (opts) => dht.createRawStream({ ...opts, framed: true }) })
+    const door = dht.createServer((socket) => {
+      socket.on('error', () => {})
+      blind.accept(socket, { id: socket.remotePublicKey }).on('error', () => {})
+    })
+    await door.listen(DHT.keyPair(bytes(seed)))
+    return { key: hex(door.publicKey) }
+  },
+  async punches ({ node }) {
+    const { punches, relaying } = nodes[node].stats
+    return { ...punches, relayed: relaying.successes }
   },
   // what npm nat-sampler believes after each of these samples
   async sample ({ samples }) {
