@@ -117,6 +117,8 @@ class Attempt:
     def on_packet(self, source: Address, port: int) -> bool | None:
         """A packet for our stream from an address that it does not know: the peer has found us."""
         link = self.link
+        if self._relay_key and self.field.relays is not None and self.field.relays.is_at(self._relay_key, source):
+            return None  # the relay was faster with the peer's packets than with its word that we are tied
         if link.phase is Phase.WAITING:
             self.found(source, port, self.kind_of(source, port))
             return True

@@ -91,6 +91,11 @@ class RelayClient:
         self._channel = 0
         self._conn = base.dial_inner(key, self._on_event)
 
+    @property
+    def address(self) -> Address | None:
+        path = self._base.path_of(self._conn)
+        return path[0] if path is not None else None
+
     def pair(self, token: bytes, waiting: Waiting) -> None:
         self.users[token] = waiting
         if self._channel:
@@ -185,6 +190,11 @@ class RelayClients:
     def unpair(self, relay: bytes, token: bytes) -> None:
         if client := self._clients.get(relay):
             client.unpair(token)
+
+    def is_at(self, relay: bytes, source: Address) -> bool:
+        """Whether packets from there come through our connection to that relay."""
+        client = self._clients.get(relay)
+        return client is not None and client.address == source
 
     def _drop(self, relay: bytes) -> None:
         self._clients.pop(relay, None)
