@@ -144,15 +144,17 @@ class EndpointCore:
         key: SigningKey | None,
         now: float,
         relays: Iterable[Address] = (),
+        by_key: bool = True,
     ) -> int:
         """Connects to `remote` by every way there is; the first path wins.  `Opened` or `Failed` follows.
 
         `addresses` are the peer's, `relays` DHT nodes that may know it; both are hints from others: those that are not
-        IPv4 are passed over.  Without a DHT only addresses help.  `key` None is a key of this one connection.  Raises
+        IPv4 are passed over.  Without a DHT only addresses help; `by_key` False leaves the walk through it out, for a
+        key that nobody announces.  `key` None is a key of this one connection.  Raises
         DecodeError where `remote` is no Ed25519 key, ValueError where we have too many connections.
         """
         self._at(now)
-        return self._dial(remote, addresses, key, relays, self._field.relay_through)
+        return self._dial(remote, addresses, key, relays, self._field.relay_through, by_key)
 
     def _dial(
         self,
@@ -161,6 +163,7 @@ class EndpointCore:
         key: SigningKey | None,
         relays: Iterable[Address],
         relay_through: bytes | None,
+        by_key: bool,
     ) -> int:
         field = self._field
         candidates = list(filter(dialable, dict.fromkeys(addresses)))[: self.limits.addresses]
@@ -182,8 +185,8 @@ class EndpointCore:
         except DecodeError:
             self._links.forget(link)
             raise
-        if candidates or self.dht is not None:
-            self._connectors[link.id] = Connector(field, link, dial, candidates, through, through_relay)
+        if candidates or (self.dht is not None and (by_key or through)):
+            self._connectors[link.id] = Connector(field, link, dial, candidates, through, through_relay, by_key)
         else:
             link.abort(Reason.NO_ANSWER)
         return link.id
@@ -337,7 +340,7 @@ class EndpointCore:
     # for relays (`blind_relay.Base`)
 
     def dial_inner(self, remote: bytes, on_event: Callable[[Event], None]) -> int:
-        conn = self._dial(remote, (), None, (), None)
+        conn = self._dial(remote, (), None, (), None, True)
         self._inner[conn] = on_event
         return conn
 

@@ -188,7 +188,7 @@ class Host(DhtCalls):
     def status(self) -> HostStatus:
         if self.dht is None:
             return HostStatus(Firewall.UNKNOWN, None, False, True, False, (), 0, len(self.connections))
-        dht = self._dht()
+        dht = self.dht
         relays = {relay for key in self.core.listening for relay in self.core.relays_of(key)}
         return HostStatus(
             dht.nat,
@@ -207,15 +207,17 @@ class Host(DhtCalls):
         addresses: Iterable[Address] = (),
         key: SigningKey | None = None,
         relays: Iterable[Address] = (),
+        by_key: bool = True,
     ) -> Connection:
         """A connection to `remote`: at these addresses, through these DHT nodes, or through those that know it.
 
-        All ways are tried beside each other.  `key` None: one made for this alone.  Raises ConnectError, and
-        DecodeError where `remote` is no key.  Cancelling leaves nothing behind.
+        All ways are tried beside each other; `by_key` False leaves the DHT out, but for those `relays`.  `key` None:
+        one made for this alone.  Raises ConnectError, and DecodeError where `remote` is no key.  Cancelling leaves
+        nothing behind.
         """
         if self._ports is None:
             raise ValueError("the host is not started")
-        conn = self.core.connect(remote, addresses, key, self._loop.time(), relays)
+        conn = self.core.connect(remote, addresses, key, self._loop.time(), relays, by_key)
         future: asyncio.Future[Connection] = self._loop.create_future()
         self._dialing[conn] = future
         self._soon()

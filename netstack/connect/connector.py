@@ -85,6 +85,7 @@ class Connector(Attempt):
         addresses: Sequence[Address],
         relays: Sequence[Address],
         named: RelayThrough | None,
+        by_key: bool,
     ) -> None:
         super().__init__(field, link)
         self._dial = dial
@@ -92,6 +93,7 @@ class Connector(Attempt):
         self._addresses = tuple(addresses)
         self._relays = tuple(relays)
         self._named = named  # the blind relay that we told the peer of
+        self._by_key = by_key  # walk through the DHT, beside the relays that we know
         self._said_open = field.open
         self._forgeries = 0
         self._early: tuple[Address, int] | None = None  # the peer's stream came before the answer did
@@ -104,7 +106,7 @@ class Connector(Attempt):
 
     async def _find(self) -> None:
         lanes = [self._direct(address) for address in self._addresses]
-        if self.field.dht is not None:
+        if self.field.dht is not None and (self._by_key or self._relays):
             lanes.append(self._through_nodes())
             self.link.patient(self.field.tasks.now + FINDING)
         verdicts: list[Verdict] = []
@@ -150,11 +152,11 @@ class Connector(Attempt):
             stir()
 
         verdicts: list[Verdict] = []
-        walk = find_peer(dht, self._target, found, done, nodes=first)
+        walk = find_peer(dht, self._target, found, done, nodes=first) if self._by_key else None
         try:
 
             async def worker() -> None:
-                while queue or not outcome:
+                while queue or not (outcome or walk is None):
                     if not queue:
                         await arrived[0]
                         continue
@@ -165,10 +167,11 @@ class Connector(Attempt):
 
             await field.tasks.together([worker() for _ in range(PARALLEL + bool(first))])
         finally:
-            walk.cancel()
+            if walk is not None:
+                walk.cancel()
         if Verdict.SILENT in verdicts:
             return Verdict.SILENT  # it was there not long ago
-        return Verdict.STRANGER if outcome[0].answers else Verdict.SILENT
+        return Verdict.STRANGER if not outcome or outcome[0].answers else Verdict.SILENT
 
     async def _knock(self, to: Address, port: int) -> Verdict:
         """One request with our message 1.  A good answer ends the search from within."""

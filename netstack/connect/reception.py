@@ -34,13 +34,15 @@ class Reception:
         self._last_id = 0
 
     def listen(self, key: SigningKey, announce: bool) -> None:
-        """Answers for `key`; with a DHT, `announce` makes it findable."""
+        """Answers for `key`; with a DHT, `announce` makes it findable, or, said again as False, no longer so."""
         self._listener.listen(key)
         target = target_of(key.public)
         self._router.servers[target] = Desk(self, target, key.public)
         dht = self._field.dht
         if announce and dht is not None and key.public not in self.announcers:
             self.announcers[key.public] = Announcer(dht, self._field.tasks, key)
+        elif not announce and key.public in self.announcers:
+            self.announcers.pop(key.public).close()
 
     def unlisten(self, public: bytes) -> None:
         self._listener.unlisten(public)
