@@ -3,6 +3,9 @@ const DHT = require('hyperdht')
 const createTestnet = require('hyperdht/testnet')
 const NatSampler = require('nat-sampler')
 const Relay = require('blind-relay')
+const Persistent = require('hyperdht/lib/persistent')
+const m = require('hyperdht/lib/messages')
+const c = require('compact-encoding')
 
 const say = (line) => process.stdout.write(JSON.stringify(line) + '\n')
 const hex = (buffer) => (buffer ? Buffer.from(buffer).toString('hex') : null)
@@ -131,6 +134,21 @@ const ops = {
   async punches ({ node }) {
     const { punches, relaying } = nodes[node].stats
     return { ...punches, relayed: relaying.successes }
+  },
+  // what npm signs, byte for byte
+  async sign ({ seed, target, token, nodeId, relays, refresh, bump, seq, value }) {
+    const keyPair = DHT.keyPair(bytes(seed))
+    const ann = { peer: { publicKey: keyPair.publicKey, relayAddresses: relays.map(place) }, refresh: bytes(refresh), signature: null, bump }
+    ann.signature = Persistent.signAnnounce(bytes(target), bytes(token), bytes(nodeId), ann, keyPair)
+    const unann = { peer: { publicKey: keyPair.publicKey, relayAddresses: [] }, refresh: null, signature: null }
+    unann.signature = Persistent.signUnannounce(bytes(target), bytes(token), bytes(nodeId), unann, keyPair)
+    const put = { publicKey: keyPair.publicKey, seq, value: bytes(value), signature: Persistent.signMutable(seq, bytes(value), keyPair) }
+    return {
+      announce: hex(c.encode(m.announce, ann)),
+      unannounce: hex(c.encode(m.announce, unann)),
+      mutablePut: hex(c.encode(m.mutablePutRequest, put)),
+      mutableValue: hex(c.encode(m.mutableGetResponse, put))
+    }
   },
   // what npm nat-sampler believes after each of these samples
   async sample ({ samples }) {

@@ -18,7 +18,18 @@ from netstack.dht.datagram import FIND_NODE, INVALID_TOKEN, LOOKUP, MUTABLE_GET,
 from netstack.dht.events import Mode, Nat
 from netstack.dht.node import DhtNode
 from netstack.dht.query import Outcome, Reply
-from netstack.dht.records import LookupReply, Mutable, PeerRecord, encode_mutable_put, encode_seq, hashed, sign_mutable
+from netstack.dht.records import (
+    LookupReply,
+    Mutable,
+    PeerRecord,
+    encode_announce,
+    encode_mutable,
+    encode_mutable_put,
+    encode_seq,
+    hashed,
+    sign_announce,
+    sign_mutable,
+)
 from netstack.dht.sampler import NatSampler
 from netstack.shell_testnet import Testnet
 from netstack.udp import Address
@@ -307,6 +318,37 @@ def test_nothing_malformed_kills_a_node() -> None:
             assert await here.npm_lookup(bytes([kind]) * 32) == {PeerRecord(KEY.public, RELAYS)}
         reply = await here.npm_ask("ping", to=target)
         assert bytes.fromhex(reply["id"]) == node.id
+
+    run(story)
+
+
+def test_records_are_written_alike() -> None:
+    async def story(stack: AsyncExitStack) -> None:
+        npm = await stack.enter_async_context(NpmDht())
+        draw = random.Random(5)
+        for bump, seq in ((0, 0), (5, 252), (1_800_000_000_000, 253), (1, 2**40)):
+            target, token, id, refresh, value = (draw.randbytes(32) for _ in range(5))
+            theirs = await npm.ask(
+                "sign",
+                seed=SEED,
+                target=target,
+                token=token,
+                nodeId=id,
+                relays=RELAYS,
+                refresh=refresh,
+                bump=bump,
+                seq=seq,
+                value=value,
+            )
+            signed = sign_mutable(KEY, seq, value)
+            assert theirs == {
+                "announce": encode_announce(
+                    sign_announce(KEY, target, id, token, RELAYS, refresh=refresh, bump=bump)
+                ).hex(),
+                "unannounce": hyper.encode_unannounce(KEY, target, id, token).hex(),
+                "mutablePut": encode_mutable_put(KEY.public, signed).hex(),
+                "mutableValue": encode_mutable(signed).hex(),
+            }
 
     run(story)
 
