@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from statistics import median
 
-from tests.network.parties import Middle, Outcome, Stack, party
+from tests.network.parties import Middle, Outcome, Party, Stack, party
 from tests.network.router import Nat
 from tests.network.topology import Internet
 
-AT_ONCE = 4  # pairs measured beside each other: they mostly wait
+AT_ONCE = 8  # pairs beside each other: they mostly wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +62,52 @@ def way(outcome: Outcome, middle: Middle) -> str:
     return "lan" if ipaddress.ip_address(host).is_private else "direct"
 
 
-async def attempts(net: Internet, middle: Middle, pair: Pair, stacks: Stacks, tries: int) -> list[Outcome]:
-    """Tries one after another, every one with fresh nodes, behind two routers made for this pair."""
-    name = f"{pair.server.value}-{pair.client.value}-{stacks.server.value}-{stacks.client.value}"
-    there, here = net.site(f"s-{name}", pair.server), net.site(f"c-{name}", pair.client)
+async def attempts(server: Party, client: Party, middle: Middle, pair: Pair, tries: int) -> list[Outcome]:
+    """Tries one after another, every one by fresh nodes of both."""
     relay = middle.relay if pair.relayed else None
     seen = []
-    async with party(stacks.server, there, middle) as server, party(stacks.client, here, middle) as client:
-        for _ in range(tries):
-            seen.append(await client.connect(await server.serve(relay)))
-            await asyncio.gather(client.close(), server.close())
+    for _ in range(tries):
+        serving = await server.serve(relay)
+        seen.append(await client.connect(serving.key))
+        await asyncio.gather(client.close(seen[-1].node), server.close(serving.node))
     return seen
 
 
 Results = dict[tuple[Pair, Stacks], list[Outcome]]
 
 
-async def every(net: Internet, middle: Middle, pairs: Iterable[Pair], stacks: Iterable[Stacks], tries: int) -> Results:
+async def every(
+    net: Internet,
+    middle: Middle,
+    pairs: Iterable[Pair],
+    stacks: Iterable[Stacks],
+    tries: int,
+    at_once: int = AT_ONCE,
+) -> Results:
     """All pairs of all stacks, some at once; the slow ones begin first."""
-    places = asyncio.Semaphore(AT_ONCE)
     wanted = sorted(
         ((pair, each) for pair in pairs for each in stacks), key=lambda one: (not one[0].by_chance, str(one[0]))
     )
+    servers = {(pair.server, each.server) for pair, each in wanted}
+    clients = {(pair.client, each.client) for pair, each in wanted}
+    places = asyncio.Semaphore(at_once)
+    async with AsyncExitStack() as stack:
 
-    async def one(pair: Pair, each: Stacks) -> list[Outcome]:
-        async with places:
-            return await attempts(net, middle, pair, each, tries)
+        async def settle(role: str, nat: Nat, whose: Stack) -> Party:
+            host = net.site(f"{role}-{whose.value}-{nat.value}", nat)
+            return await stack.enter_async_context(party(whose, host, middle))
 
-    async with asyncio.TaskGroup() as tasks:
-        begun = {(pair, each): tasks.create_task(one(pair, each)) for pair, each in wanted}
-    return {which: task.result() for which, task in begun.items()}
+        there = {which: await settle("server", *which) for which in servers}
+        here = {which: await settle("client", *which) for which in clients}
+
+        async def one(pair: Pair, each: Stacks) -> list[Outcome]:
+            async with places:
+                server, client = there[pair.server, each.server], here[pair.client, each.client]
+                return await attempts(server, client, middle, pair, tries)
+
+        begun = [(which, asyncio.create_task(one(*which))) for which in wanted]
+        return {which: await task for which, task in begun}
+    raise AssertionError  # a stack of contexts that swallows nothing
 
 
 def table(results: Results, middle: Middle) -> str:

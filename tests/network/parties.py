@@ -1,7 +1,7 @@
 """Processes on the hosts of a network, ours and npm's, that speak one small language of JSON lines.
 
 `middle` holds DHT nodes on public addresses and a relay, a `party` is somebody's machine: it serves a key, connects to
-one, says over what path.  Every `serve` and `connect` is a node of its own, as after a start of the application.
+one, says over what path.  `serve` and `connect` are by nodes of their own, as after a start of the application.
 """
 
 from __future__ import annotations
@@ -49,68 +49,81 @@ class Middle:
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """A key that is listened for, by a node of its party."""
+
+    key: str
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one attempt.  ms: to the secure connection; echo: until a first word came back; boot: before."""
 
     ok: bool
+    node: int
     ms: float | None
     echo: float
     boot: float
     remote: str | None
     error: str | None
-    told: dict[str, Any]
 
 
 class Party:
-    """A process on a host."""
+    """A process on a host; it does as much at once as it is asked for."""
 
     def __init__(self, process: asyncio.subprocess.Process, stack: Stack, host: Host) -> None:
         self.process = process
         self.stack = stack
         self.host = host
+        self.ready: dict[str, Any] = {}
+        self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._count = 0
 
-    async def hear(self) -> dict[str, Any]:
+    async def listen(self) -> None:
+        """Takes the lines of the process to whoever waits for them, until it ends."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(LIMIT + SLACK):
-            line = await self.process.stdout.readline()
-        assert line, f"the {self.stack.value} process on {self.host.space.label} has ended"
-        told: dict[str, Any] = json.loads(line)
-        return told
+        while line := await self.process.stdout.readline():
+            told = json.loads(line)
+            self._asked.pop(told.pop("id", 0)).set_result(told)
+        for future in self._asked.values():
+            future.set_exception(AssertionError(f"the {self.stack.value} process on {self.host.space.label} has ended"))
+        self._asked.clear()
+
+    def expect(self, id: int) -> asyncio.Future[dict[str, Any]]:
+        future = self._asked[id] = asyncio.get_running_loop().create_future()
+        return future
 
     async def ask(self, do: str, **words: Any) -> dict[str, Any]:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"do": do, **words}).encode() + b"\n")
-        return await self.hear()
+        self._count += 1
+        future = self.expect(self._count)
+        self.process.stdin.write(json.dumps({"id": self._count, "do": do, **words}).encode() + b"\n")
+        async with asyncio.timeout(LIMIT + SLACK):
+            return await future
 
-    async def serve(self, relay: str | None = None) -> str:
-        """Listens by a fresh node; the key."""
+    async def serve(self, relay: str | None = None) -> Serving:
+        """Listens by a fresh node."""
         told = await self.ask("serve", relay=relay)
-        key: str = told["key"]
-        return key
+        return Serving(told["key"], told["node"])
 
-    async def connect(self, key: str, relay: str | None = None, limit: float = LIMIT, *, fresh: bool = True) -> Outcome:
-        """Connects and has one word echoed; by a fresh node, or by the one that connected last."""
-        told = await self.ask("connect", key=key, relay=relay, limit=limit * 1000, fresh=fresh)
+    async def connect(
+        self, key: str, relay: str | None = None, limit: float = LIMIT, node: int | None = None
+    ) -> Outcome:
+        """Connects and has one word echoed; by a fresh node, or by one that has connected before."""
+        told = await self.ask("connect", key=key, relay=relay, limit=limit * 1000, node=node)
         return Outcome(
-            told["ok"],
-            told.get("ms"),
-            told.get("echo", 0.0),
-            told.get("boot", 0.0),
-            told.get("remote"),
-            told.get("error"),
-            told,
+            told["ok"], told["node"], told.get("ms"), told["echo"], told["boot"], told.get("remote"), told.get("error")
         )
 
-    async def again(self, limit: float = LIMIT) -> dict[str, Any]:
-        """One more word over the connection that stands."""
-        return await self.ask("again", limit=limit * 1000)
+    async def again(self, node: int, limit: float = LIMIT) -> bool:
+        """Whether one more word comes back over the connection that a node made."""
+        ok: bool = (await self.ask("again", node=node, limit=limit * 1000))["ok"]
+        return ok
 
-    async def status(self) -> dict[str, Any]:
-        return await self.ask("status")
-
-    async def close(self) -> None:
-        """Ends the nodes of this party, not the party."""
-        await self.ask("close")
+    async def close(self, node: int) -> None:
+        """Ends a node."""
+        await self.ask("close", node=node)
 
 
 @asynccontextmanager
@@ -127,12 +140,8 @@ async def dht(stack: Stack, host: Host, count: int) -> AsyncIterator[Middle]:
         yield Middle(told["bootstrap"], told["relay"], told["relayHost"])
 
 
-class _Ready(Party):
-    ready: dict[str, Any]
-
-
 @asynccontextmanager
-async def _process(stack: Stack, host: Host, *words: str) -> AsyncIterator[_Ready]:
+async def _process(stack: Stack, host: Host, *words: str) -> AsyncIterator[Party]:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *host.space.command(*stack.command(), *words),
@@ -141,12 +150,16 @@ async def _process(stack: Stack, host: Host, *words: str) -> AsyncIterator[_Read
         cwd=ROOT,
         env={**os.environ, "NODE_PATH": str(MODULES), "PYTHONPATH": str(ROOT), "KITHKIN_BOOTSTRAP": ""},
     )
-    made = _Ready(process, stack, host)
+    made = Party(process, stack, host)
+    first = made.expect(0)
+    listening = asyncio.create_task(made.listen())
     try:
-        made.ready = await made.hear()
+        async with asyncio.timeout(LIMIT):
+            made.ready = await first
         yield made
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
+        await listening
         process._transport.close()  # type: ignore[attr-defined]  # else its pipes warn after the loop is gone

@@ -16,7 +16,7 @@ ATTEMPT = 5.0  # seconds until somebody who waits for a peer would try again
 async def meet(server: Host, client: Host, middle: Middle, stacks: Stacks, relay: bool = False) -> Outcome:
     """One attempt between two hosts."""
     async with party(stacks.server, server, middle) as there, party(stacks.client, client, middle) as here:
-        return await here.connect(await there.serve(middle.relay if relay else None))
+        return await here.connect((await there.serve(middle.relay if relay else None)).key)
 
 
 async def neighbours(net: Internet, middle: Middle, stacks: Stacks, nat: Nat) -> Outcome:
@@ -39,13 +39,13 @@ async def healing(net: Internet, middle: Middle, stacks: Stacks, nat: Nat, limit
     desk, phone = net.site(f"desk-{name}", nat), net.site(f"phone-{name}", Nat.MASQUERADE)
     assert desk.router is not None
     async with party(stacks.server, desk, middle) as there, party(stacks.client, phone, middle) as here:
-        key = await there.serve()
+        key = (await there.serve()).key
         before = await here.connect(key)
         assert before.ok, before
         desk.router.forget()
         began = time.monotonic()
         while time.monotonic() - began < limit:
-            attempt = asyncio.create_task(here.connect(key, limit=ATTEMPT, fresh=False))
+            attempt = asyncio.create_task(here.connect(key, limit=ATTEMPT, node=before.node))
             tried = time.monotonic()
             if (await attempt).ok:
                 return time.monotonic() - began

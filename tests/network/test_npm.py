@@ -36,6 +36,6 @@ def test_lan(net: Internet) -> None:
             party(Stack.JS, desk, middle) as server,
             party(Stack.JS, phone, middle) as client,
         ):
-            return way(await client.connect(await server.serve()), middle)
+            return way(await client.connect((await server.serve()).key), middle)
 
     assert asyncio.run(story()) == "lan"
