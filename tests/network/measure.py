@@ -29,7 +29,7 @@ HEAD = """\
 By `python -m tests.network.measure {arguments}` on {date}, Linux {kernel}, two cores.
 
 Routers are network namespaces with nftables (decision 0130). The DHT are {nodes} {middle} nodes, each on a public
-address of its own. Every try is made by fresh nodes on both sides, four pairs at once. The time is that from `connect`
+address of its own. Every try is made by fresh nodes on both sides, four tries at once. The time is that from `connect`
 to the secure connection, of a client that has joined the DHT; paths have no delay of their own. Two symmetric routers
 meet through a blind relay, which both stacks are given in those pairs alone.
 

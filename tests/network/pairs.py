@@ -13,7 +13,7 @@ from tests.network.parties import Middle, Outcome, Party, Stack, party
 from tests.network.router import Nat
 from tests.network.topology import Internet
 
-AT_ONCE = 8  # pairs beside each other: they mostly wait
+AT_ONCE = 12  # tries beside each other: they mostly wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,12 @@ def way(outcome: Outcome, middle: Middle) -> str:
     return "lan" if ipaddress.ip_address(host).is_private else "direct"
 
 
-async def attempts(server: Party, client: Party, middle: Middle, pair: Pair, tries: int) -> list[Outcome]:
-    """Tries one after another, every one by fresh nodes of both."""
-    relay = middle.relay if pair.relayed else None
-    seen = []
-    for _ in range(tries):
-        serving = await server.serve(relay)
-        seen.append(await client.connect(serving.key))
-        await asyncio.gather(client.close(seen[-1].node), server.close(serving.node))
-    return seen
+async def attempt(server: Party, client: Party, relay: str | None) -> Outcome:
+    """One try, by fresh nodes of both."""
+    serving = await server.serve(relay)
+    outcome = await client.connect(serving.key)
+    await asyncio.gather(client.close(outcome.node), server.close(serving.node))
+    return outcome
 
 
 Results = dict[tuple[Pair, Stacks], list[Outcome]]
@@ -84,7 +81,7 @@ async def every(
     tries: int,
     at_once: int = AT_ONCE,
 ) -> Results:
-    """All pairs of all stacks, some at once; the slow ones begin first."""
+    """All pairs of all stacks, some tries at once; the slow ones begin first."""
     wanted = sorted(
         ((pair, each) for pair in pairs for each in stacks), key=lambda one: (not one[0].by_chance, str(one[0]))
     )
@@ -100,13 +97,13 @@ async def every(
         there = {which: await settle("server", *which) for which in servers}
         here = {which: await settle("client", *which) for which in clients}
 
-        async def one(pair: Pair, each: Stacks) -> list[Outcome]:
+        async def one(pair: Pair, each: Stacks) -> Outcome:
             async with places:
                 server, client = there[pair.server, each.server], here[pair.client, each.client]
-                return await attempts(server, client, middle, pair, tries)
+                return await attempt(server, client, middle.relay if pair.relayed else None)
 
-        begun = [(which, asyncio.create_task(one(*which))) for which in wanted]
-        return {which: await task for which, task in begun}
+        begun = [(which, [asyncio.create_task(one(*which)) for _ in range(tries)]) for which in wanted]
+        return {which: [await task for task in tasks] for which, tasks in begun}
     raise AssertionError  # a stack of contexts that swallows nothing
 
 

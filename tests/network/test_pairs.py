@@ -84,8 +84,10 @@ def test_pairs(net: Internet, middle: Stack, pairs: list[Pair], stacks: list[Sta
 
 def test_two_behind_one_router_use_the_lan(net: Internet) -> None:
     async def story(running: Middle) -> list[Outcome]:
-        kinds = (Nat.MASQUERADE, Nat.FULLY_RANDOM)
-        return await asyncio.gather(*(neighbours(net, running, each, nat) for each in WITH_US for nat in kinds))
+        kinds = (Nat.MASQUERADE, Nat.FULLY_RANDOM, Nat.CONE)
+        return await asyncio.gather(
+            *(neighbours(net, running, each, nat) for each, nat in zip(WITH_US, kinds, strict=True))
+        )
 
     seen = among(net, Stack.JS, story)
     assert [outcome.remote.split(":")[0] if outcome.remote else outcome.error for outcome in seen] == [
