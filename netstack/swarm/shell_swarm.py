@@ -13,6 +13,7 @@ we serve.  Who joins several topics therefore reads a connection in one place: w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ from netstack.udp import Address
 
 # The nodes that the public network of the HyperDHT family is entered by.  Nothing here asks them by default.
 PUBLIC_NODES: tuple[Address, ...] = (("88.99.3.86", 49737), ("142.93.90.113", 49737), ("138.68.147.8", 49737))
+
+FAREWELL = 1.0  # seconds that taking back what was announced may hold up the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +130,23 @@ class Swarm:
             await self._mdns.start()
 
     async def close(self) -> None:
-        """Takes back what was announced, closes every connection, frees the port.  May be called twice."""
+        """Takes back what was announced, closes every connection, frees the port.  May be called twice.
+
+        A network that is gone holds it up for a second at most; what could not be taken back runs out by itself.
+        """
         self._unwatch()
         for topic in list(self._gatherings):
             self._dissolve(topic)
         for dial in self._dials.values():
             dial.cancel()
         await asyncio.gather(*self._dials.values(), return_exceptions=True)
-        await asyncio.gather(*(meeting.wait_closed() for meeting in list(self._leaving)))
+        leaving = list(self._leaving)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await asyncio.gather(*(meeting.wait_closed() for meeting in leaving))
+        for meeting in leaving:
+            meeting.abandon()
+            await meeting.wait_closed()
         if self._mdns is not None:
             await self._mdns.close()
         for handle in (self._timer, self._turn):
