@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from apps.daemon.signals import signalled
 from sync.service.models import Line
-from sync.service.testnet import testnet
+from sync.service.testnet import open_testnet
 
 
 async def run_testnet(size: int, port: int, write: Callable[[Line], None]) -> None:
@@ -29,6 +29,6 @@ async def run_testnet(size: int, port: int, write: Callable[[Line], None]) -> No
 
 
 async def _stay(size: int, port: int, write: Callable[[Line], None]) -> None:
-    async with testnet(size, port) as ready:
+    async with open_testnet(size, port) as ready:
         write(ready)
         await asyncio.Event().wait()

@@ -97,12 +97,13 @@ class Meeting:
         for space in self.profile.spaces.values():
             if not gathers(self.profile, space):
                 continue
-            mine = [device.id for device in directory.active(self.profile.account.identity)]
-            members = []
-            for device in sorted({*space.devices(), *(mine if space.personal else ())} - {me}):
-                secret = directory.shared(device)
-                if secret is not None:
-                    members.append(Candidate(device, secret))
+            if space.state.creator is None:
+                members = self.known()  # whose it is was not heard yet, only that it is
+            else:
+                mine = [device.id for device in directory.active(self.profile.account.identity)]
+                listed = sorted({*space.devices(), *(mine if space.personal else ())} - {me})
+                shared = [(device, directory.shared(device)) for device in listed]
+                members = [Candidate(device, secret) for device, secret in shared if secret is not None]
             for z, _ in secrets(space, me, int(now * 1000)):
                 spaces[z] = members
         return spaces

@@ -22,8 +22,7 @@ from sync.pipeline.effects import ContactChanged
 from sync.pipeline.people import Flow
 from sync.pipeline.profile import Profile
 from sync.pipeline.space import Space
-from sync.service import chats, contacts, delivery, doctor, exporting, messages, models
-from sync.service.announce import peer_model
+from sync.service import chats, contacts, delivery, doctor, exporting, messages, models, standing
 from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, Approval
 from sync.service.approval import PendingApproval
 from sync.service.ids import chat_id, device_id, find_chat, find_space, identity_id, message_id, space_of
@@ -131,12 +130,8 @@ class LocalService:
             identity=identity_id(account.identity),
             device=device_id(account.device),
             online=node.host is not None,
-            peers=[
-                peer_model(profile, peer.device, peer.address)
-                for peer in node.engine.peers.values()
-                if peer.device is not None and not peer.closing
-            ],
-            dht=models.Dht(enabled=False),
+            peers=standing.peers(node),
+            dht=standing.dht(node),
             pending=len(self._pending()),
             feeds=len(feeds),
             entries=sum(feed.length for feed in feeds),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -17,14 +18,18 @@ from identity.errors import DecodeError, KithkinError
 from netstack.events import Reason
 from netstack.host import ConnectError, Host
 from netstack.shell_connection import Connection
+from netstack.swarm.shell_mdns import Mdns
 from netstack.udp import Address
 from sync.pipeline import effects as e
 from sync.pipeline.engine import Engine
 from sync.service import models
 from sync.service.announce import Announcer
 from sync.service.api import ANY_HOST, NO_HOST, Network
+from sync.service.bootstrap import bootstrap_nodes
+from sync.service.places import Found, Places
 from sync.service.watch import Watch
 
+KEEP_NODES = 600.0  # seconds between two times that the profile learns which DHT nodes answer
 MAX_EVENTS = 10_000  # that a slow reader may have waiting
 Clock = Callable[[], float]
 
@@ -36,6 +41,7 @@ class Node:
         self.engine = engine
         self.clock = clock
         self.host: Host | None = None
+        self.places: Places | None = None
         self.network = network
         self.address: Address | None = None
         self._announcer = Announcer(engine.profile)
@@ -47,6 +53,7 @@ class Node:
         self._changed: dict[bytes, asyncio.Event] = {}
         self._flows: dict[int, asyncio.Queue[object]] = {}
         self._stopped = False
+        self._nodes_due = float("inf")
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -60,21 +67,27 @@ class Node:
 
     async def go_online(self, network: Network) -> None:
         """Binds the port, accepts peers, dials.  Raises `not_allowed` where the port cannot be had."""
-        host = Host()
-        self.address = await start_host(host, network, self.engine.profile.port())
+        profile = self.engine.profile
+        host = await new_host(network, profile.nodes())
+        self.address = await start_host(host, network, profile.port())
         self.host, self.network = host, network
+        self.places = Places(host, await local_network(network, self.address), self._found)
         host.on_connection = self._incoming
-        self.engine.profile.keep_port(self.address[1])
+        profile.keep_port(self.address[1])
+        self._nodes_due = self.clock() + KEEP_NODES
         self.engine.online(hints_of(network, self.address), self.clock())
         self.turn()
 
     async def __aexit__(self, *_: object) -> None:
+        self._keep_nodes()
         self._stopped = True
         for task in list(self._dials):
             task.cancel()
         await asyncio.gather(*self._dials, return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()
+        if self.places is not None:
+            await self.places.close()
         if self.host is not None:
             await self.host.stop()
         for reader in self._readers:
@@ -129,14 +142,18 @@ class Node:
                         task = self._loop.create_task(self._dial(host, effect))
                         self._dials.add(task)
                         task.add_done_callback(self._dials.discard)
-                case e.Listen(key):
+                case e.Listen(key, announce):
                     if host is not None:
-                        host.listen(key)
+                        host.listen(key, announce)
                 case e.Unlisten(public):
                     if host is not None:
                         host.unlisten(public)
-                case e.Meet() | e.Part():
-                    pass  # without a DHT there is no topic to be at
+                case e.Meet(topic, key, announce):
+                    if self.places is not None and not self._stopped:
+                        self.places.meet(topic, key, announce)
+                case e.Part(topic):
+                    if self.places is not None:
+                        self.places.part(topic)
                 case e.FlowStep(flow, step):
                     waiting = self._flows.get(flow)
                     if waiting is not None:
@@ -154,7 +171,11 @@ class Node:
         self._timer = self._loop.call_later(self.engine.next_wake(now) - now, self._wake)
 
     def _wake(self) -> None:
-        self.engine.wake(self.clock())
+        now = self.clock()
+        if now >= self._nodes_due:
+            self._nodes_due = now + KEEP_NODES
+            self._keep_nodes()
+        self.engine.wake(now)
         self._quiet_turn()
 
     def _quiet_turn(self) -> None:
@@ -162,7 +183,25 @@ class Node:
         with contextlib.suppress(KithkinError):
             self.turn()
 
+    def _keep_nodes(self) -> None:
+        """DHT nodes that answer, for the next start."""
+        if self.host is not None and self.host.dht is not None:
+            self.engine.profile.keep_nodes(self.host.known_nodes())
+            self._quiet_turn()
+
     # -- connections --------------------------------------------------------------------------------------------
+
+    def _found(self, found: Sequence[Found]) -> None:
+        """Keys that stand at our topics."""
+        if self._stopped:
+            return
+        for topic, key, relays in found:
+            self.engine.found(topic, key, relays, self.clock())
+        self._quiet_turn()
+
+    def connection(self, conn: int) -> Connection | None:
+        """The connection behind one of the engine's peers."""
+        return self._connections.get(conn)
 
     def _incoming(self, connection: Connection) -> None:
         self._attach(connection, None)
@@ -170,7 +209,8 @@ class Node:
     async def _dial(self, host: Host, dial: e.Dial) -> None:
         try:
             addresses = [address_of(text) for text in dial.addresses]
-            connection = await host.connect(dial.remote, [a for a in addresses if a is not None], dial.local)
+            known = [address for address in addresses if address is not None]
+            connection = await host.connect(dial.remote, known, dial.local, dial.relays)
         except (ConnectError, DecodeError, ValueError):
             self.engine.failed(dial.attempt, self.clock())
             self._quiet_turn()
@@ -250,6 +290,22 @@ class Node:
             self.engine.people.cancel(flow)
             if not self._stopped:
                 self._quiet_turn()
+
+
+async def new_host(network: Network, known: Sequence[Address] = ()) -> Host:
+    """A host in the DHT that the network names, or in none.  known: nodes kept from an earlier run."""
+    if network.bootstrap is not None and not network.bootstrap:
+        return Host()
+    return Host(bootstrap=await bootstrap_nodes(network.bootstrap), known=known)
+
+
+async def local_network(network: Network, address: Address) -> Mdns | None:
+    """Discovery on the local network, where it is wanted and the port can be reached from there."""
+    if not network.lan or ipaddress.ip_address(address[0]).is_loopback:
+        return None
+    mdns = Mdns(address[1])
+    await mdns.start()
+    return mdns
 
 
 async def start_host(host: Host, network: Network, kept: int) -> Address:

@@ -39,7 +39,7 @@ from sync.service.api import WAIT_SECONDS, Linking, Network
 from sync.service.ids import device_id, identity_id
 from sync.service.indexing import Indexing
 from sync.service.local import LocalService
-from sync.service.node import Node, address_of, hints_of, start_host
+from sync.service.node import Node, address_of, hints_of, new_host, start_host
 from sync.service.steps import TIMEOUT
 from sync.service.text import check_name
 from sync.store.sqlite import SqliteStore
@@ -270,8 +270,8 @@ class _Linking:
                 case e.Disconnect(conn, _):
                     if conn in self._connections:
                         self._connections[conn].close()
-                case e.Listen(key):
-                    self._host.listen(key)
+                case e.Listen(key, announce):
+                    self._host.listen(key, announce)
                 case e.Unlisten(public):
                     self._host.unlisten(public)
                 case e.FlowStep(_, step):
@@ -334,7 +334,7 @@ async def link_profile(
     """See `api.Profiles`.  The folder holds a profile once the other device let us in, and nothing before that."""
     network = network or Network()
     async with _drafted(folder, passphrase) as (store, keystore):
-        host = Host()
+        host = await new_host(network)
         address = await start_host(host, network, 0)
         try:
             hints = [a for text in hints_of(network, address) if (a := address_of(text)) is not None]

@@ -11,7 +11,7 @@ from sync.service import models
 
 
 @asynccontextmanager
-async def testnet(size: int, port: int = 0) -> AsyncIterator[models.Testnet]:
+async def open_testnet(size: int, port: int = 0) -> AsyncIterator[models.Testnet]:
     """`size` nodes while the block lasts, the first of them on `port` (0: any).  Raises `not_allowed`."""
     net = Testnet(size, port=port)
     try:

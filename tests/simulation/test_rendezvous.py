@@ -74,6 +74,23 @@ def test_who_slept_a_month_finds_friends_under_new_keys_at_new_addresses() -> No
     assert {peer.transports for peer in ada.engine.dialling.whereabouts().values()}.isdisjoint(old)
 
 
+def test_who_fell_asleep_right_after_meeting_is_found_though_nothing_is_known_of_the_chat() -> None:
+    """Bob has the secret of the chat and not one entry of it; a month later both are somebody else on the network."""
+    world = apart("one word")
+    ada, bob = world.person("Ada"), world.person("Bob")
+    world.friends(ada, bob, settle=False)
+    for device in (ada, bob):
+        device.stop()
+    world.sleep(days=33)
+    for device in (ada, bob):
+        device.move()
+        device.boot()
+    assert bob.space("Ada").state.creator is None
+    ada.send(bob, "where were we?")
+    world.settle()
+    assert world.texts(bob) == ["where were we?"]
+
+
 def test_who_slept_through_a_leave_is_found_under_the_old_z_and_gets_the_new_one() -> None:
     """Ada and Bob share nothing but the club, and Carol, who left it and is gone, was all that joined them."""
     world = apart("slept through it")

@@ -1,0 +1,37 @@
+"""The nodes from which this one finds its way into the DHT."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Sequence
+
+from netstack.udp import Address
+
+PUBLIC = ("88.99.3.86:49737", "142.93.90.113:49737", "138.68.147.8:49737")
+"""Of the public HyperDHT network: what a real node starts from that was told nothing else.  Never used by tests."""
+
+
+async def bootstrap_nodes(named: Sequence[str] | None) -> list[Address]:
+    """Addresses of the nodes named ("host:port"); None: the public ones.  A name that says nothing now is left out: the
+    DHT is a hint, and what is known without it must work."""
+    found: list[Address] = []
+    for text in PUBLIC if named is None else named:
+        host, _, port = text.rpartition(":")
+        found += await _addresses(host.strip("[]"), int(port))
+    return list(dict.fromkeys(found))
+
+
+async def _addresses(host: str, port: int) -> list[Address]:
+    try:
+        return [(str(ipaddress.ip_address(host)), port)]
+    except ValueError:
+        pass
+    try:
+        known = await asyncio.get_running_loop().getaddrinfo(
+            host, port, family=socket.AF_INET, type=socket.SOCK_DGRAM
+        )  # the DHT is IPv4
+    except OSError:
+        return []
+    return [(str(address[0]), port) for *_, address in known]

@@ -1,0 +1,165 @@
+"""Machines that know no address of each other: a DHT leads them together, by key and by topic, over real UDP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+from identity.phrase import new_phrase, phrase_keys
+from identity.statement import root_certificate
+from netstack.shell_testnet import Testnet
+from sync.pipeline import timeline
+from sync.pipeline.account import new_account
+from sync.pipeline.engine import Engine
+from sync.pipeline.profile import found_profile
+from sync.pipeline.space import Space
+from sync.service import messages
+from sync.service.api import NO_HOST, Network
+from sync.service.node import Node
+from sync.service.testnet import open_testnet
+from sync.store.memory import MemoryStore
+from sync.store.port import Store
+from tests.support.processes import HOST, Profile, Stage
+
+MONTH = 33 * 86_400.0
+PATIENCE = 60.0  # seconds; the machine is shared, so it says "never", not "slow"
+APART = ("--advertise", "none")
+
+
+@asynccontextmanager
+async def stage_in_a_dht(folder: Path) -> AsyncIterator[tuple[Stage, str]]:
+    async with open_testnet(8) as net, Stage(folder) as stage:
+        yield stage, net.bootstrap
+
+
+async def person(stage: Stage, name: str, bootstrap: str) -> Profile:
+    made = await stage.init(name)
+    made.environment["KITHKIN_BOOTSTRAP"] = bootstrap
+    await made.run(*APART)
+    return made
+
+
+def test_link_invite_and_chat_between_machines_that_know_no_address(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage_in_a_dht(tmp_path / "stage") as (stage, bootstrap):
+            phone, bob = await person(stage, "ada", bootstrap), await person(stage, "bob", bootstrap)
+            desk = stage.profile("desk")
+            async with desk.dialogue("link", "--host", HOST, *APART, "--bootstrap", bootstrap) as new:
+                payload = (await new.line())["payload"]
+                async with phone.dialogue("device", "approve", payload, "--yes") as old:
+                    new.type((await old.line())["code"])
+                    assert (await new.line())["linked"] and (await old.line())["approved"]
+            desk.environment["KITHKIN_BOOTSTRAP"] = bootstrap
+            await desk.run(*APART)
+            invite = (await phone.ask("contact", "invite"))["invite"]
+            chat = (await bob.ask("contact", "accept", invite))["chat"]
+            await phone.ask("send", chat, "my desktop knows you too")
+            await desk.holds(chat, 1)  # whoever lets it in must be on
+            await phone.stop()
+            await bob.ask("send", chat, "how did you find me?")
+            assert [one.text for one in await desk.holds(chat, 2)][1:] == ["how did you find me?"]
+            for one in (desk, bob):
+                (peer,) = (await one.ask("status"))["peers"]
+                assert peer["path"] in ("direct", "punched") and peer["rtt_ms"] > 0
+                dht = (await one.ask("status"))["dht"]
+                assert dht["enabled"] and dht["bootstrapped"] and dht["nodes"] >= 4 and dht["relays"]
+
+    asyncio.run(story())
+
+
+def test_a_node_keeps_its_port_and_starts_from_nodes_that_it_knew(tmp_path: Path) -> None:
+    """The second start is told a bootstrap node at which nobody is."""
+
+    async def story() -> None:
+        async with stage_in_a_dht(tmp_path / "stage") as (stage, bootstrap):
+            ada, bob = await person(stage, "ada", bootstrap), await person(stage, "bob", bootstrap)
+            invite = (await ada.ask("contact", "invite"))["invite"]
+            chat = (await bob.ask("contact", "accept", invite))["chat"]
+            ports = [one.ready["address"] for one in (ada, bob)]
+            for one in (ada, bob):
+                await one.stop()
+                one.environment["KITHKIN_BOOTSTRAP"] = f"{HOST}:9"
+                await one.run(*APART)
+            assert [one.ready["address"] for one in (ada, bob)] == ports
+            await bob.ask("send", chat, "we meet again")
+            await ada.holds(chat, 1)
+
+    asyncio.run(story())
+
+
+# -- in one process, with a clock of its own ----------------------------------------------------------------------
+
+
+class Sleeper:
+    """One person's device: a profile in memory, and nodes that run it one after the other."""
+
+    def __init__(self, name: str) -> None:
+        self.rng: Callable[[int], bytes] = Random(name).randbytes
+        self.store: Store = MemoryStore()
+        now = time.time()
+        keys = phrase_keys(new_phrase(self.rng))
+        account = new_account(keys.root.public, "phone", self.rng, now)
+        own = account.keys
+        born = int(now)
+        certificate = root_certificate(keys.root, own.signing, own.agreement.public, created=born, generation=born)
+        account = type(account)(keys.root.public, own, account.transports, "phone")
+        found_profile(self.store, account, [certificate], keys.recovery.public, name, born * 1000, self.rng)
+
+    @asynccontextmanager
+    async def awake(self, net: Testnet, later: float = 0.0) -> AsyncIterator[Node]:
+        (first, *_) = net.bootstrap
+        network = Network(HOST, advertise=NO_HOST, bootstrap=(f"{first[0]}:{first[1]}",))
+        engine = Engine(self.store, self.rng, time.time() + later)
+        engine.profile.keep_port(0)  # another house
+        async with Node(engine, network, clock=lambda: time.time() + later) as node:
+            yield node
+
+
+def chat_of(node: Node) -> Space:
+    (found,) = [id_ for id_, chat in node.engine.profile.view.chats.items() if chat.kind == "direct"]
+    return node.engine.profile.spaces[found]
+
+
+def say(node: Node, text: str) -> None:
+    messages.send(node.engine.profile, chat_of(node), text, None, int(node.clock() * 1000))
+    node.turn()
+
+
+async def hears(node: Node) -> str:
+    """The text of the next new message."""
+    space = chat_of(node)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            changed = node.changed(space.id)
+            rows = timeline.page(node.engine.profile.store, space.id, 1)
+            if rows:
+                return rows[-1].text
+            await changed.wait()
+
+
+def test_friends_who_slept_a_month_meet_at_the_topic_of_the_day() -> None:
+    """Both have other transport keys and other addresses than either knows of."""
+
+    async def story() -> None:
+        async with Testnet(8) as net:
+            ada, bob = Sleeper("Ada"), Sleeper("Bob")
+            async with ada.awake(net) as one, bob.awake(net) as other:
+                text = one.engine.people.invite(one.clock(), 86_400, ()).payload.text
+                one.turn()
+                with other.steps(other.engine.people.accept(text, other.clock())) as steps:
+                    other.turn()
+                    async with asyncio.timeout(PATIENCE):
+                        step = await steps.get()
+                assert isinstance(step, tuple), step
+            async with ada.awake(net, MONTH) as one, bob.awake(net, MONTH) as other:
+                known = [where.transport(one.clock()) for where in one.engine.dialling.whereabouts().values()]
+                now = {key.public for _, key in other.engine.profile.account.transports[-2:]}
+                assert now.isdisjoint(known)
+                say(one, "good morning")
+                assert await hears(other) == "good morning"
+
+    asyncio.run(story())
