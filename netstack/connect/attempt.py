@@ -97,6 +97,7 @@ class Attempt:
             link.own_port = port
         if link.phase is Phase.WAITING:
             link.take(self.remote_id, address, port, path, links.now)
+            self._retire_relay()  # it was asked beside, and would keep a place for us for as long as we are connected
         elif link.path is PathKind.RELAYED:
             relay = link.stream.remote
             link.move(self.remote_id, address, port, path, links.now)

@@ -6,7 +6,7 @@ beside each other.  All of them carry the same message 1, so whoever answers fir
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -95,7 +95,7 @@ class Connector(Attempt):
         self._named = named  # the blind relay that we told the peer of
         self._by_key = by_key  # walk through the DHT, beside the relays that we know
         self._said_open = field.open
-        self._forgeries = 0
+        self._forgeries: Counter[Address] = Counter()  # by who answered: it ends what we ask there, and nothing else
         self._early: tuple[Address, int] | None = None  # the peer's stream came before the answer did
         self._asked: list[Address] = []
         self._round = 0
@@ -115,8 +115,12 @@ class Connector(Attempt):
             await task.done
         if self.link.agreement is not None or self.over:
             return
-        strangers = verdicts and all(verdict is Verdict.STRANGER for verdict in verdicts)
-        self.field.links.fail(self.link, Reason.NOT_THERE if strangers else Reason.NO_ANSWER)
+        reason = Reason.NO_ANSWER
+        if Verdict.FORGED in verdicts:
+            reason = Reason.REFUSED
+        elif verdicts and all(verdict is Verdict.STRANGER for verdict in verdicts):
+            reason = Reason.NOT_THERE
+        self.field.links.fail(self.link, reason)
         self.close()
 
     async def _lane(self, lane: object, verdicts: list[Verdict]) -> None:
@@ -126,7 +130,7 @@ class Connector(Attempt):
         """Until the link's patience ends: the peer may be about to come up."""
         while True:
             verdict = await self._knock(address, SERVER)
-            if verdict is Verdict.STRANGER:
+            if verdict is Verdict.STRANGER or self._lies(address):
                 return verdict
 
     async def _through_nodes(self) -> Verdict:
@@ -180,7 +184,7 @@ class Connector(Attempt):
 
         def answered(response: Response | None) -> None:
             verdict = self._judge(response, to, port)
-            if verdict is not None and not (verdict is Verdict.FORGED and isinstance(self.field.rpc, BareNode)):
+            if verdict is not Verdict.FORGED or self._lies(to) or not isinstance(self.field.rpc, BareNode):
                 box.keep(verdict)
 
         call = self.field.rpc.request(
@@ -191,7 +195,10 @@ class Connector(Attempt):
         finally:
             call.cancel()
 
-    def _judge(self, response: Response | None, to: Address, port: int) -> Verdict | None:
+    def _lies(self, address: Address) -> bool:
+        return self._forgeries[address] >= self.field.limits.forgeries
+
+    def _judge(self, response: Response | None, to: Address, port: int) -> Verdict:
         if self.over or self.link.agreement is not None:
             return Verdict.SILENT
         if response is None:
@@ -201,12 +208,10 @@ class Connector(Attempt):
         try:
             message = decode_handshake(response.value)
             if message.mode != Mode.REPLY:
-                return Verdict.FORGED
+                raise DecodeError("no reply")
             agreement = self._dial.accept(message.noise)
         except DecodeError:
-            self._forgeries += 1
-            if self._forgeries >= self.field.limits.forgeries:
-                self._refuse()
+            self._forgeries[to] += 1
             return Verdict.FORGED
         payload = agreement.payload
         known = payload.udx is not None and payload.udx.id <= 0xFFFF_FFFF

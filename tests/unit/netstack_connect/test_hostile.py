@@ -1,0 +1,57 @@
+"""What relays, strangers and whoever sits at an old address can do to those who connect, and what it costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_response
+from netstack.dht.messages import HandshakeMessage, Mode, encode_handshake
+from netstack.udp import Address, Outgoing
+from tests.support.nat import Internet
+from tests.unit.netstack_connect.test_pairs import BOB, behind, listening, talk
+from tests.unit.netstack_connect.test_paths import RELAY, relay
+
+
+def test_whoever_has_an_old_address_of_the_peer_cannot_end_the_attempt() -> None:
+    net = Internet(seed=20, nodes=12)
+    ada, bob, eve = behind(net, "cone"), behind(net, "cone"), net.host()
+    net.run(5)
+    listening(net, bob)
+    told, late = 0, net.now
+
+    def answer(source: Address, target: Address, data: bytes) -> bool:
+        nonlocal told
+        if target != eve.address or data[0] != 0x03:
+            return net.now < late and source != eve.address  # the true way takes a little longer
+        asked = decode_datagram(data)
+        if isinstance(asked, Request) and asked.command == PEER_HANDSHAKE and not asked.internal:
+            told += 1
+            mode = Mode.REPLY if told % 2 else Mode.FROM_SERVER
+            value = encode_handshake(HandshakeMessage(mode, bytes(100)))
+            net.send(eve, Outgoing(source, encode_response(Response(asked.tid, source, value))))
+        return True
+
+    late = net.now + 2
+    net.loss = answer
+    conn = ada.core.connect(BOB.public, [eve.address], None, net.now)
+    ada.turn()
+    assert net.run(20, lambda: bool(ada.opened or ada.failed))
+    assert ada.failed == []
+    assert told <= 2 * ada.core.limits.forgeries
+    talk(net, ada, conn)
+
+
+@pytest.mark.parametrize("server", ["open", "cone", "symmetric"])
+@pytest.mark.parametrize("client", ["open", "cone"])
+def test_a_relay_that_was_not_needed_is_let_go(client: str, server: str) -> None:
+    net = Internet(seed=21, nodes=12)
+    bridge = relay(net)
+    ada, bob = behind(net, client, RELAY.public), behind(net, server, RELAY.public)
+    net.run(5)
+    listening(net, bob)
+    conn = ada.connect(BOB.public)
+    ada.turn()
+    assert net.run(60, lambda: bool(ada.opened))
+    net.run(90)
+    talk(net, ada, conn)
+    assert [len(host.core) for host in (ada, bob, bridge)] == [1, 1, 0]
