@@ -1,4 +1,7 @@
-"""The story that `kithkin demo` tells: a phone, a desktop and a friend, as processes over real UDP, checking itself."""
+"""The story that `kithkin demo` tells: a phone, a desktop and a friend, as processes over real UDP, checking itself.
+
+None of the three is told an address of another: a DHT of the demo's own leads them together.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,16 @@ from typing import Any
 
 from apps.cli.lines import corpus, slices, words_to_find
 from apps.cli.output import Output
-from apps.cli.stage import HOST, Actor
+from apps.cli.stage import APART, Actor
 from apps.cli.terminal import qr_lines
 from sync.service.api import KithkinError
 from sync.service.models import Line
+from sync.service.testnet import open_testnet
 
 EACH = 300
 """Lines that every device imports while it is alone."""
 PATIENCE = 90.0
+NODES = 10
 
 
 class Step(Line):
@@ -86,13 +91,17 @@ async def tell(out: Output) -> None:
         folder = Path(name)
         passphrase = folder / "passphrase"
         passphrase.write_text("a demo keeps no secrets\n")
-        phone, desktop, friend = (Actor(who, folder / who, passphrase) for who in ("phone", "desktop", "friend"))
-        play = Play(Teller(out), folder, phone, desktop, friend)
-        try:
-            out.line(await play.all())
-        finally:
+        teller = Teller(out)
+        async with contextlib.AsyncExitStack() as stack:
+            async with teller.step(f"A DHT of our own: {NODES} nodes on this machine, no server among them") as said:
+                net = await stack.enter_async_context(open_testnet(NODES))
+                said["detail"] = f"the first at {net.bootstrap}; nobody is told where anybody else is"
+            phone, desktop, friend = (
+                Actor(who, folder / who, passphrase, net.bootstrap) for who in ("phone", "desktop", "friend")
+            )
             for actor in (phone, desktop, friend):
-                await actor.stop()
+                stack.push_async_callback(actor.stop)
+            out.line(await Play(teller, folder, phone, desktop, friend).all())
 
 
 class Play:
@@ -128,7 +137,7 @@ class Play:
 
     async def pairing(self) -> float:
         async with self.teller.step("Ada links her desktop: a code on its screen, six digits from the phone") as said:
-            async with self.desktop.dialogue("link", "--name", "desk", "--host", HOST) as new:
+            async with self.desktop.dialogue("link", "--name", "desk", *APART) as new:
                 payload = (await new.line())["payload"]
                 self.teller.aside("\n".join(qr_lines(payload, colour=self.teller.out.colour)))
                 began = time.perf_counter()
@@ -159,7 +168,11 @@ class Play:
             check(names == [["Bob"], ["Bob"]], "phone and desktop both list Bob")
             profile = await self.desktop.node.profile()
             check(profile.name == "Ada", "the desktop has Ada's profile")
-            said["detail"] = "phone and desktop list Bob, Bob lists Ada"
+            found = await self.friend.node.status()
+            check(bool(found.peers) and all(peer.path is not None for peer in found.peers), "Bob's way to Ada is known")
+            check(found.dht.bootstrapped and bool(found.dht.relays), "Bob's phone is findable by its key")
+            ways = ", ".join(sorted({f"{peer.path} in {peer.rtt_ms or 0:.0f} ms" for peer in found.peers}))
+            said["detail"] = f"phone and desktop list Bob, Bob lists Ada; his way to her: {ways}"
 
     async def group_chat(self) -> None:
         async with self.teller.step("A group chat: Ada offers it, Bob joins") as said:

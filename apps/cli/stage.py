@@ -16,7 +16,7 @@ from sync.service.models import Message
 from sync.service.remote import SocketService, connect
 
 KITHKIN = [sys.executable, "-m", "apps.cli", "--json"]
-HOST = "127.0.0.1"
+APART = ("--host", "127.0.0.1", "--advertise", "none")  # nobody is told where anybody is
 PAGE = 500
 
 
@@ -45,14 +45,14 @@ class Dialogue:
 class Actor:
     """One device on the stage."""
 
-    def __init__(self, name: str, folder: Path, passphrase: Path) -> None:
+    def __init__(self, name: str, folder: Path, passphrase: Path, bootstrap: str) -> None:
         self.name = name
         self.folder = folder
         self._environment = {
             **os.environ,
             "KITHKIN_PROFILE": str(folder),
             "KITHKIN_PASSPHRASE_FILE": str(passphrase),
-            "KITHKIN_BOOTSTRAP": "",
+            "KITHKIN_BOOTSTRAP": bootstrap,
         }
         self._node: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -83,7 +83,7 @@ class Actor:
 
     async def start(self) -> None:
         """Returns once the node accepts peers."""
-        self._node = await self._spawn("run", "--host", HOST)
+        self._node = await self._spawn("run", *APART)
         await Dialogue(self._node).line()
         self._reader = asyncio.create_task(self._drain(self._node))
         self.service = await connect(self.folder)

@@ -259,7 +259,8 @@ class Engine:
         for entry in self.strangers.due(now, worth):
             local, z = self.profile.account.transport(now), self.topics.at[entry.topic].z
             want = Want(Purpose.HELLO, None, local, topic=entry.topic, key=entry.key, z=z)
-            self.dialling.dial(want, entry.key, (), relays=entry.relays)
+            # A stranger is worth a question to the relays that it names itself, not a walk through the DHT.
+            self.dialling.dial(want, entry.key, (), relays=entry.relays, announced=not entry.relays)
 
     def _make_room(self, peer: Peer) -> None:
         """Strangers who connect and say nothing do not add up."""

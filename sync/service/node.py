@@ -210,7 +210,7 @@ class Node:
         try:
             addresses = [address_of(text) for text in dial.addresses]
             known = [address for address in addresses if address is not None]
-            connection = await host.connect(dial.remote, known, dial.local, dial.relays)
+            connection = await host.connect(dial.remote, known, dial.local, dial.relays, by_key=dial.announced)
         except (ConnectError, DecodeError, ValueError):
             self.engine.failed(dial.attempt, self.clock())
             self._quiet_turn()

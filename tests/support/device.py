@@ -424,7 +424,7 @@ class Device:
                     world.note("dial", self.name, ",".join(addresses))
                     if addresses:
                         places = [(host, int(port)) for host, _, port in (text.rpartition(":") for text in addresses)]
-                        self._connect(effect, places, by_key=effect.announced)
+                        self._connect(effect, places, by_key=effect.announced or bool(effect.relays))
                     else:
                         self._find(effect)
                 case e.Listen(key, announce):
@@ -463,7 +463,7 @@ class Device:
     def _find(self, dial: e.Dial) -> None:
         """By key alone: where it is announced, and then there."""
         core, dht = self.core, self.world.dht
-        if dht is None or not dial.announced:
+        if dht is None or not (dial.announced or dial.relays):
             self._failed.append(dial.attempt)
             return
 
