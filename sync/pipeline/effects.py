@@ -28,8 +28,8 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Connect to the transport key `remote` as `local`: at any of `addresses` ("host:port"), through `relays`, which may
-    lead there as somebody said, and, where `announced`, through those that the DHT names for the key itself."""
+    """Connect to the transport key `remote` as `local`: at any of `addresses` ("host:port"), through `relays`, which
+    may lead there as somebody said, and, where `announced`, through those that the DHT names for the key itself."""
 
     attempt: int
     remote: bytes
