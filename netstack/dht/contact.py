@@ -40,6 +40,7 @@ class Contact:
     id: bytes = field(compare=False)
     number: int = field(compare=False, repr=False)
     scope: Scope = field(compare=False, repr=False)
+    place: bytes = field(compare=False, repr=False)  # its network: the /24 of a public address, else itself alone
 
 
 @lru_cache(maxsize=SHARED)
@@ -47,7 +48,8 @@ def contact_at(address: Address) -> Contact:
     """Raises DecodeError for what is no IPv4 address with a port."""
     wire = encode_address(address)
     id = blake2b(wire, digest_size=32).digest()
-    return Contact(address, wire, id, int.from_bytes(id, "big"), scope_of(address))
+    scope = scope_of(address)
+    return Contact(address, wire, id, int.from_bytes(id, "big"), scope, wire[:3] if scope is Scope.PUBLIC else wire)
 
 
 def scope_of(address: Address) -> Scope:

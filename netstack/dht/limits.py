@@ -21,7 +21,8 @@ class DhtLimits:
     roundtrips: int = 256  # nodes whose round trips are remembered
     tries: int = 4  # of a request
     query_tries: int = 6  # of a request of a query
-    candidates: int = 512  # addresses that one query looks at; lies cannot make it endless
+    visits: int = 512  # nodes that one query asks, so that lies cannot make it endless ...
+    candidates: int = 4096  # ... and addresses that it remembers
 
     tick: float = 5.0
     sleep: float = 15.0  # between two ticks: the machine slept

@@ -3,7 +3,10 @@
     start      the closest nodes of our table, and bootstrap nodes where these are too few
     ask        always the nearest not asked yet, 10 at a time; a node that did not answer its first try is *slow* and
                gives its place to another
-    answer     whoever proved its id joins the k closest; whom it names joins the candidates if nearer than the k-th
+    answer     whoever proved its id joins the k closest (`shortlist.py`); of those that it names at most k join the
+               candidates, if nearer than the k-th
+    doubt      names that lead nowhere cost their informer its say, crowds of one network wait (`doubt.py`): such
+               candidates are asked when there is nobody else and fewer than k answers are held
     end        nothing left to ask, or only slow nodes left and k answers held
     commit     each of the k closest is sent what `commit` makes of its answer (it carries the token)
 
@@ -12,7 +15,6 @@ Nodes that never answer are reported to those that named them.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +23,9 @@ from typing import TYPE_CHECKING
 
 from netstack.dht.contact import Contact, Scope, contact_at
 from netstack.dht.datagram import DOWN_HINT, INVALID_TOKEN, Response
+from netstack.dht.doubt import Doubt
 from netstack.dht.rpc import Call
+from netstack.dht.shortlist import Shortlist
 from netstack.dht.table import K
 from netstack.dht.timers import Alarm
 from netstack.udp import Address
@@ -67,6 +71,24 @@ OnDone = Callable[[Outcome], None]
 MakeCommit = Callable[[Reply], Commit | None]
 
 
+class Candidate:
+    """A node that a walk heard of.  `informers` named it; `ours`: we knew it anyway, so nobody answers for its name."""
+
+    __slots__ = ("charged", "contact", "distance", "hops", "informers", "ours")
+
+    def __init__(self, contact: Contact, distance: int, hops: int, informer: Address | None) -> None:
+        self.contact = contact
+        self.distance = distance
+        self.hops = hops
+        self.ours = informer is None
+        self.informers = [] if informer is None else [informer]
+        self.charged: tuple[Address, ...] = ()  # who named it until it was asked
+
+    @property
+    def answerable(self) -> tuple[Address, ...]:
+        return () if self.ours else tuple(self.informers)
+
+
 class Query:
     """Made by `DhtNode.query`.  `on_done` is called once, or never after `cancel`; never before `query` returns."""
 
@@ -94,10 +116,13 @@ class Query:
         self._on_reply = on_reply
         self._on_done = on_done
         self._number = int.from_bytes(target, "big")
-        self._seen: dict[Address, list[Address]] = {}  # who named them
+        self._heard: dict[Address, Candidate] = {}
         self._down: set[Address] = set()
-        self._candidates: list[tuple[int, Contact, int]] = []  # a heap by distance; and hops
-        self._best: list[tuple[int, Reply]] = []
+        self._candidates: list[tuple[int, Candidate]] = []  # a heap by distance
+        self._set_aside: dict[Address, Candidate] = {}
+        self._visits = 0
+        self._doubt = Doubt(node.bootstrap)
+        self._best: Shortlist[Reply] = Shortlist()
         self._calls: set[Call] = set()
         self._slow: set[Call] = set()
         self._answers = self._failures = self._committed = 0
@@ -108,7 +133,7 @@ class Query:
 
     @property
     def closest(self) -> tuple[Reply, ...]:
-        return tuple([reply for _, reply in self._best])
+        return self._best.closest
 
     @property
     def over(self) -> bool:
@@ -130,60 +155,97 @@ class Query:
         if len(contacts) < K:
             contacts += node.contacts(node.bootstrap)
         for contact in contacts:
-            if contact.address not in self._seen:
-                self._seen[contact.address] = []
-                heappush(self._candidates, (contact.number ^ self._number, contact, 0))
+            if contact.address not in self._heard:
+                self._consider(Candidate(contact, contact.number ^ self._number, 0, None))
         self._ask()
         if not self._calls:
             node.later(Alarm(lambda now: self._settle()))
 
-    def _closer(self, distance: int) -> bool:
-        return len(self._best) < K or distance < self._best[-1][0]
+    def _consider(self, candidate: Candidate) -> None:
+        self._heard[candidate.contact.address] = candidate
+        heappush(self._candidates, (candidate.distance, candidate))
 
     def _ask(self) -> None:
         if self._committing or self._over:
             return
-        candidates = self._candidates
-        while candidates and len(self._calls) - len(self._slow) < self.concurrency:
-            distance, contact, hops = heappop(candidates)
-            if not self._closer(distance):
-                candidates.clear()  # all that are left are farther still
+        while len(self._calls) - len(self._slow) < self.concurrency:
+            candidate = self._next()
+            if candidate is None:
                 break
-            self._visit(contact, hops)
+            self._visit(candidate)
 
-    def _visit(self, contact: Contact, hops: int) -> None:
+    def _next(self) -> Candidate | None:
+        """The nearest that is worth asking now."""
+        if self._visits >= self.node.limits.visits:
+            self._candidates.clear()
+            self._set_aside.clear()
+        held_back: list[Candidate] = []
+        chosen = None
+        while self._candidates and chosen is None:
+            distance, candidate = heappop(self._candidates)
+            if not self._best.wants(distance):
+                self._candidates.clear()  # all that are left are farther still
+            elif self._doubt.crowded(candidate.contact) or self._doubt.unheard_of(candidate.answerable):
+                self._set_aside[candidate.contact.address] = candidate
+            elif self._doubt.held_back(candidate.answerable):
+                held_back.append(candidate)
+            else:
+                chosen = candidate
+        for candidate in held_back:
+            heappush(self._candidates, (candidate.distance, candidate))
+        return chosen or (None if held_back else self._second_choice())
+
+    def _second_choice(self) -> Candidate | None:
+        """The nearest of the doubtful ones, once there is nobody else to hope for."""
+        if not self._set_aside or len(self._calls) > len(self._slow):
+            return None
+        for candidate in sorted(self._set_aside.values(), key=lambda candidate: candidate.distance):
+            del self._set_aside[candidate.contact.address]
+            invented = self._doubt.unheard_of(candidate.answerable)
+            if len(self._best) < K if invented else self._best.wants_anyway(candidate.distance):
+                return candidate
+        return None
+
+    def _visit(self, candidate: Candidate) -> None:
         node = self.node
+        self._visits += 1
+        candidate.charged = candidate.answerable
+        self._doubt.asked(candidate.contact, candidate.charged)
         call = node.call(
-            contact.address,
+            candidate.contact.address,
             self.command,
             internal=self.internal,
             target=self.target,
             value=self.value,
             tries=node.limits.query_tries,
         )
-        call.done = partial(self._answered, call, contact, hops)
-        call.slow = partial(self._slowed, call)
+        call.done = partial(self._answered, call, candidate)
+        call.slow = partial(self._slowed, call, candidate)
         self._calls.add(call)
 
-    def _slowed(self, call: Call) -> None:
+    def _slowed(self, call: Call, candidate: Candidate) -> None:
         self._slow.add(call)
+        self._doubt.silent(candidate.charged)
         self._go_on()
 
-    def _answered(self, call: Call, contact: Contact, hops: int, response: Response | None) -> None:
+    def _answered(self, call: Call, candidate: Candidate, response: Response | None) -> None:
         self._calls.discard(call)
+        slow = call in self._slow
         self._slow.discard(call)
         if self._over or self._committing:
             return
         if response is None:
             self._failures += 1
-            self._down.add(contact.address)
-            for informer in self._seen[contact.address]:
-                self._hint(informer, contact)
-            self._go_on()
-            return
-        self._absorb(call, contact, hops, response)
+            self._down.add(candidate.contact.address)
+            for informer in candidate.informers:
+                self._hint(informer, candidate.contact)
+        else:
+            self._doubt.answered(candidate.charged, at_last=slow)
+            self._absorb(call, candidate, response)
+        self._go_on()
 
-    def _absorb(self, call: Call, contact: Contact, hops: int, response: Response) -> None:
+    def _absorb(self, call: Call, candidate: Candidate, response: Response) -> None:
+        contact = candidate.contact
         proved = response.id == contact.id
         if response.error:
             self._failures += 1
@@ -196,34 +258,31 @@ class Query:
             response.token,
             response.value,
             call.rtt,
-            hops,
+            candidate.hops,
         )
         if proved and not response.error:
-            distance = contact.number ^ self._number
-            if self._closer(distance):
-                insort(self._best, (distance, reply), key=lambda ranked: ranked[0])
-                del self._best[K:]
-        for address in response.closer:
-            self._named(address, contact, hops + 1)
+            self._best.add(candidate.distance, contact.place, reply)
+        for address in response.closer[:K]:
+            self._named(address, contact, candidate.hops + 1)
         if not response.error and self._on_reply is not None:
             self._on_reply(reply)
-        self._go_on()
 
     def _named(self, address: Address, informer: Contact, hops: int) -> None:
-        informers = self._seen.get(address)
-        if informers is not None:
+        known = self._heard.get(address)
+        if known is not None:
             if address in self._down:
-                self._hint(informer.address, contact_at(address))
-            elif len(informers) < K:
-                informers.append(informer.address)
+                self._hint(informer.address, known.contact)
+            elif len(known.informers) < K:
+                known.informers.append(informer.address)
+                if self._set_aside.pop(address, None) is not None:
+                    heappush(self._candidates, (known.distance, known))  # somebody else knows it too
             return
         contact = contact_at(address)
         if contact.scope is Scope.NOWHERE or contact.scope < informer.scope or contact.id == self.node.table.own:
             return
         distance = contact.number ^ self._number
-        if self._closer(distance) and len(self._seen) < self.node.limits.candidates:
-            self._seen[address] = [informer.address]
-            heappush(self._candidates, (distance, contact, hops))
+        if self._best.wants(distance) and len(self._heard) < self.node.limits.candidates:
+            self._consider(Candidate(contact, distance, hops, informer.address))
 
     def _hint(self, informer: Address, down: Contact) -> None:
         if self.node.may_hint():
@@ -235,7 +294,7 @@ class Query:
 
     def _settle(self) -> None:
         """Ends the walk if there is nothing to wait for."""
-        if self._committing or self._over or self._candidates:
+        if self._committing or self._over or self._candidates or self._set_aside:
             return
         if len(self._calls) > len(self._slow) or (self._slow and len(self._best) < K):
             return
@@ -244,7 +303,7 @@ class Query:
             call.cancel()
         self._calls.clear()
         if self._commit is not None:
-            for _, reply in self._best:
+            for reply in self.closest:
                 self._write(reply, again=True)
         if not self._calls:
             self._end()

@@ -17,6 +17,7 @@ from netstack.udp import Address, Outgoing
 
 Done = Callable[[Response | None], None]
 SLOTS = 4
+ENOUGH = 8  # nodes whose round trips say something about the others'
 
 
 class Call(Timer):
@@ -106,23 +107,23 @@ class Window:
 
 
 class RoundTrips:
-    """How long to wait for a node: smoothed round trip and deviation, longer with every try, with jitter."""
+    """How long to wait for a node: smoothed round trip and deviation, longer with every try, with jitter.
 
-    __slots__ = ("_known", "_limits", "_rng")
+    A node that we never heard is given what the others of this network need, at most the second that the family waits:
+    a walk through dead or invented nodes waits for every one of them.
+    """
+
+    __slots__ = ("_all", "_known", "_limits", "_rng")
 
     def __init__(self, limits: DhtLimits, rng: Random) -> None:
         self._limits = limits
         self._rng = rng
         self._known: dict[Address, tuple[float, float]] = {}
+        self._all: tuple[float, float] | None = None
 
     def measured(self, node: Address, rtt: float) -> None:
-        known = self._known.pop(node, None)
-        if known is None:
-            value = rtt, rtt / 2
-        else:
-            mean, deviation = known
-            value = mean + (rtt - mean) / 8, deviation + (abs(rtt - mean) - deviation) / 4
-        self._known[node] = value
+        self._known[node] = smoothed(self._known.pop(node, None), rtt)
+        self._all = smoothed(self._all, rtt)
         if len(self._known) > self._limits.roundtrips:
             del self._known[next(iter(self._known))]
 
@@ -130,10 +131,21 @@ class RoundTrips:
         """Seconds to wait after try number `attempt`, from 1."""
         known = self._known.get(node)
         if known is None:
-            return self._limits.retry
+            if self._all is None or len(self._known) < ENOUGH or attempt > 1:
+                return self._limits.retry
+            mean, deviation = self._all
+            return min(max(mean + 4 * deviation, self._limits.retry_min), self._limits.retry)
         mean, deviation = known
         jitter = self._rng(1)[0] / 1024
         return min(max((mean + 2 * deviation) * attempt, self._limits.retry_min) + jitter, self._limits.retry_max)
+
+
+def smoothed(known: tuple[float, float] | None, rtt: float) -> tuple[float, float]:
+    """Mean and deviation with another round trip in them (RFC 6298)."""
+    if known is None:
+        return rtt, rtt / 2
+    mean, deviation = known
+    return mean + (rtt - mean) / 8, deviation + (abs(rtt - mean) - deviation) / 4
 
 
 class Rpc:

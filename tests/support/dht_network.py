@@ -45,8 +45,9 @@ class Nat(Enum):
 class Member:
     """One node and where it sits."""
 
-    def __init__(self, network: Network, node: DhtNode, host: str, nat: Nat) -> None:
+    def __init__(self, network: Network, node: DhtNode, host: str, nat: Nat, port: int = PORT) -> None:
         self.network = network
+        self.port = port
         self.node = node
         self.host = host
         self.nat = nat
@@ -60,7 +61,7 @@ class Member:
     @property
     def address(self) -> Address:
         """The public address of the server port."""
-        return self.host, PORT
+        return self.host, self.port
 
     @property
     def ready(self) -> bool:
@@ -68,7 +69,7 @@ class Member:
 
     def outside(self, port: int, to: Address) -> Address:
         """What a datagram from `port` to `to` seems to come from; the router remembers it."""
-        local = PORT if port == SERVER else CLIENT_PORT
+        local = self.port if port == SERVER else CLIENT_PORT
         public = (self.host, local)
         if self.nat is Nat.RANDOM:
             known = self.mapped.get((port, to))
@@ -116,12 +117,14 @@ class Network:
         known: Sequence[Address] = (),
         host: str = "",
         limits: DhtLimits | None = None,
+        port: int = PORT,
+        kind: type[DhtNode] = DhtNode,
     ) -> Member:
-        """A new node; `host_known` makes it reachable from the start, as in a test net."""
+        """A new node; `host_known` makes it reachable from the start, as in a test net; `kind`: a liar, say."""
         host = host or public_host(len(self.members) + 1)
         if bootstrap is None:
             bootstrap = [self.members[0].address] if self.members else []
-        node = DhtNode(
+        node = kind(
             random.Random(self.random.getrandbits(64)).randbytes,
             self.now,
             bootstrap=bootstrap,
@@ -131,12 +134,13 @@ class Network:
             limits=limits,
             epoch=EPOCH,
         )
-        member = Member(self, node, host, nat)
+        member = Member(self, node, host, nat, port)
         self.members.append(member)
-        self.places[host, PORT] = (member, SERVER)
-        self.places[host, CLIENT_PORT] = (member, CLIENT)
-        node.bound(CLIENT, ("0.0.0.0", CLIENT_PORT))
-        node.bound(SERVER, ("0.0.0.0", PORT))
+        self.places[host, port] = (member, SERVER)
+        if port == PORT:  # others of that host have no second socket
+            self.places[host, CLIENT_PORT] = (member, CLIENT)
+            node.bound(CLIENT, ("0.0.0.0", CLIENT_PORT))
+        node.bound(SERVER, ("0.0.0.0", port))
         self.flush(member)
         return member
 
@@ -176,6 +180,14 @@ class Network:
         while self._heap and self._heap[0][0] <= end:
             self._step()
         self.now = end
+
+    def step(self, end: float) -> None:
+        """The next thing that happens, or nothing until `end`, but at most 50 ms."""
+        end = min(end, self.now + 0.05)
+        if self._heap and self._heap[0][0] <= end:
+            self._step()
+        else:
+            self.now = end
 
     def until(self, true: Callable[[], bool], limit: float = 120.0) -> None:
         """Runs until `true()`; fails when `limit` seconds of virtual time did not bring it."""

@@ -1,0 +1,72 @@
+"""Whom a walk believes: names of nodes are cheap, answers are not.
+
+Anybody can name twenty addresses next to any target.  Each costs us a request and a wait, and nothing shows that they
+are invented but their silence.  So a walk keeps count of what came of the names that each node gave:
+
+    credit         of one node's names 4 may be unanswered at a time, 2 more for each that answered
+    discredited    who named at least 2 that stayed silent, and more than twice as many as answered
+    crowded        a public network (/24) of which 8 were asked
+
+Nodes that only discredited ones name, and those of crowded networks, wait until there is nobody better to ask.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from netstack.dht.contact import Contact
+from netstack.udp import Address
+
+CREDIT = 4
+EARNED = 2
+SILENT = 2  # one may be bad luck
+RATE = 2  # silent names to one that answered: an honest node after a third of the network died has 1 to 2
+OF_A_PLACE = 8  # asked as long as others are left: twice as many as may be among the closest
+
+
+class Doubt:
+    """The book of one walk.  `informers` are those that named a node; one that we knew ourselves needs none.
+
+    `trusted` nodes may name as many as they like: the first walk of all hears of everybody through one of them.
+    """
+
+    __slots__ = ("_answered", "_asked", "_pending", "_silent", "_trusted")
+
+    def __init__(self, trusted: Iterable[Address]) -> None:
+        self._trusted = frozenset(trusted)
+        self._pending: Counter[Address] = Counter()
+        self._answered: Counter[Address] = Counter()
+        self._silent: Counter[Address] = Counter()
+        self._asked: Counter[bytes] = Counter()
+
+    def asked(self, contact: Contact, informers: Iterable[Address]) -> None:
+        self._asked[contact.place] += 1
+        self._pending.update(informers)
+
+    def silent(self, informers: Iterable[Address]) -> None:
+        self._pending.subtract(informers)
+        self._silent.update(informers)
+
+    def answered(self, informers: Iterable[Address], *, at_last: bool) -> None:
+        """`at_last`: it had counted as silent."""
+        self._answered.update(informers)
+        (self._silent if at_last else self._pending).subtract(informers)
+
+    def held_back(self, informers: Collection[Address]) -> bool:
+        """All who named it have too many names open."""
+        return bool(informers) and all(map(self._out_of_credit, informers))
+
+    def _out_of_credit(self, informer: Address) -> bool:
+        return informer not in self._trusted and self._pending[informer] >= CREDIT + EARNED * self._answered[informer]
+
+    def discredited(self, informer: Address) -> bool:
+        silent = self._silent[informer]
+        return silent >= SILENT and silent > RATE * self._answered[informer]
+
+    def crowded(self, contact: Contact) -> bool:
+        return self._asked[contact.place] >= OF_A_PLACE
+
+    def unheard_of(self, informers: Collection[Address]) -> bool:
+        """Nobody who still has a say named it."""
+        return bool(informers) and all(map(self.discredited, informers))

@@ -1,0 +1,68 @@
+"""The nearest answers of a walk, of more than one place.
+
+An id follows from an address, so one host can stand wherever it likes: 65,535 ports are as many draws.  Whoever fills
+the neighbourhood of a topic that way would hold all of its records.  Hence of one public network (/24) at most 4 are
+among the k closest, as long as there are others; those beyond give their places to the next nearest.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter
+from math import inf
+from operator import itemgetter
+from typing import Generic, TypeVar
+
+from netstack.dht.table import K
+
+OF_A_PLACE = 4
+
+A = TypeVar("A")
+DISTANCE = itemgetter(0)
+
+
+class Shortlist(Generic[A]):
+    """`closest`: the k best, nearest first.  Holds every answer that was added, so its owner bounds their number."""
+
+    __slots__ = ("_far", "_far_plain", "_held", "closest")
+
+    def __init__(self) -> None:
+        self._held: list[tuple[int, bytes, A]] = []
+        self._far = self._far_plain = inf
+        self.closest: tuple[A, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def complete(self) -> bool:
+        """k are held without more than four of one place."""
+        return self._far < inf
+
+    def add(self, distance: int, place: bytes, answer: A) -> None:
+        if distance >= self._far:
+            return
+        insort(self._held, (distance, place, answer), key=DISTANCE)
+        chosen: list[tuple[int, bytes, A]] = []
+        beyond: list[tuple[int, bytes, A]] = []
+        places: Counter[bytes] = Counter()
+        for item in self._held:
+            places[item[1]] += 1
+            (chosen if places[item[1]] <= OF_A_PLACE else beyond).append(item)
+            if len(chosen) == K:
+                break
+        if len(self._held) >= K:
+            self._far_plain = self._held[K - 1][0]
+        if len(chosen) == K:
+            self._far = chosen[-1][0]
+        elif beyond:
+            chosen = sorted([*chosen, *beyond[: K - len(chosen)]], key=DISTANCE)
+        self.closest = tuple([answer for _, _, answer in chosen])
+
+    def wants(self, distance: int) -> bool:
+        """Whether an answer from there could be one of the k."""
+        return distance < self._far
+
+    def wants_anyway(self, distance: int) -> bool:
+        """Whether it could be, if it came from a place that has its four already."""
+        return not self.complete and distance < self._far_plain
