@@ -33,6 +33,7 @@ class DhtLimits:
     recent: int = 12  # ticks: heard from lately
     old: int = 360  # ticks: in the table for long
     checks: int = 10  # pings at once that others' hints may cause
+    visitors: int = 16  # pings at once of nodes that asked us something and may get a place
     repings: int = 3  # pings at once that decide over a full bucket
     hints: int = 50  # hints about dead nodes that we send in a tick
     delayed: int = 256  # pongs that wait for their time

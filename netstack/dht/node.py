@@ -344,7 +344,7 @@ class DhtNode:
             self.reply(request, source.address, port, error=INVALID_TOKEN, token=True)
             return
         if request.id == source.id:
-            self.upkeep.heard(source, request.to, sample=port == self.port, unasked=True)
+            self.upkeep.asked_by(source)
         if request.internal:
             answer_internal(self, request, source, port)
             return

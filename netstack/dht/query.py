@@ -124,7 +124,7 @@ class Query:
         self._doubt = Doubt(node.bootstrap)
         self._best: Shortlist[Reply] = Shortlist()
         self._calls: set[Call] = set()
-        self._slow: set[Call] = set()
+        self._slow: dict[Call, Candidate] = {}
         self._answers = self._failures = self._committed = 0
         self._committing = self._over = False
         self._start(nodes)
@@ -224,25 +224,29 @@ class Query:
         self._calls.add(call)
 
     def _slowed(self, call: Call, candidate: Candidate) -> None:
-        self._slow.add(call)
+        self._slow[call] = candidate
         self._doubt.silent(candidate.charged)
         self._go_on()
 
     def _answered(self, call: Call, candidate: Candidate, response: Response | None) -> None:
         self._calls.discard(call)
-        slow = call in self._slow
-        self._slow.discard(call)
+        slow = self._slow.pop(call, None) is not None
         if self._over or self._committing:
             return
         if response is None:
             self._failures += 1
             self._down.add(candidate.contact.address)
-            for informer in candidate.informers:
-                self._hint(informer, candidate.contact)
+            self._report(candidate, response)
         else:
             self._doubt.answered(candidate.charged, at_last=slow)
             self._absorb(call, candidate, response)
         self._go_on()
+
+    def _report(self, candidate: Candidate, response: Response | None) -> None:
+        """Tells those who named a node that it is down, if it is."""
+        if response is None:
+            for informer in candidate.informers:
+                self._hint(informer, candidate.contact)
 
     def _absorb(self, call: Call, candidate: Candidate, response: Response) -> None:
         contact = candidate.contact
@@ -299,8 +303,12 @@ class Query:
         if len(self._calls) > len(self._slow) or (self._slow and len(self._best) < K):
             return
         self._committing = True
-        for call in self._calls:
-            call.cancel()
+        for call, candidate in self._slow.items():
+            if self._doubt.unheard_of(candidate.answerable):
+                call.cancel()  # invented, by all that we know: whoever lives there has nothing to do with us
+            else:
+                call.done = partial(self._report, candidate)
+        self._slow.clear()
         self._calls.clear()
         if self._commit is not None:
             for reply in self.closest:

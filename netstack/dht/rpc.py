@@ -34,6 +34,7 @@ class Call(Timer):
         "sent_at",
         "slow",
         "started",
+        "stranger",
         "tid",
         "timeout",
         "to",
@@ -58,6 +59,7 @@ class Call(Timer):
         self.sent_at = started
         self.timeout = 0.0  # 0: as the round trips to that node suggest
         self.slow: Callable[[], None] | None = None  # called at the first time-out
+        self.stranger = False  # only said to be there: its silence says nothing about the network
         self.heard: int | None = None  # the port of ours that the answer came to
         self.rtt = 0.0
 
@@ -235,7 +237,7 @@ class Rpc:
             return
         self._settle(call, now)
         if call.sent:
-            self.timeouts += 1
+            self.timeouts += not call.stranger
             if call.sent >= self._limits.tries:  # a few tries prove nothing about a node
                 self._gone(call, now)
         call.done(None)

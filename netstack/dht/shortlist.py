@@ -13,9 +13,7 @@ from math import inf
 from operator import itemgetter
 from typing import Generic, TypeVar
 
-from netstack.dht.table import K
-
-OF_A_PLACE = 4
+from netstack.dht.table import OF_A_PLACE, K
 
 A = TypeVar("A")
 DISTANCE = itemgetter(0)

@@ -5,12 +5,14 @@ The table decides who fits and who is closest; whom to ask whether it still live
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from netstack.dht.contact import Contact, shared_prefix
 from netstack.udp import Address
 
 K = 20
+OF_A_PLACE = 4  # nodes of one public network (/24) in a full bucket, if others want to get in
 
 
 class Entry:
@@ -72,6 +74,15 @@ class RoutingTable:
         """Those that `contact` would stand beside.  Not to be changed."""
         at = shared_prefix(self._own, contact.number)
         return self._buckets[at] if at < len(self._buckets) else []
+
+    def crowd(self, contact: Contact) -> Entry | None:
+        """Who makes room for `contact`: the newest of the place that has most of its bucket, if that is too many."""
+        bucket = self.bucket(contact)
+        places = Counter(entry.contact.place for entry in bucket)
+        place, count = max(places.items(), key=lambda item: item[1], default=(b"", 0))
+        if count <= OF_A_PLACE or places[contact.place] >= OF_A_PLACE:
+            return None
+        return next(entry for entry in reversed(bucket) if entry.contact.place == place)
 
     def closest(self, target: bytes, count: int = K) -> list[Contact]:
         """The `count` nodes nearest to `target`, nearest first.

@@ -35,6 +35,7 @@ class Upkeep:
         self._ticking = Alarm(self._on_tick)
         self._checks = 0
         self._repings = 0
+        self._visitors = 0
         self.hints_sent = 0
         self.started = False
 
@@ -44,23 +45,38 @@ class Upkeep:
 
     # who is there
 
-    def heard(self, contact: Contact, to: Address, *, sample: bool, unasked: bool = False) -> None:
-        """A node said something under its id; `to` is where it sees us, to be believed if `sample`.
-
-        What came `unasked` may carry a forged address: a newcomer that speaks first is asked whether it is there.
-        """
+    def heard(self, contact: Contact, to: Address, *, sample: bool) -> None:
+        """A node answered us under its id; `to` is where it sees us, to be believed if `sample`."""
         node = self._node
         entry = node.table.get(contact.id)
         if entry is None:
             entry = Entry(contact, self.tick)
             if not self._add(entry):
                 return
-            if unasked and self._checks < node.limits.checks:
-                self._introduce(entry)
         if sample and (entry.sampled < 0 or self.tick - entry.sampled >= node.limits.old):
             entry.sampled = self.tick
             node.reach.sample(contact.address, to)
         entry.pinged = entry.seen = self.tick
+
+    def asked_by(self, contact: Contact) -> None:
+        """Somebody who asks us says that it is a node.
+
+        The source of a datagram is anybody's claim, so this proves nothing: who may get a place is asked, and gets it
+        by its answer (`heard`).  Nor does a claim keep a dead node alive, or say where we are.
+        """
+        node = self._node
+        if self._visitors >= node.limits.visitors or node.table.get(contact.id) is not None:
+            return
+        bucket = node.table.bucket(contact)
+        if len(bucket) >= K and node.table.crowd(contact) is None and self._stalest(bucket) is None:
+            return
+        self._visitors += 1
+        call = node.call(contact.address, PING, internal=True, tries=2)
+        call.stranger = True
+        call.done = self._visited
+
+    def _visited(self, response: Response | None) -> None:
+        self._visitors -= 1
 
     def add(self, contact: Contact) -> None:
         """A node that somebody vouches for."""
@@ -73,20 +89,31 @@ class Upkeep:
         if node.table.add(entry):
             return True
         bucket = node.table.bucket(entry.contact)
-        if len(bucket) >= K and node.table.get(entry.contact.id) is None:
-            self._contest(entry, bucket)
+        if len(bucket) < K or node.table.get(entry.contact.id) is not None:
+            return False
+        if (crowd := node.table.crowd(entry.contact)) is not None:
+            node.table.remove(crowd.contact.id)
+            return node.table.add(entry)
+        self._contest(entry, bucket)
         return False
 
-    def _contest(self, newcomer: Entry, bucket: list[Entry]) -> None:
-        """A full bucket: pings its stalest node and gives the place away if it is silent."""
+    def _stalest(self, bucket: list[Entry]) -> Entry | None:
+        """Of a full bucket, the one whose place may be contested now."""
         limits = self._node.limits
         if not self.started or self._repings >= limits.repings:
-            return
+            return None
         stale = [entry for entry in bucket if entry.pinged != self.tick]
         if not stale:
-            return
+            return None
         oldest = min(stale, key=lambda entry: (entry.pinged, entry.added))
         if self.tick - oldest.pinged < limits.recent and self.tick - oldest.added > limits.old:
+            return None
+        return oldest
+
+    def _contest(self, newcomer: Entry, bucket: list[Entry]) -> None:
+        """Pings the stalest and gives its place away if it is silent."""
+        oldest = self._stalest(bucket)
+        if oldest is None:
             return
         self._repings += 1
 
@@ -118,17 +145,6 @@ class Upkeep:
 
         def verdict(lives: bool) -> None:
             self._checks -= 1
-
-        self._ask(entry, verdict)
-
-    def _introduce(self, entry: Entry) -> None:
-        """As `check`, but of somebody who never answered us: silence is enough, whatever others do."""
-        self._checks += 1
-
-        def verdict(lives: bool) -> None:
-            self._checks -= 1
-            if not lives:
-                self._node.table.remove(entry.contact.id)
 
         self._ask(entry, verdict)
 
