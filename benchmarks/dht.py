@@ -2,7 +2,7 @@
 
     python -m benchmarks.dht [nodes=100] [ops=50] [rounds=5]
 
-A network in one process, a client in another, as the peers' `dht.js` has it; also each client in the other's network.
+A network in one process, a client in another, as the peers' `dht.js` has it.
 Rounds take turns.  Times in ms, memory in MB a node.
 """
 

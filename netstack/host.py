@@ -34,6 +34,7 @@ from netstack.shell_connection import Connection
 from netstack.shell_dht import DhtCalls
 from netstack.shell_local import local_hosts
 from netstack.shell_ports import Ports
+from netstack.shell_surroundings import Surroundings
 from netstack.udp import Address, Datagram, ShellName
 from netstack.udx.congestion import CongestionControl
 
@@ -116,6 +117,7 @@ class Host(DhtCalls):
         self._ports: Ports | None = None
         self._loop: asyncio.AbstractEventLoop
         self._dialing: dict[int, asyncio.Future[Connection]] = {}
+        self._surroundings: Surroundings | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._turn: asyncio.Handle | None = None
         self._in_turn = False
@@ -140,6 +142,9 @@ class Host(DhtCalls):
             await ports.close()
             raise
         self._ports = ports
+        if self.dht is not None and not address[0].startswith("127."):
+            self._surroundings = Surroundings(self._slept, self._moved)
+            self._surroundings.watch()
         if self.dht is not None and client is not None:
             self.dht.now = self._loop.time()
             self.dht.epoch = time.time() - self.dht.now
@@ -236,6 +241,9 @@ class Host(DhtCalls):
         ports = self._ports
         if ports is None:
             return
+        if self._surroundings is not None:
+            self._surroundings.stop()
+            self._surroundings = None
         now = self._loop.time()
         for conn in [*self.connections, *self._dialing]:
             self.core.abort(conn, now)
@@ -318,6 +326,17 @@ class Host(DhtCalls):
         if now - self._hosts[0] > LOCAL_LIFE:
             self._hosts = now, local_hosts()
         return tuple((host, port) for host in self._hosts[1]) or (("127.0.0.1", port),)
+
+    def _slept(self) -> None:
+        if self.dht is not None:
+            self.dht.slept(self._loop.time())
+            self._soon()
+
+    def _moved(self) -> None:
+        if self.dht is not None:
+            self._hosts = float("-inf"), ()
+            self.dht.network_changed(self._loop.time())
+            self._soon()
 
     async def _progress(self) -> None:
         """Until something has happened."""
