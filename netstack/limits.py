@@ -15,6 +15,7 @@ class Limits:
     buffer: int = 32 << 20  # written and unacknowledged of one connection; more means that the peer does not read
     connections: int = 4096  # of all kinds, so that no stranger can make us hold more
     half_open: int = 256  # answered handshakes whose dialler has not shown itself yet
+    half_open_host: int = 64  # of these, that one host may cause
     answers: int = 1024  # answers kept to be repeated
     answer_life: float = 10.0
     handshake_burst: int = 64  # handshakes that one host may start at once ...

@@ -28,7 +28,7 @@ class Listener:
         self._keys: dict[bytes, SigningKey] = {}  # target -> key
         self._answers: OrderedDict[bytes, tuple[float, bytes, int]] = (
             OrderedDict()
-        )  # message 1 -> since, message 2, port
+        )  # target and message 1 -> since, message 2, port
         self._allowance = Allowance(limits.handshake_burst, limits.handshake_rate, limits.hosts)
 
     def listen(self, key: SigningKey) -> None:
@@ -46,19 +46,19 @@ class Listener:
         key = self._keys.get(target)
         return key.public if key else None
 
-    def repetition(self, message: bytes, now: float) -> tuple[bytes, int] | None:
+    def repetition(self, target: bytes, message: bytes, now: float) -> tuple[bytes, int] | None:
         """The answer that this very message 1 got before, and the port it went out from: whoever repeats it must get
-        the same one."""
-        known = self._answers.get(message)
+        the same one.  Of that key alone: another key's answer would tell that both live here."""
+        known = self._answers.get(target + message)
         if known is None or now - known[0] > self._limits.answer_life:
             return None
         return known[1], known[2]
 
-    def answered_from(self, message: bytes, port: int) -> None:
+    def answered_from(self, target: bytes, message: bytes, port: int) -> None:
         """The answer to `message` goes out from `port`, as often as it is asked for."""
-        known = self._answers.get(message)
+        known = self._answers.get(target + message)
         if known is not None:
-            self._answers[message] = known[0], known[1], port
+            self._answers[target + message] = known[0], known[1], port
 
     def answer(
         self, target: bytes, message: bytes, host: str, now: float, rng: Random, reply: Reply
@@ -72,7 +72,7 @@ class Listener:
         except DecodeError:
             return None
         if answered is not None:
-            self._answers[message] = (now, answered[0], SERVER)
+            self._answers[target + message] = (now, answered[0], SERVER)
             while len(self._answers) > self._limits.answers or self._oldest_is_stale(now):
                 self._answers.popitem(last=False)
         return answered

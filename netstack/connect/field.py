@@ -69,10 +69,11 @@ class Field:
         dht = self.dht
         return dht.address if dht is not None and dht.reachable else None
 
-    def addresses(self) -> tuple[Address, ...]:
-        """What a peer is told of us: the public address first, then those of our own networks."""
+    def addresses(self, near: bool = True) -> tuple[Address, ...]:
+        """What a peer is told of us: the public address first, then those of our own networks, which are nobody's
+        business who is surely not `near`."""
         public = self.public()
-        return tuple(dict.fromkeys(((public,) if public else ()) + self.told + self.local()))
+        return tuple(dict.fromkeys(((public,) if public else ()) + self.told + (self.local() if near else ())))
 
     @property
     def open(self) -> bool:

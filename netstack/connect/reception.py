@@ -62,11 +62,16 @@ class Reception:
     ) -> tuple[bytes, int] | None:
         """Message 2 for a message 1, and a half-open connection unless it is an error."""
         field, links = self._field, self._field.links
-        known = self._listener.repetition(noise, now)
+        known = self._listener.repetition(desk.target, noise, now)
         if known is not None:
             return known
-        if links.too_many_strangers:
+        # a relay of ours saw the client's address; of another it is a mere word, so the work is on that one's account
+        trusted = relay is not None and self._trusts(desk, relay)
+        knocker = client[0] if relay is None or trusted else relay[0]
+        unasked = relay is not None and field.dht is None  # nobody relays for a node that is in no DHT
+        if unasked or links.too_many_strangers or self._half_open(knocker) >= field.limits.half_open_host:
             return None
+        near = trusted and client[0] == request.to[0]
         link = links.new()
         self._last_id += 1
         token = field.rng(32) if field.relay_through is not None and relay is not None else b""
@@ -75,9 +80,9 @@ class Reception:
             error = refusal_for(payload)
             if error is Refusal.NONE and not self.accept(desk.key, remote):
                 return None
-            return self._payload(desk, link, error, relay is not None, token)
+            return self._payload(desk, link, error, relay is not None, near, token)
 
-        answered = self._listener.answer(desk.target, noise, client[0], now, field.rng, reply)
+        answered = self._listener.answer(desk.target, noise, knocker, now, field.rng, reply)
         agreement = answered[1] if answered else None
         if answered is None or agreement is None:
             links.forget(link)
@@ -85,13 +90,13 @@ class Reception:
         if agreement.payload.udx is None or agreement.payload.udx.id > 0xFFFF_FFFF:
             links.forget(link)
             return None
-        session = Session(field, link, self._last_id, port, token)
+        session = Session(field, link, self._last_id, port, token, knocker)
         self._sessions[session.id] = session
         self._by_link[link.id] = session.id
         links.half_open[link.id] = link
         session.agree(agreement)
         session.begin(client, request.to, port, relay is None, field.open)
-        self._listener.answered_from(noise, session.answer_port)
+        self._listener.answered_from(desk.target, noise, session.answer_port)
         return answered[0], session.answer_port
 
     def on_holepunch(
@@ -99,11 +104,19 @@ class Reception:
     ) -> None:
         session = self._sessions.get(message.id)
         if session is not None and session.link.agreement and session.link.agreement.local_key == desk.key:
-            announcer = self.announcers.get(desk.key)
-            trusted = announcer is not None and announcer.is_relay(relay)
-            session.on_round(message, relay, request, port, trusted, answer)
+            session.on_round(message, relay, request, port, self._trusts(desk, relay), answer)
 
-    def _payload(self, desk: Desk, link: Link, error: Refusal, routed: bool, token: bytes) -> NoisePayload:
+    def _trusts(self, desk: Desk, relay: Address) -> bool:
+        """Whether we have announced ourselves at that relay."""
+        announcer = self.announcers.get(desk.key)
+        return announcer is not None and announcer.is_relay(relay)
+
+    def _half_open(self, host: str) -> int:
+        """Connections that this host has begun and not opened."""
+        sessions = (self._sessions.get(self._by_link.get(id, 0)) for id in self._field.links.half_open)
+        return sum(session is not None and session.knocker == host for session in sessions)
+
+    def _payload(self, desk: Desk, link: Link, error: Refusal, routed: bool, near: bool, token: bytes) -> NoisePayload:
         field = self._field
         announcer = self.announcers.get(desk.key)
         relays = announcer.relay_addresses if announcer is not None else ()
@@ -115,7 +128,7 @@ class Reception:
             # "open" makes a peer start its stream at once instead of punching first
             firewall=Firewall.OPEN if field.open else Firewall.UNKNOWN,
             holepunch=holes,
-            addresses4=field.addresses(),
+            addresses4=field.addresses(near),
             udx=UdxInfo(link.stream.local_id if error is Refusal.NONE else 0),
             secret_stream=1,
             relay_through=RelayThrough(field.relay_through, token) if token and field.relay_through else None,

@@ -26,11 +26,13 @@ Answer = Callable[[bytes, int], None]
 
 
 class Session(Attempt):
-    """`id` names it in hole-punch messages; `home` is the port that answers go out from otherwise."""
+    """`id` names it in hole-punch messages; `home` is the port that answers go out from otherwise; `knocker` is the
+    host on whose account it is."""
 
-    def __init__(self, field: Field, link: Link, id: int, home: int, token: bytes) -> None:
+    def __init__(self, field: Field, link: Link, id: int, home: int, token: bytes, knocker: str) -> None:
         super().__init__(field, link)
         self.id = id
+        self.knocker = knocker
         self.answer_port = home
         self._home = home
         self._token = token  # of the blind relay that we named, b"" for none

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_response
+from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
 from netstack.dht.messages import HandshakeMessage, Mode, encode_handshake
+from netstack.handshake import target_of
 from netstack.udp import Address, Outgoing
 from tests.support.nat import Internet
 from tests.unit.netstack_connect.test_pairs import BOB, behind, listening, talk
@@ -55,3 +56,34 @@ def test_a_relay_that_was_not_needed_is_let_go(client: str, server: str) -> None
     net.run(90)
     talk(net, ada, conn)
     assert [len(host.core) for host in (ada, bob, bridge)] == [1, 1, 0]
+
+
+def test_a_made_up_relay_cannot_use_up_what_a_host_may_ask() -> None:
+    net = Internet(seed=22, nodes=12)
+    ada, bob, eve = behind(net, "open"), behind(net, "open"), net.host()
+    net.run(5)
+    listening(net, bob)
+    for n in range(400):
+        value = encode_handshake(HandshakeMessage(Mode.FROM_RELAY, n.to_bytes(2, "little") * 50, ada.address))
+        knock = Request(n, bob.address, PEER_HANDSHAKE, target=target_of(BOB.public), value=value)
+        net.send(eve, Outgoing(bob.address, encode_request(knock)))
+        net.run(0.005)
+        if n == 300:
+            ada.core.connect(BOB.public, [bob.address], None, net.now, by_key=False)
+            ada.turn()
+    assert len(ada.opened) == 1
+
+
+def test_addresses_of_our_own_network_are_told_to_nobody_outside() -> None:
+    net = Internet(seed=23, nodes=12)
+    home = net.router()
+    ada, bob, neighbour = net.host(), net.host(behind=home), net.host(behind=home)
+    net.run(5)
+    listening(net, bob)
+    for dialler, told in ((ada, ()), (neighbour, (bob.address,))):
+        conn = dialler.connect(BOB.public)
+        dialler.turn()
+        net.run(5)
+        agreement = dialler.core._links.by_id[conn].agreement
+        assert agreement is not None
+        assert agreement.payload.addresses4 == told

@@ -8,6 +8,7 @@ from identity.keys import SigningKey
 from identity.noise import IK, NoiseSession
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
 from netstack.dht.messages import (
+    Firewall,
     HandshakeMessage,
     Mode,
     NoisePayload,
@@ -325,6 +326,44 @@ def test_answers_are_never_longer_than_questions() -> None:
     story.inject(C, B, message)
     story.run(0.015)
     assert sum(map(len, heard)) <= 2 * len(message)
+
+
+def test_one_host_does_not_take_every_half_open_place() -> None:
+    story = Story(bob=Limits(half_open=20, half_open_host=5))
+    for n in range(30):
+        story.inject(("10.9.9.9", 5), B, request(knock(f"stranger {n}")))
+    story.run(0.1)
+    assert len(story.bob) == 5
+    story.dial()
+    story.run(1)
+    assert isinstance(story.seen[A][0], Opened)
+
+
+def test_without_a_dht_nobody_speaks_for_others() -> None:
+    """A handshake that claims to be passed on would have us knock wherever it says."""
+    story = Story()
+    heard = listening(story, C)
+    noise = knock("open", NoisePayload(firewall=Firewall.OPEN, udx=UdxInfo(5), secret_stream=1))
+    for mode in (Mode.FROM_RELAY, Mode.FROM_SECOND_RELAY):
+        value = encode_handshake(HandshakeMessage(mode, noise, C, C))
+        story.inject(("10.9.9.9", 5), B, encode_request(Request(7, B, PEER_HANDSHAKE, target=TARGET, value=value)))
+    story.run(5)
+    assert heard == []
+    assert len(story.bob) == 0
+
+
+def test_an_answer_of_one_key_is_not_given_for_another() -> None:
+    """It would tell that both keys live here."""
+    story = Story()
+    story.bob.listen(EVE)
+    heard = listening(story, C)
+    noise = knock("curious")
+    story.inject(C, B, request(noise))
+    story.run(0.015)
+    heard.clear()
+    story.inject(C, B, request(noise, target=target_of(EVE.public)))
+    story.run(0.025)
+    assert [data for data in heard if data[0] == 0x13] == []
 
 
 def test_noise_from_everywhere_is_survived() -> None:
