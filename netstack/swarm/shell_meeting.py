@@ -13,14 +13,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from identity.keys import Random, SigningKey
 from netstack.dht.events import DhtEvent, NetworkChanged, Ready, Woken
 from netstack.dht.records import PeerRecord
 from netstack.swarm.discovery import Discovery, Start, Stop, Walk
-from netstack.swarm.shell_mdns import Mdns
 from netstack.udp import Address
+
+if TYPE_CHECKING:  # zeroconf takes its time to load: whoever uses it does that
+    from netstack.swarm.shell_mdns import Mdns
 
 OnPeer = Callable[[PeerRecord], None]
 

@@ -18,7 +18,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from identity.errors import KithkinError
 from identity.keys import Random, SigningKey
@@ -30,10 +30,12 @@ from netstack.shell_connection import Connection
 from netstack.swarm.core import Abandon, Dial, Drop, Limits, Status, SwarmCore, Take
 from netstack.swarm.lan import rendezvous_of
 from netstack.swarm.peer import PeerInfo
-from netstack.swarm.shell_mdns import Mdns
 from netstack.swarm.shell_meeting import Meeting
 from netstack.swarm.shell_topic import Feed, Topic
 from netstack.udp import Address
+
+if TYPE_CHECKING:
+    from netstack.swarm.shell_mdns import Mdns
 
 # The nodes that the public network of the HyperDHT family is entered by.  Nothing here asks them by default.
 PUBLIC_NODES: tuple[Address, ...] = (("88.99.3.86", 49737), ("142.93.90.113", 49737), ("138.68.147.8", 49737))
@@ -125,6 +127,8 @@ class Swarm:
         self.host.on_connection = self._arrived
         self._unwatch = self.host.watch(self._heard)
         if self._lan:
+            from netstack.swarm.shell_mdns import Mdns  # it loads zeroconf, which not everybody needs
+
             interfaces = None if self._lan is True else self._lan
             self._mdns = Mdns(self.host.address[1], interfaces=interfaces, rng=self._rng)
             await self._mdns.start()
