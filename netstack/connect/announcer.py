@@ -20,7 +20,9 @@ from netstack.udp import Address
 RELAYS = 3
 PING_EVERY = 3.0
 ROUNDS = 100  # of pings between two full announcements: about 5 min
-RESTLESS = 1.0  # at least so long between two announcements, however often our address changes
+RESTLESS = 1.0  # at least so long between two announcements, however often our address changes,
+RESTLESS_MOST = 30.0  # and up to so long where one after the other
+SETTLED = 30.0  # did not last so long: a relay may say at every ping that we have moved
 PING_TRIES = 3
 
 
@@ -59,20 +61,24 @@ class Announcer:
         """Stops, and takes the announcement back as far as one message each does."""
         self._task.cancel()
         self._node.store.own.pop(self.target, None)
-        for relay, _ in self.relays:
+        for relay in sorted({relay for relay, _ in self.relays}.union(*self._past)):
             self._tasks.spawn(self._withdraw(relay))
         self.relays = ()
 
     async def _run(self) -> None:
+        gap = RESTLESS
         while True:
+            self._moved = Promise()
             await self._announce()
             self.announced.keep(None)
+            since = self._tasks.now
             await self._keep()
-            await self._tasks.sleep(RESTLESS)
+            gap = RESTLESS if self._tasks.now - since >= SETTLED else min(2 * gap, RESTLESS_MOST)
+            self._moved = Promise()
+            await self._tasks.within(gap, self._moved)
 
     async def _keep(self) -> None:
         """Returns when it is time to announce again."""
-        self._moved = Promise()
         for _ in range(ROUNDS):
             await self._tasks.within(PING_EVERY, self._moved)
             if self._moved.done:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
@@ -87,3 +89,45 @@ def test_addresses_of_our_own_network_are_told_to_nobody_outside() -> None:
         agreement = dialler.core._links.by_id[conn].agreement
         assert agreement is not None
         assert agreement.payload.addresses4 == told
+
+
+def test_a_relay_that_says_at_every_ping_that_we_moved_does_not_keep_us_walking() -> None:
+    net = Internet(seed=24, nodes=12)
+    bob = behind(net, "cone")
+    net.run(5)
+    listening(net, bob)
+    said = 0
+    for node in net.nodes:
+        if node.address in bob.core.relays_of(BOB.public):
+            dht = node.core.dht
+            assert dht is not None
+
+            def lie(out: Outgoing, put: Callable[[Outgoing], None] = dht._put) -> None:
+                nonlocal said
+                said += 1
+                wrong = bytes(out.data[:4]) + said.to_bytes(6, "big") + bytes(out.data[10:])
+                put(out._replace(data=wrong) if out.data[0] == 0x13 and len(out.data) == 42 else out)
+
+            dht._put = lie  # type: ignore[method-assign]
+    announcer = bob.core._reception.announcers[BOB.public]
+    before = announcer.rounds
+    net.run(180)
+    assert 5 <= announcer.rounds - before <= 12
+
+
+def test_a_key_that_is_no_longer_listened_to_is_taken_back_everywhere() -> None:
+    net = Internet(seed=25, nodes=12)
+    bob = behind(net, "cone")
+    net.run(5)
+    listening(net, bob)
+    first = bob.core.relays_of(BOB.public)
+    lost = set(first[:2])
+    net.loss = lambda source, target, data: source in lost or target in lost
+    net.run(30)  # others took their places
+    net.loss = lambda source, target, data: False
+    assert set(bob.core.relays_of(BOB.public)) != set(first)
+    bob.core.unlisten(BOB.public)
+    bob.turn()
+    net.run(10)
+    forwards = [node.core.dht.store.forwards.get(target_of(BOB.public), net.now) for node in net.nodes if node.core.dht]
+    assert [forward for forward in forwards if forward is not None] == []
