@@ -34,7 +34,7 @@ def direct() -> tuple[Start, Push, Pull]:
     encrypt = lib.crypto_secretstream_xchacha20poly1305_push
     decrypt = lib.crypto_secretstream_xchacha20poly1305_pull
     state_size = lib.crypto_secretstream_xchacha20poly1305_statebytes()
-    scratch, tag = new(array, _SCRATCH), new("unsigned char *")
+    scratch, tag = [new(array, _SCRATCH)], new("unsigned char *")  # one for each that opens at this moment
 
     def start(header: bytes, key: bytes) -> Any:
         if len(header) != 24 or len(key) != 32:
@@ -52,14 +52,24 @@ def direct() -> tuple[Start, Push, Pull]:
         encrypt(state, from_buffer(array, out) + PREFIX, null, frame, size, null, 0, 0)
         return out
 
+    def open_into(state: Any, out: Any, sealed: memoryview) -> int:
+        return int(decrypt(state, out, null, tag, from_buffer(array, sealed), len(sealed), null, 0))
+
     def pull(state: Any, sealed: memoryview) -> bytes | None:
         size = len(sealed) - OVERHEAD
         if size < 0:
             return None
-        out = scratch if size <= _SCRATCH else new(array, size)
-        if decrypt(state, out, null, tag, from_buffer(array, sealed), len(sealed), null, 0):
-            return None
-        return bytes(view(out, size))
+        if size > _SCRATCH:
+            out = new(array, size)
+            return None if open_into(state, out, sealed) else bytes(view(out, size))
+        # taken out while it is in use: cffi lets other threads run meanwhile, which may have hosts of their own
+        try:
+            out = scratch.pop()
+        except IndexError:
+            out = new(array, _SCRATCH)
+        frame = None if open_into(state, out, sealed) else bytes(view(out, size))
+        scratch.append(out)
+        return frame
 
     return start, push, pull
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -128,3 +129,15 @@ def test_libsodium_straight_and_through_the_bindings_give_the_same_bytes() -> No
             assert opening[2](theirs, memoryview(sealed)[PREFIX:]) == frame
         assert opening[2](theirs, memoryview(bytes(40))) is None
         assert opening[2](theirs, memoryview(b"short")) is None
+
+
+def test_streams_of_several_threads_do_not_meet() -> None:
+    """The cipher lets go of the interpreter while it works: what it opens into must be one caller's alone."""
+    frames = {letter: letter * 50_000 for letter in (b"a", b"b", b"c")}
+
+    def talk(frame: bytes) -> bool:
+        a, b = opened()
+        return all(b.receive([a.seal(frame)]) == [frame] for _ in range(400))
+
+    with ThreadPoolExecutor(len(frames)) as pool:
+        assert all(pool.map(talk, frames.values()))
