@@ -25,7 +25,7 @@ from netstack.connect.links import Links
 from netstack.connect.puncher import Ground, Throttle
 from netstack.connect.reception import Accept, Reception
 from netstack.connect.route import Router
-from netstack.connect.rpc import BareNode, Rpc, dialable
+from netstack.connect.rpc import BareNode, Rpc, dialable, dialable6
 from netstack.connect.sockets import Sockets
 from netstack.connect.tasks import Tasks
 from netstack.dht.datagram import PROBE, REQUEST, RESPONSE
@@ -37,7 +37,7 @@ from netstack.handshake import Dial
 from netstack.limits import Limits
 from netstack.link import Link
 from netstack.listener import Listener
-from netstack.ports import SERVER, PortEffect
+from netstack.ports import SERVER, SERVER6, PortEffect
 from netstack.udp import Address, Datagram, Outgoing
 from netstack.udx.congestion import CongestionControl
 from netstack.udx.intake import cut, dispatch
@@ -52,7 +52,8 @@ SWEEP = 10.0  # seconds between two looks at what a blind relay carries
 class EndpointCore:
     """One node.  `dht` None: it reaches, and is reached, by address alone.
 
-    `addresses` are what peers are told of us beside what the DHT sees; `local()` gives those of our own networks.
+    `addresses` are what peers are told of us beside what the DHT sees; `local()` gives those of our own networks,
+    `local6()` those of the port SERVER6, if there is one.
     `relay_through`: the key of a blind relay that we name to peers, for when no other path is found.
     """
 
@@ -66,6 +67,7 @@ class EndpointCore:
         congestion: Callable[[], CongestionControl] | None = None,
         dht: DhtNode | None = None,
         local: Callable[[], tuple[Address, ...]] = lambda: (),
+        local6: Callable[[], tuple[Address, ...]] = lambda: (),
         relay_through: bytes | None = None,
     ) -> None:
         self.limits = limits or Limits()
@@ -75,6 +77,7 @@ class EndpointCore:
         self._tasks = Tasks()
         self._sockets = Sockets()
         self._rpc: Rpc = dht if dht is not None else BareNode(rng, self._tasks)
+        self._rpc6 = BareNode(rng, self._tasks, SERVER6)
         self._links = Links(rng, self.limits, self._sockets, congestion, self._on_events, self._on_gone)
         self._listener = Listener(self.limits)
         self._field = Field(
@@ -94,12 +97,15 @@ class EndpointCore:
                 lambda: dht is not None and dht.reachable,
             ),
             local=local,
+            rpc6=self._rpc6,
+            local6=local6,
             dht=dht,
             told=tuple(addresses),
             relay_through=relay_through,
         )
         self._field.relays = RelayClients(self)
         self._router = Router(self._rpc, self._forward_of)
+        Router(self._rpc6, servers=self._router.servers)  # answers there, passes nothing on
         self._reception = Reception(self._field, self._listener, self._router, accept)
         self._connectors: dict[int, Connector] = {}
         self._inner: dict[int, Callable[[Event], None]] = {}  # connections to and of relays, by link id
@@ -148,9 +154,9 @@ class EndpointCore:
     ) -> int:
         """Connects to `remote` by every way there is; the first path wins.  `Opened` or `Failed` follows.
 
-        `addresses` are the peer's, `relays` DHT nodes that may know it; both are hints from others: those that are not
-        IPv4 are passed over.  Without a DHT only addresses help; `by_key` False leaves the walk through it out, for a
-        key that nobody announces.  `key` None is a key of this one connection.  Raises
+        `addresses` are the peer's, `relays` DHT nodes that may know it; both are hints from others: those that
+        nothing can be sent to are passed over.  Without a DHT only addresses help; `by_key` False leaves the walk
+        through it out, for a key that nobody announces.  `key` None is a key of this one connection.  Raises
         DecodeError where `remote` is no Ed25519 key, ValueError where we have too many connections.
         """
         self._at(now)
@@ -166,7 +172,8 @@ class EndpointCore:
         by_key: bool,
     ) -> int:
         field = self._field
-        candidates = list(filter(dialable, dict.fromkeys(addresses)))[: self.limits.addresses]
+        reachable = any_family if field.local6() else dialable
+        candidates = list(filter(reachable, dict.fromkeys(addresses)))[: self.limits.addresses]
         through = list(filter(dialable, dict.fromkeys(relays)))[: self.limits.addresses]
         if self._links.full:
             raise ValueError("too many connections")
@@ -176,6 +183,7 @@ class EndpointCore:
             # "open" makes a peer start its stream at once instead of punching first
             firewall=Firewall.OPEN if field.open else Firewall.UNKNOWN,
             addresses4=field.addresses(),
+            addresses6=field.addresses6() if self.dht is not None else (),
             udx=UdxInfo(link.stream.local_id),
             secret_stream=1,
             relay_through=through_relay,
@@ -283,7 +291,7 @@ class EndpointCore:
             if self._relay is not None:
                 self._relay.packet(data, source, port, now)
         elif kind in (REQUEST, RESPONSE):
-            self._rpc.receive(data, source, port, now)
+            (self._rpc6 if port == SERVER6 else self._rpc).receive(data, source, port, now)
         elif data == PROBE:
             self._sockets.heard(port, source)
 
@@ -326,6 +334,7 @@ class EndpointCore:
         """Datagrams and runs to send now, once per turn."""
         self._tasks.run(self._now)
         out = self._rpc.outgoing()
+        out += self._rpc6.outgoing()
         out += self._sockets.outgoing()
         out += self._links.take_outgoing()
         if self._relay is not None:
@@ -335,7 +344,8 @@ class EndpointCore:
     @property
     def restless(self) -> bool:
         """Whether `events` or `outgoing` has something."""
-        return bool(self._events or self._links.busy or self._sockets.busy or self._rpc.busy or self._tasks.busy)
+        parts = (self._links, self._sockets, self._rpc, self._rpc6, self._tasks)
+        return bool(self._events) or any(part.busy for part in parts)
 
     # for relays (`blind_relay.Base`)
 
@@ -403,6 +413,10 @@ class EndpointCore:
         if self._relay is not None:
             self._relay.sweep(self._now)
             self._tasks.at(self._now + SWEEP, self._sweep)
+
+
+def any_family(address: Address) -> bool:
+    return dialable(address) or dialable6(address)
 
 
 def datagrams(outgoing: Iterable[Outgoing]) -> Iterator[tuple[Address, bytes]]:

@@ -29,10 +29,10 @@ from netstack.dht.node import DhtNode
 from netstack.endpoint import Accept, EndpointCore
 from netstack.events import Closed, Ended, Event, Failed, Frame, Moved, Opened, PathKind, Reason, Writable
 from netstack.limits import Limits
-from netstack.ports import CLIENT, SERVER
+from netstack.ports import CLIENT, SERVER, SERVER6
 from netstack.shell_connection import Connection
 from netstack.shell_dht import DhtCalls
-from netstack.shell_local import local_hosts
+from netstack.shell_local import local_hosts, local_hosts6
 from netstack.shell_ports import Ports
 from netstack.shell_surroundings import Surroundings
 from netstack.udp import Address, Datagram, ShellName
@@ -109,6 +109,7 @@ class Host(DhtCalls):
             congestion=congestion,
             dht=self.dht,
             local=self._local,
+            local6=self._local6,
             relay_through=relay_through,
         )
         self.connections: dict[int, Connection] = {}
@@ -125,10 +126,12 @@ class Host(DhtCalls):
         self._waiting: list[asyncio.Future[None]] = []  # for anything to happen
         self._watchers: list[Callable[[DhtEvent], None]] = []
         self._hosts: tuple[float, tuple[str, ...]] = (float("-inf"), ())
+        self._hosts6: tuple[float, tuple[str, ...]] = (float("-inf"), ())
 
-    async def start(self, host: str = "0.0.0.0", port: int = 0) -> Address:
+    async def start(self, host: str = "0.0.0.0", port: int = 0, host6: str | None = None) -> Address:
         """Binds and starts; returns the address bound.  Raises OSError as binding does.
 
+        `host6`: where to bind the same port for IPv6, "" for nowhere, None for everywhere if `host` is everywhere.
         `async with` starts a host that is not started yet, on any port.
         """
         if self._ports is not None:
@@ -138,6 +141,9 @@ class Host(DhtCalls):
         try:
             address = await ports.bind(SERVER, host, port)
             client = await ports.bind(CLIENT, host, 0) if self.dht is not None else None
+            if host6 or (host6 is None and host == "0.0.0.0"):
+                with contextlib.suppress(OSError):  # a machine without IPv6, or the port is somebody else's there
+                    await ports.bind(SERVER6, host6 or "::", address[1])
         except OSError:
             await ports.close()
             raise
@@ -337,6 +343,17 @@ class Host(DhtCalls):
             self._hosts = float("-inf"), ()
             self.dht.network_changed(self._loop.time())
             self._soon()
+
+    def _local6(self) -> tuple[Address, ...]:
+        address = self._ports.address(SERVER6) if self._ports is not None else None
+        if address is None:
+            return ()
+        if address[0] != "::":
+            return (address,)
+        now = self._loop.time()
+        if now - self._hosts6[0] > LOCAL_LIFE:
+            self._hosts6 = now, local_hosts6()
+        return tuple((host, address[1]) for host in self._hosts6[1])
 
     async def _progress(self) -> None:
         """Until something has happened."""

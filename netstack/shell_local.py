@@ -6,10 +6,13 @@ import contextlib
 import socket
 import struct
 import sys
+from ipaddress import IPv6Address
+from pathlib import Path
 
 SIOCGIFADDR = 0x8915
 MOST = 8
 # asking the kernel for a route sends nothing; one far address and the private ranges
+FAR6 = "2001:db8::1"
 FAR = ("192.0.2.1", "10.255.255.254", "172.31.255.254", "192.168.255.254")
 
 
@@ -30,3 +33,19 @@ def local_hosts() -> tuple[str, ...]:
                 sock.connect((far, 9))
                 found[sock.getsockname()[0]] = None
     return tuple(host for host in found if not host.startswith("127.") and host != "0.0.0.0")[:MOST]
+
+
+def local_hosts6() -> tuple[str, ...]:
+    """IPv6 hosts of our interfaces that mean something beyond their link."""
+    found: dict[str, None] = {}
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/net/if_inet6").read_text().splitlines():
+                digits, _, _, scope, *_ = line.split()
+                if scope == "00":
+                    found[str(IPv6Address(bytes.fromhex(digits)))] = None
+    else:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.connect((FAR6, 9))
+            found[sock.getsockname()[0]] = None
+    return tuple(found)[:MOST]

@@ -12,6 +12,7 @@ from netstack.connect.field import Field
 from netstack.connect.puncher import Puncher
 from netstack.connect.secure_payload import SecurePayload
 from netstack.connect.tasks import Promise, Task
+from netstack.dht.address import decode_address6
 from netstack.dht.messages import NoisePayload
 from netstack.events import PathKind, Reason
 from netstack.handshake import Agreement
@@ -56,6 +57,7 @@ class Attempt:
         self.link.agree(agreement, self.field.rng)
         self.sealed = SecurePayload(agreement.hash, self.field.rng)
         self.hosts.update(address[0] for address in agreement.payload.addresses4)
+        self.hosts.update(decode_address6(wire)[0] for wire in agreement.payload.addresses6)
         self.field.links.touch(self.link.id)
 
     # ways

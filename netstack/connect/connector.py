@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -16,9 +17,10 @@ from netstack.connect.attempt import PASSIVE, PUNCHING, Attempt
 from netstack.connect.field import Field, best_match, private
 from netstack.connect.nat import coerced
 from netstack.connect.puncher import Puncher
-from netstack.connect.rpc import BareNode, ask, dialable
+from netstack.connect.rpc import BareNode, ask, dialable, dialable6
 from netstack.connect.secure_payload import HolepunchMessage, PunchPayload, decode_holepunch, encode_holepunch
 from netstack.connect.tasks import Promise, Task
+from netstack.dht.address import decode_address6
 from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, PING, Response
 from netstack.dht.hyper import find_peer
 from netstack.dht.messages import (
@@ -35,10 +37,11 @@ from netstack.dht.records import PeerRecord
 from netstack.events import PathKind, Reason
 from netstack.handshake import Agreement, Dial, refusal_for, target_of
 from netstack.link import Link
-from netstack.ports import SERVER
+from netstack.ports import SERVER, SERVER6
 from netstack.udp import Address
 
 PARALLEL = 2  # relays asked at a time
+MAX_SIX = 3  # IPv6 addresses of the peer that are tried
 MAX_RELAYS = 16  # asked in all
 FINDING = 20.0  # seconds for walk and handshake together
 ROUTED_TRIES = 8  # of a message that takes four datagrams there and back
@@ -96,6 +99,7 @@ class Connector(Attempt):
         self._by_key = by_key  # walk through the DHT, beside the relays that we know
         self._said_open = field.open
         self._forgeries: Counter[Address] = Counter()  # by who answered: it ends what we ask there, and nothing else
+        self._answer = b""  # message 2
         self._early: tuple[Address, int] | None = None  # the peer's stream came before the answer did
         self._asked: list[Address] = []
         self._round = 0
@@ -129,7 +133,7 @@ class Connector(Attempt):
     async def _direct(self, address: Address) -> Verdict:
         """Until the link's patience ends: the peer may be about to come up."""
         while True:
-            verdict = await self._knock(address, SERVER)
+            verdict = await self._knock(address, SERVER6 if ":" in address[0] else SERVER)
             if verdict is Verdict.STRANGER or self._lies(address):
                 return verdict
 
@@ -184,10 +188,11 @@ class Connector(Attempt):
 
         def answered(response: Response | None) -> None:
             verdict = self._judge(response, to, port)
-            if verdict is not Verdict.FORGED or self._lies(to) or not isinstance(self.field.rpc, BareNode):
+            if verdict is not Verdict.FORGED or self._lies(to) or not isinstance(rpc, BareNode):
                 box.keep(verdict)
 
-        call = self.field.rpc.request(
+        rpc = self.field.rpc6 if port == SERVER6 else self.field.rpc
+        call = rpc.request(
             to, PEER_HANDSHAKE, answered, target=self._target, value=value, port=port, tries=ROUTED_TRIES - 2
         )
         try:
@@ -214,6 +219,7 @@ class Connector(Attempt):
             self._forgeries[to] += 1
             return Verdict.FORGED
         payload = agreement.payload
+        self._answer = message.noise
         known = payload.udx is not None and payload.udx.id <= 0xFFFF_FFFF
         if payload.error != Refusal.NONE or refusal_for(payload) is not Refusal.NONE or not known:
             self._refuse()
@@ -248,6 +254,10 @@ class Connector(Attempt):
             self.relay_through(through.key, through.token, initiator=False)
         elif self._named is not None:
             self.relay_through(self._named.key, self._named.token, initiator=True)
+        if self.field.local6():
+            for address6 in list(filter(dialable6, map(decode_address6, payload.addresses6)))[:MAX_SIX]:
+                name = f"ipv6 {address6[0]}"
+                self.way(name, self._six(name, address6), PASSIVE)
         if payload.firewall == Firewall.OPEN or not holes:
             public = (address for address in payload.addresses4 if not private(address[0]))
             self.found(next(public, route.server), route.port, PathKind.DIRECT)
@@ -261,6 +271,16 @@ class Connector(Attempt):
                 address = best_match(self.field.local(), theirs) or theirs[0]
                 self.way("lan", self._lan(address), PASSIVE)
         self.way("punch", self._punch(route), PUNCHING)
+
+    async def _six(self, name: str, address: Address) -> None:
+        """Whoever gives the answer that we have got is the peer, and IPv6 then needs no hole."""
+        value = encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, self._dial.message))
+        response = await ask(self.field.rpc6, address, PEER_HANDSHAKE, target=self._target, value=value, port=SERVER6)
+        if response is not None and response.value is not None:
+            with suppress(DecodeError):
+                if decode_handshake(response.value).noise == self._answer:
+                    self.found(address, SERVER6, PathKind.DIRECT)
+        self.lost(name, Reason.NO_PATH)
 
     async def _lan(self, address: Address) -> None:
         answer = await ask(self.field.rpc, address, PING, internal=True, port=SERVER)

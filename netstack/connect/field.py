@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from identity.keys import Random
 from netstack.connect.links import Links
 from netstack.connect.puncher import Ground
-from netstack.connect.rpc import Rpc
+from netstack.connect.rpc import BareNode, Rpc
 from netstack.connect.sockets import Sockets
 from netstack.connect.tasks import Tasks
+from netstack.dht.address import encode_address6
 from netstack.limits import Limits
 from netstack.udp import Address
 
@@ -58,6 +59,8 @@ class Field:
     rpc: Rpc
     ground: Ground
     local: Callable[[], tuple[Address, ...]]  # our addresses in our own networks
+    rpc6: BareNode
+    local6: Callable[[], tuple[Address, ...]]  # our IPv6 addresses, none where no port is bound there
     dht: DhtNode | None = None
     told: tuple[Address, ...] = ()  # our addresses as whoever owns us says
     relays: RelayClients | None = None
@@ -74,6 +77,9 @@ class Field:
         business who is surely not `near`."""
         public = self.public()
         return tuple(dict.fromkeys(((public,) if public else ()) + self.told + (self.local() if near else ())))
+
+    def addresses6(self) -> tuple[bytes, ...]:
+        return tuple(map(encode_address6, self.local6()))[:MAX_RELAYS]
 
     @property
     def open(self) -> bool:

@@ -129,6 +129,7 @@ class Reception:
             firewall=Firewall.OPEN if field.open else Firewall.UNKNOWN,
             holepunch=holes,
             addresses4=field.addresses(near),
+            addresses6=field.addresses6() if routed else (),
             udx=UdxInfo(link.stream.local_id if error is Refusal.NONE else 0),
             secret_stream=1,
             relay_through=RelayThrough(field.relay_through, token) if token and field.relay_through else None,

@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 
 from identity.errors import DecodeError
 from netstack.connect.allowance import Allowance
-from netstack.connect.rpc import Rpc, dialable
+from netstack.connect.rpc import Rpc, dialable, dialable6
 from netstack.connect.secure_payload import HolepunchMessage, decode_holepunch, encode_holepunch
 from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, Request
 from netstack.dht.messages import HandshakeMessage, Mode, decode_handshake, encode_handshake
@@ -76,8 +76,13 @@ class Fresh(Generic[K]):
 class Router:
     """`forward_of(target, now)`: where whoever announced the key of this target is, as far as we know."""
 
-    def __init__(self, rpc: Rpc, forward_of: Callable[[bytes, float], Address | None]) -> None:
-        self.servers: dict[bytes, Server] = {}  # by target
+    def __init__(
+        self,
+        rpc: Rpc,
+        forward_of: Callable[[bytes, float], Address | None] = lambda target, now: None,
+        servers: dict[bytes, Server] | None = None,
+    ) -> None:
+        self.servers: dict[bytes, Server] = {} if servers is None else servers  # by target
         self._rpc = rpc
         self._forward_of = forward_of
         self._allowance = Allowance(BURST, RATE, ASKED)
@@ -113,7 +118,7 @@ class Router:
                 client, relay, back = message.peer, source, message.relay
             case _:
                 return
-        if not dialable(client) or (back is not None and not dialable(back)):
+        if not (dialable(client) or (relay is None and dialable6(client))) or (back is not None and not dialable(back)):
             return
         answered = server.on_handshake(message.noise, client, relay, request, port, now)
         if answered is None:
@@ -121,7 +126,7 @@ class Router:
         noise, answer_port = answered
         if back is None:
             value = encode_handshake(HandshakeMessage(Mode.REPLY, noise))
-            self._rpc.reply(request, source, answer_port, value=value, closer=False)
+            self._rpc.reply(request, source, port, value=value, closer=False)
         else:
             value = encode_handshake(HandshakeMessage(Mode.FROM_SERVER, noise, client))
             self._rpc.forward(request, back, value, answer_port)

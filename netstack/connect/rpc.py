@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Protocol
 
 from identity.errors import DecodeError
@@ -28,7 +29,7 @@ from netstack.dht.datagram import (
     encode_request,
     encode_response,
 )
-from netstack.ports import SERVER
+from netstack.ports import SERVER, SERVER6
 from netstack.udp import Address, Outgoing
 
 Done = Callable[[Response | None], None]
@@ -120,6 +121,15 @@ async def ask(
         call.cancel()
 
 
+def dialable6(address: Address) -> bool:
+    """Whether it is an IPv6 address that a datagram can be sent to."""
+    try:
+        host = IPv6Address(address[0])
+    except ValueError:
+        return False
+    return 0 < address[1] <= 0xFFFF and not (host.is_unspecified or host.is_multicast or host.ipv4_mapped)
+
+
 def dialable(address: Address) -> bool:
     """Whether a request can be sent there: the datagram around it has room for IPv4 alone."""
     try:
@@ -148,10 +158,14 @@ class BareCall:
         self.node.calls.pop(self.tid, None)
 
 
-class BareNode:
-    """Requests and answers of a port that belongs to no DHT."""
+NO_ADDRESS: Address = ("0.0.0.0", 0)  # in the datagram around an IPv6 handshake, which has room for IPv4 alone
 
-    def __init__(self, rng: Random, tasks: Tasks) -> None:
+
+class BareNode:
+    """Requests and answers of a port that belongs to no DHT: the server's without one, and always that of IPv6."""
+
+    def __init__(self, rng: Random, tasks: Tasks, port: int = SERVER) -> None:
+        self._port = port
         self.handlers: dict[int, Handler] = {}
         self.calls: dict[int, BareCall] = {}
         self._tasks = tasks
@@ -160,7 +174,7 @@ class BareNode:
 
     @property
     def port(self) -> int:
-        return SERVER
+        return self._port
 
     @property
     def busy(self) -> bool:
@@ -207,8 +221,8 @@ class BareNode:
             self._next_tid = (self._next_tid + 1) & 0xFFFF
         tid = self._next_tid
         self._next_tid = (tid + 1) & 0xFFFF
-        data = encode_request(Request(tid, to, command, internal, target, value, token=token))
-        call = BareCall(self, tid, to, done, Outgoing(to, data, port=port or SERVER, ttl=ttl), tries)
+        data = encode_request(Request(tid, self._named(to), command, internal, target, value, token=token))
+        call = BareCall(self, tid, to, done, Outgoing(to, data, port=port or self._port, ttl=ttl), tries)
         self.calls[tid] = call
         self._send(call)
         return call
@@ -226,13 +240,16 @@ class BareNode:
         to: Address | None = None,
     ) -> None:
         target = to or source
-        with suppress(DecodeError):  # an IPv6 address: the DHT's datagrams have no room for it
-            data = encode_response(Response(request.tid, target, value, error))
+        with suppress(DecodeError):  # an IPv6 address that came to an IPv4 port
+            data = encode_response(Response(request.tid, self._named(target), value, error))
             self._out.append(Outgoing(target, data, port=port))
 
     def forward(self, request: Request, to: Address, value: bytes, port: int) -> None:
         data = encode_request(Request(request.tid, to, request.command, target=request.target, value=value))
         self._out.append(Outgoing(to, data, port=port))
+
+    def _named(self, address: Address) -> Address:
+        return NO_ADDRESS if self._port == SERVER6 else address
 
     def _send(self, call: BareCall) -> None:
         self._out.append(call.outgoing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
+from ipaddress import IPv6Address
 
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
@@ -24,6 +25,24 @@ def encode_address(address: Address) -> bytes:
     if max(numbers) > 255 or not 0 <= port <= 0xFFFF:
         raise DecodeError("not an IPv4 address")
     return bytes(numbers) + port.to_bytes(2, "little")
+
+
+def encode_address6(address: Address) -> bytes:
+    """The 18 bytes of an IPv6 address: 16 and a port.  Raises DecodeError."""
+    try:
+        host = IPv6Address(address[0])
+    except ValueError:
+        raise DecodeError("not an IPv6 address") from None
+    if not 0 <= address[1] <= 0xFFFF:
+        raise DecodeError("not an IPv6 address")
+    return host.packed + address[1].to_bytes(2, "little")
+
+
+def decode_address6(wire: bytes) -> Address:
+    """Raises DecodeError where it is not 18 bytes."""
+    if len(wire) != SIZE6:
+        raise DecodeError("message ends early")
+    return str(IPv6Address(wire[:16])), int.from_bytes(wire[16:], "little")
 
 
 def write_address(writer: Writer, address: Address) -> None:

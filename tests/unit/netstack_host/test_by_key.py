@@ -141,3 +141,29 @@ def test_values_need_a_dht() -> None:
                     await call
 
     run(story, 1)
+
+
+async def six(net: Testnet, *, walled: bool) -> Host:
+    """A host with a port for IPv6.  `walled`: by IPv4 it reaches DHT nodes alone."""
+    host = Host(bootstrap=net.bootstrap)
+    assert host.dht is not None
+    if walled:
+        host.dht.reach.examine = lambda done, *, firewall_only=False: done(False)  # type: ignore[method-assign]
+        host.core._sockets.probe = lambda port, address, ttl=0: None  # type: ignore[method-assign]
+        host.core._field.local = lambda: ()
+    await host.start("127.0.0.1", 0, "::1")
+    return host
+
+
+@pytest.mark.parametrize("walled", [False, True])
+def test_ipv6_by_address_or_as_a_relay_tells_of_it(walled: bool) -> None:
+    async def story(net: Testnet) -> None:
+        async with await six(net, walled=walled) as bob, await six(net, walled=walled) as ada:
+            guests = await server(bob)
+            there = ("::1", bob.address[1])
+            connection = await ada.connect(BOB.public, [] if walled else [there], by_key=walled)
+            assert (connection.address, connection.path) == (there, PathKind.DIRECT)
+            connection.send(b"found you")
+            assert await (await guests.get()).receive() == b"found you"
+
+    run(story)
