@@ -89,7 +89,9 @@ class Field:
 
 @lru_cache(maxsize=1024)
 def private(host: str) -> bool:
-    """Whether an IPv4 host means something in its own network only."""
+    """Whether a host means something in its own network only; what is not IPv4 is taken for public."""
+    if ":" in host:
+        return False
     address = IPv4Address(host)
     return any(address in network for network in PRIVATE)
 
