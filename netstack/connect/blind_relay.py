@@ -23,7 +23,8 @@ PROTOCOL = "blind-relay"
 PAIR, UNPAIR = 0, 1
 TOKEN = 32
 MAX_PAIRS = 64  # of one connection to a relay, waiting or tied
-MAX_LEGS = 2048  # of a relay
+MAX_LEGS = 2048  # of a relay, and as many that wait for their other end
+MAX_NAMED = 32  # relays that others have named to us, at a time: a stranger may name any key
 IDLE = 60.0  # seconds without a packet, after which a leg is given up: a connection says something every few
 
 Leg = tuple[Address, int, int]  # (the relay's address, our port, its stream id)
@@ -174,6 +175,9 @@ class RelayClients:
         """Where our raw stream is tied to the peer's; None if the relay does not do it."""
         leg: Promise[Leg | None] = Promise()
         client = self._clients.get(relay)
+        if client is None and not initiator and len(self._clients) >= MAX_NAMED:
+            leg.keep(None)
+            return leg
         if client is None:
             try:
                 client = RelayClient(self._base, relay, lambda: self._drop(relay))
@@ -259,6 +263,8 @@ class BlindRelay:
                 pass
 
     def _on_channel(self, session: RelaySession, event: object, now: float) -> None:
+        if session.conn not in self._sessions:
+            return  # closed by what came before
         match event:
             case Offered(protocol, id, _) if session.channel == 0:
                 session.channel = session.mux.open(protocol, id)
@@ -270,18 +276,18 @@ class BlindRelay:
                 try:
                     if type == PAIR:
                         self._on_pair(session, decode_pair(body), now)
-                    elif type == UNPAIR:
-                        self._untie(decode_unpair(body))
+                    elif type == UNPAIR and (token := decode_unpair(body)) in session.tokens:
+                        self._untie(token)
                 except DecodeError:
-                    self._base.close_inner(session.conn)
+                    self._end(session.conn)
             case ChannelClosed() | Fault():
-                self._base.close_inner(session.conn)
+                self._end(session.conn)
             case _:
                 pass
 
     def _on_pair(self, session: RelaySession, pair: Pair, now: float) -> None:
         token = pair.token
-        if len(session.tokens) >= MAX_PAIRS or len(self.legs) + 2 > MAX_LEGS:
+        if len(session.tokens) >= MAX_PAIRS or len(self.legs) + 2 > MAX_LEGS or len(self._waiting) >= MAX_LEGS:
             return
         end = End(session, pair.initiator, token, pair.id, heard=now)
         other = self._waiting.get(token)
@@ -334,6 +340,8 @@ class BlindRelay:
             legs = [leg for leg in self.legs.values() if leg.token == token]
             if all(now - leg.heard > IDLE for leg in legs):
                 self._untie(token)
+        for token in [token for token, end in self._waiting.items() if now - end.heard > IDLE]:
+            self._untie(token)
 
     def outgoing(self) -> list[Outgoing]:
         out, self._out = self._out, []
@@ -356,6 +364,7 @@ class BlindRelay:
         if session is not None:
             for token in list(session.tokens):
                 self._untie(token)
+            self._base.close_inner(conn)  # after which nobody tells us of it any more
 
     def _flush(self, session: RelaySession) -> None:
         for frame in session.mux.take():

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from netstack.connect.blind_relay import PAIR, PROTOCOL, UNPAIR, Pair, encode_pair, encode_unpair
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
 from netstack.dht.messages import HandshakeMessage, Mode, encode_handshake
 from netstack.handshake import target_of
+from netstack.protomux import Protomux
 from netstack.udp import Address, Outgoing
 from tests.support.nat import Internet
 from tests.unit.netstack_connect.test_pairs import BOB, behind, listening, talk
@@ -131,3 +133,35 @@ def test_a_key_that_is_no_longer_listened_to_is_taken_back_everywhere() -> None:
     net.run(10)
     forwards = [node.core.dht.store.forwards.get(target_of(BOB.public), net.now) for node in net.nodes if node.core.dht]
     assert [forward for forward in forwards if forward is not None] == []
+
+
+def test_what_breaks_off_at_a_blind_relay_leaves_nothing_there() -> None:
+    net = Internet(seed=26, nodes=12)
+    bridge, eve = relay(net), net.host()
+    net.run(5)
+    served = bridge.core._relay
+    assert served is not None
+    for ending in (b"garbage", encode_unpair(bytes(32)), b""):
+        conn = eve.connect(RELAY.public)
+        eve.turn()
+        assert net.run(10, lambda conn=conn: any(event.conn == conn for event in eve.opened))  # type: ignore[misc]
+        mux = Protomux()
+        channel = mux.open(PROTOCOL, eve.opened[-1].local_key)
+        for number in range(8):
+            mux.send(channel, PAIR, encode_pair(Pair(True, bytes((number,)) * 32, number)))
+        mux.send(channel, PAIR if ending == b"garbage" else UNPAIR, ending or encode_unpair(bytes(32)))
+        for frame in mux.take():
+            eve.core.send(conn, frame, net.now)
+        if not ending:
+            eve.core.end(conn, net.now)
+        eve.turn()
+        net.run(1)
+        assert len(served._waiting) == (7 if ending == encode_unpair(bytes(32)) else 0)
+        if len(ending) > 10:
+            net.run(90)  # whoever waits so long waits for nobody
+            assert len(served._waiting) == 0
+        eve.core.abort(conn, net.now)
+        eve.turn()
+        net.run(30)
+        assert served._sessions == {}
+        assert len(bridge.core) == 0
