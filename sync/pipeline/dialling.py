@@ -50,10 +50,19 @@ class Whereabouts:
         return week_of(now) <= week_of(self.at / 1000) + 1
 
 
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """A transport key as it stood at a topic: nodes that may lead there, and addresses on the local network."""
+
+    transport: bytes
+    relays: tuple[Address, ...] = ()
+    addresses: tuple[Address, ...] = ()
+
+
 @dataclass(slots=True)
 class Attempts:
     """Back-off of one device.  where: what was tried last, so that news start afresh; ask: from when its key may be
-    asked for again; found: a transport key of it that stood at a topic, with relays, for the next attempt."""
+    asked for again; found: where it stood at a topic, for the next attempt."""
 
     next: float = 0.0
     wait: float = FIRST
@@ -62,7 +71,7 @@ class Attempts:
     ask: float = 0.0
     ask_wait: float = ASK_FIRST
     hurried: float = 0.0
-    found: tuple[bytes, tuple[Address, ...]] | None = None
+    found: Lead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +125,10 @@ class Dialling:
             self._owners = self.profile.news, {key: device for device, where in found for key in where.transports}
         return self._owners[1].get(transport)
 
-    def hurry(self, device: bytes, transport: bytes, relays: tuple[Address, ...], now: float) -> None:
-        """The device stands at a topic under this key: it is there now, so it is dialled soon."""
+    def hurry(self, device: bytes, lead: Lead, now: float) -> None:
+        """The device stands at a topic: it is there now, so it is dialled soon."""
         attempt = self._attempts.setdefault(device, Attempts())
-        attempt.found = transport, relays
+        attempt.found = lead
         if now < attempt.hurried:
             return
         self._seen = None
@@ -166,9 +175,9 @@ class Dialling:
     def _attempt(self, device: bytes, attempt: Attempts, where: Whereabouts, now: float) -> None:
         """One dial: at the addresses known, and through the DHT unless it was asked for this key just now."""
         found, attempt.found = attempt.found, None
-        remote, relays = found or (where.transport(now), ())
+        lead = found or Lead(where.transport(now))
         ask = found is not None or (where.announced(now) and attempt.ask <= now)
-        hints = self.usable(where.hints)
+        hints = self.usable((*map(hint_of, lead.addresses), *where.hints))
         if not ask and not hints:
             attempt.next = attempt.ask if where.announced(now) else now + ASK_LONGEST
             return
@@ -176,7 +185,7 @@ class Dialling:
             attempt.ask = now + attempt.ask_wait
             attempt.ask_wait = min(attempt.ask_wait * 2, ASK_LONGEST)
         want = Want(Purpose.HELLO, device, self.profile.account.transport(now))
-        attempt.running = self.dial(want, remote, hints, announced=ask, relays=relays)
+        attempt.running = self.dial(want, lead.transport, hints, announced=ask, relays=lead.relays)
 
     def start_afresh(self) -> None:
         """Forgets how long to wait for whom."""
@@ -236,6 +245,11 @@ class Dialling:
     def next_wake(self) -> float | None:
         """Devices that are connected, or that nothing leads to, wait for nothing."""
         return self._next
+
+
+def hint_of(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def host_of(hint: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

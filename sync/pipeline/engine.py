@@ -20,7 +20,7 @@ from identity.hints import Address
 from identity.keys import Random
 from netstack.protomux import ChannelClosed, ChannelOpened, Fault, Message, Offered, Protomux
 from sync.pipeline import duties
-from sync.pipeline.dialling import Dialling, Want, Whereabouts
+from sync.pipeline.dialling import Dialling, Lead, Want, Whereabouts, hint_of
 from sync.pipeline.effects import Disconnect, Effect, Listen, Meet, Part, PeerChanged, Transmit, Unlisten
 from sync.pipeline.epochs import drop_keys
 from sync.pipeline.meeting import Meeting
@@ -172,7 +172,14 @@ class Engine:
             if want.z is not None:
                 self.strangers.over(want.topic, want.key, now, refused=False)
 
-    def found(self, topic: bytes, key: bytes, relays: tuple[Address, ...], now: float) -> None:
+    def found(
+        self,
+        topic: bytes,
+        key: bytes,
+        relays: tuple[Address, ...],
+        now: float,
+        addresses: tuple[Address, ...] = (),
+    ) -> None:
         """Somebody stands at a topic of ours under a transport key: a device that we know, or anybody who knows the
         topic.  Of the latter a bounded number is dialled, to see (`strangers`)."""
         place = self.topics.at.get(topic)
@@ -182,9 +189,9 @@ class Engine:
             return
         device = self.dialling.owner(key)
         if device is None:
-            self.strangers.found(topic, key, relays, now)
+            self.strangers.found(topic, key, relays, now, addresses)
         elif not any(peer.device == device and not peer.closing for peer in self.peers.values()):
-            self.dialling.hurry(device, key, relays, now)
+            self.dialling.hurry(device, Lead(key, relays, addresses), now)
 
     def wake(self, now: float) -> None:
         """Something is due."""
@@ -259,8 +266,9 @@ class Engine:
         for entry in self.strangers.due(now, worth):
             local, z = self.profile.account.transport(now), self.topics.at[entry.topic].z
             want = Want(Purpose.HELLO, None, local, topic=entry.topic, key=entry.key, z=z)
-            # A stranger is worth a question to the relays that it names itself, not a walk through the DHT.
-            self.dialling.dial(want, entry.key, (), relays=entry.relays, announced=not entry.relays)
+            # A stranger is worth a question where it says that it is, not a walk through the DHT.
+            hints, named = tuple(map(hint_of, entry.addresses)), bool(entry.relays or entry.addresses)
+            self.dialling.dial(want, entry.key, hints, relays=entry.relays, announced=not named)
 
     def _make_room(self, peer: Peer) -> None:
         """Strangers who connect and say nothing do not add up."""

@@ -33,7 +33,7 @@ from identity.pairing import PROTOCOL as PAIR
 from identity.pairing import AskApproval, Certified, Grant, Joined, Linked, NewDevice, ShowCode
 from identity.pairing_code import PairPayload, read_pair_code
 from identity.statement import PREFIX
-from sync.pipeline.dialling import Dialling, Want, Whereabouts, decode_whereabouts, encode_whereabouts
+from sync.pipeline.dialling import Dialling, Want, Whereabouts, decode_whereabouts, encode_whereabouts, hint_of
 from sync.pipeline.effects import ChatChanged, ContactChanged, DeviceChanged, Disconnect, FlowStep, Listen, Unlisten
 from sync.pipeline.epochs import found_space, open_epoch
 from sync.pipeline.home import new_writer
@@ -333,10 +333,10 @@ class People:
         """At the addresses in the text, and by the one-use key that it names."""
         local = self.profile.account.transport(now)
         if flow.pair is not None:
-            hints = tuple(join(address) for address in flow.pair.hints)
+            hints = tuple(hint_of(address) for address in flow.pair.hints)
             self.dialling.dial(Want(Purpose.PAIR, None, local, flow.id), flow.pair.transport, hints)
         elif flow.invite is not None:
-            hints = tuple(join(address) for address in flow.invite.hints)
+            hints = tuple(hint_of(address) for address in flow.invite.hints)
             self.dialling.dial(Want(Purpose.INVITE, None, local, flow.id), flow.invite.key, hints)
 
     def wake(self, now: float) -> None:
@@ -553,8 +553,3 @@ def decode_profile(data: bytes) -> tuple[str, Whereabouts | None]:
         return name, decode_whereabouts(where) if where else None
     except DecodeError:
         return "", None
-
-
-def join(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

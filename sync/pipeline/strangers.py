@@ -26,11 +26,12 @@ MAX_RELAYS = 3
 
 @dataclass(slots=True)
 class Found:
-    """One key at one topic."""
+    """One key at one topic.  addresses: its own, where the local network told of it."""
 
     topic: bytes
     key: bytes
     relays: tuple[Address, ...]
+    addresses: tuple[Address, ...]
     next: float
     failures: int = 0
     running: bool = False
@@ -47,8 +48,15 @@ class Strangers:
     def __len__(self) -> int:
         return sum(len(keys) for keys in self._topics.values())
 
-    def found(self, topic: bytes, key: bytes, relays: tuple[Address, ...], now: float) -> None:
-        """A key at a topic; its relays are the newest said of it."""
+    def found(
+        self,
+        topic: bytes,
+        key: bytes,
+        relays: tuple[Address, ...],
+        now: float,
+        addresses: tuple[Address, ...] = (),
+    ) -> None:
+        """A key at a topic; relays and addresses are the newest said of it."""
         keys = self._topics.get(topic)
         if keys is None:
             if len(self._topics) >= MAX_TOPICS:
@@ -56,11 +64,12 @@ class Strangers:
             keys = self._topics[topic] = {}
         entry = keys.get(key)
         if entry is not None:
-            entry.relays = relays[:MAX_RELAYS]
+            entry.relays = relays[:MAX_RELAYS] or entry.relays
+            entry.addresses = addresses[:MAX_RELAYS] or entry.addresses
             return
         if len(keys) >= MAX_KEYS and not self._make_room(keys):
             return
-        keys[key] = Found(topic, key, relays[:MAX_RELAYS], now)
+        keys[key] = Found(topic, key, relays[:MAX_RELAYS], addresses[:MAX_RELAYS], now)
 
     def _make_room(self, keys: dict[bytes, Found]) -> bool:
         """Of a full topic some key that came to nothing makes room; where none did, any of them, every other time."""

@@ -195,8 +195,8 @@ class Node:
         """Keys that stand at our topics."""
         if self._stopped:
             return
-        for topic, key, relays in found:
-            self.engine.found(topic, key, relays, self.clock())
+        for one in found:
+            self.engine.found(one.topic, one.key, one.relays, self.clock(), one.addresses)
         self._quiet_turn()
 
     def connection(self, conn: int) -> Connection | None:

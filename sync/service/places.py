@@ -1,23 +1,32 @@
 """The node's topics, carried out: a `Meeting` for each on the DHT and the local network, what it finds told in one go.
 
-The engine says where to be (`Meet`, `Part`); who is found goes to `on_found(topic, key, relays)`.
+The engine says where to be (`Meet`, `Part`); whom it finds goes to `on_found`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from identity.keys import SigningKey
-from netstack.dht.records import PeerRecord
 from netstack.host import Host
 from netstack.swarm.shell_mdns import Mdns
 from netstack.swarm.shell_meeting import Meeting
 from netstack.udp import Address
 
 FAREWELL = 1.0  # seconds that taking announcements back may hold up the end
-Found = tuple[bytes, bytes, tuple[Address, ...]]  # topic, key, relays
 MAX_WAITING = 2048  # found in one turn of the loop; further ones come again with the next look-up
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A key at a topic: nodes of the DHT that relay for it, or its addresses on the local network."""
+
+    topic: bytes
+    key: bytes
+    relays: tuple[Address, ...] = ()
+    addresses: tuple[Address, ...] = ()
 
 
 class Places:
@@ -50,7 +59,8 @@ class Places:
             key,
             server=announce,
             client=True,
-            on_peer=lambda record: self._met(topic, record),
+            on_peer=lambda record: self._met(Found(topic, record.key, tuple(record.relays))),
+            on_local=lambda key, addresses: self._met(Found(topic, key, addresses=tuple(addresses))),
             mdns=self._mdns,
         )
 
@@ -75,12 +85,12 @@ class Places:
         if self._mdns is not None:
             await self._mdns.close()
 
-    def _met(self, topic: bytes, record: PeerRecord) -> None:
+    def _met(self, found: Found) -> None:
         if not self._found:
             asyncio.get_running_loop().call_soon(self._tell)
         if len(self._found) < MAX_WAITING:
-            self._found.append((topic, record.key, tuple(record.relays)))
+            self._found.append(found)
 
     def _tell(self) -> None:
         found, self._found = self._found, []
-        self._on_found([one for one in found if one[0] in self._meetings])
+        self._on_found([one for one in found if one.topic in self._meetings])
