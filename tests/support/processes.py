@@ -77,11 +77,12 @@ class Dialogue:
 
 @dataclass
 class Profile:
-    """One profile folder and, while it runs, its node."""
+    """One profile folder and, while it runs, its node.  machine: words before every command, that run it elsewhere."""
 
     folder: Path
     environment: dict[str, str]
     name: str = ""
+    machine: tuple[str, ...] = ()
     events: list[dict[str, Any]] = field(default_factory=list)
     ready: dict[str, Any] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
@@ -93,6 +94,7 @@ class Profile:
     async def spawn(self, *words: str, environment: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
+            *self.machine,
             *KITHKIN,
             "--json",
             *words,
@@ -143,9 +145,9 @@ class Profile:
         assert self._service is not None, f"the node of {self.name} is not running"
         return self._service
 
-    async def run(self, *words: str, environment: Mapping[str, str] | None = None) -> Profile:
+    async def run(self, *words: str, host: str = HOST, environment: Mapping[str, str] | None = None) -> Profile:
         """Starts the node; returns once it accepts peers and commands."""
-        self.process = await self.spawn("run", "--host", HOST, *words, environment=environment)
+        self.process = await self.spawn("run", "--host", host, *words, environment=environment)
         self.events = []
         dialogue = Dialogue(self.process)
         try:
