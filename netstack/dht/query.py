@@ -33,6 +33,8 @@ from netstack.udp import Address
 if TYPE_CHECKING:
     from netstack.dht.node import DhtNode
 
+PATIENCE = 3  # tries of a node that a walk waits for where fewer than k answered; the rest goes on without it
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -154,6 +156,8 @@ class Query:
         contacts = [*node.contacts(nodes), *node.table.closest(self.target)]
         if len(contacts) < K:
             contacts += node.contacts(node.bootstrap)
+        if not node.table:
+            contacts += node.contacts(node.known)  # as at the start: perhaps it was the network that was down
         for contact in contacts:
             if contact.address not in self._heard:
                 self._consider(Candidate(contact, contact.number ^ self._number, 0, None))
@@ -224,8 +228,10 @@ class Query:
         self._calls.add(call)
 
     def _slowed(self, call: Call, candidate: Candidate) -> None:
-        self._slow[call] = candidate
-        self._doubt.silent(candidate.charged)
+        call.slow = partial(self._slowed, call, candidate)  # every time-out counts, the first one twice
+        if call not in self._slow:
+            self._slow[call] = candidate
+            self._doubt.silent(candidate.charged)
         self._go_on()
 
     def _answered(self, call: Call, candidate: Candidate, response: Response | None) -> None:
@@ -300,13 +306,16 @@ class Query:
         """Ends the walk if there is nothing to wait for."""
         if self._committing or self._over or self._candidates or self._set_aside:
             return
-        if len(self._calls) > len(self._slow) or (self._slow and len(self._best) < K):
+        if len(self._calls) > len(self._slow):
             return
+        if len(self._best) < K and any(call.sent <= PATIENCE for call in self._slow):
+            return  # in a small network every answer counts, but the dead are not waited for
         self._committing = True
         for call, candidate in self._slow.items():
             if self._doubt.unheard_of(candidate.answerable):
                 call.cancel()  # invented, by all that we know: whoever lives there has nothing to do with us
             else:
+                call.slow = None
                 call.done = partial(self._report, candidate)
         self._slow.clear()
         self._calls.clear()

@@ -7,6 +7,7 @@ or a little later; a mutable value is signed for everybody and for ever, with a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 from identity.codec import Reader, Writer
@@ -199,8 +200,14 @@ def verify_mutable(mutable: Mutable, key: bytes) -> bool:
 
 
 def verified(key: bytes, message: bytes, signature: bytes) -> bool:
+    return usable(key) and verify_raw(key, message, signature)
+
+
+@lru_cache(maxsize=4096)
+def usable(key: bytes) -> bool:
+    """Whether it is an Ed25519 key.  To find out costs as much as a signature, and a key comes back for days."""
     try:
         check_point(key)
     except DecodeError:
         return False
-    return verify_raw(key, message, signature)
+    return True

@@ -192,7 +192,10 @@ class Upkeep:
         if self.tick % limits.ping_every == 0:
             self._ping_some()
         self._refresh_in -= 1
-        if self._refresh_in <= 0 or (self.tick % 64 == 0 and len(node.table) < K):
+        # alone we look for others every 10 s: the machine may have started before its network did
+        few = self.tick % 64 == 0 and len(node.table) < K
+        alone = not len(node.table) or not node.rpc.answers
+        if self._refresh_in <= 0 or few or (alone and self.tick % 2 == 0):
             self.refresh()
         self._check_health()
 

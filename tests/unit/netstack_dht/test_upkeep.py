@@ -283,3 +283,33 @@ def test_one_seed_is_one_run() -> None:
         return net.datagrams, [member.received for member in net.members]
 
     assert run() == run()
+
+
+def test_a_node_that_starts_without_a_network_joins_when_there_is_one() -> None:
+    net = Network(seed=17)
+    nodes = net.grow(12)
+    known = guest(net).node.known_nodes()
+    up = False
+    net.tap = lambda source, to, data: data if up else None
+    early, late = net.join(), net.join(bootstrap=[], known=known)
+    net.run(30)
+    assert early.ready and late.ready
+    assert len(early.node.table) == early.node.stats().answers == late.node.stats().answers == 0
+    up = True
+    net.run(15)
+    assert late.node.stats().answers > len(known) // 2
+    assert len(early.node.table) >= len(nodes) - 1
+    assert len(late.node.table) >= len(nodes) - 1
+
+
+def test_a_dead_node_in_a_small_network_costs_little() -> None:
+    net = Network(seed=18)
+    nodes = net.grow(8)
+    member = guest(net)
+    net.kill(nodes[4])
+    began = net.now
+    outcome = walk(net, member, bytes(32))
+    assert len(outcome.closest) == 7
+    assert net.now - began < 4
+    net.run(30)
+    assert nodes[4].address not in {entry.address for entry in member.node.table}, "what went on found it dead"
