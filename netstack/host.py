@@ -259,6 +259,9 @@ class Host(DhtCalls):
             async with asyncio.timeout(FAREWELL):
                 while not self.core.quiet:
                     await self._progress()
+        for conn in list(self.connections):  # whoever was half way in when we began to stop
+            self.core.abort(conn, self._loop.time())
+        self._serve()
         self._ports = None
         for handle in (self._timer, self._turn):
             if handle is not None:

@@ -87,7 +87,6 @@ class Swarm:
     ) -> None:
         self.key = key or SigningKey.generate(rng)
         self.on_connection: Callable[[Connection, PeerInfo], None] | None = None
-        self.on_ban: Callable[[bytes], None] | None = None
         self.host = Host(
             rng=rng,
             accept=self._accepts,
@@ -139,10 +138,13 @@ class Swarm:
         A network that is gone holds it up for a second at most; what could not be taken back runs out by itself.
         """
         self._unwatch()
+        self._suspended = True
+        self._core.suspend()  # from here on nobody is dialled, answered or waited for
+        self._serve()
         for topic in list(self._gatherings):
             self._dissolve(topic)
-        for dial in self._dials.values():
-            dial.cancel()
+        for reader in self._readers:
+            reader.end()
         await asyncio.gather(*self._dials.values(), return_exceptions=True)
         leaving = list(self._leaving)
         with contextlib.suppress(TimeoutError):
@@ -153,13 +155,11 @@ class Swarm:
             await meeting.wait_closed()
         if self._mdns is not None:
             await self._mdns.close()
+        await self.host.stop()
+        await asyncio.gather(*self._watches)
         for handle in (self._timer, self._turn):
             if handle is not None:
                 handle.cancel()
-        for reader in self._readers:
-            reader.end()
-        await self.host.stop()
-        await asyncio.gather(*self._watches)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -126,6 +126,19 @@ def test_suspended_a_swarm_is_silent_and_comes_back() -> None:
     run(story)
 
 
+def test_an_end_at_any_moment_of_a_meeting_leaves_nothing() -> None:
+    async def story() -> None:
+        async with Testnet(6) as net:
+            for moment in range(16):
+                async with on(net) as ada, on(net) as bob:
+                    assert await ada.join(topic(moment), client=False).flushed()
+                    bob.join(topic(moment), server=False)
+                    await asyncio.sleep(moment * 1e-3)
+                assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(story)
+
+
 def test_who_is_not_accepted_is_neither_dialled_nor_answered() -> None:
     async def story() -> None:
         def only_bob(key: bytes) -> bool:
