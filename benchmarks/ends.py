@@ -29,6 +29,7 @@ from netstack.udp import ShellName
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = Path(os.environ.get("KITHKIN_NODE_MODULES") or ROOT / "tests" / "interop" / "js" / "node_modules")
 PIECE = 64 * 1024
+MARK = 0.1  # seconds between the marks of our sink
 
 
 class End:
@@ -103,14 +104,23 @@ async def sink(host: str, total: int, shell: ShellName) -> None:
     def greet(connection: Connection) -> None:
         began = spent = 0.0
         received = 0
+        marks: list[tuple[float, int]] = []  # (monotonic time, bytes by then)
 
         def count(frames: Sequence[bytes]) -> None:
             nonlocal began, spent, received
+            now = time.monotonic()
             if not began:
-                began, spent = time.monotonic(), time.process_time()
+                began, spent = now, time.process_time()
             received += sum(map(len, frames))
             if received >= total:
-                say(bytes=received, seconds=time.monotonic() - began, cpu=time.process_time() - spent)
+                say(
+                    bytes=received,
+                    seconds=now - began,
+                    cpu=time.process_time() - spent,
+                    marks=[*marks, (now, received)],
+                )
+            elif not marks or now - marks[-1][0] >= MARK:
+                marks.append((now, received))
 
         connection.on_frames = count
 

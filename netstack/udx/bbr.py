@@ -15,6 +15,7 @@ from netstack.udx.congestion import Sample
 PACKET = 1_200
 HIGH_GAIN = 2.885  # 2/ln 2: doubles the rate every round
 CYCLE = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+CALM_VARIES = 5
 WINDOW_GAIN = 2.0
 INITIAL_WINDOW = 10 * PACKET
 MIN_WINDOW = 4 * PACKET
@@ -205,13 +206,16 @@ class Bbr:
         elapsed = sample.now - self._cycle_at > self._round_trip
         gain = CYCLE[self._cycle]
         if gain > 1.0:
+            elapsed = sample.now - self._cycle_at > max(self._round_trip, sample.rtt)
             due = elapsed and (sample.lost > 0 or sample.before >= self._content(gain))
         elif gain < 1.0:
-            due = elapsed or sample.before <= self._content(1.0)
+            due = sample.inflight <= self._content(1.0) or sample.now - self._cycle_at > 4 * self._round_trip
         else:
             due = elapsed
         if due:
             self._cycle = (self._cycle + 1) % len(CYCLE)
+            if self._cycle == 2:  # the length of the calm varies, or flows that share a queue come to probe together
+                self._cycle += (sample.delivered >> 8) % CALM_VARIES
             self._cycle_at = sample.now
 
     def _note_full(self) -> None:

@@ -26,8 +26,10 @@ _PROBE_FLOOR = 0.010  # a probe before that finds a busy Python process, not a l
 _PROBE_SLACK = 0.002  # more for a single packet, as the peer may delay its acknowledgement
 _PROBE_BACKOFF_MAX = 64
 _PROBE_BLIND = 0.5  # without a round-trip sample
-_PACE_BURST = 0.004  # seconds of the pacing rate that may leave at once
+_PACE_STEP = 0.002  # seconds of the pacing rate that leave at once, as a rule: a wake-up costs as much as ten packets ...
+_PACE_BURST = 0.010  # ... and at most, when a busy machine woke us late
 _LEAST_BURST = 2_400.0
+_MOST_STEP = 64_000.0
 _DOUBT_FLOOR = 0.001
 
 
@@ -56,6 +58,7 @@ class Outbound:
         self._rto_backoff = False
         self._tokens = 0.0
         self._refilled = 0.0
+        self._pacing = False  # the pace, and nothing else, held us back
 
         self._rto_at = inf
         self._probe_at = inf
@@ -274,7 +277,11 @@ class Outbound:
     def _refill(self, now: float) -> None:
         rate = self.congestion.pacing_rate
         burst = max(_LEAST_BURST, rate * _PACE_BURST)
-        self._tokens = min(burst, self._tokens + max(0.0, now - self._refilled) * rate)
+        tokens = self._tokens + max(0.0, now - self._refilled) * rate
+        if tokens > burst and self._pacing:
+            self.flight.mark_limited()  # by the machine: what arrives now says nothing about the path
+        self._tokens = min(burst, tokens)
+        self._pacing = False
         self._refilled = now
         self._pace_at = inf
 
@@ -351,6 +358,8 @@ class Outbound:
             self._pace_at = now
             return True
         if self._tokens <= 0:
-            self._pace_at = now + max(-self._tokens, 1.0) / self.congestion.pacing_rate
+            rate = self.congestion.pacing_rate
+            self._pacing = True
+            self._pace_at = now + max(-self._tokens, 1.0) / rate + min(_PACE_STEP, _MOST_STEP / rate)
             return True
         return False
