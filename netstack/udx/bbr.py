@@ -16,6 +16,8 @@ PACKET = 1_200
 HIGH_GAIN = 2.885  # 2/ln 2: doubles the rate every round
 CYCLE = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 CALM_VARIES = 5
+GROWN = 1.08  # what a probe must bring to be followed by another at once ...
+BOLDER = 1.5  # ... with this gain
 WINDOW_GAIN = 2.0
 INITIAL_WINDOW = 10 * PACKET
 MIN_WINDOW = 4 * PACKET
@@ -95,6 +97,8 @@ class Bbr:
         self._full = False
         self._cycle = 2
         self._cycle_at = 0.0
+        self._bolder = False  # this probe follows one that paid
+        self._probed = 0.0  # the bandwidth that was known when the last probe began
         self._restarted = False
 
         self._conserving = False  # first round of a recovery: send what was delivered, no more
@@ -123,7 +127,7 @@ class Bbr:
         self._note_rate(sample)
         self._note_aggregation(sample)
         self._advance_cycle(sample)
-        self._note_full()
+        self._note_full(sample)
         self._drain(sample)
         self._note_round_trip(sample)
         self._set_rate(sample)
@@ -187,8 +191,8 @@ class Bbr:
     def _note_rate(self, sample: Sample) -> None:
         """Outside of start-up nothing can arrive faster than the probing pace: more is late news of old deliveries."""
         rate = sample.rate
-        if self._full and rate > self.bandwidth * CYCLE[0]:
-            rate = self.bandwidth * CYCLE[0]
+        if self._full and rate > (most := self.bandwidth * (BOLDER if self._bolder else CYCLE[0])):
+            rate = most
         if rate > 0 and (not sample.app_limited or rate >= self.bandwidth):
             self._bandwidth.add(rate, self._round)
 
@@ -203,8 +207,12 @@ class Bbr:
     def _advance_cycle(self, sample: Sample) -> None:
         if self.mode is not Mode.PROBE_BANDWIDTH:
             return
+        if CYCLE[self._cycle] <= 1.0 and self.bandwidth >= GROWN * self._probed:
+            self._probe(0, sample.now)  # it paid: a flow that fell behind need not wait for its turn
+            self._bolder = True
+            return
         elapsed = sample.now - self._cycle_at > self._round_trip
-        gain = CYCLE[self._cycle]
+        gain = self._gain()
         if gain > 1.0:
             elapsed = sample.now - self._cycle_at > max(self._round_trip, sample.rtt)
             due = elapsed and (sample.lost > 0 or sample.before >= self._content(gain))
@@ -213,13 +221,19 @@ class Bbr:
         else:
             due = elapsed
         if due:
-            self._cycle = (self._cycle + 1) % len(CYCLE)
-            if self._cycle == 2:  # the length of the calm varies, or flows that share a queue come to probe together
-                self._cycle += (sample.delivered >> 8) % CALM_VARIES
-            self._cycle_at = sample.now
+            cycle = (self._cycle + 1) % len(CYCLE)
+            if cycle == 2:  # the length of the calm varies, or flows that share a queue come to probe together
+                cycle += (sample.delivered >> 8) % CALM_VARIES
+            self._probe(cycle, sample.now)
 
-    def _note_full(self) -> None:
-        if self._full or not self._round_began:
+    def _probe(self, cycle: int, now: float) -> None:
+        """Begins this phase of the cycle."""
+        self._cycle, self._cycle_at, self._bolder = cycle, now, False
+        if cycle == 0:
+            self._probed = self.bandwidth
+
+    def _note_full(self, sample: Sample) -> None:
+        if self._full or not self._round_began or sample.app_limited:
             return
         if self.bandwidth >= self._full_bandwidth * FULL_GROWTH:
             self._full_bandwidth = self.bandwidth
@@ -236,9 +250,9 @@ class Bbr:
 
     def _enter_bandwidth(self, now: float) -> None:
         self.mode = Mode.PROBE_BANDWIDTH
-        self._cycle_at = now
         # Flows that start together must not probe together: the phase follows from the bytes of the path, never 0.75.
-        self._cycle = (0, 2, 3, 4, 5, 6, 7)[int(self.bandwidth) % 7]
+        self._probed = self.bandwidth
+        self._probe((0, 2, 3, 4, 5, 6, 7)[int(self.bandwidth) % 7], now)
 
     def _note_round_trip(self, sample: Sample) -> None:
         now = sample.now
@@ -275,7 +289,7 @@ class Bbr:
             case Mode.DRAIN:
                 return 1 / HIGH_GAIN
             case Mode.PROBE_BANDWIDTH:
-                return CYCLE[self._cycle]
+                return BOLDER if self._bolder else CYCLE[self._cycle]
             case Mode.PROBE_RTT:
                 return 1.0
 
