@@ -18,6 +18,9 @@ CYCLE = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 CALM_VARIES = 5
 GROWN = 1.08  # what a probe must bring to be followed by another at once ...
 BOLDER = 1.5  # ... with this gain
+YIELD = 0.93
+STANDING = 0.2  # of the round trip: a queue that is left after we drained ours
+JITTER = 0.004  # seconds that are no queue
 WINDOW_GAIN = 2.0
 INITIAL_WINDOW = 10 * PACKET
 MIN_WINDOW = 4 * PACKET
@@ -63,6 +66,9 @@ class WindowedMax:
         while samples[0][0] <= at - self._window:
             samples.popleft()
 
+    def scale(self, factor: float) -> None:
+        self._samples = deque((at, value * factor) for at, value in self._samples)
+
     @property
     def value(self) -> float:
         return self._samples[0][1] if self._samples else 0.0
@@ -97,6 +103,7 @@ class Bbr:
         self._full = False
         self._cycle = 2
         self._cycle_at = 0.0
+        self._drained = inf  # least round trip of this drain
         self._bolder = False  # this probe follows one that paid
         self._probed = 0.0  # the bandwidth that was known when the last probe began
         self._restarted = False
@@ -217,18 +224,31 @@ class Bbr:
             elapsed = sample.now - self._cycle_at > max(self._round_trip, sample.rtt)
             due = elapsed and (sample.lost > 0 or sample.before >= self._content(gain))
         elif gain < 1.0:
+            if sample.rtt > 0:
+                self._drained = min(self._drained, sample.rtt)
             due = sample.inflight <= self._content(1.0) or sample.now - self._cycle_at > 4 * self._round_trip
         else:
             due = elapsed
         if due:
             cycle = (self._cycle + 1) % len(CYCLE)
+            if cycle == 2:
+                self._yield()
             if cycle == 2:  # the length of the calm varies, or flows that share a queue come to probe together
                 cycle += (sample.delivered >> 8) % CALM_VARIES
             self._probe(cycle, sample.now)
 
+    def _yield(self) -> None:
+        """We have drained what was ours, and the queue still stands: we are not alone and know too much bandwidth.
+
+        All give way by the same part; what is free then goes to those who have less, whose probes bring them more.
+        """
+        if self._drained < inf and self._drained - self._round_trip > max(STANDING * self._round_trip, JITTER):
+            self._bandwidth.scale(YIELD)
+
     def _probe(self, cycle: int, now: float) -> None:
         """Begins this phase of the cycle."""
         self._cycle, self._cycle_at, self._bolder = cycle, now, False
+        self._drained = inf
         if cycle == 0:
             self._probed = self.bandwidth
 
