@@ -67,6 +67,7 @@ class Link:
         self.halves: dict[Address, dict[int, Half]] = {LEFT: {}, RIGHT: {}}
         self.dropped = 0
         self.cut = False  # True: nothing passes
+        self.lose: Callable[[Address, bytes], bool] = lambda home, packet: False  # what chance is not to decide
         self.moved: dict[Address, Address] = {}  # a home seen from outside under another address
         self._arrivals: list[tuple[float, int, Address, Address, bytes]] = []
         self._count = 0
@@ -151,7 +152,7 @@ class Link:
 
     def _carry(self, home: Address, to: Address, packet: bytes) -> None:
         path = self.conditions
-        if self.cut or len(packet) + 28 > path.mtu or self.rng.random() < path.loss:
+        if self.cut or self.lose(home, packet) or len(packet) + 28 > path.mtu or self.rng.random() < path.loss:
             self.dropped += 1
             return
         start = max(self._free_at[home], self.now)
