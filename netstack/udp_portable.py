@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,11 @@ _TTL = {
 }
 
 
+_DONT_FRAGMENT = {  # (IPv4 option, IPv6 option, value): MTU probes that routers cut and join would prove nothing
+    "linux": (10, 23, 3),
+    "win32": (14, 14, 1),
+    "darwin": (28, 62, 1),
+}
 _Item = tuple[bytes | None, Any]  # asyncio-dgram types addresses by a private name of typeshed: (host, port, ...)
 
 
@@ -183,6 +189,12 @@ async def bind_portable(host: str, port: int, receive: Receive, on_writable: Wri
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if options := _DONT_FRAGMENT.get(sys.platform):
+            level, option = (
+                (socket.IPPROTO_IPV6, options[1]) if family == socket.AF_INET6 else (socket.IPPROTO_IP, options[0])
+            )
+            with contextlib.suppress(OSError):
+                sock.setsockopt(level, option, options[2])
         sock.bind((host, port))
         shell = PortableShell(sock.getsockname()[:2], receive, on_writable)
         await shell.start(sock)

@@ -6,19 +6,20 @@ share a path on equal terms.  `docs/decisions/0011` says where ours differs and 
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum, auto
 from math import inf
 
 from netstack.udx.congestion import Sample
+from netstack.udx.extremes import WindowedMax
 
 PACKET = 1_200
 HIGH_GAIN = 2.885  # 2/ln 2: doubles the rate every round
 CYCLE = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+CALM = 2  # where the phases at the known rate begin
 CALM_VARIES = 5
 GROWN = 1.08  # what a probe must bring to be followed by another at once ...
 BOLDER = 1.5  # ... with this gain
-YIELD = 0.93
+GIVEN_WAY = 0.93
 STANDING = 0.2  # of the round trip: a queue that is left after we drained ours
 JITTER = 0.004  # seconds that are no queue
 WINDOW_GAIN = 2.0
@@ -47,31 +48,6 @@ class Mode(Enum):
     DRAIN = auto()
     PROBE_BANDWIDTH = auto()
     PROBE_RTT = auto()
-
-
-class WindowedMax:
-    """The greatest value of the last `window` rounds."""
-
-    __slots__ = ("_samples", "_window")
-
-    def __init__(self, window: int) -> None:
-        self._window = window
-        self._samples: deque[tuple[int, float]] = deque()  # (round, value), values falling
-
-    def add(self, value: float, at: int) -> None:
-        samples = self._samples
-        while samples and samples[-1][1] <= value:
-            samples.pop()
-        samples.append((at, value))
-        while samples[0][0] <= at - self._window:
-            samples.popleft()
-
-    def scale(self, factor: float) -> None:
-        self._samples = deque((at, value * factor) for at, value in self._samples)
-
-    @property
-    def value(self) -> float:
-        return self._samples[0][1] if self._samples else 0.0
 
 
 class Bbr:
@@ -231,19 +207,19 @@ class Bbr:
             due = elapsed
         if due:
             cycle = (self._cycle + 1) % len(CYCLE)
-            if cycle == 2:
-                self._yield()
-            if cycle == 2:  # the length of the calm varies, or flows that share a queue come to probe together
+            if cycle == CALM:
+                self._give_way()
+                # the length of the calm varies, or flows that share a queue come to probe together
                 cycle += (sample.delivered >> 8) % CALM_VARIES
             self._probe(cycle, sample.now)
 
-    def _yield(self) -> None:
+    def _give_way(self) -> None:
         """We have drained what was ours, and the queue still stands: we are not alone and know too much bandwidth.
 
         All give way by the same part; what is free then goes to those who have less, whose probes bring them more.
         """
         if self._drained < inf and self._drained - self._round_trip > max(STANDING * self._round_trip, JITTER):
-            self._bandwidth.scale(YIELD)
+            self._bandwidth.scale(GIVEN_WAY)
 
     def _probe(self, cycle: int, now: float) -> None:
         """Begins this phase of the cycle."""

@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+from netstack.udx.extremes import WindowedMin
 
 RTO_MIN = 1.0
 RTO_MAX = 30.0
 _SUSPECT = 5.0  # a longer sample probably contains a suspended machine
 MIN_WINDOW = 300.0
-
-
-class WindowedMin:
-    """The least value of the last `window` seconds; samples leave as smaller or newer ones come."""
-
-    __slots__ = ("_samples", "_window")
-
-    def __init__(self, window: float) -> None:
-        self._window = window
-        self._samples: deque[tuple[float, float]] = deque()  # (time, value), values rising
-
-    def add(self, value: float, now: float) -> None:
-        samples = self._samples
-        while samples and samples[-1][1] >= value:
-            samples.pop()
-        samples.append((now, value))
-        while samples[0][0] < now - self._window:
-            samples.popleft()
-        if len(samples) > 64:  # a rising ramp of samples: thin it, the minimum stays
-            del samples[1]
-
-    @property
-    def value(self) -> float:
-        """0.0 before the first sample."""
-        return self._samples[0][1] if self._samples else 0.0
 
 
 class RttEstimator:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from netstack.udx.bbr import MIN_WINDOW, RATE_ROUNDS, Bbr, Mode, WindowedMax
+from netstack.udx.bbr import MIN_WINDOW, RATE_ROUNDS, Bbr, Mode
 from netstack.udx.congestion import Sample
+from netstack.udx.extremes import WindowedMax
 from tests.property.udx.link import Conditions, Half, Link
 
 RATE = 1e6  # bytes/s of the bottleneck

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netstack.udx.backlog import Backlog
+from netstack.udx.extremes import WindowedMin
 from netstack.udx.flight import Flight
 from netstack.udx.packet import HEADER_SIZE
-from netstack.udx.rtt import RTO_MIN, RttEstimator, WindowedMin
+from netstack.udx.rtt import RTO_MIN, RttEstimator
 
 SIZE = 10
 
