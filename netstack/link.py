@@ -20,7 +20,7 @@ from netstack.udp import Address
 from netstack.udx import events as udx
 from netstack.udx.stream import UdxStream
 
-EARLY = 64 * 1024  # bytes that may arrive before the handshake's answer does
+EARLY = 64 * 1024  # bytes that may arrive before the handshake's answer does, or before we have a path to the peer
 
 
 class Phase(Enum):
@@ -246,7 +246,7 @@ class Link:
 
     def _decode(self) -> None:
         secret = self._secret
-        if secret is None:
+        if secret is None or self.phase is Phase.WAITING:  # a relay may be faster with the peer's packets than its word
             if sum(map(len, self._chunks)) > EARLY:
                 self.abort(Reason.BAD_FRAME)
             return
@@ -260,6 +260,8 @@ class Link:
             return
         if self.phase is Phase.OPENING and secret.opened:
             self._open()
+            if self.path is PathKind.RELAYED:
+                self.stream.hurry()
         id = self.id
         self._events.extend([Frame(id, frame) for frame in frames if frame])
 

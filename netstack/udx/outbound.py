@@ -97,6 +97,11 @@ class Outbound:
             self._arm_rto(now)
             self._arm_probe(now)
 
+    def hurry(self) -> None:
+        """Sends a probe in this turn, unless the peer has acknowledged something already."""
+        if self.flight.packets and not self.flight.delivered:
+            self._probe_due = True
+
     def write(self, data: Buffer) -> bool:
         self.backlog.append(data)
         if self.queued > self.high_water:

@@ -1,0 +1,79 @@
+"""A blind relay tells two ends that they are tied by messages of two other connections: either may come late."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from netstack.dht.messages import NoisePayload
+from netstack.events import Frame, Opened, PathKind
+from netstack.handshake import Agreement
+from netstack.limits import Limits
+from netstack.link import Link
+from netstack.ports import SERVER
+from netstack.udp import Address
+from netstack.udx.intake import dispatch
+from netstack.udx.stream import UdxStream
+from tests.support.streams import stream
+
+RELAY: Address = ("198.51.100.7", 49737)
+A_TO_B = Agreement(True, b"a" * 32, b"b" * 32, b"h" * 64, (b"1" * 32, b"2" * 32), NoisePayload())
+B_TO_A = replace(A_TO_B, initiator=False, local_key=b"b" * 32, remote_key=b"a" * 32, keys=(b"2" * 32, b"1" * 32))
+
+
+class End:
+    """One end that has agreed on keys, and knows of no path yet."""
+
+    def __init__(self, number: int, agreement: Agreement) -> None:
+        self.link = Link(number, UdxStream(number), Limits(), 0.0)
+        self.link.agree(agreement, stream(number))
+        self.link.stream.adopt = lambda source: None  # as while a relay is asked: takes packets, adopts nobody
+        self.events: list[object] = []
+
+    def tied(self, other: End, now: float) -> None:
+        """The relay's word has come."""
+        self.link.take(other.link.stream.local_id, RELAY, SERVER, PathKind.RELAYED, now)
+        self.events += self.link.absorb(now)
+
+    def passes_to(self, other: End, now: float, *, lost: bool = False) -> int:
+        """What is sent now reaches the other end through the relay, or a relay that knows no other end."""
+        out = self.link.stream.take_outgoing(now)
+        for item in out if not lost else ():
+            dispatch((item.data, RELAY, item.segment), {other.link.stream.local_id: other.link.stream}, now, {})
+            other.events += other.link.absorb(now)
+        return len(out)
+
+
+@pytest.fixture
+def ends() -> tuple[End, End]:
+    return End(1, A_TO_B), End(2, B_TO_A)
+
+
+def kinds(end: End) -> list[type]:
+    return [type(event) for event in end.events]
+
+
+def test_the_peer_is_faster_than_the_relays_word(ends: tuple[End, End]) -> None:
+    ada, bob = ends
+    bob.tied(ada, 0.0)
+    bob.passes_to(ada, 0.0)
+    assert ada.events == []
+    ada.tied(bob, 0.1)
+    assert kinds(ada) == [Opened]  # by what had come already, not by the keep-alive seconds later
+    ada.passes_to(bob, 0.1)
+    assert kinds(bob) == [Opened]
+    ada.link.send(b"hello", 0.2)
+    ada.passes_to(bob, 0.2)
+    assert bob.events[1:] == [Frame(2, b"hello")]
+
+
+def test_the_relay_drops_what_comes_before_the_other_end_is_tied(ends: tuple[End, End]) -> None:
+    ada, bob = ends
+    bob.tied(ada, 0.0)
+    assert bob.passes_to(ada, 0.0, lost=True) == 1
+    ada.tied(bob, 0.1)
+    ada.passes_to(bob, 0.1)
+    assert kinds(bob) == [Opened]
+    bob.passes_to(ada, 0.1)  # once more at once, without a timer
+    assert kinds(ada) == [Opened]
