@@ -45,7 +45,7 @@ async def pairs(stacks: Sequence[Stacks], middle: Stack, tries: int, rounds: int
         count = tries * (turn + 1) // rounds - tries * turn // rounds
         for each in stacks if turn % 2 == 0 else reversed(stacks):
             with Internet() as net:
-                async with dht(middle, net.open("dht", addresses=NODES), NODES) as running:
+                async with dht(middle, net, NODES) as running:
                     for which, outcomes in (await every(net, running, wanted, [each], count, AT_ONCE)).items():
                         gathered.setdefault(which, []).extend(outcomes)
             print(f"round {turn + 1}: {each}", file=sys.stderr)
@@ -58,7 +58,7 @@ async def scenes(stacks: Sequence[Stacks], middle: Stack) -> str:
     lines = ["| scene | " + " | ".join(map(str, stacks)) + " |", "|---|" + "---|" * len(stacks)]
 
     with Internet() as net:
-        async with dht(middle, net.open("dht", addresses=NODES), NODES) as running:
+        async with dht(middle, net, NODES) as running:
             for nat in (Nat.MASQUERADE, Nat.FULLY_RANDOM):
                 seen = [await neighbours(net, running, each, nat) for each in stacks]
                 cells = [

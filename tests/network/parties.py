@@ -18,7 +18,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tests.network.topology import Host
+from tests.network.topology import Host, Internet
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -133,9 +133,10 @@ async def party(stack: Stack, host: Host, middle: Middle) -> AsyncIterator[Party
 
 
 @asynccontextmanager
-async def dht(stack: Stack, host: Host, count: int) -> AsyncIterator[Middle]:
-    """DHT nodes on the addresses of an open host."""
-    async with _process(stack, host, "middle", host.address, str(count)) as made:
+async def dht(stack: Stack, net: Internet, count: int = 12) -> AsyncIterator[Middle]:
+    """DHT nodes in one process, each on a public address of its own."""
+    host = net.open("dht", addresses=count)
+    async with _process(stack, host, "middle", *host.addresses) as made:
         told = made.ready
         yield Middle(told["bootstrap"], told["relay"], told["relayHost"])
 

@@ -1,5 +1,5 @@
 // The npm side of the NAT tests, beside peer.py: one JSON command a line in, one JSON answer a line out.
-//   node peer.js middle FIRST COUNT       DHT nodes on consecutive addresses from FIRST, and a blind relay's server
+//   node peer.js middle ADDRESS...        DHT nodes, one on each address, and a blind relay's server
 //   node peer.js party HOST:PORT          a machine: serve, connect, again, close, as many at once as it is asked for
 const readline = require('readline')
 const DHT = require('hyperdht')
@@ -10,16 +10,14 @@ const PORT = 49737
 const say = (line) => process.stdout.write(JSON.stringify(line) + '\n')
 const now = () => Number(process.hrtime.bigint()) / 1e6
 
-const address = (first, n) => first.replace(/\d+$/, (last) => String(Number(last) + n))
-
-async function middle (first, count) {
+async function middle (first, ...others) {
   const seed = DHT.bootstrapper(PORT, first, { host: first })
   await seed.fullyBootstrapped()
   const bootstrap = [{ host: first, port: PORT }]
   const nodes = []
   const made = []
-  for (let n = 1; n < Number(count); n++) {
-    const node = new DHT({ host: address(first, n), port: PORT, bootstrap, ephemeral: false, firewalled: false })
+  for (const host of others) {
+    const node = new DHT({ host, port: PORT, bootstrap, ephemeral: false, firewalled: false })
     made.push(node.fullyBootstrapped())
     nodes.push(node)
   }
@@ -31,7 +29,7 @@ async function middle (first, count) {
     relay.accept(socket, { id: socket.remotePublicKey }).on('error', () => {})
   })
   await server.listen()
-  say({ ready: true, bootstrap: `${first}:${PORT}`, relay: server.publicKey.toString('hex'), relayHost: address(first, 1) })
+  say({ ready: true, bootstrap: `${first}:${PORT}`, relay: server.publicKey.toString('hex'), relayHost: others[0] })
 }
 
 function party (bootstrapAddress) {

@@ -1,13 +1,12 @@
 """Our side of the NAT tests, beside peer.js: one JSON command a line in, one JSON answer a line out.
 
-python -m tests.network.peer middle FIRST COUNT     DHT nodes on consecutive addresses from FIRST, and a blind relay
+python -m tests.network.peer middle ADDRESS...      DHT nodes, one on each address, and a blind relay
 python -m tests.network.peer party HOST:PORT        a machine: serve, connect, again, close
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import os
 import sys
@@ -131,20 +130,26 @@ async def within(limit: float, reply: Awaitable[bytes | None]) -> Words:
         return {"ok": False, "error": f"{error.code}: {error}"}
 
 
-async def middle(first: str, count: int) -> None:
+async def middle(addresses: Sequence[str]) -> None:
     """Nodes that serve until standard input ends; the second is the relay too."""
-    bootstrap = (first, PORT)
-    hosts = []
-    for number in range(count):
-        address = str(ipaddress.IPv4Address(first) + number)
-        host = Host(bootstrap=[bootstrap] if number else [], mode=Mode.PERSISTENT, public_host=address)
+    bootstrap = (addresses[0], PORT)
+    hosts: list[Host] = []
+    for address in addresses:
+        host = Host(bootstrap=[bootstrap] if hosts else [], mode=Mode.PERSISTENT, public_host=address)
         await host.start(address, PORT)
         await host.ready()
         hosts.append(host)
     relay = SigningKey.from_seed(os.urandom(32))
     hosts[1].relay_for_others(relay)
     await hosts[1].announced(relay.public)
-    say({"ready": True, "bootstrap": f"{first}:{PORT}", "relay": relay.public.hex(), "relayHost": hosts[1].address[0]})
+    say(
+        {
+            "ready": True,
+            "bootstrap": f"{addresses[0]}:{PORT}",
+            "relay": relay.public.hex(),
+            "relayHost": hosts[1].address[0],
+        }
+    )
     async for _ in lines():
         pass
     for host in hosts:
@@ -171,4 +176,4 @@ async def party(bootstrap: str) -> None:
 
 if __name__ == "__main__":
     role, *rest = sys.argv[1:]
-    asyncio.run(party(rest[0]) if role == "party" else middle(rest[0], int(rest[1])))
+    asyncio.run(party(rest[0]) if role == "party" else middle(rest))

@@ -36,8 +36,7 @@ class Mirror:
 
     def __init__(self, net: Internet) -> None:
         self.host = net.open("mirror", addresses=2)
-        first = self.host.address
-        self.addresses = (first, first[:-1] + "3")
+        self.addresses = self.host.addresses
 
     def __enter__(self) -> Mirror:
         self._stack = contextlib.ExitStack()

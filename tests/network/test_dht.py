@@ -27,7 +27,7 @@ def test_what_kind_of_nat(net: Internet) -> None:
 
     async def story() -> dict[router.Nat, tuple[Nat, bool]]:
         found = {}
-        async with dht(Stack.JS, net.open("dht", addresses=12), 12) as running:
+        async with dht(Stack.JS, net) as running:
             for nat, host in hosts.items():
                 command = host.space.command(sys.executable, "-m", __name__, running.bootstrap)
                 process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)

@@ -17,7 +17,7 @@ RELAYED = Pair(Nat.RANDOM, Nat.FULLY_RANDOM)
 
 def test_three_ways_through(net: Internet) -> None:
     async def story() -> dict[Pair, str]:
-        async with dht(Stack.JS, net.open("dht", addresses=12), 12) as middle:
+        async with dht(Stack.JS, net) as middle:
             seen = await every(net, middle, [PUNCHED, BIRTHDAY, RELAYED], [NPM], tries=1)
             return {pair: way(outcome, middle) for (pair, _), [outcome] in seen.items()}
 
@@ -32,7 +32,7 @@ def test_lan(net: Internet) -> None:
         router = net.router("home", Nat.MASQUERADE)
         desk, phone = net.host(router), net.host(router)
         async with (
-            dht(Stack.JS, net.open("dht", addresses=6), 6) as middle,
+            dht(Stack.JS, net, 6) as middle,
             party(Stack.JS, desk, middle) as server,
             party(Stack.JS, phone, middle) as client,
         ):

@@ -26,7 +26,7 @@ def among(net: Internet, middle: Stack, story: Callable[[Middle], Awaitable[T]],
     """A story that happens around a DHT."""
 
     async def whole() -> T:
-        async with dht(middle, net.open("dht", addresses=nodes), nodes) as running:
+        async with dht(middle, net, nodes) as running:
             return await story(running)
 
     return asyncio.run(whole())

@@ -6,7 +6,7 @@
         bob = net.open("bob")
         ada.space.command("python", ...)            # or ada.space.socket()
 
-Every site is a /24 of 44.128.0.0/16 with the core at .1.  That block is set aside for tests, yet no list of bogus
+Every site is a /24 of 44.128.0.0/16 with the core at .1.  That block was set aside for tests, yet no list of bogus
 addresses holds it, and implementations drop addresses on such lists.
 """
 
@@ -21,6 +21,7 @@ from tests.network.router import CARRIER, LAN, NETWORK, WAN, Nat, Router
 from tests.network.wire import Condition, Wire
 
 PUBLIC = "44.128"
+FAR = "44.129"  # a second address of a host is in a network of its own
 
 # The openers of hole punching (TTL 5) open their own router and die on the way, as between real providers.  Here two
 # routers are three hops apart, so the core makes up for the hops that are not there.
@@ -37,11 +38,15 @@ table ip core {
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine: its namespace, its own address, and the router it is behind, None where it is open."""
+    """A machine: its namespace, its own address, and the router it is behind, None where it is open.
+
+    `addresses`: all that an open host has, the first of them being `address`.
+    """
 
     space: Namespace
     address: str
     router: Router | None = None
+    addresses: tuple[str, ...] = ()
 
     @property
     def public(self) -> str:
@@ -55,6 +60,7 @@ class Internet:
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._sites = 0
+        self._far = 0
 
     def __enter__(self) -> Internet:
         with contextlib.ExitStack() as stack:
@@ -70,12 +76,15 @@ class Internet:
         self._stack.close()
 
     def open(self, name: str, addresses: int = 1, condition: Condition | None = None) -> Host:
-        """A host on the public network; with more addresses they follow the first one (`Host.address`)."""
+        """A host on the public network.  More addresses are far from each other, as those of many hosts would be."""
         space = self._space(name)
         network = self._uplink(space, condition)
-        space.ip(*(f"address add {network}.{2 + n}/24 dev {WAN}" for n in range(addresses)))
-        space.ip(f"route add default via {network}.1")
-        return Host(space, f"{network}.2")
+        space.ip(f"address add {network}.2/24 dev {WAN}", f"route add default via {network}.1")
+        far = [f"{FAR}.{self._far + n}.2" for n in range(1, addresses)]
+        self._far += addresses
+        space.ip(*(f"address add {address}/32 dev {WAN}" for address in far))
+        self.core.ip(*(f"route add {address}/32 via {network}.2" for address in far))
+        return Host(space, f"{network}.2", addresses=(f"{network}.2", *far))
 
     def carrier(self, name: str) -> Router:
         """A carrier's router as RFC 6888 wants it, for homes behind it: endpoint-independent, with a hairpin."""

@@ -12,7 +12,7 @@ from netstack.handshake import Agreement
 from netstack.limits import Limits
 from netstack.link import Link
 from netstack.ports import SERVER
-from netstack.udp import Address
+from netstack.udp import Address, Datagram
 from netstack.udx.intake import dispatch
 from netstack.udx.stream import UdxStream
 from tests.support.streams import stream
@@ -40,7 +40,8 @@ class End:
         """What is sent now reaches the other end through the relay, or a relay that knows no other end."""
         out = self.link.stream.take_outgoing(now)
         for item in out if not lost else ():
-            dispatch((item.data, RELAY, item.segment), {other.link.stream.local_id: other.link.stream}, now, {})
+            datagram = Datagram(memoryview(item.data), RELAY, item.segment)
+            dispatch(datagram, {other.link.stream.local_id: other.link.stream}, now, {})
             other.events += other.link.absorb(now)
         return len(out)
 
