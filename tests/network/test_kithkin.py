@@ -37,7 +37,7 @@ def test_three_homes_and_a_dht_in_the_middle(net: Internet, tmp_path: Path) -> N
     homes = {name: net.site(name, Nat.MASQUERADE) for name in ("ada", "desk", "bob")}
 
     async def story() -> None:
-        async with dht(Stack.OURS, net.open("dht", addresses=12), 12) as middle, Stage(tmp_path / "stage") as stage:
+        async with dht(Stack.OURS, net) as middle, Stage(tmp_path / "stage") as stage:
             ada, desk, bob = (at(stage, name, home, middle.bootstrap) for name, home in homes.items())
             await begin(ada)
             await begin(bob)
@@ -69,7 +69,7 @@ def test_one_house_with_the_dht_dead(net: Internet, tmp_path: Path) -> None:
 
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
-            async with dht(Stack.OURS, net.open("dht", addresses=12), 12) as middle:
+            async with dht(Stack.OURS, net) as middle:
                 ada, bob = (at(stage, name, room, middle.bootstrap) for name, room in rooms.items())
                 await begin(ada)
                 await begin(bob)
