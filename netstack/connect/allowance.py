@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
+from ipaddress import IPv6Address
+
+
+@lru_cache(maxsize=4096)
+def account(host: str) -> str:
+    """On whose account a host is: whoever has one IPv6 address has the 2^64 of its network."""
+    return IPv6Address(host).packed[:8].hex() if ":" in host else host
 
 
 class Allowance:
@@ -19,6 +27,7 @@ class Allowance:
 
     def spend(self, host: str, now: float) -> bool:
         """Takes one; False where none is left."""
+        host = account(host)
         left, since = self._left.pop(host, (self._burst, now))
         left = min(self._burst, left + (now - since) * self._rate)
         self._left[host] = (left - 1 if left >= 1 else left, now)

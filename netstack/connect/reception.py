@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from identity.keys import SigningKey
+from netstack.connect.allowance import account
 from netstack.connect.announcer import Announcer
 from netstack.connect.field import Field
 from netstack.connect.route import Router
@@ -67,7 +68,7 @@ class Reception:
             return known
         # a relay of ours saw the client's address; of another it is a mere word, so the work is on that one's account
         trusted = relay is not None and self._trusts(desk, relay)
-        knocker = client[0] if relay is None or trusted else relay[0]
+        knocker = account(client[0] if relay is None or trusted else relay[0])
         unasked = relay is not None and field.dht is None  # nobody relays for a node that is in no DHT
         if unasked or links.too_many_strangers or self._half_open(knocker) >= field.limits.half_open_host:
             return None

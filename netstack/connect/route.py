@@ -175,7 +175,7 @@ class Router:
                     self._rpc.forward(request, to, encode_holepunch(onward), port)
             case Mode.FROM_RELAY:
                 server = self.servers.get(target)
-                if server is not None and message.peer is not None and dialable(message.peer):
+                if server is not None and message.peer is not None and dialable(message.peer) and dialable(source):
                     self._serve_holepunch(server, message, request, source, port, now)
             case Mode.FROM_SERVER:
                 if message.peer is not None and self._answers(request, target, message.peer, source, now):

@@ -215,8 +215,10 @@ class BareNode:
         tries: int = 4,
         ttl: int = 0,
     ) -> Call:
-        if len(self.calls) >= MAX_CALLS:
-            raise ValueError("too many requests")
+        if len(self.calls) >= MAX_CALLS:  # as if it were lost
+            lost = BareCall(self, -1, to, done, Outgoing(to, b""), 0)
+            lost.timer = self._tasks.at(self._tasks.now + RETRY, lambda: self._due(lost))
+            return lost
         while self._next_tid in self.calls:
             self._next_tid = (self._next_tid + 1) & 0xFFFF
         tid = self._next_tid
@@ -245,8 +247,9 @@ class BareNode:
             self._out.append(Outgoing(target, data, port=port))
 
     def forward(self, request: Request, to: Address, value: bytes, port: int) -> None:
-        data = encode_request(Request(request.tid, to, request.command, target=request.target, value=value))
-        self._out.append(Outgoing(to, data, port=port))
+        with suppress(DecodeError):  # as in `reply`
+            data = encode_request(Request(request.tid, to, request.command, target=request.target, value=value))
+            self._out.append(Outgoing(to, data, port=port))
 
     def _named(self, address: Address) -> Address:
         return NO_ADDRESS if self._port == SERVER6 else address

@@ -1,0 +1,69 @@
+"""What is passed on, what is answered, and on whose account: the router alone, without connections behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from netstack.connect.allowance import Allowance
+from netstack.connect.route import Router
+from netstack.connect.rpc import MAX_CALLS, BareNode
+from netstack.connect.secure_payload import HolepunchMessage, encode_holepunch
+from netstack.connect.tasks import Tasks
+from netstack.dht.datagram import PEER_HOLEPUNCH, PING, Request, Response, encode_request
+from netstack.dht.messages import Mode
+from netstack.ports import SERVER6
+from netstack.udp import Address
+from tests.support.streams import stream
+
+HERE: Address = ("10.0.0.2", 2)
+ADA: Address = ("10.0.0.1", 1)
+TARGET = bytes(32)
+
+
+class Willing:
+    """A server that answers every round at once."""
+
+    def on_handshake(
+        self, noise: bytes, client: Address, relay: Address | None, request: Request, port: int, now: float
+    ) -> tuple[bytes, int] | None:
+        return b"answer", port
+
+    def on_holepunch(
+        self,
+        message: HolepunchMessage,
+        relay: Address,
+        request: Request,
+        port: int,
+        answer: Callable[[bytes, int], None],
+    ) -> None:
+        answer(b"answer", port)
+
+
+def test_a_round_that_comes_by_ipv6_is_no_round() -> None:
+    """Its answer would have to name an address that these datagrams have no room for."""
+    node = BareNode(stream(1), Tasks(), SERVER6)
+    Router(node, servers={TARGET: Willing()})
+    value = encode_holepunch(HolepunchMessage(Mode.FROM_RELAY, 1, b"sealed", ADA))
+    data = encode_request(Request(7, HERE, PEER_HOLEPUNCH, target=TARGET, value=value))
+    node.receive(data, ("2001:db8::1", 5), SERVER6, 0.0)
+    assert node.outgoing() == []
+
+
+def test_an_ipv6_network_is_one_customer() -> None:
+    allowance = Allowance(burst=4, rate=1.0, hosts=100)
+    hosts = [f"2001:db8:1:2::{n:x}" for n in range(1, 9)]
+    assert [allowance.spend(host, 0.0) for host in hosts] == [True] * 4 + [False] * 4
+    assert allowance.spend("2001:db8:1:3::1", 0.0)
+    assert allowance.spend("fe80::1%eth0", 0.0)
+    assert len(allowance) == 3
+
+
+def test_too_many_questions_are_lost_questions() -> None:
+    tasks = Tasks()
+    node = BareNode(stream(2), tasks)
+    heard: list[Response | None] = []
+    calls = [node.request(ADA, PING, heard.append, internal=True) for _ in range(MAX_CALLS + 2)]
+    calls[-1].cancel()
+    tasks.wake(1.0)
+    assert heard == [None]
+    assert len(node.calls) == MAX_CALLS
