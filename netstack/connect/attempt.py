@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+from netstack.connect.blind_relay import Leg
 from netstack.connect.field import Field
 from netstack.connect.puncher import Puncher
 from netstack.connect.secure_payload import SecurePayload
@@ -23,6 +24,7 @@ from netstack.udp import Address
 PASSIVE = 10.0  # seconds to wait for packets of a peer that knows where we are
 PUNCHING = 60.0  # the longest that all rounds and probes take
 RELAYING = 15.0
+INSURED = 2.0  # seconds in which something has to be acknowledged on a path that looked good
 CONFIRMED = 2.0  # seconds until the peer has surely moved, though its sign was lost
 LINGER = 5.0  # packets of the old path still come through the relay
 
@@ -40,6 +42,7 @@ class Attempt:
         self.hosts: set[str] = set()  # where the peer may be heard from
         self._relay_key = b""
         self._relay_token = b""
+        self._leg: Leg | None = None
         self._tasks: list[Task] = []
         field.links.watch(link, self.on_packet)
 
@@ -99,7 +102,8 @@ class Attempt:
             link.own_port = port
         if link.phase is Phase.WAITING:
             link.take(self.remote_id, address, port, path, links.now)
-            self._retire_relay()  # it was asked beside, and would keep a place for us for as long as we are connected
+            if self._relay_key:
+                self.field.tasks.at(links.now + INSURED, self._insure)
         elif link.path is PathKind.RELAYED:
             relay = link.stream.remote
             link.move(self.remote_id, address, port, path, links.now)
@@ -110,6 +114,17 @@ class Attempt:
             self._retire_relay()
         links.touch(link.id)
         self.close()
+
+    def _insure(self) -> None:
+        """A probe came through, or a pong; whether the stream does as well is only known by now.  If not, and a relay
+        stands by, that one carries us; if so, the relay is let go."""
+        link = self.link
+        if link.phase in (Phase.OPENING, Phase.OPEN) and not link.stream.flight.delivered and self._leg is not None:
+            address, port, id = self._leg
+            link.move(id, address, port, PathKind.RELAYED, self.field.links.now)
+            self.field.links.touch(link.id)
+        else:
+            self._retire_relay()
 
     def relayed(self, address: Address, port: int, remote_id: int) -> None:
         """A blind relay has tied us together; better ways go on being tried."""
@@ -148,12 +163,16 @@ class Attempt:
         relays = self.field.relays
         if relays is not None:
             paired = relays.pair(key, token, initiator, self.link.stream.local_id)
+            paired.then(lambda: self._tied(paired.value))
             leg = await self.field.tasks.within(RELAYING, paired)
             if leg is not None:
                 self.relayed(*leg)
                 return  # the way stays: it carries the connection
             relays.unpair(key, token)
         self.lost("relay", Reason.NO_PATH)
+
+    def _tied(self, leg: Leg | None) -> None:
+        self._leg = leg
 
     def _retire_relay(self) -> None:
         """Our last packets that way are still to arrive, and the peer's."""

@@ -63,6 +63,10 @@ class Aborted(Exception):
         self.say = say
 
 
+class Unanswered(Aborted):
+    """Through this relay the peer does not answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """How the handshake went: through `relay` (the server itself where not `relayed`), from our `port`.
@@ -300,7 +304,9 @@ class Connector(Attempt):
         payload = self.payload
         assert payload.holepunch is not None
         relays = payload.holepunch.relays
-        server_relay = next((pair for pair in relays if pair[0] == route.relay), relays[0])
+        # the relay that both use first: what it says of the peer's address then holds for the next round too
+        order = sorted(relays, key=lambda pair: pair[0] != route.relay)
+        server_relay = order[0]
         puncher = Puncher(
             self.field.ground,
             initiator=True,
@@ -311,7 +317,12 @@ class Connector(Attempt):
         self.puncher = puncher
         try:
             server = route.server
-            token, peer = await self._probe(puncher, server, server_relay, True)
+            for server_relay in order:
+                with suppress(Unanswered):
+                    token, peer = await self._probe(puncher, server, server_relay, True)
+                    break
+            else:
+                raise Aborted
             if server_relay[0] == route.relay and peer != server:
                 server = peer  # it took another socket meanwhile
                 puncher.open_session(server)
@@ -386,12 +397,12 @@ class Connector(Attempt):
         """One round through a relay: what the peer said, and its address there.  Raises Aborted."""
         answered = await self._tell(puncher, (relay, peer), state)
         if answered is None:
-            raise Aborted
+            raise Unanswered
         answer, seen = answered
-        if answer.error == Refusal.TRY_LATER and self._carried and state.punching:
-            return answer, seen
-        if answer.error != Refusal.NONE:
+        later = answer.error == Refusal.TRY_LATER and self._carried and state.punching
+        if answer.error != Refusal.NONE and not later:
             raise Aborted
+        # a token that comes back with "later" holds as well; npm forgets it, and then has nobody to send probes to
         echoed = state.token is not None and answer.remote_token == state.token
         puncher.learn(answer.firewall, answer.addresses, answer.punching, peer[0] if echoed else None)
         self.hosts.update(address[0] for address in puncher.remote.addresses)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from identity.keys import SigningKey
 from netstack.events import PathKind, Reason
+from netstack.udp import Address
 from tests.support.nat import Internet, Mapping, SimHost
 from tests.support.streams import stream
 from tests.unit.netstack_connect.test_pairs import BOB, KINDS, behind, listening, talk
@@ -145,3 +146,52 @@ def test_a_fifth_of_all_datagrams_lost() -> None:
         rng = stream("weather")
         net.loss = lambda source, target, data, rng=rng: rng(1)[0] < 51  # type: ignore[misc]
         talk(net, ada, opened(net, ada))
+
+
+def test_a_storm_of_probes_waits_for_its_turn_while_a_relay_carries() -> None:
+    net = Internet(seed=11, nodes=12)
+    relay(net)
+    bob = behind(net, "cone")
+    diallers = [behind(net, "symmetric", RELAY.public) for _ in range(2)]
+    net.run(5)
+    listening(net, bob)
+    for ada in diallers:
+        ada.connect(BOB.public)
+        ada.turn()
+    assert net.run(30, lambda: all(ada.opened for ada in diallers))
+    assert [ada.opened[0].path for ada in diallers] == [PathKind.RELAYED] * 2
+    assert net.run(120, lambda: all(ada.moved for ada in diallers))
+    assert all(len(ada.ports) == 3 for ada in diallers)
+    assert bob.most_ports <= 2 + 2 * 5  # it is the side with one socket
+
+
+def test_a_relay_of_the_server_that_died_is_passed_over() -> None:
+    net = Internet(seed=12, nodes=12)
+    ada, bob = behind(net, "cone"), behind(net, "cone")
+    net.run(5)
+    listening(net, bob)
+    punches: dict[str, int] = {}
+
+    def lost(source: Address, target: Address, data: bytes) -> bool:
+        """The relay that the first hole-punch message goes to passes nothing on any more."""
+        if data[0] == 3 and source[0] == "5.20.30.13" and 250 > len(data) > 100 and not punches:
+            punches[target[0]] = 1
+        return target[0] in punches
+
+    net.loss = lost
+    opened(net, ada)
+
+
+def test_a_path_that_a_probe_passes_and_no_stream_falls_back_to_the_relay() -> None:
+    net = Internet(seed=13, nodes=12)
+    relay(net)
+    ada, bob = behind(net, "cone", RELAY.public), behind(net, "cone")
+    net.run(5)
+    listening(net, bob)
+    homes = {ada.router.host if ada.router else "", bob.router.host if bob.router else ""}
+    net.loss = lambda source, target, data: len(data) > 1 and {source[0], target[0]} == homes
+    conn = opened(net, ada)
+    assert net.run(10, lambda: ada.core.path(conn) is PathKind.RELAYED)
+    talk(net, ada, conn)
+    net.run(60)
+    assert ada.closed == bob.closed == []
