@@ -10,6 +10,9 @@ PYTEST_FLAGS ?= -n 2 --dist worksteal
 
 # Tests find node and kithkin by name, whether they come from the system or from the venv.
 export PATH := $(BIN):$(PATH)
+# Nothing that is started here meets the public DHT or this network's neighbours; tests and demo bring a DHT of their own.
+export KITHKIN_BOOTSTRAP :=
+export KITHKIN_LAN := off
 
 .PHONY: venv test check format demo bench soak lock clean
 
