@@ -382,13 +382,17 @@ class Host(DhtCalls):
             self._turn = self._loop.call_soon(self._serve)
 
     def _receive(self, batch: Sequence[Datagram], port: int) -> None:
-        self.core.receive_batch(batch, self._loop.time(), port)
-        self._serve()
+        try:
+            self.core.receive_batch(batch, self._loop.time(), port)
+        finally:
+            self._serve()
 
     def _wake(self) -> None:
         self._timer = None
-        self.core.wake(self._loop.time())
-        self._serve()
+        try:
+            self.core.wake(self._loop.time())
+        finally:
+            self._serve()
 
     def _serve(self) -> None:
         if self._turn is not None:
@@ -412,6 +416,9 @@ class Host(DhtCalls):
                 if not self.core.restless:
                     break
                 self._tell(self.core.events())
+        except BaseException:
+            self._arm()  # one thing that went wrong does not stop the others' clock
+            raise
         finally:
             self._in_turn = False
         self._tell_watchers()

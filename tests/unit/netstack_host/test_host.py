@@ -292,3 +292,32 @@ def test_a_host_that_is_not_started() -> None:
         await host.stop()
 
     run(story)
+
+
+def test_a_mistake_in_the_core_does_not_stop_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with Host() as bob, Host() as ada:
+            guests = Guests(bob)
+            connection = await ada.connect(BOB.public, at(bob))
+            guest = await guests.next()
+            for name, turn in (
+                ("wake", bob._wake),
+                ("events", bob._serve),
+                ("receive_batch", lambda: bob._receive((), 0)),
+            ):
+                with monkeypatch.context() as patch:
+                    patch.setattr(bob.core, name, mistaken)
+                    if bob._timer is not None:
+                        bob._timer.cancel()
+                        bob._timer = None
+                    with pytest.raises(ZeroDivisionError):
+                        turn()
+                    assert bob._timer is not None
+            connection.send(b"still there")
+            assert await guest.receive() == b"still there"
+
+    run(story)
+
+
+def mistaken(*_: object) -> None:
+    raise ZeroDivisionError
