@@ -338,6 +338,7 @@ class Host(DhtCalls):
 
     def _slept(self) -> None:
         if self.dht is not None:
+            self.dht.epoch = time.time() - self._loop.time()  # the loop's clock stood still
             self.dht.slept(self._loop.time())
             self._soon()
 

@@ -204,6 +204,8 @@ class Puncher:
             return True
         if self.done or not self.remote.addresses:
             return False
+        if self.random and self._ground.throttle.busy(self._ground.tasks.now):
+            return False  # another one began while this one was agreed upon
         ours, theirs = coerced(self.nat.firewall), coerced(self.remote.firewall)
         verified = self.remote.verified_address()
         if ours == theirs == Firewall.CONSISTENT:

@@ -237,7 +237,8 @@ class Mdns:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            await self._look()
+            with suppress(OSError, ZeroconfError):  # what the system does not tell now it may tell next time
+                await self._look()
 
     async def _look(self) -> None:
         """What changed since the last look: networks that came or went, the day."""

@@ -281,7 +281,8 @@ class Flight:
         """A copy without padding is on its way, or will be: what is acknowledged now proves nothing."""
         if run.padding:
             run.padding = 0
-            self.probe = False
+            if run.path == self.path:
+                self.probe = False
 
     def _unlink(self, run: Run) -> None:
         run.older.newer = run.newer
@@ -355,10 +356,10 @@ class Flight:
         delivery.acked += run.weight
         delivery.packets += count
         delivery.fin = delivery.fin or run.fin
-        if run.padding:
-            self.probe = True
         if run.path != self.path:
             return
+        if run.padding:
+            self.probe = True
         if run.delivered >= delivery.prior_delivered and run.sent >= delivery._newest:
             delivery.prior_delivered = run.delivered
             delivery._prior_at = run.delivered_at

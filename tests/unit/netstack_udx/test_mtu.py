@@ -7,8 +7,10 @@ import pytest
 from netstack.udp import Address
 from netstack.udx.congestion import FixedWindow
 from netstack.udx.events import RemoteChanged
+from netstack.udx.flight import Flight
 from netstack.udx.mtu import BASE, LARGEST, MAX_FAILURES, RAISE_AFTER, STEP, MtuSearch
 from netstack.udx.packet import ACK, DATA, HEADER_SIZE, SACK, decode_header, encode_header, encode_sacks
+from netstack.udx.rtt import RttEstimator
 from netstack.udx.stream import UdxStream
 from tests.property.udx.link import Conditions, Half, Link
 
@@ -204,3 +206,13 @@ def test_a_stream_changes_paths_in_the_middle_of_a_transfer() -> None:
     left.stream.change_remote(ELSEWHERE, link.now)
     assert link.run(lambda: left.reason is not None, limit=30)
     assert bytes(right.received) == data
+
+
+def test_a_probe_of_an_older_path_says_nothing_about_this_one() -> None:
+    for moved, found in ((False, True), (True, None)):
+        flight = Flight(RttEstimator())
+        flight.send_new(memoryview(bytes(BASE)), BASE, False, 0.0, padding=STEP)
+        if moved:
+            flight.new_path()
+        flight.acknowledge(1, (), 0.1)
+        assert flight.probe is found
