@@ -1,6 +1,6 @@
 """Meeting by topic: when to announce and look up, whom to dial, which of two connections to keep; on LANs too."""
 
-from netstack.swarm.core import Limits
+from netstack.swarm.effects import Limits
 from netstack.swarm.peer import PeerInfo
 from netstack.swarm.shell_meeting import Meeting
 from netstack.swarm.shell_swarm import PUBLIC_NODES, Swarm, SwarmStatus

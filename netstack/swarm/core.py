@@ -14,95 +14,19 @@ Tables: at most `Limits.known` peers, of which the least useful goes for a new o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
 
 from identity.keys import Random
+from netstack.swarm.bond import Bond
 from netstack.swarm.duplicate import PATIENCE, SPARE, Held, Keep, closes_loser, keep
+from netstack.swarm.effects import Abandon, Dial, Drop, Effect, Limits, Status, Take
 from netstack.swarm.peer import Peer, PeerInfo, Priority
+from netstack.swarm.roster import Roster
 from netstack.udp import Address
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Those of hyperswarm, and a bound on what a topic full of strangers can make us remember."""
-
-    peers: int = 64  # connected or being dialled; peers joined by key come on top
-    parallel: int = 3  # dialled at once
-    known: int = 4096  # remembered
-
-
+SLOW = 3.0  # seconds after which a dial makes room for the next one
 MAX_EXPECTED = 256  # answered dials that are waited for
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    """Connect to `key`: at these addresses of our own network, or through these relays, or by looking it up.
-
-    `opened` or `failed` is expected once."""
-
-    key: bytes
-    relays: tuple[Address, ...]
-    addresses: tuple[Address, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Abandon:
-    """Stop dialling `key`; nothing more is expected of that."""
-
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    """This connection is the application's now.  `topics`: where that peer was met, empty for one never met."""
-
-    key: bytes
-    conn: int
-    topics: frozenset[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Close that connection; `closed` need not be said of it."""
-
-    conn: int
-
-
-Effect = Dial | Abandon | Take | Drop
-
-
-@dataclass(slots=True)
-class Bond:
-    """What there is between us and one peer right now."""
-
-    dialling: bool = False
-    dialled: tuple[tuple[Address, ...], tuple[Address, ...]] = ((), ())  # the relays and addresses of the dial
-    dial_until: float = inf  # the dial yields: to theirs that is on its way, or to the one that we have
-    active: Held | None = None  # the application's
-    spare: Held | None = None  # lost against `active` or against the dial, which may both still fail
-    spare_until: float = inf
-
-    @property
-    def yields_at(self) -> float:
-        return self.dial_until if self.dialling and self.active is not None else inf
-
-    @property
-    def idle(self) -> bool:
-        return not self.dialling and self.active is None and self.spare is None
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How many peers a swarm knows, waits for, dials, holds."""
-
-    known: int
-    banned: int
-    queued: int
-    waiting: int
-    dialling: int
-    connected: int
 
 
 class SwarmCore:
@@ -112,11 +36,10 @@ class SwarmCore:
         self.key = key
         self.limits = limits or Limits()
         self._rng = rng
-        self._peers: dict[bytes, Peer] = {}
         self._bonds: dict[bytes, Bond] = {}
-        self._dialling = 0
+        self._roster = Roster(self.limits.known, self._bonds)
+        self._dialling = self._slow = 0  # all dials, and those among them that are slow
         self._queue: list[tuple[int, bytes, bytes]] = []  # (-priority, draw, key)
-        self._wanted: set[bytes] = set()  # topics that we dial for
         self._expected: dict[bytes, float] = {}  # whose dial we answered: until when to wait for it
         self._effects: list[Effect] = []
         self._suspended = False
@@ -126,18 +49,18 @@ class SwarmCore:
     def want(self, topic: bytes, wanted: bool) -> None:
         """Whether peers of this topic are to be dialled.  Connections that there are stay."""
         if wanted:
-            self._wanted.add(topic)
+            self._roster.wanted.add(topic)
             return
-        self._wanted.discard(topic)
-        for peer in list(self._peers.values()):
+        self._roster.wanted.discard(topic)
+        for peer in self._roster:
             peer.topics.discard(topic)
-            self._forget_if_idle(peer)
+            self._roster.tidy(peer)
 
     def join_peer(self, key: bytes, now: float) -> None:
         """Stay connected to that peer, topic or not."""
         if key == self.key:
             return
-        peer = self._know(key)
+        peer = self._roster.know(key)
         if peer is None:
             return
         peer.explicit = True
@@ -147,14 +70,14 @@ class SwarmCore:
 
     def leave_peer(self, key: bytes) -> None:
         """No more than any other peer.  A connection that there is stays."""
-        peer = self._peers.get(key)
+        peer = self._roster.get(key)
         if peer is not None:
             peer.explicit = False
-            self._forget_if_idle(peer)
+            self._roster.tidy(peer)
 
     def ban(self, key: bytes, now: float) -> None:
         """Close what there is, dial and accept no more."""
-        peer = self._know(key)
+        peer = self._roster.know(key)
         if peer is None:
             return
         peer.banned = True
@@ -163,10 +86,10 @@ class SwarmCore:
         self._dial(now)
 
     def unban(self, key: bytes) -> None:
-        peer = self._peers.get(key)
+        peer = self._roster.get(key)
         if peer is not None:
             peer.banned = False
-            self._forget_if_idle(peer)
+            self._roster.tidy(peer)
 
     def suspend(self) -> None:
         """Closes everything and dials nobody until `resume`."""
@@ -174,22 +97,22 @@ class SwarmCore:
         self._queue.clear()
         for key in list(self._bonds):
             self._sever(key)
-        for peer in list(self._peers.values()):
+        for peer in self._roster:
             peer.queued = False
             peer.retry_at = None
             peer.attempts = 0
-            self._forget_if_idle(peer)
+            self._roster.tidy(peer)
 
     def resume(self, now: float) -> None:
         self._suspended = False
-        for peer in self._peers.values():
+        for peer in self._roster:
             if peer.explicit:
                 self._enqueue(peer)
         self._dial(now)
 
     def hurry(self, now: float) -> None:
         """The network changed: waits that are running have lost their reason."""
-        for peer in self._peers.values():
+        for peer in self._roster:
             if peer.retry_at is not None:
                 peer.retry_at = None
                 self._enqueue(peer)
@@ -201,13 +124,13 @@ class SwarmCore:
         """Whether a dialler with this key gets an answer at all.  It asks again, every half second and more slowly."""
         if self._suspended or key == self.key:
             return False
-        peer = self._peers.get(key)
+        peer = self._roster.get(key)
         if peer is not None and peer.banned:
             return False
         bond = self._bonds.get(key)
         if bond is not None and bond.dialling and bond.active is None and self.key > key and now < bond.dial_until:
             return False  # ours wins, and is on its way
-        if bond is None and len(self._bonds) >= self.limits.peers and not (peer is not None and peer.explicit):
+        if bond is None and self._weight >= self.limits.peers and not (peer is not None and peer.explicit):
             return False
         self._expect(key, now)
         return True
@@ -222,9 +145,9 @@ class SwarmCore:
         addresses: tuple[Address, ...] = (),
     ) -> None:
         """Somebody is there, or says so: on the DHT with `relays`, or on our own network at `addresses`."""
-        if key == self.key or topic not in self._wanted or self._suspended:
+        if key == self.key or topic not in self._roster.wanted or self._suspended:
             return
-        peer = self._know(key)
+        peer = self._roster.know(key)
         if peer is None:
             return
         if not peer.found(topic, relays, addresses) and peer.retry_at is not None:
@@ -233,13 +156,13 @@ class SwarmCore:
 
     def located(self, key: bytes, addresses: tuple[Address, ...], now: float) -> None:
         """A peer joined by key is on our own network."""
-        peer = self._peers.get(key)
+        peer = self._roster.get(key)
         if peer is not None and peer.explicit and peer.moved((), addresses):
             self._go_now(peer, now)
 
     def opened(self, key: bytes, conn: int, initiator: bool, now: float) -> None:
         """A connection is open.  One that we dialled ends the dial."""
-        peer = self._peers.get(key)
+        peer = self._roster.get(key)
         bond = self._bonds.get(key)
         if self._suspended or (peer is not None and peer.banned) or (initiator and (bond is None or not bond.dialling)):
             self._effects.append(Drop(conn))
@@ -267,7 +190,7 @@ class SwarmCore:
         if bond is None or not bond.dialling:
             return
         self._dial_over(bond)
-        peer = self._peers.get(key)
+        peer = self._roster.get(key)
         if peer is not None and bond.active is None and bond.spare is None:
             if bond.dialled != (peer.relays, peer.addresses):  # it said something new in the meantime
                 del self._bonds[key]
@@ -294,7 +217,10 @@ class SwarmCore:
                 self._spare_is_over(key, bond)
             if bond.dialling and bond.active is not None and now >= bond.dial_until:
                 self._abandon(key, bond)
-        for peer in self._peers.values():
+            if bond.dialling and not bond.slow and now >= bond.slow_at and self._slow < self.limits.slow:
+                bond.slow = True
+                self._slow += 1
+        for peer in self._roster:
             if peer.retry_at is not None and now >= peer.retry_at:
                 peer.retry_at = None
                 self._enqueue(peer)
@@ -302,9 +228,9 @@ class SwarmCore:
 
     def next_wake(self) -> float:
         """When `wake` is due; infinity: not before something else happens."""
-        spares = (min(bond.spare_until, bond.yields_at) for bond in self._bonds.values())
-        waits = (peer.retry_at for peer in self._peers.values() if peer.retry_at is not None)
-        return min(min(spares, default=inf), min(waits, default=inf))
+        ends = (min(bond.spare_until, bond.yields_at) for bond in self._bonds.values())
+        waits = (peer.retry_at for peer in self._roster if peer.retry_at is not None)
+        return min(min(ends, default=inf), min(waits, default=inf), self._room_at())
 
     def effects(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
@@ -316,35 +242,17 @@ class SwarmCore:
     def pending(self) -> set[bytes]:
         """Those in the queue or being dialled."""
         dialled = {key for key, bond in self._bonds.items() if bond.dialling and bond.active is None}
-        return dialled | {peer.key for peer in self._peers.values() if peer.queued}
+        return dialled | {peer.key for peer in self._roster if peer.queued}
 
     def info(self, key: bytes) -> PeerInfo | None:
-        peer = self._peers.get(key)
-        bond = self._bonds.get(key)
-        active = bond.active if bond else None
-        if peer is None:
-            if active is None:
-                return None
-            peer = Peer(key, proven=True)  # it dialled us, and we know nothing else of it
-        return PeerInfo(
-            key,
-            peer.relays,
-            frozenset(peer.topics),
-            peer.priority,
-            peer.attempts,
-            peer.proven or active is not None,
-            peer.explicit,
-            peer.banned,
-            active is not None,
-            active.initiator if active else None,
-        )
+        return self._roster.info(key)
 
     def keys(self) -> set[bytes]:
         """All peers known or connected."""
-        return self._peers.keys() | {key for key, bond in self._bonds.items() if bond.active}
+        return self._roster.keys()
 
     def status(self) -> Status:
-        peers = self._peers.values()
+        peers = self._roster
         return Status(
             known=len(peers),
             banned=sum(peer.banned for peer in peers),
@@ -355,25 +263,6 @@ class SwarmCore:
         )
 
     # inner: dialling
-
-    def _know(self, key: bytes) -> Peer | None:
-        """Its entry, new if need be.  None: the table is full of better ones."""
-        peer = self._peers.get(key)
-        if peer is not None:
-            return peer
-        if len(self._peers) >= self.limits.known:
-            worst = min(self._peers.values(), key=self._worth)
-            if self._worth(worst) >= (0, 0):
-                return None
-            del self._peers[worst.key]
-        peer = self._peers[key] = Peer(key)
-        return peer
-
-    def _worth(self, peer: Peer) -> tuple[int, int]:
-        """Below (0, 0): nothing is lost with it.  A ban is kept, or it would be worth flooding us to get rid of one."""
-        if peer.banned or peer.explicit or peer.queued or peer.key in self._bonds:
-            return (0, 0)
-        return (-1, int(peer.proven))
 
     def _go_now(self, peer: Peer, now: float) -> None:
         """There is a reason to dial.  A dial that knows no address of our own network gives way to one that does."""
@@ -395,33 +284,48 @@ class SwarmCore:
         heappush(self._queue, (-urgency, self._rng(4), peer.key))
 
     def _dial(self, now: float) -> None:
-        while self._queue and self._dialling < self.limits.parallel:
+        while self._queue and self._dialling - self._slow < self.limits.parallel:
             entry = heappop(self._queue)
-            peer = self._peers.get(entry[2])
+            peer = self._roster.get(entry[2])
             if peer is None or not peer.queued:
                 continue
-            if peer.banned or peer.key in self._bonds or not self._reason(peer):
+            if peer.banned or peer.key in self._bonds or not self._roster.reason(peer):
                 peer.queued = False
-                self._forget_if_idle(peer)
+                self._roster.tidy(peer)
                 continue
             if self._expected.get(peer.key, 0.0) > now:
                 peer.queued = False
                 peer.retry_at = self._expected[peer.key]  # it dials us already
                 continue
-            if len(self._bonds) >= self.limits.peers and not peer.explicit:
+            if self._weight >= self.limits.peers and not peer.explicit:
                 heappush(self._queue, entry)  # until somebody goes; explicit ones come before it
                 return
             peer.queued = False
-            self._bonds[peer.key] = Bond(dialling=True, dialled=(peer.relays, peer.addresses), dial_until=now + SPARE)
+            self._bonds[peer.key] = Bond(
+                dialling=True,
+                dialled=(peer.relays, peer.addresses),
+                slow_at=now + SLOW,
+                dial_until=now + SPARE,
+            )
             self._dialling += 1
             self._effects.append(Dial(peer.key, peer.relays, peer.addresses))
 
-    def _reason(self, peer: Peer) -> bool:
-        return peer.explicit or not self._wanted.isdisjoint(peer.topics)
+    def _room_at(self) -> float:
+        """When a dial becomes slow and thereby makes room for who waits in the queue."""
+        if not self._queue or self._slow >= self.limits.slow:
+            return inf
+        return min((bond.slow_at for bond in self._bonds.values() if bond.dialling and not bond.slow), default=inf)
+
+    @property
+    def _weight(self) -> int:
+        """Those connected or being dialled, but for slow dials: strangers who answer nothing keep nobody out."""
+        return len(self._bonds) - self._slow
 
     def _dial_over(self, bond: Bond) -> None:
         bond.dialling = False
         self._dialling -= 1
+        self._slow -= bond.slow
+        bond.slow = False
 
     def _abandon(self, key: bytes, bond: Bond) -> None:
         self._dial_over(bond)
@@ -439,7 +343,7 @@ class SwarmCore:
     def _take(self, key: bytes, bond: Bond, held: Held) -> None:
         bond.active = held
         bond.dial_until = held.since + PATIENCE
-        peer = self._peers.get(key)
+        peer = self._roster.get(key)
         if peer is not None:
             peer.proven = True
             peer.retry_at = None
@@ -482,10 +386,10 @@ class SwarmCore:
             self._take(key, bond, spare)
         elif bond.active is None and not bond.dialling:
             del self._bonds[key]
-            peer = self._peers.get(key)
+            peer = self._roster.get(key)
             if peer is not None and not peer.banned:
                 peer.ended(self._rng, now, lasted)
-                self._forget_if_idle(peer)
+                self._roster.tidy(peer)
         self._dial(now)
 
     def _sever(self, key: bytes) -> None:
@@ -499,9 +403,3 @@ class SwarmCore:
     def _tidy(self, key: bytes, bond: Bond) -> None:
         if bond.idle:
             del self._bonds[key]
-
-    def _forget_if_idle(self, peer: Peer) -> None:
-        if peer.banned or peer.explicit or peer.queued or peer.key in self._bonds:
-            return
-        if not self._reason(peer):
-            self._peers.pop(peer.key, None)

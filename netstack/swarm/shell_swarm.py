@@ -27,7 +27,8 @@ from netstack.dht.records import PeerRecord
 from netstack.events import Reason
 from netstack.host import Host, HostStatus
 from netstack.shell_connection import Connection
-from netstack.swarm.core import Abandon, Dial, Drop, Limits, Status, SwarmCore, Take
+from netstack.swarm.core import SwarmCore
+from netstack.swarm.effects import Abandon, Dial, Drop, Limits, Status, Take
 from netstack.swarm.lan import rendezvous_of
 from netstack.swarm.peer import PeerInfo
 from netstack.swarm.shell_meeting import Meeting

@@ -7,12 +7,13 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.swarm.core import Abandon, Dial, Drop, Limits, SwarmCore, Take
+from netstack.swarm.core import SwarmCore
+from netstack.swarm.effects import Abandon, Dial, Drop, Limits, Take
 
 US = b"\x80" * 32
 OTHERS = [bytes([number]) * 32 for number in (1, 2, 127, 129, 254)]
 TOPICS = [b"t" * 32, b"u" * 32]
-LIMITS = Limits(peers=3, parallel=2, known=4)
+LIMITS = Limits(peers=3, parallel=2, slow=1, known=4)
 
 who = st.integers(0, len(OTHERS) - 1)
 MOVES = st.one_of(
@@ -56,7 +57,7 @@ class World:
                     key = self.open.pop(conn)
                     if self.taken.get(key) == conn:
                         del self.taken[key]
-        assert len(self.dials) <= LIMITS.parallel and len(set(self.dials)) == len(self.dials)
+        assert len(self.dials) <= LIMITS.parallel + LIMITS.slow and len(set(self.dials)) == len(self.dials)
         status = self.core.status()
         assert status.known <= LIMITS.known and status.dialling == len(self.dials)
         assert status.connected == len(self.taken)

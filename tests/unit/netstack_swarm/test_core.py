@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from netstack.swarm.core import Abandon, Dial, Drop, Limits, Status, SwarmCore, Take
+from netstack.swarm.core import SwarmCore
+from netstack.swarm.effects import Abandon, Dial, Drop, Limits, Status, Take
 from netstack.swarm.peer import Priority
 
 US, LOW, HIGH, LAST = b"\x80" * 32, b"\x01" * 32, b"\xf0" * 32, b"\xff" * 32
@@ -124,6 +125,20 @@ def test_three_at_once_sixty_four_in_all_and_explicit_ones_on_top() -> None:
     swarm.closed(dials[0], 0, 2.0)
     swarm.failed(HIGH, 2.0)
     assert [type(effect) for effect in swarm.effects()] == [Dial]
+
+
+def test_a_topic_full_of_strangers_that_never_answer_keeps_nobody_waiting_for_long() -> None:
+    swarm = core(slow=4)
+    for number in range(100, 112):
+        swarm.found(TOPIC, key(number), 0.0)
+    under_way = [len(swarm.effects())]
+    for now in (3.0, 6.0, 9.0):
+        swarm.wake(now)
+        under_way.append(len(swarm.effects()))
+    assert (under_way, swarm.next_wake()) == ([3, 3, 1, 0], inf)  # four are slow, three count
+    assert swarm.accepts(LOW, 10.0)  # and who dials us is let in
+    swarm.failed(key(100), 10.0)
+    assert [type(effect) for effect in swarm.effects()] in ([], [Dial])
 
 
 def test_a_lost_one_comes_before_a_new_one_and_a_hopeless_one_last() -> None:

@@ -9,7 +9,8 @@ from random import Random
 
 import pytest
 
-from netstack.swarm.core import Abandon, Dial, Drop, SwarmCore, Take
+from netstack.swarm.core import SwarmCore
+from netstack.swarm.effects import Abandon, Dial, Drop, Take
 
 TOPIC = b"t" * 32
 ADA, BOB = b"\x01" * 32, b"\x02" * 32
