@@ -42,16 +42,20 @@ class Doubt:
 
     def asked(self, contact: Contact, informers: Iterable[Address]) -> None:
         self._asked[contact.place] += 1
-        self._pending.update(informers)
+        for informer in informers:
+            self._pending[informer] += 1
 
     def silent(self, informers: Iterable[Address]) -> None:
-        self._pending.subtract(informers)
-        self._silent.update(informers)
+        for informer in informers:
+            self._pending[informer] -= 1
+            self._silent[informer] += 1
 
     def answered(self, informers: Iterable[Address], *, at_last: bool) -> None:
         """`at_last`: it had counted as silent."""
-        self._answered.update(informers)
-        (self._silent if at_last else self._pending).subtract(informers)
+        counted = self._silent if at_last else self._pending
+        for informer in informers:
+            self._answered[informer] += 1
+            counted[informer] -= 1
 
     def held_back(self, informers: Collection[Address]) -> bool:
         """All who named it have too many names open."""

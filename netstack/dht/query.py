@@ -76,7 +76,7 @@ MakeCommit = Callable[[Reply], Commit | None]
 class Candidate:
     """A node that a walk heard of.  `informers` named it; `ours`: we knew it anyway, so nobody answers for its name."""
 
-    __slots__ = ("charged", "contact", "distance", "hops", "informers", "ours")
+    __slots__ = ("charged", "contact", "distance", "hops", "informers", "ours", "remarkable")
 
     def __init__(self, contact: Contact, distance: int, hops: int, informer: Address | None) -> None:
         self.contact = contact
@@ -85,6 +85,7 @@ class Candidate:
         self.ours = informer is None
         self.informers = [] if informer is None else [informer]
         self.charged: tuple[Address, ...] = ()  # who named it until it was asked
+        self.remarkable = False  # down, or set aside: to be looked at when it is named again
 
     @property
     def answerable(self) -> tuple[Address, ...]:
@@ -191,6 +192,7 @@ class Query:
                 self._candidates.clear()  # all that are left are farther still
             elif self._doubt.crowded(candidate.contact) or self._doubt.unheard_of(candidate.answerable):
                 self._set_aside[candidate.contact.address] = candidate
+                candidate.remarkable = True
             elif self._doubt.held_back(candidate.answerable):
                 held_back.append(candidate)
             else:
@@ -242,6 +244,7 @@ class Query:
         if response is None:
             self._failures += 1
             self._down.add(candidate.contact.address)
+            candidate.remarkable = True
             self._report(candidate, response)
         else:
             self._doubt.answered(candidate.charged, at_last=slow)
@@ -272,21 +275,29 @@ class Query:
         )
         if proved and not response.error:
             self._best.add(candidate.distance, contact.place, reply)
+        heard = self._heard
         for address in response.closer[:K]:
-            self._named(address, contact, candidate.hops + 1)
+            known = heard.get(address)
+            if known is None:
+                self._consider_named(address, contact, candidate.hops + 1)
+            elif known.remarkable:
+                self._named_again(known, contact)
+            elif len(known.informers) < K:
+                known.informers.append(contact.address)
         if not response.error and self._on_reply is not None:
             self._on_reply(reply)
 
-    def _named(self, address: Address, informer: Contact, hops: int) -> None:
-        known = self._heard.get(address)
-        if known is not None:
-            if address in self._down:
-                self._hint(informer.address, known.contact)
-            elif len(known.informers) < K:
-                known.informers.append(informer.address)
-                if self._set_aside.pop(address, None) is not None:
-                    heappush(self._candidates, (known.distance, known))  # somebody else knows it too
-            return
+    def _named_again(self, known: Candidate, informer: Contact) -> None:
+        address = known.contact.address
+        if address in self._down:
+            self._hint(informer.address, known.contact)
+        elif len(known.informers) < K:
+            known.informers.append(informer.address)
+            if self._set_aside.pop(address, None) is not None:
+                known.remarkable = False
+                heappush(self._candidates, (known.distance, known))  # somebody else knows it too
+
+    def _consider_named(self, address: Address, informer: Contact, hops: int) -> None:
         contact = contact_at(address)
         if contact.scope is Scope.NOWHERE or contact.scope < informer.scope or contact.id == self.node.table.own:
             return

@@ -102,6 +102,8 @@ class Window:
 
     def _turn(self, now: float) -> None:
         slot = int(now / self._limits.slot)
+        if slot == self._slot:
+            return
         for past in range(self._slot + 1, min(slot, self._slot + SLOTS) + 1):
             self.total -= self._slots[past % SLOTS]
             self._slots[past % SLOTS] = 0
@@ -194,7 +196,9 @@ class Rpc:
         With too many calls under way the call fails at the next `wake`.
         """
         tid = self._tid()
-        call = Call(self, tid, request.to, encode_request(request._replace(tid=tid)), done, port, tries, ttl, now)
+        data = encode_request(request)
+        data = data[:2] + tid.to_bytes(2, "little") + data[4:]
+        call = Call(self, tid, request.to, data, done, port, tries, ttl, now)
         call.timeout = timeout
         call.slow = slow
         self._inflight[tid] = call

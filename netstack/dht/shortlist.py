@@ -8,7 +8,6 @@ among the k closest, as long as there are others; those beyond give their places
 from __future__ import annotations
 
 from bisect import insort
-from collections import Counter
 from math import inf
 from operator import itemgetter
 from typing import Generic, TypeVar
@@ -43,10 +42,10 @@ class Shortlist(Generic[A]):
         insort(self._held, (distance, place, answer), key=DISTANCE)
         chosen: list[tuple[int, bytes, A]] = []
         beyond: list[tuple[int, bytes, A]] = []
-        places: Counter[bytes] = Counter()
+        places: dict[bytes, int] = {}
         for item in self._held:
-            places[item[1]] += 1
-            (chosen if places[item[1]] <= OF_A_PLACE else beyond).append(item)
+            there = places[item[1]] = places.get(item[1], 0) + 1
+            (chosen if there <= OF_A_PLACE else beyond).append(item)
             if len(chosen) == K:
                 break
         if len(self._held) >= K:
