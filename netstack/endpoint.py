@@ -18,12 +18,13 @@ from math import inf
 
 from identity.errors import DecodeError
 from identity.keys import Random, SigningKey
-from netstack.connect.blind_relay import BlindRelay, RelayClients
+from netstack.connect.blind_relay import RelayClients
 from netstack.connect.connector import Connector
 from netstack.connect.field import Field
 from netstack.connect.links import Links
 from netstack.connect.puncher import Ground, Throttle
 from netstack.connect.reception import Accept, Reception
+from netstack.connect.relaying import BlindRelay
 from netstack.connect.route import Router
 from netstack.connect.rpc import BareNode, Rpc, dialable, dialable6
 from netstack.connect.sockets import Sockets
