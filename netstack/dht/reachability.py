@@ -107,6 +107,8 @@ class Reachability:
         for entry in node.table:
             entry.sampled = -1
         self.start_over()
+        if self.firewalled:
+            self._become_ephemeral()  # in any mode: the id was that of an address which is not ours any more
         self._look_again = LOOK_AGAIN
         node.tell(NetworkChanged(address, online=True))
         node.upkeep.refresh_soon()
@@ -115,9 +117,8 @@ class Reachability:
         """Ephemeral until the network was quiet for an hour or, the second time, tested anew."""
         self._stable = self._node.limits.stable_again
         self._tested_host = None
-        if self.mode is Mode.ADAPTIVE and not self.ephemeral and not self.host:
-            self.ephemeral = True
-            self._node.tell(Ephemeral())
+        if self.mode is Mode.ADAPTIVE and not self.host:
+            self._become_ephemeral()
 
     # the firewall test
 
@@ -126,7 +127,7 @@ class Reachability:
         if self._look_again:
             self._look_again -= 1
             if not self._look_again:
-                self.examine(lambda passed: None, firewall_only=True)
+                self.examine(lambda passed: None, firewall_only=self.mode is not Mode.PERSISTENT)
                 return
         if self.mode is Mode.EPHEMERAL or not self.ephemeral:
             return
@@ -207,6 +208,11 @@ class Reachability:
         else:
             self._node.rebase(contact_at(address).id)
         done(True)
+
+    def _become_ephemeral(self) -> None:
+        if not self.ephemeral:
+            self.ephemeral = True
+            self._node.tell(Ephemeral())
 
     def _become_persistent(self, address: Address) -> None:
         self.firewalled = False

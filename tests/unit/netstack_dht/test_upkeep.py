@@ -313,3 +313,14 @@ def test_a_dead_node_in_a_small_network_costs_little() -> None:
     assert net.now - began < 4
     net.run(30)
     assert nodes[4].address not in {entry.address for entry in member.node.table}, "what went on found it dead"
+
+
+def test_a_server_that_moves_is_a_server_again_where_it_is_now() -> None:
+    net = Network(seed=19)
+    net.grow(20)
+    server = guest(net, mode=Mode.PERSISTENT)
+    net.move(server, "203.0.113.5")
+    net.run(5 * MINUTE)
+    there = ("203.0.113.5", PORT)
+    assert server.seen[-3:] == [Ephemeral(), NetworkChanged(there, online=True), Persistent(there)]
+    assert server.node.id == contact_at(there).id
