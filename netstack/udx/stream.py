@@ -77,9 +77,9 @@ class UdxStream:
     """`local_id` is the id in packets that come, chosen at random; `connect` gives the other side's.
 
     `adopt(source)` decides about packets from an address other than the remote's (or from any, before `connect`): True
-    makes it the remote from now on (event RemoteChanged), False drops the packet.  Without a hook packets are taken
-    from anywhere and the remote stays, which is what the C library does.  Headers are not authenticated: a hook that
-    says True to everybody lets whoever saw the id take the stream over.
+    makes it the remote from now on (event RemoteChanged), None takes the packet and no more, False drops it.  Without
+    a hook packets are taken from anywhere and the remote stays, which is what the C library does.  Headers are not
+    authenticated: a hook that says True to everybody lets whoever saw the id take the stream over.
     """
 
     def __init__(

@@ -163,6 +163,19 @@ def test_what_is_in_flight_is_repeated_on_the_old_path_and_moves_over_when_it_ti
     assert where(again) == [(ELSEWHERE, 77, 0)]
 
 
+def test_a_forgotten_path_is_left_by_what_is_in_flight() -> None:
+    stream = lone()
+    stream.write(bytes(FULL * 3))
+    sent(stream, 1.0)
+    stream.change_remote(ELSEWHERE, 1.05, remote_id=77)
+    stream.write(bytes(FULL * 2))
+    addressed(stream, 1.05)
+    stream.forget_old_paths()
+    stream.wake(1.6)
+    tell(stream, 1.6, ack=0, sacks=[(1, 5)])
+    assert where(addressed(stream, 1.6)) == [(ELSEWHERE, 77, 0)]
+
+
 def test_a_new_path_begins_with_nothing_known() -> None:
     link = Link(3, Conditions(delay=0.01, rate=5e6))
     left, right = link.pair()

@@ -424,6 +424,13 @@ def test_strangers_are_dropped_when_the_hook_says_no_and_heard_without_a_hook() 
     assert (stream.take_events(), stream.remote) == ([Data(b"forged")], PEER)
 
 
+def test_a_hook_may_take_packets_from_where_the_peer_no_longer_is() -> None:
+    stream = lone(adopt=lambda source: None)
+    packet = encode_header(DATA, HERE, 1 << 20, 0, 0) + b"late"
+    stream.receive(memoryview(packet), ("198.51.100.8", 8), 1.0)
+    assert (stream.take_events(), stream.remote) == ([Data(b"late")], PEER)
+
+
 def test_the_owner_moves_the_stream() -> None:
     stream = lone()
     stream.change_remote(("198.51.100.8", 8), 1.0)
