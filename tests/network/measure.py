@@ -22,14 +22,14 @@ from tests.network.topology import Internet
 
 PATIENCE = 40.0  # seconds that a router that forgot is watched
 NODES = 12
-AT_ONCE = 4  # as many as leave two cores idle
+AT_ONCE = 10  # they wait most of the time
 HEAD = """\
 # NATs
 
 By `python -m tests.network.measure {arguments}` on {date}, Linux {kernel}, two cores.
 
 Routers are network namespaces with nftables (decision 0130). The DHT are {nodes} {middle} nodes, each on a public
-address of its own. Every try is made by fresh nodes on both sides, four tries at once. The time is that from `connect`
+address of its own. Every try is made by fresh nodes on both sides, ten tries at once. The time is that from `connect`
 to the secure connection, of a client that has joined the DHT; paths have no delay of their own. Two symmetric routers
 meet through a blind relay, which both stacks are given in those pairs alone.
 
@@ -37,7 +37,10 @@ A cell: successes of tries, median time (lowest to highest), path; how it failed
 """
 
 
-async def pairs(stacks: Sequence[Stacks], middle: Stack, tries: int, rounds: int, nats: Sequence[Nat]) -> str:
+async def pairs(
+    stacks: Sequence[Stacks], middle: Stack, tries: int, rounds: int, nats: Sequence[Nat]
+) -> tuple[Results, Middle]:
+    """All tries, in rounds between which the stacks alternate; `Middle` is the last DHT, whose relay all others had."""
     wanted = [pair for pair in EVERY_PAIR if pair.server in nats and pair.client in nats]
     gathered: Results = {}
     running: Middle | None = None
@@ -50,7 +53,7 @@ async def pairs(stacks: Sequence[Stacks], middle: Stack, tries: int, rounds: int
                         gathered.setdefault(which, []).extend(outcomes)
             print(f"round {turn + 1}: {each}", file=sys.stderr)
     assert running is not None
-    return table(gathered, running)
+    return gathered, running
 
 
 async def scenes(stacks: Sequence[Stacks], middle: Stack) -> str:
@@ -78,18 +81,22 @@ async def scenes(stacks: Sequence[Stacks], middle: Stack) -> str:
     return "\n".join(lines)
 
 
-async def report(options: argparse.Namespace, arguments: str) -> str:
-    stacks = [Stacks(*map(Stack, each.split("-"))) for each in options.stacks] if options.stacks else EVERY_STACKS
-    head = HEAD.format(
+def head(middle: Stack, arguments: str) -> str:
+    return HEAD.format(
         arguments=arguments,
         date=datetime.now(UTC).date(),
         kernel=platform.release().partition("-")[0],
         nodes=NODES,
-        middle=options.middle.value,
+        middle=middle.value,
     )
-    parts = [head]
+
+
+async def report(options: argparse.Namespace, arguments: str) -> str:
+    stacks = [Stacks(*map(Stack, each.split("-"))) for each in options.stacks] if options.stacks else EVERY_STACKS
+    parts = [head(options.middle, arguments)]
     if options.tries:
-        parts.append(await pairs(stacks, options.middle, options.tries, options.rounds, options.nats) + "\n")
+        measured = await pairs(stacks, options.middle, options.tries, options.rounds, options.nats)
+        parts.append(table(*measured) + "\n")
     if not options.plain:
         parts.append(await scenes(stacks, options.middle) + "\n")
     return "\n".join(parts)

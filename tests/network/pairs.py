@@ -62,6 +62,19 @@ def way(outcome: Outcome, middle: Middle) -> str:
     return "lan" if ipaddress.ip_address(host).is_private else "direct"
 
 
+def wrong(pair: Pair, stacks: Stacks, outcomes: Sequence[Outcome], middle: Middle, luck: float = 1 / 3) -> str:
+    """What is wrong with the tries of a pair, "" if nothing.
+
+    Guessing a port out of 64,000 fails once in a thousand tries, by design of the protocol: so many of them may.
+    """
+    wanted = "relay" if pair.relayed else "direct"
+    ways = [way(outcome, middle) for outcome in outcomes]
+    missed = sum(each != wanted for each in ways)
+    if missed <= (int(luck * len(ways)) if pair.by_chance else 0):
+        return ""
+    return f"{pair}, {stacks}: {ways}, {[outcome.error for outcome in outcomes if outcome.error]}"
+
+
 async def attempt(server: Party, client: Party, relay: str | None) -> Outcome:
     """One try, by fresh nodes of both."""
     serving = await server.serve(relay)

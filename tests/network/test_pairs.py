@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.network.pairs import EVERY_PAIR, EVERY_STACKS, Pair, Stacks, every, way
+from tests.network.pairs import EVERY_PAIR, EVERY_STACKS, Pair, Stacks, every, way, wrong
 from tests.network.parties import Middle, Outcome, Stack, dht
 from tests.network.router import Nat
 from tests.network.scenes import healing, meet, neighbours, under_a_carrier
@@ -30,19 +30,6 @@ def among(net: Internet, middle: Stack, story: Callable[[Middle], Awaitable[T]],
             return await story(running)
 
     return asyncio.run(whole())
-
-
-def wrong(pair: Pair, stacks: Stacks, outcomes: list[Outcome], middle: Middle) -> str:
-    """What is wrong with the tries of a pair, "" if nothing.
-
-    Guessing a port out of 64,000 fails once in a thousand tries, by design of the protocol: one in three may.
-    """
-    wanted = "relay" if pair.relayed else "direct"
-    ways = [way(outcome, middle) for outcome in outcomes]
-    missed = sum(each != wanted for each in ways)
-    if missed <= (len(ways) // 3 if pair.by_chance else 0):
-        return ""
-    return f"{pair}, {stacks}: {ways}, {[outcome.error for outcome in outcomes if outcome.error]}"
 
 
 @pytest.mark.parametrize(
