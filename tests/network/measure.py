@@ -17,10 +17,10 @@ from tests.network.namespaces import missing
 from tests.network.pairs import EVERY_PAIR, EVERY_STACKS, Pair, Results, Stacks, every, table, way
 from tests.network.parties import Middle, Stack, dht
 from tests.network.router import Nat
-from tests.network.scenes import healing, neighbours, under_a_carrier
+from tests.network.scenes import healing, neighbours, under_a_carrier, upgrade
 from tests.network.topology import Internet
 
-PATIENCE = 40.0  # seconds that a router that forgot is watched
+PATIENCE = 60.0  # seconds that a router that forgot is watched, or a relayed connection
 NODES = 12
 AT_ONCE = 10  # they wait most of the time
 HEAD = """\
@@ -74,6 +74,10 @@ async def scenes(stacks: Sequence[Stacks], middle: Stack) -> str:
                     f"{way(one, running)}, {one.ms:.0f} ms" if one.ok and one.ms else f"{one.error}" for one in seen
                 ]
                 lines.append(f"| two homes of one carrier, {pair} | " + " | ".join(cells) + " |")
+            for pair in (Pair(Nat.RANDOM, Nat.MASQUERADE), Pair(Nat.MASQUERADE, Nat.RANDOM)):
+                moves = await asyncio.gather(*(upgrade(net, running, each, pair, PATIENCE) for each in stacks))
+                cells = [f"{first}, {f'direct after {after:.1f} s' if after else 'stays'}" for first, after in moves]
+                lines.append(f"| {pair} with a relay | " + " | ".join(cells) + " |")
             for nat in (Nat.CONE, Nat.MASQUERADE):
                 times = await asyncio.gather(*(healing(net, running, each, nat, PATIENCE) for each in stacks))
                 cells = [f"{time:.1f} s" if time is not None else f"not within {PATIENCE:.0f} s" for time in times]

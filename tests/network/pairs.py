@@ -54,9 +54,11 @@ EVERY_STACKS = [Stacks(server, client) for server in Stack for client in Stack]
 
 def way(outcome: Outcome, middle: Middle) -> str:
     """By what path a connection came to be, told by the address that it speaks to."""
-    if not outcome.ok or outcome.remote is None:
-        return "none"
-    host = outcome.remote.rpartition(":")[0]
+    return way_to(outcome.remote, middle) if outcome.ok and outcome.remote else "none"
+
+
+def way_to(remote: str, middle: Middle) -> str:
+    host = remote.rpartition(":")[0]
     if host == middle.relay_host:
         return "relay"
     return "lan" if ipaddress.ip_address(host).is_private else "direct"
@@ -98,8 +100,8 @@ async def every(
     wanted = sorted(
         ((pair, each) for pair in pairs for each in stacks), key=lambda one: (not one[0].by_chance, str(one[0]))
     )
-    servers = {(pair.server, each.server) for pair, each in wanted}
-    clients = {(pair.client, each.client) for pair, each in wanted}
+    servers = list(dict.fromkeys((pair.server, each.server) for pair, each in wanted))
+    clients = list(dict.fromkeys((pair.client, each.client) for pair, each in wanted))
     places = asyncio.Semaphore(at_once)
     async with AsyncExitStack() as stack:
 
@@ -107,8 +109,8 @@ async def every(
             host = net.site(f"{role}-{whose.value}-{nat.value}", nat)
             return await stack.enter_async_context(party(whose, host, middle))
 
-        there = {which: await settle("server", *which) for which in servers}
-        here = {which: await settle("client", *which) for which in clients}
+        there = dict(zip(servers, await asyncio.gather(*(settle("server", *one) for one in servers)), strict=True))
+        here = dict(zip(clients, await asyncio.gather(*(settle("client", *one) for one in clients)), strict=True))
 
         async def one(pair: Pair, each: Stacks) -> Outcome:
             async with places:

@@ -116,10 +116,11 @@ class Party:
             told["ok"], told["node"], told.get("ms"), told["echo"], told["boot"], told.get("remote"), told.get("error")
         )
 
-    async def again(self, node: int, limit: float = LIMIT) -> bool:
-        """Whether one more word comes back over the connection that a node made."""
-        ok: bool = (await self.ask("again", node=node, limit=limit * 1000))["ok"]
-        return ok
+    async def again(self, node: int, limit: float = LIMIT) -> str | None:
+        """One more word over the connection that a node made: where it speaks to by now, None if nothing came back."""
+        told = await self.ask("again", node=node, limit=limit * 1000)
+        remote: str | None = told["remote"] if told["ok"] else None
+        return remote
 
     async def close(self, node: int) -> None:
         """Ends a node."""

@@ -62,7 +62,7 @@ function party (bootstrapAddress) {
     const one = held.get(number)
     const began = now()
     const socket = one.node.connect(Buffer.from(key, 'hex'), { relayThrough: relay ? Buffer.from(relay, 'hex') : null })
-    one.socket = socket
+    one.socket = socket.on('error', () => {})
     let ms = null
     socket.on('open', () => { ms = now() - began; socket.write('echo') })
     const outcome = await echoed(socket, limit)
@@ -79,11 +79,16 @@ function party (bootstrapAddress) {
 
   function echoed (socket, limit) {
     return new Promise((resolve) => {
-      const done = (value) => { clearTimeout(timer); resolve(value) }
-      const timer = setTimeout(done, limit, { ok: false, error: 'nothing within the limit' })
-      socket.once('data', () => done({ ok: true }))
-      socket.on('error', (error) => done({ ok: false, error: error.code || error.message }))
-      socket.on('close', () => done({ ok: false, error: 'closed' }))
+      const heard = () => done({ ok: true })
+      const failed = (error) => done({ ok: false, error: error.code || error.message })
+      const closed = () => done({ ok: false, error: 'closed' })
+      const timer = setTimeout(() => done({ ok: false, error: 'nothing within the limit' }), limit)
+      const done = (value) => {
+        clearTimeout(timer)
+        socket.off('data', heard).off('error', failed).off('close', closed)
+        resolve(value)
+      }
+      socket.on('data', heard).on('error', failed).on('close', closed)
     })
   }
 
@@ -96,7 +101,7 @@ function party (bootstrapAddress) {
   async function close ({ node }) {
     const one = held.get(node)
     held.delete(node)
-    if (one.socket) one.socket.on('error', () => {}).destroy()
+    if (one.socket) one.socket.destroy()
     await one.node.destroy({ force: true })
     return {}
   }

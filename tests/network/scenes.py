@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tests.network.pairs import Pair, Stacks
+from tests.network.pairs import Pair, Stacks, way_to
 from tests.network.parties import Middle, Outcome, party
 from tests.network.router import Nat
 from tests.network.topology import Host, Internet
@@ -31,6 +31,25 @@ async def under_a_carrier(net: Internet, middle: Middle, stacks: Stacks, pair: P
     carrier = net.carrier(f"carrier-{name}")
     server, client = net.home(carrier, f"s-{name}", pair.server), net.home(carrier, f"c-{name}", pair.client)
     return await meet(server, client, middle, stacks, pair.relayed)
+
+
+async def upgrade(net: Internet, middle: Middle, stacks: Stacks, pair: Pair, limit: float) -> tuple[str, float | None]:
+    """Both sides name a relay though a punch can work: the first path, and seconds until there was a direct one."""
+    name = f"{stacks}-{pair}-relay".replace(" ", "")
+    there, here = net.site(f"s-{name}", pair.server), net.site(f"c-{name}", pair.client)
+    async with party(stacks.server, there, middle) as server, party(stacks.client, here, middle) as client:
+        serving = await server.serve(middle.relay)
+        began = time.monotonic()
+        outcome = await client.connect(serving.key, middle.relay)
+        assert outcome.ok and outcome.remote is not None, outcome
+        first = now = way_to(outcome.remote, middle)
+        while now == "relay" and time.monotonic() - began < limit:
+            await asyncio.sleep(0.2)
+            remote = await client.again(outcome.node, ATTEMPT)
+            if remote is None:
+                return first, None  # it did not survive
+            now = way_to(remote, middle)
+        return first, time.monotonic() - began if now == "direct" else None
 
 
 async def healing(net: Internet, middle: Middle, stacks: Stacks, nat: Nat, limit: float) -> float | None:

@@ -11,7 +11,7 @@ import pytest
 from tests.network.pairs import EVERY_PAIR, EVERY_STACKS, Pair, Stacks, every, way, wrong
 from tests.network.parties import Middle, Outcome, Stack, dht
 from tests.network.router import Nat
-from tests.network.scenes import healing, meet, neighbours, under_a_carrier
+from tests.network.scenes import healing, meet, neighbours, under_a_carrier, upgrade
 from tests.network.topology import Internet
 from tests.network.wire import Condition
 
@@ -19,6 +19,7 @@ T = TypeVar("T")
 OURS = Stacks(Stack.OURS, Stack.OURS)
 WITH_US = [stacks for stacks in EVERY_STACKS if Stack.OURS in (stacks.server, stacks.client)]
 MIXED = [stacks for stacks in WITH_US if stacks != OURS]
+PUNCHING = 50.0  # seconds that a guess at the other's port may take
 HEALED = 15.0  # seconds after which a router that forgot everything must not matter any more
 
 
@@ -91,6 +92,18 @@ def test_two_homes_of_one_carrier(net: Internet) -> None:
         return [way(outcome, running) for outcome in seen]
 
     assert among(net, Stack.JS, story) == ["direct", "relay"]
+
+
+def test_a_relayed_connection_moves_to_a_path_of_its_own(net: Internet) -> None:
+    """Both name a relay; it carries them while one of them guesses the other's port. Nothing said is lost."""
+    pairs = Pair(Nat.RANDOM, Nat.MASQUERADE), Pair(Nat.MASQUERADE, Nat.RANDOM)
+
+    async def story(running: Middle) -> list[tuple[str, float | None]]:
+        return await asyncio.gather(*(upgrade(net, running, OURS, pair, PUNCHING) for pair in pairs))
+
+    seen = among(net, Stack.JS, story)
+    assert {first for first, _ in seen} <= {"relay", "direct"}
+    assert any(after is not None for _, after in seen)  # luck, as above
 
 
 def test_a_router_that_forgets_its_mappings_heals(net: Internet) -> None:
