@@ -12,7 +12,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from netstack.dht.contact import Contact
+from netstack.dht.contact import Contact, network_of
 from netstack.dht.datagram import DELAYED_PING, DOWN_HINT, FIND_NODE, PING, PING_NAT, UNKNOWN_COMMAND, Request
 from netstack.dht.timers import Alarm
 
@@ -55,12 +55,20 @@ def delayed_ping(node: DhtNode, request: Request, source: Contact, port: int) ->
     if request.value is None or len(request.value) < 4:
         return
     delay = int.from_bytes(request.value[:4], "little") / 1000
-    if delay > node.limits.delay or node.delayed >= node.limits.delayed:
+    asker = network_of(source.address[0])
+    waiting = node.delayed
+    if (
+        delay > node.limits.delay
+        or waiting.total() >= node.limits.delayed
+        or waiting[asker] >= node.limits.delayed_each
+    ):
         return
-    node.delayed += 1
+    waiting[asker] += 1
 
     def pong(now: float) -> None:
-        node.delayed -= 1
+        waiting[asker] -= 1
+        if not waiting[asker]:
+            del waiting[asker]
         node.reply(request, source.address, port, closer=False)
 
     node.timers.set(Alarm(pong), node.now + delay)

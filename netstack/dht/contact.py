@@ -63,6 +63,13 @@ def scope_of(address: Address) -> Scope:
     return Scope.PUBLIC
 
 
+@lru_cache(maxsize=4096)
+def network_of(host: str) -> str:
+    """Whose quota a host uses up: its /24 if it is public, itself otherwise.  Addresses of one /24 are one buyer's."""
+    public = scope_of((host, 1)) is Scope.PUBLIC
+    return host.rpartition(".")[0] if public else host
+
+
 def shared_prefix(a: int, b: int) -> int:
     """How many leading bits two ids have in common."""
     return ID_BITS - (a ^ b).bit_length()

@@ -36,7 +36,8 @@ class DhtLimits:
     visitors: int = 16  # pings at once of nodes that asked us something and may get a place
     repings: int = 3  # pings at once that decide over a full bucket
     hints: int = 50  # hints about dead nodes that we send in a tick
-    delayed: int = 256  # pongs that wait for their time
+    delayed: int = 256  # pongs that wait for their time ...
+    delayed_each: int = 16  # ... and of those for one network
     delay: float = 10.0  # longest wait that a pong may be asked for
 
     host_rate: float = 64.0  # requests a second that one host may ask ...
@@ -45,7 +46,7 @@ class DhtLimits:
 
     records: int = 65_536  # announcements in all ...
     topic_records: int = 4096  # ... and of one topic
-    share: int = 16  # of everything that is kept, one host may fill this part at most
+    share: int = 16  # of everything that is kept, one network may fill this part at most
     forwards: int = 65_536  # keys that we relay handshakes for
     refreshes: int = 65_536
     bumps: int = 65_536

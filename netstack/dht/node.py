@@ -13,6 +13,7 @@ Set `now` before calling anything in between: time passes only as the owner says
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -96,7 +97,7 @@ class DhtNode:
         self.upkeep = Upkeep(self, now)
         self.store = Store(self.limits, rng)
         self.handlers: dict[int, Handler] = Serving(self).handlers()
-        self.delayed = 0
+        self.delayed: Counter[str] = Counter()  # pongs that wait for their time, by the network they go to
         self._bound: dict[int, Address] = {}
         self._queries: dict[int, Query] = {}
         self._out: list[Outgoing] = []

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netstack.dht.contact import contact_at
-from netstack.dht.datagram import PING_NAT, Response
+from netstack.dht.datagram import PING, PING_NAT, Response
 from netstack.dht.events import Ephemeral, Mode, Nat, NetworkChanged, Persistent
 from netstack.dht.rpc import Call
 from netstack.dht.sampler import NatSampler
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 TESTERS = 5
 ENOUGH = 3
 LOOK_AGAIN = 3  # ticks from a change of network to the test of its firewall: a walk comes first
-WITNESSES = 4  # nodes in a row that see us at another host before we believe that we moved
+WITNESSES = 4  # nodes in a row that see us at another host before we look into it ...
+JURY = 12  # ... and so many more that we ask: if one of them sees us where we were, we are there
 
 
 class Reachability:
@@ -43,6 +44,8 @@ class Reachability:
         self._stable = node.limits.stable
         self._strangers: set[Address] = set()  # whose samples of an unproved kind were taken
         self._witnesses: dict[Address, Address] = {}  # who sees us where we did not think we are
+        self._asking = 0  # members of the jury that have not answered
+        self._seen_here = False
         self._look_again = 0  # ticks until the firewall is tested anew, 0 for not at all
 
     @property
@@ -84,15 +87,38 @@ class Reachability:
             self.sampler.add(to)
 
     def witness(self, source: Address, to: Address) -> None:
-        """Every answer says where we are.  Several nodes in a row that agree on a host that is not ours: we moved."""
+        """Every answer says where we are.  Several nodes in a row that agree on a host that is not ours: did we move?
+
+        Nodes may lie, together even.  After a move nobody at all sees us at the old host, so one that does settles it:
+        of those that we then ask at once every single one would have to lie.
+        """
         host = self.sampler.host
         if host is None or to[0] == host or self.host:
             self._witnesses.clear()
+            self._seen_here = True
             return
         if any(seen[0] != to[0] for seen in self._witnesses.values()):
             self._witnesses.clear()
         self._witnesses[source] = to
-        if len(self._witnesses) >= WITNESSES:
+        if len(self._witnesses) >= WITNESSES and not self._asking:
+            self._ask_around(to)
+
+    def _ask_around(self, to: Address) -> None:
+        node = self._node
+        jury = [address for address in node.upkeep.latest(JURY + WITNESSES) if address not in self._witnesses][:JURY]
+        self._seen_here = False
+        self._asking = len(jury)
+
+        def answered(response: Response | None) -> None:
+            self._asking -= 1
+            self._decide(to)
+
+        for address in jury:
+            node.call(address, PING, internal=True, tries=2).done = answered
+        self._decide(to)
+
+    def _decide(self, to: Address) -> None:
+        if not self._asking and not self._seen_here and self._witnesses:
             self.moved(to)
 
     def moved(self, address: Address | None = None) -> None:

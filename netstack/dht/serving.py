@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from identity.errors import DecodeError
 from netstack import namespaces
+from netstack.dht.contact import network_of
 from netstack.dht.datagram import (
     ANNOUNCE,
     FIND_PEER,
@@ -137,17 +138,17 @@ class Serving:
         if not renewal.forward:
             self._bump(target, announce.bump, source)
         if announce.refresh is not None:
-            node.store.renewals.put(announce.refresh, renewal, node.now, source[0])
+            node.store.renewals.put(announce.refresh, renewal, node.now, network_of(source[0]))
         self._taken(request, source, port)
 
     def _keep(self, what: Renewal, source: Address) -> None:
         store, now = self._node.store, self._node.now
         if what.forward:
             # announced under its own key: we relay handshakes to where it is, and keep no record
-            store.forwards.put(what.target, Forward(source, what.peer), now, source[0])
+            store.forwards.put(what.target, Forward(source, what.peer), now, network_of(source[0]))
             store.records.remove(what.target, what.key)
         else:
-            store.records.add(what.target, what.key, what.peer, source[0], now)
+            store.records.add(what.target, what.key, what.peer, network_of(source[0]), now)
 
     def _renew(self, token: bytes, source: Address) -> bool:
         """A chain of hashes: whoever shows what the last one was made of renews it, and may again with `token`'s."""
@@ -156,7 +157,7 @@ class Serving:
         if renewal is None:
             return False
         store.renewals.remove(hashed(token))
-        store.renewals.put(token, renewal, now, source[0])
+        store.renewals.put(token, renewal, now, network_of(source[0]))
         self._keep(renewal, source)
         return True
 
@@ -164,7 +165,7 @@ class Serving:
         node = self._node
         latest = (node.epoch + node.now + node.limits.bump_drift) * 1000 if node.epoch else 0
         if (node.store.bumps.get(target, node.now) or 0) < bump <= latest:
-            node.store.bumps.put(target, bump, node.now, source[0])
+            node.store.bumps.put(target, bump, node.now, network_of(source[0]))
 
     def _unannounce(self, request: Request, target: bytes, source: Address, port: int) -> None:
         node = self._node
@@ -196,12 +197,12 @@ class Serving:
             if mutable.value != held.value:
                 node.reply(request, source, port, error=SEQ_REUSED)
                 return
-        node.store.mutables.put(target, mutable, node.now, source[0], len(mutable.value))
+        node.store.mutables.put(target, mutable, node.now, network_of(source[0]), len(mutable.value))
         self._give(request, source, port, None)
 
     def _immutable_put(self, request: Request, target: bytes, source: Address, port: int) -> None:
         node = self._node
         if request.token is None or not request.value or hashed(request.value) != target:
             return
-        node.store.immutables.put(target, request.value, node.now, source[0], len(request.value))
+        node.store.immutables.put(target, request.value, node.now, network_of(source[0]), len(request.value))
         self._give(request, source, port, None)

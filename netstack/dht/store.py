@@ -1,11 +1,16 @@
 """What a persistent node keeps for others, all of it bounded in number, size and time.
 
-Announcements of one topic are answered at most 20 at a time.  They are drawn host by host: whoever announces a thousand
-keys from one host gets no more of an answer than whoever announces one, so a topic cannot be occupied cheaply.
+Announcements of one topic are answered at most 20 at a time.  They are drawn network by network (/24): whoever
+announces a thousand keys from one gets no more of an answer than whoever announces one, so a topic cannot be occupied
+cheaply.
+
+Where room is needed it is made by the network that holds most, with its own oldest: whoever fills a shelf pushes out
+what he wrote himself, and what others wrote stays.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -22,17 +27,62 @@ OVERHEAD = 200  # bytes that keeping anything costs beside itself
 class Item(NamedTuple, Generic[V]):
     dies: float
     size: int
-    host: str  # whoever wrote it
+    network: str  # of whoever wrote it
     value: V
+
+
+class Shares:
+    """Who wrote what, oldest first, and which network wrote most: every step takes the same time at any size."""
+
+    __slots__ = ("_most", "_networks", "_ranks")
+
+    def __init__(self) -> None:
+        self._networks: dict[str, dict[bytes, None]] = {}
+        self._ranks: dict[int, dict[str, None]] = {}  # networks by how much they hold
+        self._most = 0
+
+    def add(self, network: str, key: bytes) -> None:
+        held = self._networks.setdefault(network, {})
+        self._rank(network, len(held), len(held) + 1)
+        held[key] = None
+
+    def remove(self, network: str, key: bytes) -> None:
+        held = self._networks[network]
+        self._rank(network, len(held), len(held) - 1)
+        del held[key]
+        if not held:
+            del self._networks[network]
+
+    def count(self, network: str) -> int:
+        return len(self._networks.get(network, ()))
+
+    def oldest(self, network: str) -> bytes:
+        return next(iter(self._networks[network]))
+
+    def greediest(self) -> str:
+        """Of several the one that came to that number first."""
+        return next(iter(self._ranks[self._most]))
+
+    def _rank(self, network: str, before: int, after: int) -> None:
+        if before:
+            rank = self._ranks[before]
+            del rank[network]
+            if not rank:
+                del self._ranks[before]
+        if after:
+            self._ranks.setdefault(after, {})[network] = None
+        if after > self._most or (before == self._most and before not in self._ranks):
+            self._most = after  # it went up by one, or nobody is left where it was
 
 
 class Shelf(Generic[V]):
     """Values that all live equally long: the order of writing is the order of dying.
 
-    Where room is needed the oldest value goes; where one host fills its share of the shelf, its own oldest.
+    Where one network fills its share of the shelf, its own oldest value goes; where the shelf is full, that of the
+    network which holds most.
     """
 
-    __slots__ = ("_bytes", "_hosts", "_items", "_life", "_most", "_most_bytes", "_share", "on_remove")
+    __slots__ = ("_bytes", "_items", "_life", "_most", "_most_bytes", "_share", "_shares", "on_remove")
 
     def __init__(
         self,
@@ -49,7 +99,7 @@ class Shelf(Generic[V]):
         self._life = life
         self._bytes = 0
         self._items: dict[bytes, Item[V]] = {}
-        self._hosts: dict[str, dict[bytes, None]] = {}  # what each host wrote
+        self._shares = Shares()
         self.on_remove = on_remove
 
     def __len__(self) -> int:
@@ -64,28 +114,24 @@ class Shelf(Generic[V]):
             return None
         return item.value
 
-    def put(self, key: bytes, value: V, now: float, host: str, size: int = 0) -> None:
+    def put(self, key: bytes, value: V, now: float, network: str, size: int = 0) -> None:
         """`size` in bytes counts against the bound, where there is one."""
         self.remove(key)
         size += OVERHEAD
-        self._items[key] = Item(now + self._life, size, host, value)
+        self._items[key] = Item(now + self._life, size, network, value)
         self._bytes += size
-        written = self._hosts.setdefault(host, {})
-        written[key] = None
-        if len(written) > self._share:
-            self.remove(next(iter(written)))
+        self._shares.add(network, key)
+        if self._shares.count(network) > self._share:
+            self.remove(self._shares.oldest(network))
         while len(self._items) > self._most or (self._most_bytes and self._bytes > self._most_bytes):
-            self.remove(next(iter(self._items)))
+            self.remove(self._shares.oldest(self._shares.greediest()))
 
     def remove(self, key: bytes) -> None:
         item = self._items.pop(key, None)
         if item is None:
             return
         self._bytes -= item.size
-        written = self._hosts[item.host]
-        del written[key]
-        if not written:
-            del self._hosts[item.host]
+        self._shares.remove(item.network, key)
         self.on_remove(key, item.value)
 
     def sweep(self, now: float) -> None:
@@ -100,12 +146,12 @@ class Shelf(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An announcement: the encoded peer record, and the host that it came from."""
+    """An announcement: the encoded peer record, and the network that it came from."""
 
     topic: bytes
     key: bytes
     peer: bytes
-    host: str
+    network: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,32 +186,33 @@ class Records:
     def __len__(self) -> int:
         return len(self._shelf)
 
-    def add(self, topic: bytes, key: bytes, peer: bytes, host: str, now: float) -> None:
-        record = Record(topic, key, peer, host)
-        self._shelf.put(topic + key, record, now, host)
+    def add(self, topic: bytes, key: bytes, peer: bytes, network: str, now: float) -> None:
+        record = Record(topic, key, peer, network)
+        self._shelf.put(topic + key, record, now, network)
         records = self._topics.setdefault(topic, {})
         records[key] = record
         if len(records) > self._limits.topic_records:
-            self.remove(topic, next(iter(records)))
+            greediest = Counter(record.network for record in records.values()).most_common(1)[0][0]
+            self.remove(topic, next(key for key, record in records.items() if record.network == greediest))
 
     def remove(self, topic: bytes, key: bytes) -> None:
         self._shelf.remove(topic + key)
 
     def draw(self, topic: bytes, now: float, count: int = MAX_PEERS) -> list[bytes]:
-        """At most `count` encoded records, drawn at random, host by host."""
+        """At most `count` encoded records, drawn at random, network by network."""
         self._shelf.sweep(now)
         records = self._topics.get(topic, {})
         if len(records) <= count:
             return [record.peer for record in records.values()]
-        hosts: dict[str, list[Record]] = {}
+        networks: dict[str, list[Record]] = {}
         for record in records.values():
-            hosts.setdefault(record.host, []).append(record)
+            networks.setdefault(record.network, []).append(record)
         chosen: list[bytes] = []
         while len(chosen) < count:
-            for host in self._shuffled(list(hosts))[: count - len(chosen)]:
-                chosen.append(self._take(hosts[host]).peer)
-                if not hosts[host]:
-                    del hosts[host]
+            for network in self._shuffled(list(networks))[: count - len(chosen)]:
+                chosen.append(self._take(networks[network]).peer)
+                if not networks[network]:
+                    del networks[network]
         return chosen
 
     def sweep(self, now: float) -> None:
@@ -182,8 +229,8 @@ class Records:
         items[at], items[-1] = items[-1], items[at]
         return items.pop()
 
-    def _shuffled(self, hosts: list[str]) -> list[str]:
-        return sorted(hosts, key=lambda host: self._rng(8))
+    def _shuffled(self, networks: list[str]) -> list[str]:
+        return sorted(networks, key=lambda network: self._rng(8))
 
 
 class Store:

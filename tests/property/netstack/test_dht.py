@@ -210,11 +210,11 @@ def test_a_shelf_is_never_above_its_bounds(moves: list[tuple[int, str, int, floa
         shelf.put(bytes([key]), key, now, host, size)
         assert len(shelf) <= 20
         assert shelf._bytes == sum(item.size for item in shelf._items.values()) <= 6000 + OVERHEAD
-        assert sum(map(len, shelf._hosts.values())) == len(shelf)
-        assert all(len(written) <= 10 for written in shelf._hosts.values())
+        assert sum(map(len, shelf._shares._networks.values())) == len(shelf)
+        assert all(len(written) <= 10 for written in shelf._shares._networks.values())
         assert shelf.get(bytes([key]), now) == key
     shelf.sweep(now + 51)
-    assert (len(shelf), shelf._bytes, shelf._hosts) == (0, 0, {})
+    assert (len(shelf), shelf._bytes, shelf._shares._networks) == (0, 0, {})
 
 
 @given(

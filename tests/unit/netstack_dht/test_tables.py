@@ -135,7 +135,7 @@ def test_a_shelf_is_bounded_in_number_size_share_and_time() -> None:
     assert shelf.get(b"x", 73.0) is None
     shelf.sweep(100.0)
     assert len(shelf) == 0
-    assert shelf._bytes == 0 and shelf._hosts == {}
+    assert shelf._bytes == 0 and shelf._shares._networks == {}
 
 
 def test_one_host_cannot_occupy_a_topic() -> None:
