@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DhtLimits:
-    """The defaults are those of the family where other nodes can tell, and ours where they cannot."""
+    """The defaults are those of the family where other nodes can tell, and ours where they cannot.
+
+    Full to these limits a store takes 85 MB (`tests/simulation/test_dht_attacks.py` fills one).
+    """
 
     concurrency: int = 10  # requests of one query at a time
     background: int = 2  # the same, of a query that nobody waits for, while others are under way
@@ -44,14 +47,14 @@ class DhtLimits:
     host_burst: int = 256  # ... and at once
     hosts: int = 4096  # whose requests are counted
 
-    records: int = 65_536  # announcements in all ...
+    records: int = 32_768  # announcements in all ...
     topic_records: int = 4096  # ... and of one topic
     share: int = 16  # of everything that is kept, one network may fill this part at most
-    forwards: int = 65_536  # keys that we relay handshakes for
-    refreshes: int = 65_536
-    bumps: int = 65_536
+    forwards: int = 32_768  # keys that we relay handshakes for
+    refreshes: int = 8192
+    bumps: int = 16_384
     record_life: float = 20 * 60.0
-    values: int = 32_768  # of either kind, mutable and immutable ...
-    value_bytes: int = 32 << 20  # ... and their size together, per kind
+    values: int = 16_384  # of either kind, mutable and immutable ...
+    value_bytes: int = 16 << 20  # ... and their size together, per kind
     value_life: float = 48 * 3600.0
     bump_drift: float = 60.0  # that a bump may lie in the future

@@ -250,6 +250,12 @@ class Network:
             return
         self._push(self.now + self.random.uniform(*self.latency), place[0], (data, source, place[1]))
 
+    def inject(self, data: bytes, source: Address, to: Address) -> None:
+        """A datagram from somebody who is no member, under whatever source it claims."""
+        place = self.place(to)
+        if place is not None and place[0].admits(to, source):
+            self._push(self.now, place[0], (data, source, place[1]))
+
     def _push(self, at: float, member: Member, item: tuple[bytes, Address, int] | None) -> None:
         self._order += 1
         heappush(self._heap, (at, self._order, member, item))
