@@ -124,7 +124,8 @@ def main(rounds: str = "5", sizes: str = "10,100", modes: str = "open,punch") ->
                 if values:
                     line = {"figure": "topic", "mode": mode, "nodes": nodes, "side": side, "n": len(values)}
                     line |= {"connect_ms": spread(values), "p95_ms": quantile(values, 0.95)}
-                    line |= {"announce_ms": spread([row["announce_ms"] for row in rows]), "load": load()}
+                    line |= {"announce_ms": spread([row["announce_ms"] for row in rows])}
+                    line |= {"values": values, "load": load()}
                     print(json.dumps(line), flush=True)
 
 
