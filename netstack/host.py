@@ -22,24 +22,24 @@ from typing import Self
 
 from identity.errors import KithkinError
 from identity.keys import Random, SigningKey
-from netstack.dht.events import DhtEvent, Mode
+from netstack.dht.events import Mode
 from netstack.dht.limits import DhtLimits
 from netstack.dht.messages import Firewall
 from netstack.dht.node import DhtNode
 from netstack.endpoint import Accept, EndpointCore
-from netstack.events import Closed, Ended, Event, Failed, Frame, Moved, Opened, PathKind, Reason, Writable
+from netstack.events import Closed, Ended, Event, Failed, Moved, Opened, Reason, Writable
 from netstack.limits import Limits
 from netstack.ports import CLIENT, SERVER, SERVER6
 from netstack.shell_connection import Connection
 from netstack.shell_dht import DhtCalls
-from netstack.shell_local import local_hosts, local_hosts6
+from netstack.shell_local import Interfaces
 from netstack.shell_ports import Ports
 from netstack.shell_surroundings import Surroundings
-from netstack.udp import Address, Datagram, ShellName
+from netstack.shell_turns import Turns
+from netstack.udp import Address, ShellName
 from netstack.udx.congestion import CongestionControl
 
 FAREWELL = 0.5  # seconds that taking back announcements may hold up the end
-LOCAL_LIFE = 10.0  # seconds for which the list of our interfaces is believed
 
 CODES = {
     Reason.NO_ANSWER: ("timeout", "nothing answers at the addresses of that peer"),
@@ -72,7 +72,7 @@ class HostStatus:
     connections: int
 
 
-class Host(DhtCalls):
+class Host(Turns, DhtCalls):
     """One node.  `accept(our key, their key)` False leaves a stranger without any answer.
 
     `bootstrap` (or `known`, or mode PERSISTENT) puts it into a DHT: nodes to start from, and nodes of an earlier run.
@@ -101,7 +101,8 @@ class Host(DhtCalls):
             self.dht = DhtNode(
                 rng, 0.0, bootstrap=bootstrap, known=known, mode=mode, host=public_host, limits=dht_limits
             )
-        self.core = EndpointCore(
+        self._interfaces = Interfaces()
+        core = EndpointCore(
             rng,
             accept=accept,
             limits=limits,
@@ -112,21 +113,12 @@ class Host(DhtCalls):
             local6=self._local6,
             relay_through=relay_through,
         )
+        super().__init__(core)
         self.connections: dict[int, Connection] = {}
         self.on_connection: Callable[[Connection], None] | None = None  # for those that others dialled
         self._shell_name: ShellName = shell
-        self._ports: Ports | None = None
-        self._loop: asyncio.AbstractEventLoop
         self._dialing: dict[int, asyncio.Future[Connection]] = {}
         self._surroundings: Surroundings | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._turn: asyncio.Handle | None = None
-        self._in_turn = False
-        self._deferred = False
-        self._waiting: list[asyncio.Future[None]] = []  # for anything to happen
-        self._watchers: list[Callable[[DhtEvent], None]] = []
-        self._hosts: tuple[float, tuple[str, ...]] = (float("-inf"), ())
-        self._hosts6: tuple[float, tuple[str, ...]] = (float("-inf"), ())
 
     async def start(self, host: str = "0.0.0.0", port: int = 0, host6: str | None = None) -> Address:
         """Binds and starts; returns the address bound.  Raises OSError as binding does.
@@ -190,11 +182,6 @@ class Host(DhtCalls):
         """Until the first walk through the DHT is done; at once without one."""
         while self.dht is not None and not self.dht.upkeep.started:
             await self._progress()
-
-    def watch(self, callback: Callable[[DhtEvent], None]) -> Callable[[], None]:
-        """Tells what happens to our place in the DHT: other networks, sleep.  What it returns ends that."""
-        self._watchers.append(callback)
-        return lambda: self._watchers.remove(callback) if callback in self._watchers else None
 
     def status(self) -> HostStatus:
         if self.dht is None:
@@ -278,39 +265,6 @@ class Host(DhtCalls):
     ) -> None:
         await self.stop()
 
-    # for connections
-
-    def path(self, conn: int) -> PathKind:
-        return self.core.path(conn)
-
-    def rtt(self, conn: int) -> float:
-        stream = self.core.stream(conn)
-        return stream.rtt.smoothed if stream is not None and stream.rtt.known else 0.0
-
-    def send(self, conn: int, frame: bytes) -> bool:
-        room = self.core.send(conn, frame, self._loop.time())
-        self._soon()
-        return room
-
-    def end(self, conn: int) -> None:
-        self.core.end(conn, self._loop.time())
-        self._soon()
-
-    def close(self, conn: int) -> None:
-        self.core.close(conn, self._loop.time())
-        self._soon()
-
-    def abort(self, conn: int, reason: Reason, detail: str) -> None:
-        self.core.abort(conn, self._loop.time(), reason, detail)
-        self._soon()
-
-    def hold(self, conn: int, size: int) -> None:
-        self.core.hold(conn, size, self._loop.time())
-        self._soon()
-
-    def queued(self, conn: int) -> int:
-        return self.core.queued(conn)
-
     # for the DHT
 
     def _dht(self) -> DhtNode:
@@ -326,15 +280,12 @@ class Host(DhtCalls):
 
     def _local(self) -> tuple[Address, ...]:
         """Our addresses in our own networks, for peers that turn out to be in one of them."""
-        if self.dht is None or self._ports is None:
-            return ()
-        host, port = self.address
-        if host != "0.0.0.0":
-            return ((host, port),)
-        now = self._loop.time()
-        if now - self._hosts[0] > LOCAL_LIFE:
-            self._hosts = now, local_hosts()
-        return tuple((host, port) for host in self._hosts[1]) or (("127.0.0.1", port),)
+        address = self._ports.address(SERVER) if self._ports is not None and self.dht is not None else None
+        return self._interfaces.known_as(address, self._loop.time()) if address else ()
+
+    def _local6(self) -> tuple[Address, ...]:
+        address = self._ports.address(SERVER6) if self._ports is not None else None
+        return self._interfaces.known_as(address, self._loop.time()) if address else ()
 
     def _slept(self) -> None:
         if self.dht is not None:
@@ -344,128 +295,9 @@ class Host(DhtCalls):
 
     def _moved(self) -> None:
         if self.dht is not None:
-            self._hosts = float("-inf"), ()
+            self._interfaces.forget()
             self.dht.network_changed(self._loop.time())
             self._soon()
-
-    def _local6(self) -> tuple[Address, ...]:
-        address = self._ports.address(SERVER6) if self._ports is not None else None
-        if address is None:
-            return ()
-        if address[0] != "::":
-            return (address,)
-        now = self._loop.time()
-        if now - self._hosts6[0] > LOCAL_LIFE:
-            self._hosts6 = now, local_hosts6()
-        return tuple((host, address[1]) for host in self._hosts6[1])
-
-    async def _progress(self) -> None:
-        """Until something has happened."""
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(future)
-        await future
-
-    # turns: whatever happened, tell it, send what follows from it, wait for the next thing
-
-    def flush(self) -> None:
-        """Sends now what was put on connections, instead of when the loop comes round.  Nothing within a turn, at
-        whose end it goes out anyway."""
-        self._serve()
-
-    def defer(self) -> None:
-        """Within a turn: what it sends waits until the loop came round, so that whoever was just told of something
-        hears of it first.  The kernel delivers to a peer on this machine while we send, which takes its time."""
-        self._deferred = self._in_turn
-
-    def _soon(self) -> None:
-        """What is done between turns goes out at the end of this one, so that small frames share datagrams."""
-        if self._turn is None and not self._in_turn and self._ports is not None:
-            self._turn = self._loop.call_soon(self._serve)
-
-    def _receive(self, batch: Sequence[Datagram], port: int) -> None:
-        try:
-            self.core.receive_batch(batch, self._loop.time(), port)
-        finally:
-            self._serve()
-
-    def _wake(self) -> None:
-        self._timer = None
-        try:
-            self.core.wake(self._loop.time())
-        finally:
-            self._serve()
-
-    def _serve(self) -> None:
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
-        ports = self._ports
-        if ports is None or self._in_turn:
-            return
-        self._in_turn = True
-        try:
-            self._tell(self.core.events())
-            if self._deferred:
-                self._deferred = False
-                self._turn = self._loop.call_soon(self._serve)
-                return
-            while ports.writable:
-                batch = self.core.outgoing()
-                ports.carry_out(self.core.effects())
-                if batch:
-                    ports.send(batch)
-                if not self.core.restless:
-                    break
-                self._tell(self.core.events())
-        except BaseException:
-            self._arm()  # one thing that went wrong does not stop the others' clock
-            raise
-        finally:
-            self._in_turn = False
-        self._tell_watchers()
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
-        self._arm()
-
-    def _arm(self) -> None:
-        if self._ports is None or not self._ports.writable:
-            return  # the shell calls when the kernel takes more; until then there is nothing to wake for
-        at = self.core.next_wake()
-        if at is None:
-            return
-        if self._timer is not None:
-            if self._timer.when() <= at:
-                return  # it comes early enough; what it finds then sets the next
-            self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._wake)
-
-    def _tell(self, events: list[Event]) -> None:
-        batch: list[bytes] = []
-        owner = 0
-        for event in events:
-            if type(event) is Frame:
-                if event.conn != owner and batch:
-                    self._deliver(owner, batch)
-                    batch = []
-                owner = event.conn
-                batch.append(event.data)
-                continue
-            if batch:
-                self._deliver(owner, batch)
-                batch = []
-            self._happened(event)
-        if batch:
-            self._deliver(owner, batch)
-
-    def _tell_watchers(self) -> None:
-        for event in self.core.take_dht_events():
-            for callback in list(self._watchers):
-                try:
-                    callback(event)
-                except Exception as error:
-                    self._loop.call_exception_handler({"message": "error in a watcher", "exception": error})
 
     def _deliver(self, conn: int, frames: list[bytes]) -> None:
         connection = self.connections.get(conn)

@@ -9,15 +9,39 @@ import sys
 from ipaddress import IPv6Address
 from pathlib import Path
 
+from netstack.udp import Address
+
 SIOCGIFADDR = 0x8915
 MOST = 8
+LIFE = 10.0  # seconds
 # asking the kernel for a route sends nothing; one far address and the private ranges
 FAR6 = "2001:db8::1"
 FAR = ("192.0.2.1", "10.255.255.254", "172.31.255.254", "192.168.255.254")
 
 
+class Interfaces:
+    """By which addresses a port is reached that is bound everywhere; the list is believed for ten seconds."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}  # bound to -> as of, hosts
+
+    def known_as(self, bound: Address, now: float) -> tuple[Address, ...]:
+        host, port = bound
+        look = ANYWHERE.get(host)
+        if look is None:
+            return (bound,)
+        since, hosts = self._known.get(host, (now - LIFE, ()))
+        if now - since >= LIFE:
+            hosts = look()
+            self._known[host] = now, hosts
+        return tuple((each, port) for each in hosts)
+
+    def forget(self) -> None:
+        self._known.clear()
+
+
 def local_hosts() -> tuple[str, ...]:
-    """IPv4 hosts of our interfaces, loopback left out."""
+    """IPv4 hosts of our interfaces; loopback only where there is nothing else."""
     found: dict[str, None] = {}
     if sys.platform == "linux":
         import fcntl
@@ -32,7 +56,8 @@ def local_hosts() -> tuple[str, ...]:
             with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 sock.connect((far, 9))
                 found[sock.getsockname()[0]] = None
-    return tuple(host for host in found if not host.startswith("127.") and host != "0.0.0.0")[:MOST]
+    outside = tuple(host for host in found if not host.startswith("127.") and host != "0.0.0.0")[:MOST]
+    return outside or ("127.0.0.1",)
 
 
 def local_hosts6() -> tuple[str, ...]:
@@ -49,3 +74,6 @@ def local_hosts6() -> tuple[str, ...]:
             sock.connect((FAR6, 9))
             found[sock.getsockname()[0]] = None
     return tuple(found)[:MOST]
+
+
+ANYWHERE = {"0.0.0.0": local_hosts, "::": local_hosts6}
