@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netstack.dht.contact import Contact, Scope, contact_at
 from netstack.dht.datagram import DOWN_HINT, INVALID_TOKEN, Response
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 PATIENCE = 3  # tries of a node that a walk waits for where fewer than k answered; the rest goes on without it
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One node's answer.  `id` is None where it is not persistent; `to` is our address as it sees us; `rtt` in s."""
 
     address: Address
@@ -354,10 +353,7 @@ class Query:
             self._committed += 1
         elif response is not None and response.error == INVALID_TOKEN and response.token and again:
             # the walk took longer than the token lived: it came with a fresh one
-            self._write(
-                Reply(reply.address, reply.id, reply.to, response.token, reply.value, reply.rtt, reply.hops),
-                again=False,
-            )
+            self._write(reply._replace(token=response.token), again=False)
         if not self._calls:
             self._end()
 

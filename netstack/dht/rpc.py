@@ -117,11 +117,10 @@ class RoundTrips:
     a walk through dead or invented nodes waits for every one of them.
     """
 
-    __slots__ = ("_all", "_known", "_limits", "_rng")
+    __slots__ = ("_all", "_known", "_limits")
 
-    def __init__(self, limits: DhtLimits, rng: Random) -> None:
+    def __init__(self, limits: DhtLimits) -> None:
         self._limits = limits
-        self._rng = rng
         self._known: dict[Address, tuple[float, float]] = {}
         self._all: tuple[float, float] | None = None
 
@@ -131,8 +130,8 @@ class RoundTrips:
         if len(self._known) > self._limits.roundtrips:
             del self._known[next(iter(self._known))]
 
-    def timeout(self, node: Address, attempt: int) -> float:
-        """Seconds to wait after try number `attempt`, from 1."""
+    def timeout(self, node: Address, attempt: int, draw: int = 0) -> float:
+        """Seconds to wait after try number `attempt`, from 1.  `draw`: any number, for the jitter."""
         known = self._known.get(node)
         if known is None:
             if self._all is None or len(self._known) < ENOUGH or attempt > 1:
@@ -140,7 +139,7 @@ class RoundTrips:
             mean, deviation = self._all
             return min(max(mean + 4 * deviation, self._limits.retry_min), self._limits.retry)
         mean, deviation = known
-        jitter = self._rng(1)[0] / 1024
+        jitter = (draw & 0xFF) / 1024
         return min(max((mean + 2 * deviation) * attempt, self._limits.retry_min) + jitter, self._limits.retry_max)
 
 
@@ -172,7 +171,7 @@ class Rpc:
         self._waiting: deque[Call] = deque()
         self._drain = Alarm(self._room)
         self.window = Window(limits)
-        self.roundtrips = RoundTrips(limits, rng)
+        self.roundtrips = RoundTrips(limits)
         self.last_answer = float("-inf")
         self.sent = self.answers = self.timeouts = self.retries = 0
 
@@ -257,7 +256,7 @@ class Rpc:
         self.sent += 1
         self.window.sent(now)
         self._send(Outgoing(call.to, call.data, 0, call.port, call.ttl))
-        self._timers.set(call, now + (call.timeout or self.roundtrips.timeout(call.to, call.sent)))
+        self._timers.set(call, now + (call.timeout or self.roundtrips.timeout(call.to, call.sent, call.tid)))
 
     def _room(self, now: float) -> None:
         """Sends what waited, as far as the window lets it."""
