@@ -48,6 +48,7 @@ class Verdict(Enum):
     SILENT = auto()
     STRANGER = auto()  # answers, but does not know the key
     FORGED = auto()
+    PROVED = auto()
 
 
 class Connector(Attempt):
@@ -243,20 +244,32 @@ class Connector(Attempt):
         self.way("punch", Rounds(self, self._target, route).run(), PUNCHING)
 
     async def _six(self, name: str, address: Address) -> None:
-        """Whoever gives the answer that we have got is the peer, and IPv6 then needs no hole."""
-        value = encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, self._dial.message))
-        response = await ask(self.field.rpc6, address, PEER_HANDSHAKE, target=self._target, value=value, port=SERVER6)
-        if response is not None and response.value is not None:
-            with suppress(DecodeError):
-                if decode_handshake(response.value).noise == self._answer:
-                    self.found(address, SERVER6, PathKind.DIRECT)
+        """IPv6 needs no hole."""
+        if await self._knock_again(address, SERVER6) is Verdict.PROVED:
+            self.found(address, SERVER6, PathKind.DIRECT)
         self.lost(name, Reason.NO_PATH)
 
     async def _lan(self, address: Address) -> None:
-        answer = await ask(self.field.rpc, address, PING, internal=True, port=SERVER)
-        if answer is not None:
+        """At a private address anybody may be, even ourselves.  The npm stack answers from the socket that it would
+        punch with where we share no network with it: then it is heard of at its address by a pong alone."""
+        verdict = await self._knock_again(address, SERVER)
+        if verdict is Verdict.SILENT and await ask(self.field.rpc, address, PING, internal=True, port=SERVER):
+            verdict = Verdict.PROVED
+        if verdict is Verdict.PROVED:
             self.found(address, SERVER, PathKind.LAN)
         self.lost("lan", Reason.NO_PATH)
+
+    async def _knock_again(self, address: Address, port: int) -> Verdict:
+        """Whoever gives the answer that we have got already is the peer."""
+        value = encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, self._dial.message))
+        rpc = self.field.rpc6 if port == SERVER6 else self.field.rpc
+        response = await ask(rpc, address, PEER_HANDSHAKE, target=self._target, value=value, port=port, tries=2)
+        if response is None:
+            return Verdict.SILENT
+        with suppress(DecodeError):
+            if response.value is not None and decode_handshake(response.value).noise == self._answer:
+                return Verdict.PROVED
+        return Verdict.STRANGER
 
     def on_packet(self, source: Address, port: int) -> bool | None:
         if self.link.agreement is None:

@@ -9,6 +9,7 @@ import pytest
 from netstack.connect.blind_relay import PAIR, PROTOCOL, UNPAIR, Pair, encode_pair, encode_unpair
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
 from netstack.dht.messages import HandshakeMessage, Mode, encode_handshake
+from netstack.events import PathKind
 from netstack.handshake import target_of
 from netstack.protomux import Protomux
 from netstack.udp import Address, Outgoing
@@ -165,3 +166,19 @@ def test_what_breaks_off_at_a_blind_relay_leaves_nothing_there() -> None:
         net.run(30)
         assert served._sessions == {}
         assert len(bridge.core) == 0
+
+
+def test_somebody_else_at_the_peers_address_in_our_network_is_not_the_peer() -> None:
+    net = Internet(seed=27, nodes=12)
+    relay(net)
+    home = net.router()
+    ada = net.host(behind=home, relay_through=RELAY.public)
+    bob, neighbour = net.host(behind=home), net.host(behind=home)
+    bob.core._field.local = lambda: (neighbour.address,)
+    net.run(5)
+    listening(net, bob)
+    conn = ada.connect(BOB.public)
+    ada.turn()
+    assert net.run(20, lambda: bool(ada.opened or ada.failed))
+    assert [event.path for event in ada.opened] == [PathKind.RELAYED]
+    talk(net, ada, conn)
