@@ -15,6 +15,7 @@ from identity.device import (
     new_device,
     rotate_prekeys,
     week_of,
+    week_start,
 )
 from identity.errors import DecodeError
 from identity.safety_number import safety_number
@@ -63,3 +64,10 @@ def test_two_people_see_one_safety_number() -> None:
     number = safety_number(one, other)
     assert number == safety_number(other, one) != safety_number(one, b"\3" * 32)
     assert [len(group) for group in number.split()] == [5] * 12 and number.replace(" ", "").isdigit()
+
+
+def test_a_week_begins_on_monday_at_midnight() -> None:
+    for now in (0.0, 4 * 86_400.0, 1_760_000_400.0):
+        start = week_start(week_of(now))
+        assert start <= now < start + 7 * 86_400 and week_of(start) == week_of(now) == week_of(start - 1) + 1
+    assert week_start(week_of(4 * 86_400.0)) == 4 * 86_400.0  # 1970-01-05, a Monday
