@@ -38,7 +38,8 @@ from netstack.ports import SERVER, SERVER6
 from netstack.udp import Address
 
 TRIES = 6  # of a handshake, which takes four datagrams there and back
-PARALLEL = 2  # relays asked at a time
+PARALLEL = 2  # relays asked at a time,
+HEDGE = 1.0  # and seconds until one that is silent no longer counts: it may mean to hold us up
 MAX_SIX = 3  # IPv6 addresses of the peer that are tried
 MAX_RELAYS = 16  # asked in all
 FINDING = 20.0  # seconds for walk and handshake together
@@ -133,6 +134,7 @@ class Connector(Attempt):
             stir()
 
         verdicts: list[Verdict] = []
+        knocks: list[Task] = []
         walk = find_peer(dht, self._target, found, done, nodes=first) if self._by_key else None
         try:
 
@@ -144,10 +146,15 @@ class Connector(Attempt):
                     relay = queue.popleft()
                     if relay not in self._asked and len(self._asked) < MAX_RELAYS:
                         self._asked.append(relay)
-                        verdicts.append(await self._knock(relay, dht.port))
+                        knocks.append(self.spawn(self._lane(self._knock(relay, dht.port), verdicts)))
+                        await field.tasks.within(HEDGE, knocks[-1].done)
 
             await field.tasks.together([worker() for _ in range(PARALLEL + bool(first))])
+            for knock in knocks:
+                await knock.done
         finally:
+            for knock in knocks:
+                knock.cancel()
             if walk is not None:
                 walk.cancel()
         if Verdict.SILENT in verdicts:

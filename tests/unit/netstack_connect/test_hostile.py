@@ -182,3 +182,15 @@ def test_somebody_else_at_the_peers_address_in_our_network_is_not_the_peer() -> 
     assert net.run(20, lambda: bool(ada.opened or ada.failed))
     assert [event.path for event in ada.opened] == [PathKind.RELAYED]
     talk(net, ada, conn)
+
+
+def test_relays_that_say_nothing_do_not_hold_up_those_that_do() -> None:
+    net = Internet(seed=28, nodes=12)
+    ada, bob = behind(net, "cone"), behind(net, "cone")
+    silent = [net.host().address for _ in range(6)]
+    net.run(5)
+    listening(net, bob)
+    net.loss = lambda source, target, data: target in silent
+    ada.core.connect(BOB.public, (), None, net.now, relays=silent)
+    ada.turn()
+    assert net.run(4, lambda: bool(ada.opened))
