@@ -23,6 +23,7 @@ class Ports:
         self._shells: dict[int, UdpShell] = {}
         self._opening: dict[int, tuple[asyncio.Task[None], list[Outgoing]]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._full: set[int] = set()
         self._host = ""
 
     async def bind(self, port: int, host: str, number: int) -> Address:
@@ -31,7 +32,7 @@ class Ports:
             host,
             number,
             lambda batch: self._receive(batch, port),
-            on_writable=self._on_writable,
+            on_writable=lambda: self._emptied(port),
             shell=self._shell_name,
         )
         self._shells[port] = shell
@@ -41,9 +42,8 @@ class Ports:
 
     @property
     def writable(self) -> bool:
-        """Whether the server port takes more; the others carry little, and drop what does not fit."""
-        shell = self._shells.get(SERVER)
-        return shell is not None and shell.writable
+        """Whether every port takes more.  One that does not holds the others up: the kernel's queue is theirs too."""
+        return SERVER in self._shells and not self._full
 
     def __len__(self) -> int:
         """Sockets that are open, or being opened or closed."""
@@ -65,16 +65,26 @@ class Ports:
     def send(self, batch: Sequence[Outgoing]) -> None:
         """Each datagram and run from its port."""
         if all(item.port == SERVER for item in batch):
-            self._shells[SERVER].send_batch(batch)
+            self._send(SERVER, batch)
             return
         ports: dict[int, list[Outgoing]] = {}
         for item in batch:
             ports.setdefault(item.port, []).append(item)
         for port, items in ports.items():
-            if shell := self._shells.get(port):
-                shell.send_batch(items)
+            if port in self._shells:
+                self._send(port, items)
             elif opening := self._opening.get(port):
                 opening[1].extend(items[: MAX_WAITING - len(opening[1])])
+
+    def _send(self, port: int, items: Sequence[Outgoing]) -> None:
+        shell = self._shells[port]
+        shell.send_batch(items)
+        if not shell.writable:
+            self._full.add(port)
+
+    def _emptied(self, port: int) -> None:
+        self._full.discard(port)
+        self._on_writable()
 
     async def close(self) -> None:
         """Frees every port.  May be called twice."""
@@ -91,7 +101,7 @@ class Ports:
         finally:
             _, waiting = self._opening.pop(port, (None, []))
         if waiting and port in self._shells:
-            self._shells[port].send_batch(waiting)
+            self._send(port, waiting)
 
     def _close(self, port: int) -> None:
         if opening := self._opening.pop(port, None):
@@ -99,6 +109,7 @@ class Ports:
             self._keep(opening[0])
         if shell := self._shells.pop(port, None):
             shell.close()
+            self._full.discard(port)
             self._keep(asyncio.create_task(shell.wait_closed()))
 
     def _keep(self, task: asyncio.Task[None]) -> None:

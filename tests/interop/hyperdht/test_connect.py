@@ -183,6 +183,19 @@ def test_in_one_network_we_meet_there() -> None:
     run(story, 8)
 
 
+@pytest.mark.parametrize(("server", "client"), [({}, {}), (FIREWALLED, {}), ({}, FIREWALLED), (FIREWALLED, FIREWALLED)])
+def test_npm_meets_npm_through_our_nodes_alone(server: dict[str, bool], client: dict[str, bool]) -> None:
+    async def story(stage: Stage) -> None:
+        there = await stage.npm.join(stage.bootstrap, **server)
+        said = await stage.npm.ask("serve", node=there, seed=b"3" * 32, options=FAR)
+        assert len(said["relays"]) == 3
+        here = await stage.npm.join(stage.bootstrap, **client)
+        said = await stage.npm.ask("call", node=here, key=said["key"], data=DATA, options=FAR)
+        assert said["echoed"]
+
+    run(story, 8)
+
+
 async def npm_relay(stage: Stage) -> bytes:
     relay = await stage.npm.join(stage.bootstrap)
     return bytes.fromhex((await stage.npm.ask("relay", node=relay, seed=b"4" * 32))["key"])

@@ -65,6 +65,22 @@ def test_a_key_is_enough() -> None:
     run(story)
 
 
+def test_addresses_and_the_dht_are_tried_beside_each_other() -> None:
+    async def story(net: Testnet) -> None:
+        async with Host(bootstrap=net.bootstrap) as bob, Host(bootstrap=net.bootstrap) as ada, Host() as eve:
+            guests = await server(bob)
+            stale = [("127.0.0.1", 9), ("127.0.0.1", eve.address[1]), ("203.0.113.9", 9)]
+            await ada.connect(BOB.public, stale)  # nobody, somebody else, nowhere
+            await guests.get()
+            await ada.connect(BOB.public, [("127.0.0.1", bob.address[1])], relays=stale)
+            await guests.get()
+            with pytest.raises(ConnectError) as failure:
+                await ada.connect(EVE.public, [("127.0.0.1", eve.address[1])])
+            assert failure.value.reason is Reason.NOT_THERE
+
+    run(story)
+
+
 def test_three_nodes_relay_for_a_key_until_it_is_withdrawn() -> None:
     async def story(net: Testnet) -> None:
         async with Host(bootstrap=net.bootstrap) as ada:
