@@ -14,6 +14,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
 
 from identity.keys import Random, SigningKey
 from netstack.dht.events import DhtEvent, NetworkChanged, Ready, Woken
@@ -40,6 +41,22 @@ class Walks(Protocol):
     async def unannounce(self, topic: bytes, key: SigningKey) -> None: ...
     async def announced(self, key: bytes) -> None: ...
     def watch(self, callback: Callable[[DhtEvent], None]) -> Callable[[], None]: ...
+
+
+# Walks of one host at once, of those who join and of those who look again: each asks ten nodes at a time, and neither
+# what connects us nor who has just joined should queue behind a hundred topics that are only being refreshed.
+JOINING, AGAIN = 4, 2
+
+
+class Gates:
+    """One host's."""
+
+    def __init__(self) -> None:
+        self.joining = asyncio.Semaphore(JOINING)
+        self.again = asyncio.Semaphore(AGAIN)
+
+
+GATES: WeakKeyDictionary[Walks, Gates] = WeakKeyDictionary()
 
 
 class Meeting:
@@ -76,6 +93,7 @@ class Meeting:
         self._discovery = Discovery(rng, server=server, client=client)
         self._walks: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._gates = GATES.setdefault(host, Gates())
         self._change = asyncio.Event()  # replaced at every use
         self._unwatch = host.watch(self._heard)
         self._stay()
@@ -193,15 +211,17 @@ class Meeting:
             except Exception as error:  # the application's mistake ends no walk
                 self._loop.call_exception_handler({"message": "error in on_peer", "exception": error})
 
+        if walk is Walk.ANNOUNCE:
+            # others ask our relays for us, so these have to be known first; once they are it takes no time
+            await self._host.announced(self.key.public)
         nodes = 1
-        match walk:
-            case Walk.LOOK_UP:
-                nodes = await self._host.look_up(self.topic, found)
-            case Walk.ANNOUNCE:
-                # others ask our relays for us, so these have to be known first; once they are it takes no time
-                await self._host.announced(self.key.public)
-                nodes = await self._host.announce(self.topic, self.key, found)
-            case Walk.UNANNOUNCE:
-                await self._host.unannounce(self.topic, self.key)
+        async with self._gates.again if self._discovery.settled else self._gates.joining:
+            match walk:
+                case Walk.LOOK_UP:
+                    nodes = await self._host.look_up(self.topic, found)
+                case Walk.ANNOUNCE:
+                    nodes = await self._host.announce(self.topic, self.key, found)
+                case Walk.UNANNOUNCE:
+                    await self._host.unannounce(self.topic, self.key)
         self._discovery.done(number, nodes > 0, self._loop.time())
         self._serve()

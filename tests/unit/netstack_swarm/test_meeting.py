@@ -110,6 +110,55 @@ def test_another_network_is_a_reason_to_say_everything_again() -> None:
     run(story)
 
 
+class Crowd:
+    """A host whose walks end when they are told to."""
+
+    dht = object()
+
+    def __init__(self) -> None:
+        self.walking: list[tuple[bytes, asyncio.Future[int]]] = []
+
+    async def look_up(self, topic: bytes, on_found: object) -> int:
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.walking.append((topic, future))
+        return await future
+
+    async def announced(self, key: bytes) -> None:
+        pass
+
+    def watch(self, callback: object) -> Callable[[], None]:
+        return lambda: None
+
+
+def test_a_hundred_topics_take_turns_and_a_new_one_does_not_wait_for_refreshes() -> None:
+    async def story() -> None:
+        crowd = Crowd()
+
+        def meet(number: int) -> Meeting:
+            return Meeting(crowd, topic(number), ADA, on_peer=Guests(), server=False)  # type: ignore[arg-type]
+
+        meetings = [meet(number) for number in range(100)]
+        for served in range(100):
+            while len(crowd.walking) <= served:
+                await asyncio.sleep(0)
+            under_way = [future for _, future in crowd.walking if not future.done()]
+            assert len(under_way) <= 4
+            under_way[0].set_result(1)
+        for meeting in meetings:
+            assert await meeting.flushed()
+        while len(crowd.walking) < 102:  # the first further look-ups
+            await asyncio.sleep(0.01)
+        late = meet(100)
+        while topic(100) not in [target for target, _ in crowd.walking]:
+            await asyncio.sleep(0)
+        assert sum(not future.done() for _, future in crowd.walking) == 3  # two that look again, one that joins
+        for meeting in (*meetings, late):
+            meeting.abandon()
+            await meeting.wait_closed()
+
+    run(story)
+
+
 class Alone:
     """A host outside every DHT."""
 
