@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from crdt.docs.own import Contact
 from crdt.space.rendezvous import topics
 from identity.keys import SigningKey
@@ -91,9 +93,11 @@ def test_who_fell_asleep_right_after_meeting_is_found_though_nothing_is_known_of
     assert world.texts(bob) == ["where were we?"]
 
 
-def test_who_slept_through_a_leave_is_found_under_the_old_z_and_gets_the_new_one() -> None:
-    """Ada and Bob share nothing but the club, and Carol, who left it and is gone, was all that joined them."""
-    world = apart("slept through it")
+@pytest.mark.parametrize("seed", range(4))
+def test_who_slept_through_a_leave_is_found_under_the_old_z_and_gets_the_new_one(seed: int) -> None:
+    """Ada and Bob share nothing but the club, and Carol, who left it and is gone, was all that joined them.
+    Whose epoch has the lower id is a matter of the seed."""
+    world = apart(f"slept through it {seed}")
     ada, bob, carol = world.person("Ada"), world.person("Bob"), world.person("Carol")
     world.friends(carol, ada)
     world.friends(carol, bob)
