@@ -244,7 +244,8 @@ class Connector(Attempt):
             self.way("passive", self.wait("passive", PASSIVE), PASSIVE)
             return
         if route.client[0] == route.server[0]:
-            theirs = tuple(filter(dialable, payload.addresses4))
+            # a peer that names others' addresses here gets us to ping nobody outside our own networks
+            theirs = tuple(address for address in payload.addresses4 if dialable(address) and private(address[0]))
             if theirs:
                 address = best_match(self.field.local(), theirs) or theirs[0]
                 self.way("lan", self._lan(address), PASSIVE)

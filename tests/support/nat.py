@@ -174,6 +174,7 @@ class Internet:
         self.now = 1.0
         self.sent = 0
         self.loss: Callable[[Address, Address, bytes], bool] = lambda source, target, data: False
+        self.spoil: Callable[[bytes], list[bytes]] = lambda data: [data]  # what arrives of a datagram
         self._routers: dict[str, Router] = {}
         self._hosts: dict[str, SimHost] = {}
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -275,6 +276,10 @@ class Internet:
             return
         if self.loss(source, target, data):
             return
+        for piece in self.spoil(data):
+            self._deliver(source, target, piece, neighbour)
+
+    def _deliver(self, source: Address, target: Address, data: bytes, neighbour: SimHost | None) -> None:
         far = self._routers.get(target[0])
         if far is not None:
             inner = far.inbound(target[1], source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from identity.errors import DecodeError
@@ -22,7 +22,10 @@ from netstack.connect.secure_payload import (
 )
 from netstack.connect.tasks import Promise, Tasks
 from netstack.dht.messages import Firewall
+from tests.support.nat import Internet
 from tests.support.streams import stream
+from tests.unit.netstack_connect.test_pairs import BOB, behind, listening
+from tests.unit.netstack_connect.test_paths import RELAY, relay
 
 number = st.integers(0, 2**53 - 1)
 token = st.binary(min_size=32, max_size=32)
@@ -153,3 +156,46 @@ def test_a_task_may_cancel_itself_and_those_it_waits_for() -> None:
     tasks.run(0.0)
     assert ended[3:] == ["still here"]
     assert (len(tasks), tasks.next_wake()) == (0, None)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(["open", "cone", "symmetric"]),
+    st.sampled_from(["cone", "symmetric"]),
+    st.lists(st.tuples(st.integers(0, 25), st.integers(0, 600), st.integers(0, 255)), max_size=60),
+)
+def test_an_attempt_under_any_damage_ends_and_leaves_nothing(
+    client: str, server: str, hits: list[tuple[int, int, int]]
+) -> None:
+    """(datagrams until the next one that is hit, where, how) of everything that two hosts and twelve nodes say."""
+    net = Internet(seed=5, nodes=12)
+    bridge = relay(net)
+    ada, bob = behind(net, client, RELAY.public), behind(net, server)
+    net.run(5)
+    listening(net, bob)
+    waiting = iter(hits)
+    state = [next(waiting, None)]
+    left = [state[0][0] if state[0] else 0]
+
+    def spoil(data: bytes) -> list[bytes]:
+        hit = state[0]
+        if hit is None or left[0] > 0:
+            left[0] -= 1
+            return [data]
+        _, where, how = hit
+        state[0] = next(waiting, None)
+        left[0] = state[0][0] if state[0] else 0
+        changed = bytearray(data)
+        changed[where % len(data)] ^= how
+        return [[], [data, data], [data[: where % len(data)]], [bytes(changed)], [bytes(changed), data]][how % 5]
+
+    net.spoil = spoil
+    conn = ada.connect(BOB.public)
+    ada.turn()
+    net.run(90, lambda: bool(ada.opened or ada.failed))
+    assert len(ada.opened) + len(ada.failed) == 1
+    ada.core.abort(conn, net.now)
+    ada.turn()
+    net.run(180)
+    assert [len(host.core) for host in (ada, bob, bridge)] == [0, 0, 0]
+    assert [len(host.ports) for host in (ada, bob, bridge)] == [2, 2, 2]
