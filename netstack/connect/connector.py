@@ -24,6 +24,7 @@ from netstack.dht.messages import (
     Firewall,
     HandshakeMessage,
     Mode,
+    NoisePayload,
     Refusal,
     RelayThrough,
     decode_handshake,
@@ -202,8 +203,17 @@ class Connector(Attempt):
         if payload.error != Refusal.NONE or refusal_for(payload) is not Refusal.NONE or not known:
             self._refuse()
             return Verdict.SILENT
-        self._routed(Route(message.peer is not None, to, message.peer or to, response.to, port), agreement)
+        self._routed(self._route(message.peer, response.to, to, port, payload), agreement)
         return Verdict.SILENT
+
+    def _route(self, peer: Address | None, client: Address, to: Address, port: int, payload: NoisePayload) -> Route:
+        """What stands around the answer is the word of whoever passed it on.  One that claims to be the peer itself, at
+        an address that the peer does not name, is passed over: the peer says who its relays are."""
+        pairs = payload.holepunch.relays if payload.holepunch is not None else ()
+        own = to in self._addresses or to in payload.addresses4 or ":" in to[0] or private(to[0])
+        if peer is None and not own and pairs:
+            return Route(True, *pairs[0], client, port)
+        return Route(peer is not None, to, peer or to, client, port)
 
     def _refuse(self) -> None:
         self.field.links.fail(self.link, Reason.REFUSED)

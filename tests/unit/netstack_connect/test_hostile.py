@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
+from identity.errors import DecodeError
 from netstack.connect.blind_relay import PAIR, PROTOCOL, UNPAIR, Pair, encode_pair, encode_unpair
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import HandshakeMessage, Mode, encode_handshake
+from netstack.dht.messages import HandshakeMessage, Mode, decode_handshake, encode_handshake
 from netstack.events import PathKind
 from netstack.handshake import target_of
 from netstack.protomux import Protomux
@@ -194,3 +196,32 @@ def test_relays_that_say_nothing_do_not_hold_up_those_that_do() -> None:
     ada.core.connect(BOB.public, (), None, net.now, relays=silent)
     ada.turn()
     assert net.run(4, lambda: bool(ada.opened))
+
+
+@pytest.mark.parametrize("server", ["open", "cone"])
+def test_relays_that_claim_to_be_the_peer_do_not_keep_us_from_it(server: str) -> None:
+    net = Internet(seed=29, nodes=12)
+    ada, bob = behind(net, "cone"), behind(net, server)
+    net.run(5)
+    listening(net, bob)
+    passed: list[bytes] = []
+
+    def strip(source: Address, target: Address, data: bytes) -> bool:
+        answer = decode_datagram(data) if data[0] == 0x13 and data not in passed else None
+        if not isinstance(answer, Response) or answer.value is None or len(answer.value) < 100:
+            return False
+        with suppress(DecodeError):
+            message = decode_handshake(answer.value)
+            if message.mode == Mode.REPLY and message.noise and message.peer is not None:
+                value = encode_handshake(HandshakeMessage(Mode.REPLY, message.noise))
+                passed.append(encode_response(answer._replace(value=value)))
+                net.send(net._hosts[source[0]], Outgoing(target, passed[-1]))
+                return True
+        return False
+
+    net.loss = strip
+    ada.core.connect(BOB.public, (), None, net.now)
+    ada.turn()
+    assert net.run(20, lambda: bool(ada.opened or ada.failed))
+    assert bool(passed) is (server == "cone")  # the other is reached without them
+    assert len(ada.opened) == 1
