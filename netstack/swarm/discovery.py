@@ -108,6 +108,11 @@ class Discovery:
         return self._client
 
     @property
+    def active(self) -> bool:
+        """Neither suspended nor closed."""
+        return not self._suspended and not self._closed
+
+    @property
     def finished(self) -> bool:
         """Closed, and nothing of ours is left to take back."""
         return self._closed and self._running is None
@@ -149,13 +154,13 @@ class Discovery:
         if running.walk is Walk.UNANNOUNCE:
             # once is enough: what could not be taken back runs out by itself
             self._announced = False
-            if self._active:
+            if self.active:
                 self._go()
         elif self._main:
             self._round_over(ok, now)
 
     def wake(self, now: float) -> None:
-        if not self._active or self._running is not None:
+        if not self.active or self._running is not None:
             return
         if now >= self._round_at:
             self._go()
@@ -165,7 +170,7 @@ class Discovery:
 
     def next_wake(self) -> float:
         """When `wake` is due; infinity: not before something else happens."""
-        if not self._active or self._running is not None:
+        if not self.active or self._running is not None:
             return inf
         return min(self._round_at, *self._further, inf)
 
@@ -175,10 +180,6 @@ class Discovery:
         return effects
 
     # inner
-
-    @property
-    def _active(self) -> bool:
-        return not self._suspended and not self._closed
 
     def _begin(self) -> None:
         self.settled = False

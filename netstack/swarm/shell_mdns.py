@@ -42,7 +42,7 @@ IP_MULTICAST_ALL = 49  # Linux, <linux/in.h>; the socket module does not name it
 OnPeer = Callable[[bytes, tuple[Address, ...]], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Wish:
     """One rendezvous that the owner joined."""
 
@@ -211,18 +211,22 @@ class Mdns:
         """Our addresses in the networks where we are heard."""
         return list(self._networks)
 
-    def join(self, rendezvous: bytes, key: bytes | None, on_peer: OnPeer | None = None) -> None:
+    def join(self, rendezvous: bytes, key: bytes | None, on_peer: OnPeer | None = None) -> Wish:
         """Announces `key` there unless it is None, and tells of others there unless `on_peer` is.
 
-        `on_peer(their key, their addresses)` may come again for a peer that moved or came back.
+        `on_peer(their key, their addresses)` may come again for a peer that moved or came back.  A later join at the
+        same rendezvous takes the place of this one.
         """
-        self._wishes[rendezvous] = Wish(key, on_peer)
+        wish = self._wishes[rendezvous] = Wish(key, on_peer)
         for network in self._networks.values():
             network.lan.join(rendezvous, key, client=on_peer is not None)
             network.serve()
+        return wish
 
-    def leave(self, rendezvous: bytes) -> None:
-        if self._wishes.pop(rendezvous, None) is not None:
+    def leave(self, rendezvous: bytes, wish: Wish | None = None) -> None:
+        """Ends what `join` began; given its wish, only if no later one took its place."""
+        if rendezvous in self._wishes and wish in (None, self._wishes[rendezvous]):
+            del self._wishes[rendezvous]
             for network in self._networks.values():
                 network.lan.leave(rendezvous)
                 network.serve()

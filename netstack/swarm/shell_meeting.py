@@ -23,7 +23,7 @@ from netstack.swarm.discovery import Discovery, Start, Stop, Walk
 from netstack.udp import Address
 
 if TYPE_CHECKING:  # zeroconf takes its time to load: whoever uses it does that
-    from netstack.swarm.shell_mdns import Mdns
+    from netstack.swarm.shell_mdns import Mdns, Wish
 
 OnPeer = Callable[[PeerRecord], None]
 
@@ -89,6 +89,7 @@ class Meeting:
         self._on_peer = on_peer
         self._on_local = on_local or (lambda key, addresses: on_peer(PeerRecord(key, addresses)))
         self._mdns = mdns
+        self._wish: Wish | None = None
         self._loop = asyncio.get_running_loop()
         self._discovery = Discovery(rng, server=server, client=client)
         self._walks: dict[int, asyncio.Task[None]] = {}
@@ -121,8 +122,7 @@ class Meeting:
     def suspend(self) -> None:
         """Takes our record back and is silent until `resume`."""
         self._discovery.suspend()
-        if self._mdns is not None:
-            self._mdns.leave(self.topic)
+        self._leave_local()
         self._serve()
 
     def resume(self) -> None:
@@ -133,8 +133,7 @@ class Meeting:
     def close(self) -> None:
         """Takes our record back, in the background, and ends.  May be called twice."""
         self._discovery.close()
-        if self._mdns is not None:
-            self._mdns.leave(self.topic)
+        self._leave_local()
         self._unwatch()
         self._serve()
 
@@ -159,10 +158,14 @@ class Meeting:
     # inner
 
     def _stay(self) -> None:
-        if self._mdns is not None:
-            self._mdns.join(
-                self.topic, self.key.public if self.server else None, self._on_local if self.client else None
-            )
+        if self._mdns is not None and self._discovery.active:
+            key = self.key.public if self.server else None
+            self._wish = self._mdns.join(self.topic, key, self._on_local if self.client else None)
+
+    def _leave_local(self) -> None:
+        if self._mdns is not None and self._wish is not None:
+            self._mdns.leave(self.topic, self._wish)
+            self._wish = None
 
     def _heard(self, event: DhtEvent) -> None:
         match event:

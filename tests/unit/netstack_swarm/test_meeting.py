@@ -14,7 +14,7 @@ from netstack.swarm.shell_mdns import Mdns
 from netstack.swarm.shell_meeting import Meeting
 from tests.support.town_hall import Guest
 
-ADA, BOB = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b"))
+ADA, BOB, CLEO = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"c"))
 LIMIT = 120  # seconds before a hanging test is called failed
 
 
@@ -182,7 +182,11 @@ def test_with_the_dht_dead_two_of_one_network_meet() -> None:
             asked = Meeting(Alone(), topic(0), BOB, on_peer=seen.put_nowait, server=False, mdns=there)  # type: ignore[arg-type]
             assert await served.flushed() and await asked.flushed()
             assert await seen.get() == PeerRecord(ADA.public, (("127.0.0.1", 5001),))
+            # who takes another's place is not taken away with it
+            again = Meeting(Alone(), topic(0), CLEO, on_peer=seen.put_nowait, client=False, mdns=here)  # type: ignore[arg-type]
             served.close()
+            assert await seen.get() == PeerRecord(CLEO.public, (("127.0.0.1", 5001),))
+            again.close()
             asked.close()
 
     run(story)
