@@ -20,6 +20,7 @@ from netstack.udp import Address
 from netstack.udx import events as udx
 from netstack.udx.stream import UdxStream
 
+PROOF = 4.0  # seconds in which a peer in doubt has to acknowledge something
 EARLY = 64 * 1024  # bytes that may arrive before the handshake's answer does, or before we have a path to the peer
 
 
@@ -52,6 +53,7 @@ class Link:
     __slots__ = (
         "_chunks",
         "_deadline",
+        "_doubt",
         "_ended",
         "_events",
         "_heard",
@@ -68,6 +70,7 @@ class Link:
         "path",
         "phase",
         "scheduled",
+        "stray",
         "stream",
     )
 
@@ -79,6 +82,7 @@ class Link:
         self.path = PathKind.DIRECT
         self.own_port: int | None = None  # a port that is nobody else's, to be closed with the link
         self.on_confirmed: Callable[[], None] | None = None  # the peer has shown that it goes the new way too
+        self.stray: tuple[Address, int] | None = None  # where packets came from that are not at the peer's address
         self.scheduled = inf  # when the endpoint will wake it; the endpoint's own
         self._limits = limits
         self._secret: SecretStream | None = None
@@ -86,6 +90,7 @@ class Link:
         self._chunks: list[bytes] = []
         self._held = 0
         self._ended = False  # on our side
+        self._doubt: tuple[float, int] | None = None  # until when, and what had been acknowledged before
         self._opened = False  # it was told as such
         self._peer_ended = False
         self._heard = self._said = now
@@ -175,6 +180,19 @@ class Link:
         self._held = size
         self.stream.set_buffered(size)
 
+    def doubt(self, now: float) -> None:
+        """Our router seems to have forgotten us: says something, and is over soon if nothing of it is acknowledged.
+
+        Where the peer is open it hears us from our new place and answers there (`stray`); where its own router lets
+        nobody in whom it did not speak to, nothing will ever pass again, and a new connection is the cure.
+        """
+        if self.phase is not Phase.OPEN or self._doubt is not None or self._ended:
+            return
+        if self._secret is not None and not self.stream.queued:
+            self.stream.write(self._secret.seal(b""))
+            self._said = now
+        self._doubt = now + PROOF, self.stream.flight.delivered
+
     # for the endpoint
 
     @property
@@ -208,8 +226,9 @@ class Link:
                     over = reason
                 case _:
                     pass
-        if self._chunks and self.phase is not Phase.GONE:
-            self._decode()
+        stray, self.stray = self.stray, None
+        if self._chunks and self.phase is not Phase.GONE and self._decode() and stray is not None:
+            self._roam(*stray)
         if ended:
             self._on_end()
         if over is not None:
@@ -220,7 +239,7 @@ class Link:
     def wake(self, now: float) -> None:
         self.stream.wake(now)
         if self.phase is Phase.OPEN:
-            if now >= self._dead_at():
+            if now >= self._dead_at() or self._unproved(now):
                 self.abort(Reason.SILENT)
             elif now >= self._keepalive_at():
                 if self._secret is not None and not self._ended and not self.stream.queued:
@@ -232,7 +251,7 @@ class Link:
     def next_wake(self) -> float:
         at = self.stream.next_wake()
         if self.phase is Phase.OPEN:
-            return min(at, self._keepalive_at(), self._dead_at())
+            return min(at, self._keepalive_at(), self._dead_at(), self._doubt[0] if self._doubt else inf)
         return at if self.phase is Phase.GONE else min(at, self._deadline)
 
     # inner
@@ -241,29 +260,44 @@ class Link:
         # who has ended says nothing more, and who is held back cannot: then only the stream's own timeouts speak
         return inf if self._held or self._peer_ended else self._heard + self._limits.dead
 
+    def _unproved(self, now: float) -> bool:
+        """Whether the time to show a sign of life is over, and there was none."""
+        if self._doubt is None or now < self._doubt[0]:
+            return False
+        before, self._doubt = self._doubt[1], None
+        return self.stream.queued > 0 and self.stream.flight.delivered == before
+
     def _keepalive_at(self) -> float:
         return self._said + self._limits.keepalive
 
-    def _decode(self) -> None:
+    def _decode(self) -> bool:
+        """Whether a frame came that the peer alone can have sealed."""
         secret = self._secret
         if secret is None or self.phase is Phase.WAITING:  # a relay may be faster with the peer's packets than its word
             if sum(map(len, self._chunks)) > EARLY:
                 self.abort(Reason.BAD_FRAME)
-            return
+            return False
         chunks, self._chunks = self._chunks, []
         if self.phase is Phase.CLOSING:
-            return
+            return False
         try:
             frames = secret.receive(chunks)
         except DecodeError as error:
             self.abort(Reason.BAD_FRAME, str(error))
-            return
+            return False
         if self.phase is Phase.OPENING and secret.opened:
             self._open()
             if self.path is PathKind.RELAYED:
                 self.stream.hurry()
         id = self.id
         self._events.extend([Frame(id, frame) for frame in frames if frame])
+        return bool(frames)
+
+    def _roam(self, address: Address, port: int) -> None:
+        """The peer's router has put it elsewhere; what it sealed comes from there, so our answers go there."""
+        if self.phase is Phase.OPEN:
+            self.stream.follow(address, port)
+            self._events.append(Moved(self.id, address, self.path))
 
     def _open(self) -> None:
         agreement = self.agreement

@@ -7,6 +7,8 @@ at once.  The npm stack does not look, and stays lost until its next round after
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from identity.keys import SigningKey
 from netstack.connect.rpc import ask, dialable
 from netstack.connect.tasks import Promise, Task, Tasks
@@ -27,9 +29,12 @@ PING_TRIES = 3
 
 
 class Announcer:
-    """One key.  `relays` are (relay, our address as it sees us), the newest announcement's."""
+    """One key.  `relays` are (relay, our address as it sees us), the newest announcement's.
 
-    def __init__(self, node: DhtNode, tasks: Tasks, key: SigningKey) -> None:
+    `on_moved()`: a relay sees us elsewhere than before.
+    """
+
+    def __init__(self, node: DhtNode, tasks: Tasks, key: SigningKey, on_moved: Callable[[], None]) -> None:
         self.key = key
         self.target = hashed(key.public)
         self.relays: tuple[tuple[Address, Address], ...] = ()
@@ -37,6 +42,7 @@ class Announcer:
         self.rounds = 0
         self._node = node
         self._tasks = tasks
+        self._on_moved = on_moved
         self._closest: tuple[Address, ...] = ()
         self._past: list[set[Address]] = [set(), set()]  # relays of the last two announcements
         self._moved: Promise[None] = Promise()
@@ -94,6 +100,7 @@ class Announcer:
             pongs.append(True)
             if answer.to != here:
                 self._moved.keep(None)
+                self._on_moved()
 
     async def _announce(self) -> None:
         done: Promise[Outcome] = Promise()

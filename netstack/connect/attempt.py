@@ -148,7 +148,15 @@ class Attempt:
         if link.half_open:  # the dialler may be heard first on another of its paths
             link.stream.port = port
             return True
-        return False
+        return self._stray(source, port)
+
+    def _stray(self, source: Address, port: int) -> bool | None:
+        """Its router may have given the peer another port: what it sealed is believed from there too."""
+        remote = self.link.stream.remote
+        if self.link.phase is not Phase.OPEN or remote is None or source[0] != remote[0]:
+            return False
+        self.link.stray = source, port
+        return None
 
     def kind_of(self, source: Address, port: int) -> PathKind:
         return PathKind.PUNCHED if port >= OWN else PathKind.DIRECT

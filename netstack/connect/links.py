@@ -99,6 +99,12 @@ class Links:
         link.abort(reason)
         self._dirty[link.id] = link
 
+    def doubt(self) -> None:
+        """Every connection has to show that it still passes our router."""
+        for link in self.by_id.values():
+            link.doubt(self.now)
+            self._dirty[link.id] = link
+
     def watch(self, link: Link, on_packet: OnPacket | None) -> None:
         """Decides about packets that come from anywhere but the peer's address."""
         if on_packet is None:

@@ -41,7 +41,7 @@ class Reception:
         self._router.servers[target] = Desk(self, target, key.public)
         dht = self._field.dht
         if announce and dht is not None and key.public not in self.announcers:
-            self.announcers[key.public] = Announcer(dht, self._field.tasks, key)
+            self.announcers[key.public] = Announcer(dht, self._field.tasks, key, self._field.links.doubt)
         elif not announce and key.public in self.announcers:
             self.announcers.pop(key.public).close()
 

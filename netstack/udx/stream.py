@@ -204,6 +204,12 @@ class UdxStream:
         self._out.new_path(now, _overhead(remote))
         self._events.append(RemoteChanged(remote))
 
+    def follow(self, remote: Address, port: int) -> None:
+        """The peer is heard from another address, to our `port`: from now on everything goes there."""
+        if remote != self.remote:
+            self._follow(remote)
+        self.port = port
+
     def forget_old_paths(self) -> None:
         """They are about to vanish: what is still in flight on them is repeated on the present one."""
         self._old_paths.clear()

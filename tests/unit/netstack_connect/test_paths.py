@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from identity.keys import SigningKey
 from netstack.events import PathKind, Reason
 from netstack.udp import Address
@@ -103,6 +105,38 @@ def test_a_router_that_forgets_is_noticed_within_15_seconds() -> None:
     eve = net.host()
     net.run(5)
     opened(net, eve)
+
+
+@pytest.mark.parametrize("kind", ["open", "full cone", "restricted"])
+def test_a_connection_outlives_a_router_that_forgets(kind: str) -> None:
+    """Whoever lets the peer in from another port of its host follows what it sealed."""
+    net = Internet(seed=8, nodes=12)
+    home = net.router(Mapping.INDEPENDENT)
+    ada, bob = behind(net, kind), net.host(behind=home)
+    net.run(5)
+    listening(net, bob)
+    conn = opened(net, ada)
+    before = ada.core.stream(conn)
+    assert before is not None and before.remote is not None
+    home.forget()
+    net.run(12)
+    talk(net, ada, conn)
+    after = ada.core.stream(conn)
+    assert after is not None and after.remote is not None
+    assert after.remote[0] == before.remote[0] and ada.closed == bob.closed == []
+    assert [event.address for event in ada.moved] == [after.remote]
+
+
+def test_a_connection_that_cannot_is_over_soon_where_the_router_forgot() -> None:
+    net = Internet(seed=9, nodes=12)
+    home = net.router(Mapping.INDEPENDENT)
+    ada, bob = behind(net, "cone"), net.host(behind=home)
+    net.run(5)
+    listening(net, bob)
+    opened(net, ada)
+    home.forget()
+    assert net.run(12, lambda: bool(bob.closed))
+    assert [event.reason for event in bob.closed] == [Reason.SILENT]
 
 
 def test_relays_that_die_are_replaced() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from netstack.dht.messages import NoisePayload
-from netstack.events import Frame, Opened, PathKind
+from netstack.events import Frame, Moved, Opened, PathKind
 from netstack.handshake import Agreement
 from netstack.limits import Limits
 from netstack.link import Link
@@ -78,3 +78,20 @@ def test_the_relay_drops_what_comes_before_the_other_end_is_tied(ends: tuple[End
     assert kinds(bob) == [Opened]
     bob.passes_to(ada, 0.1)  # once more at once, without a timer
     assert kinds(ada) == [Opened]
+
+
+def test_only_what_the_peer_sealed_moves_a_connection(ends: tuple[End, End]) -> None:
+    ada, bob = ends
+    ada.tied(bob, 0.0)
+    ada.passes_to(bob, 0.0)
+    bob.tied(ada, 0.0)
+    bob.passes_to(ada, 0.0)
+    elsewhere = RELAY[0], 7
+    bob.link.stray = elsewhere, SERVER
+    bob.events += bob.link.absorb(0.1)  # an acknowledgement, a heartbeat: anybody can make those
+    assert bob.link.stream.remote == RELAY
+    ada.link.send(b"from my new place", 0.2)
+    bob.link.stray = elsewhere, SERVER
+    ada.passes_to(bob, 0.2)
+    assert bob.link.stream.remote == elsewhere
+    assert kinds(bob)[-2:] == [Frame, Moved]
