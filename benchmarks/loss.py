@@ -3,8 +3,8 @@
     python -m benchmarks.loss [--rounds 5] [--mb 40] [--rate 10] [--out FILE]
 
 In each round and for each loss rate: one encrypted stream of ours and one of the npm stack after each other, then two
-of ours at once.  The wire is `tests/network/wire.py`: it drops both ways, delays by 25 ms each way and lets
-`rate` MB/s of IP through, with a queue of one bandwidth-delay product.
+of ours at once, then one of ours beside one of npm's.  The wire is `tests/network/wire.py`: it drops both ways, delays
+by 25 ms each way and lets `rate` MB/s of IP through, with a queue of one bandwidth-delay product.
 """
 
 from __future__ import annotations
@@ -45,20 +45,28 @@ def alone(loss: float, rate: float, size: int, *, npm: bool, seed: str) -> Row:
     return {**found, "lost": there.lost, "dropped": there.dropped}
 
 
-def shared(loss: float, rate: float, size: int, *, seed: str) -> Row:
-    """Two streams of ours at once: MB/s together while both run, from `SETTLED` seconds on, and the lesser's share."""
+def shared(loss: float, rate: float, size: int, *, seed: str, npm: bool = False) -> Row:
+    """Two streams at once: MB/s together while both run, from `SETTLED` seconds on, and the shares.
+
+    One is sent by ours, the other too, or by npm's stack where `npm` says so; both are received by ours.
+    """
     with Path(condition(loss, rate), seed=seed) as path:
         source, sink = sides(path, npm=False)
+        other, _ = sides(path, npm=npm)
         with sink.start("sink", size) as first, sink.start("sink", size) as second:
             addresses = [(told["key"], f"{sink.host}:{told['port']}") for told in (first.hear(), second.hear())]
-            with source.start("source", size, *addresses[0]), source.start("source", size, *addresses[1]):
+            with source.start("source", size, *addresses[0]), other.start("source", size, *addresses[1]):
                 marks = [end.hear()["marks"] for end in (first, second)]
     begin = max(one[0][0] for one in marks) + SETTLED
     end = min(one[-1][0] for one in marks)
     if end <= begin:
         raise ValueError("the streams were too short to be compared")
     got = [by(one, end) - by(one, begin) for one in marks]
-    return {"mb_per_s": round(sum(got) / (end - begin) / 1e6, 2), "lesser": round(min(got) / sum(got), 3)}
+    return {
+        "mb_per_s": round(sum(got) / (end - begin) / 1e6, 2),
+        "lesser": round(min(got) / sum(got), 3),
+        "first": round(got[0] / sum(got), 3),
+    }
 
 
 def by(marks: list[tuple[float, int]], at: float) -> float:
@@ -77,7 +85,9 @@ def one_round(number: int, rate: float, size: int) -> list[Row]:
         for name, npm in order if number % 2 == 0 else order[::-1]:
             rows.append({"figure": name, "load": load(), **alone(loss, rate, size, npm=npm, seed=seed)})
         rows.append({"figure": "two of ours", "load": load(), **shared(loss, rate, size, seed=seed)})
-        for row in rows[-3:]:
+        beside = shared(loss, rate, size, seed=seed, npm=True)
+        rows.append({"figure": "ours beside npm", "load": load(), **beside})
+        for row in rows[-4:]:
             row.update(round=number, loss=loss)
             print(json.dumps(row), flush=True)
     return rows
@@ -99,6 +109,8 @@ def main() -> None:
             ("npm", "mb_per_s"),
             ("two of ours", "mb_per_s"),
             ("two of ours", "lesser"),
+            ("ours beside npm", "mb_per_s"),
+            ("ours beside npm", "first"),
         ):
             values = [float(str(row[key])) for row in rows if row["figure"] == name and row["loss"] == loss]
             print(json.dumps({"figure": name, "loss": loss, "of": key, **spread(values)}))
