@@ -437,7 +437,12 @@ class Swarm:
             reader.give(connection)
         info = self._core.info(key)
         if self.on_connection is not None and info is not None:
-            self.on_connection(connection, info)
+            try:
+                self.on_connection(connection, info)
+            except Exception as error:  # the application's mistake ends its own connection, and no dial under way
+                context = {"message": "error in a swarm's on_connection", "exception": error}
+                self._loop.call_exception_handler(context)
+                connection.abort("error", Reason.CLOSED)
 
     def _give(self, topic: bytes, key: bytes) -> None:
         """The connection to that peer, if there is one, goes to a topic that has not had it."""

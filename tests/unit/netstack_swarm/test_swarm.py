@@ -11,7 +11,7 @@ import pytest
 from identity.keys import SigningKey
 from netstack.shell_connection import Connection
 from netstack.shell_testnet import Testnet
-from netstack.swarm import Swarm
+from netstack.swarm import PeerInfo, Swarm
 
 ADA, BOB, CLEO = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"c"))
 LIMIT = 120  # seconds before a hanging test is called failed
@@ -178,5 +178,26 @@ def test_with_the_dht_dead_peers_of_one_network_meet_by_topic_and_by_key() -> No
                 assert connection.remote_key == BOB.public
                 break
             assert ada.status().networks == ("127.0.0.1",) and await ada.flush()
+
+    run(story)
+
+
+def test_a_mistake_of_the_application_costs_one_connection() -> None:
+    async def story() -> None:
+        mistakes: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: mistakes.append(context))
+
+        def mistaken(connection: Connection, info: PeerInfo) -> None:
+            if info.key == BOB.public:
+                raise ZeroDivisionError
+
+        async with Testnet(4) as net, on(net, ADA) as ada, on(net, BOB) as bob, on(net, CLEO) as cleo:
+            ada.on_connection = mistaken
+            ada.join(topic(0), client=False)
+            bobs = await first(bob, 0, server=False)
+            await bobs.wait_closed()
+            assert {type(context["exception"]) for context in mistakes} == {ZeroDivisionError}
+            to_ada = await first(cleo, 0, server=False)
+            assert to_ada.remote_key == ADA.public and not to_ada.closed
 
     run(story)
