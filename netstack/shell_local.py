@@ -16,6 +16,8 @@ MOST = 8
 LIFE = 10.0  # seconds
 # asking the kernel for a route sends nothing; one far address and the private ranges
 FAR6 = "2001:db8::1"
+TEMPORARY = 0x01  # <linux/if_addr.h>: IFA_F_TEMPORARY, and
+UNUSABLE = 0x68  # IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE
 FAR = ("192.0.2.1", "10.255.255.254", "172.31.255.254", "192.168.255.254")
 
 
@@ -61,19 +63,30 @@ def local_hosts() -> tuple[str, ...]:
 
 
 def local_hosts6() -> tuple[str, ...]:
-    """IPv6 hosts of our interfaces that mean something beyond their link."""
+    """IPv6 hosts of our interfaces that mean something everywhere."""
     found: dict[str, None] = {}
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
-            for line in Path("/proc/net/if_inet6").read_text().splitlines():
-                digits, _, _, scope, *_ = line.split()
-                if scope == "00":
-                    found[str(IPv6Address(bytes.fromhex(digits)))] = None
+            return hosts6_of(Path("/proc/net/if_inet6").read_text())
     else:
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
             sock.connect((FAR6, 9))
             found[sock.getsockname()[0]] = None
     return tuple(found)[:MOST]
+
+
+def hosts6_of(table: str) -> tuple[str, ...]:
+    """Those of Linux' `if_inet6` that strangers may be told: the ones that change daily, where there are such, since an
+    address for ever names the machine wherever it goes."""
+    lasting: list[str] = []
+    passing: list[str] = []
+    for line in table.splitlines():
+        digits, _, _, scope, flags, *_ = line.split()
+        private = digits[:2] in ("fc", "fd")
+        if scope == "00" and not private and not int(flags, 16) & UNUSABLE:
+            hosts = passing if int(flags, 16) & TEMPORARY else lasting
+            hosts.append(str(IPv6Address(bytes.fromhex(digits))))
+    return tuple(dict.fromkeys(passing or lasting))[:MOST]
 
 
 ANYWHERE = {"0.0.0.0": local_hosts, "::": local_hosts6}
