@@ -91,7 +91,7 @@ def head(middle: Stack, arguments: str) -> str:
         date=datetime.now(UTC).date(),
         kernel=platform.release().partition("-")[0],
         nodes=NODES,
-        middle=middle.value,
+        middle={Stack.JS: "npm", Stack.OURS: "of our"}[middle],
     )
 
 
