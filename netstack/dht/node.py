@@ -37,7 +37,7 @@ from netstack.dht.limits import DhtLimits
 from netstack.dht.query import MakeCommit, OnDone, OnReply, Query
 from netstack.dht.quota import Quota
 from netstack.dht.reachability import Reachability
-from netstack.dht.rpc import Call, Done, Rpc
+from netstack.dht.rpc import Call, Done, Rpc, ignore
 from netstack.dht.serving import Serving
 from netstack.dht.store import Store
 from netstack.dht.table import RoutingTable
@@ -366,7 +366,7 @@ class DhtNode:
             self.upkeep.heard(source, response.to, sample=port == self.port)
         elif response.id is None and port == self.port:
             self.reach.sample_stranger(source.address, response.to)
-        call.done(response)
+        call.settle(response)
 
     # for the parts of the node
 
@@ -409,7 +409,3 @@ class DhtNode:
 
     def _put(self, out: Outgoing) -> None:
         self._out.append(out)
-
-
-def ignore(response: Response | None) -> None:
-    pass

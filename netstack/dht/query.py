@@ -143,8 +143,7 @@ class Query:
 
     def cancel(self) -> None:
         """Asks nobody any more and calls nobody back."""
-        self._over = True
-        self.node.forget(self)
+        self._finish()
         for call in self._calls:
             call.cancel()
         self._calls.clear()
@@ -358,9 +357,15 @@ class Query:
             self._end()
 
     def _end(self) -> None:
-        self._over = True
-        self.node.forget(self)
-        if self._on_done is not None:
+        done = self._on_done
+        self._finish()
+        if done is not None:
             closest = self.closest
             hops = max((reply.hops for reply in closest), default=0)
-            self._on_done(Outcome(closest, self._answers, self._failures, self._committed, hops))
+            done(Outcome(closest, self._answers, self._failures, self._committed, hops))
+
+    def _finish(self) -> None:
+        """Nobody is called any more; callbacks often hold the walk, which holds them."""
+        self._over = True
+        self.node.forget(self)
+        self._on_reply = self._on_done = self._commit = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -192,3 +193,18 @@ def test_with_a_tenth_of_the_datagrams_lost(net: Network) -> None:
     ada, bob = guest(net), guest(net)
     assert announce(net, ada, ADA).committed >= 18
     assert ADA.public in {peer.key for reply in lookup(net, bob) for peer in reply.peers}
+
+
+def test_what_is_over_leaves_no_work_for_the_collector(net: Network) -> None:
+    ada = guest(net)
+    announce(net, ada, ADA)
+    net.run(10)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            lookup(net, ada)
+        net.run(10)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
