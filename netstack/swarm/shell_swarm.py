@@ -112,6 +112,7 @@ class Swarm:
         self._readers: list[Feed] = []
         self._listening = False
         self._suspended = False
+        self._started = self._closed = False
         self._change = asyncio.Event()  # replaced at every use
         self._timer: asyncio.TimerHandle | None = None
         self._turn: asyncio.Handle | None = None
@@ -122,8 +123,11 @@ class Swarm:
 
     async def start(self) -> None:
         """Binds, and enters the networks.  `async with` does it.  Raises OSError as binding does."""
+        if self._started:
+            raise ValueError("the swarm was started already")
         self._loop = asyncio.get_running_loop()
         await self.host.start(*self._bind)
+        self._started = True
         self.host.on_connection = self._arrived
         self._unwatch = self.host.watch(self._heard)
         if self._lan:
@@ -138,6 +142,9 @@ class Swarm:
 
         A network that is gone holds it up for a second at most; what could not be taken back runs out by itself.
         """
+        if not self._started:
+            return
+        self._closed = True
         self._unwatch()
         self._suspended = True
         self._core.suspend()  # from here on nobody is dialled, answered or waited for
@@ -192,8 +199,12 @@ class Swarm:
     def join(self, topic: bytes, *, server: bool = True, client: bool = True) -> Topic:
         """A place at a topic.  `server`: others find us there; `client`: we look for others and dial them.
 
-        May be called again for the same topic: every place is left by itself, and the roles add up.
+        May be called again for the same topic: every place is left by itself, and the roles add up.  Raises ValueError
+        for a topic of another length, and where the swarm is not running.
         """
+        self._check()
+        if len(topic) != 32:
+            raise ValueError("a topic has 32 bytes")
         place = Topic(self, topic, server=server, client=client)
         gathering = self._gatherings.get(topic)
         if gathering is not None:
@@ -228,6 +239,7 @@ class Swarm:
 
     def listen(self) -> None:
         """Lets peers who know our key dial us; joining a topic as a server does."""
+        self._check()
         if not self._listening:
             self._listening = True
             self.host.listen(self.key)
@@ -250,6 +262,7 @@ class Swarm:
 
     def join_peer(self, key: bytes) -> None:
         """Stays connected to the peer with this key, wherever it is found, whatever topics there are."""
+        self._check()
         self._core.join_peer(key, self._loop.time())
         if self._mdns is not None and key != self.key.public:
             self._mdns.join(rendezvous_of(key), None, self._located)
@@ -263,6 +276,7 @@ class Swarm:
 
     def ban(self, key: bytes) -> None:
         """Closes its connection, and neither dials nor answers it any more."""
+        self._check()
         self._core.ban(key, self._loop.time())
         self._serve()
 
@@ -324,6 +338,10 @@ class Swarm:
 
     def connections_at(self, topic: bytes) -> list[Connection]:
         return [connection for connection, topics in self._taken.values() if topic in topics]
+
+    def _check(self) -> None:
+        if not self._started or self._closed:
+            raise ValueError("the swarm is not running: use it inside `async with`")
 
     # what happens
 

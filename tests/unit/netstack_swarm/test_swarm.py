@@ -126,6 +126,25 @@ def test_suspended_a_swarm_is_silent_and_comes_back() -> None:
     run(story)
 
 
+def test_it_is_used_inside_its_life() -> None:
+    async def story() -> None:
+        swarm = Swarm(ADA, host="127.0.0.1")
+        for _ in range(2):
+            for use in (lambda: swarm.join(topic(0)), lambda: swarm.join_peer(BOB.public), swarm.listen):
+                with pytest.raises(ValueError, match="not running"):
+                    use()
+            async with Swarm(BOB, host="127.0.0.1") as other:
+                with pytest.raises(ValueError, match="32 bytes"):
+                    other.join(b"short")
+            await swarm.close()
+            await swarm.close()
+            if not swarm._started:
+                await swarm.start()
+                await swarm.close()
+
+    run(story)
+
+
 def test_an_end_at_any_moment_of_a_meeting_leaves_nothing() -> None:
     async def story() -> None:
         async with Testnet(6) as net:
