@@ -17,7 +17,7 @@ from tests.network.namespaces import missing
 from tests.network.pairs import EVERY_PAIR, EVERY_STACKS, Pair, Results, Stacks, every, table, way
 from tests.network.parties import Middle, Stack, dht
 from tests.network.router import Nat
-from tests.network.scenes import healing, neighbours, under_a_carrier, upgrade
+from tests.network.scenes import healing, neighbours, survival, under_a_carrier, upgrade
 from tests.network.topology import Internet
 
 PATIENCE = 60.0  # seconds that a router that forgot is watched, or a relayed connection
@@ -82,6 +82,10 @@ async def scenes(stacks: Sequence[Stacks], middle: Stack) -> str:
                 times = await asyncio.gather(*(healing(net, running, each, nat, PATIENCE) for each in stacks))
                 cells = [f"{time:.1f} s" if time is not None else f"not within {PATIENCE:.0f} s" for time in times]
                 lines.append(f"| a {nat.value} router forgets: reached again after | " + " | ".join(cells) + " |")
+            for nat in (Nat.OPEN, Nat.CONE):
+                times = await asyncio.gather(*(survival(net, running, each, nat, PATIENCE) for each in stacks))
+                cells = [f"goes on after {time:.1f} s" if time is not None else "lost" for time in times]
+                lines.append(f"| a router forgets, a client ({nat.value}) was connected | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

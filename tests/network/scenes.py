@@ -52,6 +52,19 @@ async def upgrade(net: Internet, middle: Middle, stacks: Stacks, pair: Pair, lim
         return first, time.monotonic() - began if now == "direct" else None
 
 
+async def survival(net: Internet, middle: Middle, stacks: Stacks, client: Nat, limit: float) -> float | None:
+    """The router of a server (masquerade) forgets: seconds until a word comes back over the connection that stood."""
+    name = f"{stacks}-{client.value}-stands".replace(" ", "")
+    desk, phone = net.site(f"desk-{name}", Nat.MASQUERADE), net.site(f"phone-{name}", client)
+    assert desk.router is not None
+    async with party(stacks.server, desk, middle) as there, party(stacks.client, phone, middle) as here:
+        before = await here.connect((await there.serve()).key)
+        assert before.ok, before
+        desk.router.forget()
+        began = time.monotonic()
+        return time.monotonic() - began if await here.again(before.node, limit) else None
+
+
 async def healing(net: Internet, middle: Middle, stacks: Stacks, nat: Nat, limit: float) -> float | None:
     """A server's router forgets all mappings: seconds until a client that knows it reaches it again, None for never."""
     name = f"{stacks}-{nat.value}".replace(" ", "")

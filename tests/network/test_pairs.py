@@ -11,7 +11,7 @@ import pytest
 from tests.network.pairs import EVERY_PAIR, EVERY_STACKS, Pair, Stacks, every, way, wrong
 from tests.network.parties import Middle, Outcome, Stack, dht
 from tests.network.router import Nat
-from tests.network.scenes import healing, meet, neighbours, under_a_carrier, upgrade
+from tests.network.scenes import healing, meet, neighbours, survival, under_a_carrier, upgrade
 from tests.network.topology import Internet
 from tests.network.wire import Condition
 
@@ -112,6 +112,15 @@ def test_a_router_that_forgets_its_mappings_heals(net: Internet) -> None:
     async def story(running: Middle) -> list[float | None]:
         kinds = (Nat.CONE, Nat.MASQUERADE)
         return await asyncio.gather(*(healing(net, running, OURS, nat, HEALED) for nat in kinds))
+
+    assert None not in among(net, Stack.JS, story)
+
+
+def test_a_connection_outlives_the_mappings_of_a_router(net: Internet) -> None:
+    """Where the other end lets the peer in from its new port."""
+
+    async def story(running: Middle) -> list[float | None]:
+        return await asyncio.gather(*(survival(net, running, OURS, nat, HEALED) for nat in (Nat.OPEN, Nat.CONE)))
 
     assert None not in among(net, Stack.JS, story)
 
