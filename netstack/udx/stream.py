@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from math import inf
-from typing import NamedTuple
 
 from identity.errors import DecodeError
 from netstack.ports import SERVER
@@ -48,23 +47,14 @@ from netstack.udx.packet import (
     split_body,
     unwrap,
 )
+from netstack.udx.paths import OldPaths, Path, overhead
 from netstack.udx.reassembly import Reassembly
 from netstack.udx.rtt import RttEstimator
 
 RECEIVE_WINDOW = 4 << 20
-_OVERHEAD = {4: 48, 6: 68}  # IP, UDP and UDX headers
 _LINGER = 12.0  # about as long as the other side goes on repeating
 _LINGER_REPLIES = 16
 _MAX_MESSAGES = 64
-_OLD_PATHS = 4  # that may still have something in flight
-
-
-class Path(NamedTuple):
-    """Where packets go: the address, the receiver's id there (a relay has one of its own), and our port."""
-
-    remote: Address
-    remote_id: int
-    port: int
 
 
 class _Phase(Enum):
@@ -115,9 +105,9 @@ class UdxStream:
         self._ack_due = False
         self._end_told = False
 
-        self._out = Outbound(congestion or Bbr(), _OVERHEAD[4])
+        self._out = Outbound(congestion or Bbr(), overhead(None))
         self._messages: list[bytes] = []
-        self._old_paths: dict[int, tuple[Path, int]] = {}  # by number: the path, and the seq from which on it is over
+        self._old_paths = OldPaths()
         self._destroy_seq = 0
         self._replies = 0
         self._keepalive_at = inf
@@ -178,7 +168,7 @@ class UdxStream:
         self.remote_id = remote_id
         self.remote = remote
         self._now = now
-        self._out.overhead = _overhead(remote)
+        self._out.overhead = overhead(remote)
         self._out.start(now, rtt)
         self._touch(now)
 
@@ -197,11 +187,9 @@ class UdxStream:
         if before == after:
             return
         if self.flight.packets:
-            self._old_paths[self.flight.path] = before, self.flight.next
-            while len(self._old_paths) > _OLD_PATHS:
-                del self._old_paths[min(self._old_paths)]
+            self._old_paths.keep(self.flight.path, before, self.flight.next)
         self.remote, self.remote_id, self.port = after
-        self._out.new_path(now, _overhead(remote))
+        self._out.new_path(now, overhead(remote))
         self._events.append(RemoteChanged(remote))
 
     def follow(self, remote: Address, port: int) -> None:
@@ -413,7 +401,7 @@ class UdxStream:
         before, self.remote = self.remote, source
         self._old_paths.clear()
         if before is None or before[0] != source[0]:
-            self._out.new_path(self._now, _overhead(source))
+            self._out.new_path(self._now, overhead(source))
         self._events.append(RemoteChanged(source))
 
     def _deliver(self, payloads: Sequence[bytes]) -> None:
@@ -470,7 +458,9 @@ class UdxStream:
 
     def _emit_run(self, out: list[Outgoing], run: Run) -> None:
         """Headers are made fresh at every sending: acknowledgement and window are the present ones."""
-        path = self._path if run.path == self.flight.path or not self._old_paths else self._old_path(run)
+        path = self._path
+        if run.path != self.flight.path and self._old_paths:
+            path = self._old_paths.find(run.path, self.flight.first) or path
         if path is None:
             return
         count = run.end - run.start
@@ -497,13 +487,6 @@ class UdxStream:
             return None
         return Path(self.remote, self.remote_id, self.port)
 
-    def _old_path(self, run: Run) -> Path | None:
-        for number, (_, until) in list(self._old_paths.items()):
-            if self.flight.first >= until:
-                del self._old_paths[number]
-        old = self._old_paths.get(run.path)
-        return old[0] if old else self._path
-
     def _check_ended(self) -> None:
         """Both ends acknowledged: ours by the other side, its by the packet that just left."""
         if self._closed is None and self._out.end_acked and self._in.ended and not self._ack_due:
@@ -529,8 +512,3 @@ class UdxStream:
         else:
             self._emit(out, self._header(ACK, self.flight.next))
         return out
-
-
-def _overhead(remote: Address) -> int:
-    """Bytes of headers before the payload, on the way there."""
-    return _OVERHEAD[6 if ":" in remote[0] else 4]
