@@ -10,4 +10,4 @@ def test_the_story_ends_well(desk: Desk) -> None:
     assert said.code == 0, said.out
     *steps, story = said.lines
     assert story["ok"] is True and story["messages"] == 904
-    assert [bool(step["detail"]) for step in steps] == [True] * 9
+    assert [bool(step["detail"]) for step in steps] == [True] * 10
