@@ -3,6 +3,7 @@
 walk to our own id; the first node that answers is asked to answer to the server port too
 it did: the firewall test proper (`reachability.py`), then a second walk, from the id that we have now
 it did not, so far: ready; should its answer come late, the test follows then
+ready: parts of the id space where the table knows nobody are walked to, in the background
 """
 
 from __future__ import annotations
@@ -82,3 +83,4 @@ class Bootstrap:
         if not self._node.upkeep.started:
             self._node.upkeep.started = True
             self._node.tell(Ready())
+            self._node.upkeep.mend()

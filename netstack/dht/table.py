@@ -12,6 +12,7 @@ from netstack.dht.contact import Contact, shared_prefix
 from netstack.udp import Address
 
 K = 20
+NEIGHBOURS = 5  # the deepest buckets, as many as 2 ** 5 nodes fill; they hold whom there is
 OF_A_PLACE = 4  # nodes of one public network (/24) in a full bucket, if others want to get in
 
 
@@ -106,6 +107,14 @@ class RoutingTable:
                 break
             chosen += sorted(bucket, key=distance)[: count - len(chosen)]
         return [entry.contact for entry in chosen]
+
+    def gaps(self) -> list[int]:
+        """Buckets (prefix lengths) that should be full, as deep as the neighbourhood is, and hold nobody.
+
+        Who joins learns his own neighbourhood and whom he met on the way there.  A part of the id space that nobody of
+        a neighbourhood knows cannot be reached through it.
+        """
+        return [at for at in range(self.depth() - NEIGHBOURS) if not self._buckets[at]]
 
     def rebased(self, own: bytes) -> RoutingTable:
         """The same nodes as seen from another id; those that do not fit are left out."""

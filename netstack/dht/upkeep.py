@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from netstack.dht.contact import Contact, Scope
+from netstack.dht.contact import ID_BITS, Contact, Scope
 from netstack.dht.datagram import FIND_NODE, PING, Response
 from netstack.dht.events import NetworkChanged, Woken
 from netstack.dht.health import Health, HealthMonitor
@@ -241,11 +241,27 @@ class Upkeep:
         self._refresh_in = 1
 
     def refresh(self) -> None:
-        """A walk, unhurried, to the neighbourhood of a node drawn at random, or to our own."""
+        """A walk, unhurried, to a gap in the table, else to a node drawn at random, or to ourselves."""
         table = self._node.table
+        if gaps := table.gaps():
+            self.walk(self._inside(gaps[0]))
+            return
         entries = list(table)
         drawn = int.from_bytes(self._node.rng(4), "little")
         self.walk(entries[drawn % len(entries)].contact.id if entries else table.own)
+
+    def mend(self, after: int = -1) -> None:
+        """Fills the gaps beyond `after`, one walk after the other, once each: there may be nobody."""
+        at = next((at for at in self._node.table.gaps() if at > after), None)
+        if at is not None:
+            self.walk(self._inside(at), on_done=lambda outcome: self.mend(at))
+
+    def _inside(self, at: int) -> bytes:
+        """An id, drawn at random, that shares exactly `at` leading bits with ours."""
+        rest = ID_BITS - 1 - at
+        prefix = (int.from_bytes(self._node.table.own, "big") >> rest) ^ 1
+        drawn = int.from_bytes(self._node.rng(32), "big") & ((1 << rest) - 1)
+        return (prefix << rest | drawn).to_bytes(32, "big")
 
     def walk(
         self,
