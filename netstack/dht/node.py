@@ -341,6 +341,7 @@ class DhtNode:
             self._dropped += 1
             return
         self._served += 1
+        self.upkeep.last_asked = self.now
         if request.token is not None and not self.tokens.valid(request.token, source.address[0], self.now):
             self.reply(request, source.address, port, error=INVALID_TOKEN, token=True)
             return

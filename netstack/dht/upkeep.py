@@ -38,6 +38,7 @@ class Upkeep:
         self._visitors = 0
         self.hints_sent = 0
         self.started = False
+        self.last_asked = float("-inf")  # when somebody last asked us something
 
     def start(self, now: float) -> None:
         self._last_tick = now
@@ -164,8 +165,11 @@ class Upkeep:
             self._node.table.remove(contacts[0].id)
 
     def _deaf(self, call: Call) -> bool:
-        """Whether nobody at all answered since `call` began: then its silence says nothing about its node."""
-        return self._node.rpc.last_answer <= call.started
+        """Whether nobody at all spoke to us since `call` began: then its silence says nothing about its node.
+
+        Questions count as much as answers: in a quiet network the dead node may be the only one that we asked.
+        """
+        return max(self._node.rpc.last_answer, self.last_asked) <= call.started
 
     def latest(self, count: int) -> list[Address]:
         """Those heard last, last first."""

@@ -9,12 +9,14 @@ import pytest
 from benchmarks.hops import BuiltNetwork, kill, survey
 from identity.keys import SigningKey
 from netstack.dht import hyper
+from netstack.dht.contact import contact_at
 from netstack.dht.events import Mode
 from netstack.dht.query import Outcome
 from netstack.dht.records import hashed
 from netstack.ports import SERVER
 from tests.support.dht_network import PORT, Member, Network, public_host
 
+TOPIC = hashed(b"chess")
 ADA = SigningKey.from_seed(b"a" * 32)
 
 
@@ -59,6 +61,25 @@ def test_a_third_of_two_hundred_nodes_gone_at_once_hides_nothing() -> None:
     net = Network(21)
     net.grow(200)
     assert found_after(net, 200, topics=60, share=0.3, seed=1) == 1.0
+
+
+def test_a_small_quiet_network_forgets_its_dead() -> None:
+    """Nodes that are asked and ask nobody: whoever looks up tells them who is dead, and soon waits for them no more."""
+    net = Network(31)
+    nodes = net.grow(10)
+    announce(net, guest(net, 1), TOPIC)
+    dead = nodes[3:6]
+    for member in dead:
+        net.kill(member)
+    bob = guest(net, 2)
+    for _ in range(6):
+        assert look_up(net, bob, TOPIC) == {ADA.public}
+        net.run(2)
+    alive = [member.node.table for member in nodes if member.alive]
+    assert not any(table.get(contact_at(member.address).id) for table in alive for member in dead)
+    began = net.now
+    look_up(net, bob, TOPIC)
+    assert net.now - began < 0.5
 
 
 def test_hops_grow_with_the_logarithm_of_the_network() -> None:
