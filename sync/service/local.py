@@ -263,7 +263,8 @@ class LocalService:
             if space is None or (space.mine is not None and space.state.open(space.mine.core)):
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._node.changed(id_).wait(), left)
+                async with asyncio.timeout(left):  # `wait_for` of 3.11 may swallow a Ctrl-C
+                    await self._node.changed(id_).wait()
 
     async def contact_rename(self, contact: str, name: str) -> models.ContactRef:
         return self._contact(lambda: contacts.rename(self._profile, contact, name, self._now_ms()))
@@ -354,14 +355,16 @@ class LocalService:
             if page.messages or left <= 0:
                 return page
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._node.changed(id_).wait(), left)
+                async with asyncio.timeout(left):  # `wait_for` of 3.11 may swallow a Ctrl-C
+                    await self._node.changed(id_).wait()
 
     async def _first(self, id_: bytes, deadline: float) -> None:
         """Waits for the first message of an empty chat."""
         loop = asyncio.get_running_loop()
         while not timeline.page(self._profile.store, id_, 1) and (left := deadline - loop.time()) > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._node.changed(id_).wait(), left)
+                async with asyncio.timeout(left):  # `wait_for` of 3.11 may swallow a Ctrl-C
+                    await self._node.changed(id_).wait()
 
     async def mark(self, chat: str, *, upto: str | None = None) -> models.ReadUpto:
         space = find_space(self._profile, chat)

@@ -16,7 +16,8 @@ async def next_step(steps: asyncio.Queue[object], deadline: float) -> object:
     """deadline: by the loop's clock.  Raises `timeout`."""
     left = deadline - asyncio.get_running_loop().time()
     try:
-        return await asyncio.wait_for(steps.get(), max(left, 0.001))
+        async with asyncio.timeout(max(left, 0.001)):
+            return await steps.get()
     except TimeoutError:
         raise TIMEOUT from None
 
