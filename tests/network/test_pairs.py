@@ -48,7 +48,6 @@ def among(net: Internet, middle: Stack, story: Callable[[Middle], Awaitable[T]],
             Stack.JS,
             [
                 Pair(Nat.OPEN, Nat.MASQUERADE),
-                Pair(Nat.MASQUERADE, Nat.OPEN),
                 Pair(Nat.CONE, Nat.MASQUERADE),
                 Pair(Nat.MASQUERADE, Nat.MASQUERADE),
                 Pair(Nat.RANDOM, Nat.FULLY_RANDOM),
