@@ -8,7 +8,7 @@ from html import escape
 from math import ceil, log10
 
 WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 40, 48
+LEFT, RIGHT, TOP, BOTTOM = 56, 36, 40, 48
 COLOURS = ("#1f6f8b", "#c0504d", "#6a8f3c", "#7a5c99")
 
 
