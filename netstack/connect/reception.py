@@ -18,6 +18,9 @@ from netstack.link import Link
 from netstack.listener import Listener
 from netstack.udp import Address
 
+IDLE = 64  # sockets held for diallers that have not asked for a round yet, and
+IDLE_HOST = 32  # of these, for those on one host's account
+
 Accept = Callable[[bytes, bytes], bool]  # (our key, the dialler's key) -> whether to answer at all
 
 
@@ -81,6 +84,8 @@ class Reception:
             error = refusal_for(payload)
             if error is Refusal.NONE and not self.accept(desk.key, remote):
                 return None
+            if error is Refusal.NONE and relay is not None and not field.open and payload.firewall != Firewall.OPEN:
+                error = Refusal.TRY_LATER if self._too_many_idle(knocker) else error
             return self._payload(desk, link, error, relay is not None, near, token)
 
         answered = self._listener.answer(desk.target, noise, knocker, now, field.rng, reply)
@@ -112,10 +117,19 @@ class Reception:
         announcer = self.announcers.get(desk.key)
         return announcer is not None and announcer.is_relay(relay)
 
+    def _begun(self) -> list[Session]:
+        """Those that are not open yet."""
+        sessions = (self._sessions.get(self._by_link.get(id, 0)) for id in self._field.links.half_open)
+        return [session for session in sessions if session is not None]
+
     def _half_open(self, host: str) -> int:
         """Connections that this host has begun and not opened."""
-        sessions = (self._sessions.get(self._by_link.get(id, 0)) for id in self._field.links.half_open)
-        return sum(session is not None and session.knocker == host for session in sessions)
+        return sum(session.knocker == host for session in self._begun())
+
+    def _too_many_idle(self, host: str) -> bool:
+        """Whether one more socket for a stranger is one too many: other sockets and files need descriptors too."""
+        idle = [session.knocker for session in self._begun() if session.idle]
+        return len(idle) >= IDLE or idle.count(host) >= IDLE_HOST
 
     def _payload(self, desk: Desk, link: Link, error: Refusal, routed: bool, near: bool, token: bytes) -> NoisePayload:
         field = self._field

@@ -37,6 +37,7 @@ class Session(Attempt):
         self._home = home
         self._token = token  # of the blind relay that we named, b"" for none
         self._round = 0
+        self._asked = 0  # hole-punch messages that came
         self._rounds: list[Task] = []
 
     def begin(self, client: Address, here: Address, port: int, direct: bool, open: bool) -> None:
@@ -69,11 +70,19 @@ class Session(Attempt):
         )
         self.way("punch", self._unasked(), PUNCHING)
 
+    @property
+    def idle(self) -> bool:
+        """Whether it holds a socket for a dialler that has not asked for a round yet."""
+        return self.puncher is not None and not self.puncher.done and not self._asked
+
     async def _unasked(self) -> None:
-        """A dialler that never sends a round keeps no socket."""
-        await self.field.tasks.sleep(PASSIVE)
-        if self.puncher is not None and not self.puncher.punching and not self._rounds:
-            self.puncher.close()
+        """A dialler that sends no round, or no further one, keeps no socket."""
+        puncher, before = self.puncher, -1
+        while puncher is not None and not puncher.punching and self._asked != before:
+            before = self._asked
+            await self.field.tasks.sleep(PASSIVE)
+        if puncher is not None and not puncher.punching:
+            puncher.close()
             self.lost("punch", Reason.NO_PATH)
 
     def kind_of(self, source: Address, port: int) -> PathKind:
@@ -89,6 +98,7 @@ class Session(Attempt):
         self._rounds = [task for task in self._rounds if not task.done.done]
         if message.peer is None or len(self._rounds) >= MAX_ROUNDS or self.over:
             return
+        self._asked += 1
         self._rounds.append(self.spawn(self._answer(message, message.peer, relay, request, port, trusted, answer)))
 
     async def _answer(

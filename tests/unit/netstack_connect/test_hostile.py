@@ -8,14 +8,16 @@ from contextlib import suppress
 import pytest
 
 from identity.errors import DecodeError
+from identity.keys import SigningKey
 from netstack.connect.blind_relay import PAIR, PROTOCOL, UNPAIR, Pair, encode_pair, encode_unpair
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import HandshakeMessage, Mode, decode_handshake, encode_handshake
+from netstack.dht.messages import HandshakeMessage, Mode, NoisePayload, UdxInfo, decode_handshake, encode_handshake
 from netstack.events import PathKind
-from netstack.handshake import target_of
+from netstack.handshake import Dial, target_of
 from netstack.protomux import Protomux
 from netstack.udp import Address, Outgoing
-from tests.support.nat import Internet
+from tests.support.nat import Internet, SimHost
+from tests.support.streams import stream
 from tests.unit.netstack_connect.test_pairs import BOB, behind, listening, talk
 from tests.unit.netstack_connect.test_paths import RELAY, relay
 
@@ -225,3 +227,37 @@ def test_relays_that_claim_to_be_the_peer_do_not_keep_us_from_it(server: str) ->
     assert net.run(20, lambda: bool(ada.opened or ada.failed))
     assert bool(passed) is (server == "cone")  # the other is reached without them
     assert len(ada.opened) == 1
+
+
+def knock(net: Internet, eve: SimHost, through: Address, times: int) -> None:
+    """Handshakes with BOB of which nothing more is heard."""
+    for n in range(times):
+        rng = stream(f"{eve.host} {n}")
+        dial = Dial(SigningKey.generate(rng), BOB.public, NoisePayload(udx=UdxInfo(n), secret_stream=1), rng)
+        value = encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, dial.message))
+        asked = Request(n, through, PEER_HANDSHAKE, target=target_of(BOB.public), value=value)
+        net.send(eve, Outgoing(through, encode_request(asked)))
+
+
+def test_strangers_who_ask_for_no_round_hold_few_sockets() -> None:
+    net = Internet(seed=30, nodes=12)
+    ada, bob, crowd = behind(net, "cone"), behind(net, "cone"), [net.host() for _ in range(3)]
+    net.run(5)
+    listening(net, bob)
+    through = bob.core.relays_of(BOB.public)[0]
+    knock(net, crowd[0], through, 50)
+    net.run(1)
+    assert len(bob.ports) == 2 + 32
+    conn = ada.connect(BOB.public)  # one host leaves room for others
+    ada.turn()
+    assert net.run(8, lambda: bool(ada.opened or ada.failed))
+    talk(net, ada, conn)
+    net.run(15)
+    assert len(bob.ports) == 2 + 1
+    for eve in crowd[1:]:
+        knock(net, eve, through, 50)
+    knock(net, net.host(), through, 50)
+    net.run(1)
+    assert len(bob.ports) == 2 + 1 + 64
+    net.run(15)
+    assert len(bob.ports) == 2 + 1
