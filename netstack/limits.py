@@ -14,6 +14,7 @@ class Limits:
     frame: int = DEFAULT_CAP  # plaintext of one frame from a peer; the protocol allows 16 MiB
     buffer: int = 32 << 20  # written and unacknowledged of one connection; more means that the peer does not read
     connections: int = 4096  # of all kinds, so that no stranger can make us hold more
+    connections_host: int = 128  # of these, that one host may have with us of its own accord; not counted on loopback
     half_open: int = 256  # answered handshakes whose dialler has not shown itself yet
     half_open_host: int = 64  # of these, that one host may cause
     answers: int = 1024  # answers kept to be repeated

@@ -13,6 +13,11 @@ def account(host: str) -> str:
     return IPv6Address(host).packed[:8].hex() if ":" in host else host
 
 
+def loopback(account: str) -> bool:
+    """Whether that account is our own machine's."""
+    return account.startswith("127.") or account == "0" * 16
+
+
 class Allowance:
     """A bucket a host, of the last `hosts` that came."""
 

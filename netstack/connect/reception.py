@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from identity.keys import SigningKey
-from netstack.connect.allowance import account
+from netstack.connect.allowance import account, loopback
 from netstack.connect.announcer import Announcer
 from netstack.connect.field import Field
 from netstack.connect.route import Router
@@ -35,6 +36,7 @@ class Reception:
         self._router = router
         self._sessions: dict[int, Session] = {}
         self._by_link: dict[int, int] = {}
+        self._of_host: Counter[str] = Counter()  # connections by the account they are on, open ones too
         self._last_id = 0
 
     def listen(self, key: SigningKey, announce: bool) -> None:
@@ -59,7 +61,11 @@ class Reception:
         """A connection that was answered is over."""
         id = self._by_link.pop(link.id, None)
         if id is not None:
-            self._sessions.pop(id).gone()
+            session = self._sessions.pop(id)
+            session.gone()
+            self._of_host[session.knocker] -= 1
+            if not self._of_host[session.knocker]:
+                del self._of_host[session.knocker]
 
     def on_handshake(
         self, desk: Desk, noise: bytes, client: Address, relay: Address | None, request: Request, port: int, now: float
@@ -73,7 +79,7 @@ class Reception:
         trusted = relay is not None and self._trusts(desk, relay)
         knocker = account(client[0] if relay is None or trusted else relay[0])
         unasked = relay is not None and field.dht is None  # nobody relays for a node that is in no DHT
-        if unasked or links.too_many_strangers or self._half_open(knocker) >= field.limits.half_open_host:
+        if unasked or links.too_many_strangers or self._too_many_of(knocker):
             return None
         near = trusted and client[0] == request.to[0]
         link = links.new()
@@ -99,6 +105,7 @@ class Reception:
         session = Session(field, link, self._last_id, port, token, knocker)
         self._sessions[session.id] = session
         self._by_link[link.id] = session.id
+        self._of_host[knocker] += 1
         links.half_open[link.id] = link
         session.agree(agreement)
         session.begin(client, request.to, port, relay is None, field.open)
@@ -122,9 +129,12 @@ class Reception:
         sessions = (self._sessions.get(self._by_link.get(id, 0)) for id in self._field.links.half_open)
         return [session for session in sessions if session is not None]
 
-    def _half_open(self, host: str) -> int:
-        """Connections that this host has begun and not opened."""
-        return sum(session.knocker == host for session in self._begun())
+    def _too_many_of(self, host: str) -> bool:
+        """Whether a host has begun as much as one host may: whoever proves nothing must not keep others out."""
+        limits = self._field.limits
+        if self._of_host[host] >= limits.connections_host and not loopback(host):
+            return True
+        return sum(session.knocker == host for session in self._begun()) >= limits.half_open_host
 
     def _too_many_idle(self, host: str) -> bool:
         """Whether one more socket for a stranger is one too many: other sockets and files need descriptors too."""

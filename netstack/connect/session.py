@@ -76,9 +76,9 @@ class Session(Attempt):
         return self.puncher is not None and not self.puncher.done and not self._asked
 
     async def _unasked(self) -> None:
-        """A dialler that sends no round, or no further one, keeps no socket."""
+        """A dialler that sends no round, or no further one, keeps no socket, unless a relay carries it meanwhile."""
         puncher, before = self.puncher, -1
-        while puncher is not None and not puncher.punching and self._asked != before:
+        while puncher is not None and not puncher.punching and ("relay" in self.ways or self._asked != before):
             before = self._asked
             await self.field.tasks.sleep(PASSIVE)
         if puncher is not None and not puncher.punching:

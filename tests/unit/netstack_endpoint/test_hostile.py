@@ -19,6 +19,7 @@ from netstack.dht.messages import (
     encode_handshake,
     encode_payload,
 )
+from netstack.endpoint import EndpointCore
 from netstack.events import Closed, Failed, Frame, Opened, Reason
 from netstack.handshake import Dial, target_of
 from netstack.limits import Limits
@@ -337,6 +338,25 @@ def test_one_host_does_not_take_every_half_open_place() -> None:
     story.dial()
     story.run(1)
     assert isinstance(story.seen[A][0], Opened)
+
+
+@pytest.mark.parametrize(("host", "share"), [("10.0.0.1", 3), ("127.0.0.1", 5)])
+def test_one_host_does_not_take_every_connection(host: str, share: int) -> None:
+    """Open ones count too: who a peer is, and whether it is wanted, is proved only inside."""
+    story = Story(bob=Limits(connections_host=3))
+    eve = (host, 7)
+    story.cores[eve], story.seen[eve] = EndpointCore(stream("eve")), []
+    conns = [story.cores[eve].connect(BOB.public, [B], EVE, story.now) for _ in range(5)]
+    story.run(15)
+    opened = [event.conn for event in story.seen[eve] if isinstance(event, Opened)]
+    assert len(opened) == len(story.bob) == share
+    if share == 3:
+        story.cores[eve].abort(opened[0], story.now)
+        story.run(20)
+        again = story.cores[eve].connect(BOB.public, [B], EVE, story.now)  # there is room again
+        story.run(2)
+        assert again not in conns
+        assert len(story.bob) == 3
 
 
 def test_without_a_dht_nobody_speaks_for_others() -> None:
