@@ -20,6 +20,7 @@ from identity.errors import DecodeError
 from netstack.connect.allowance import Allowance
 from netstack.connect.rpc import Rpc, dialable, dialable6
 from netstack.connect.secure_payload import HolepunchMessage, decode_holepunch, encode_holepunch
+from netstack.dht.contact import network_of
 from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, Request
 from netstack.dht.messages import HandshakeMessage, Mode, decode_handshake, encode_handshake
 from netstack.dht.node import DhtNode
@@ -56,21 +57,43 @@ class Server(Protocol):
 
 
 class Fresh(Generic[K]):
-    """The last `size` things noted, each for `life` seconds."""
+    """The last `size` things noted, each for `life` seconds and with a word about it.
+
+    Where it is full, a network that has a sixteenth of the places already makes room itself: whoever can make up the
+    sources of a few networks does not push out what the others wait for.
+    """
 
     def __init__(self, size: int, life: float) -> None:
         self._size, self._life = size, life
-        self._since: OrderedDict[K, float] = OrderedDict()
+        self._share = max(size // 16, 1)
+        self._noted: OrderedDict[K, tuple[float, str, str]] = OrderedDict()  # since, network, what about it
+        self._by_network: dict[str, OrderedDict[K, None]] = {}
 
-    def note(self, key: K, now: float) -> None:
-        self._since.pop(key, None)
-        self._since[key] = now
-        if len(self._since) > self._size:
-            self._since.popitem(last=False)
+    def __len__(self) -> int:
+        return len(self._noted)
 
-    def has(self, key: K, now: float) -> bool:
-        since = self._since.get(key)
-        return since is not None and now - since <= self._life
+    def note(self, key: K, now: float, network: str, about: str = "") -> None:
+        self._drop(key)
+        while self._noted and now - next(iter(self._noted.values()))[0] > self._life:
+            self._drop(next(iter(self._noted)))
+        if len(self._noted) >= self._size:
+            own = self._by_network.get(network, ())
+            self._drop(next(iter(own if len(own) >= self._share else self._noted)))
+        self._noted[key] = now, network, about
+        self._by_network.setdefault(network, OrderedDict())[key] = None
+
+    def about(self, key: K, now: float) -> str | None:
+        """The word about it; None where it is not there (any more)."""
+        noted = self._noted.get(key)
+        return noted[2] if noted is not None and now - noted[0] <= self._life else None
+
+    def _drop(self, key: K) -> None:
+        noted = self._noted.pop(key, None)
+        if noted is not None:
+            others = self._by_network[noted[1]]
+            del others[key]
+            if not others:
+                del self._by_network[noted[1]]
 
 
 class Router:
@@ -145,7 +168,7 @@ class Router:
             if to is None:
                 return False
             if self._allowance.spend(source[0], now):
-                self._asked.note((PEER_HANDSHAKE, request.tid, target, source), now)
+                self._ask(request, target, source, to, now)
                 value = encode_handshake(HandshakeMessage(Mode.FROM_RELAY, message.noise, source))
                 self._rpc.forward(request, to, value, port)
         elif (
@@ -170,7 +193,7 @@ class Router:
             case Mode.FROM_CLIENT:
                 to = self._punch_target(target, message.peer, now)
                 if to is not None and self._allowance.spend(source[0], now):
-                    self._asked.note((PEER_HOLEPUNCH, request.tid, target, source), now)
+                    self._ask(request, target, source, to, now)
                     onward = HolepunchMessage(Mode.FROM_RELAY, message.id, message.payload, source)
                     self._rpc.forward(request, to, encode_holepunch(onward), port)
             case Mode.FROM_RELAY:
@@ -202,13 +225,19 @@ class Router:
         announced = self._forward_of(target, now)
         if named is None or named == announced:
             return announced
-        return named if self._heard.has((target, named), now) else None
+        return named if self._heard.about((target, named), now) is not None else None
+
+    def _ask(self, request: Request, target: bytes, client: Address, to: Address, now: float) -> None:
+        key = (request.command, request.tid, target, client)
+        self._asked.note(key, now, network_of(client[0]), network_of(to[0]))
 
     def _answers(self, request: Request, target: bytes, client: Address, source: Address, now: float) -> bool:
-        """Whether that client asked for this through us."""
-        if not self._asked.has((request.command, request.tid, target, client), now):
+        """Whether that client asked for this through us, and this network: a server answers from whichever of its
+        ports it likes, and its provider may have given that another address beside the one that we know."""
+        asked = self._asked.about((request.command, request.tid, target, client), now)
+        if asked is None or asked != network_of(source[0]):
             return False
-        self._heard.note((target, source), now)
+        self._heard.note((target, source), now, asked)
         return True
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netstack.connect.allowance import Allowance
-from netstack.connect.route import Router
+from netstack.connect.route import ASKED, Fresh, Router
 from netstack.connect.rpc import MAX_CALLS, BareNode
 from netstack.connect.secure_payload import HolepunchMessage, encode_holepunch
 from netstack.connect.tasks import Tasks
-from netstack.dht.datagram import PEER_HOLEPUNCH, PING, Request, Response, encode_request
-from netstack.dht.messages import Mode
-from netstack.ports import SERVER6
+from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, PING, Request, Response, encode_request
+from netstack.dht.messages import HandshakeMessage, Mode, encode_handshake
+from netstack.ports import SERVER, SERVER6
 from netstack.udp import Address
 from tests.support.streams import stream
 
@@ -67,3 +67,49 @@ def test_too_many_questions_are_lost_questions() -> None:
     tasks.wake(1.0)
     assert heard == [None]
     assert len(node.calls) == MAX_CALLS
+
+
+BOB: Address = ("5.20.30.40", 3)
+
+
+def handshake(mode: Mode, tid: int, peer: Address | None = None) -> bytes:
+    value = encode_handshake(HandshakeMessage(mode, b"noise", peer))
+    return encode_request(Request(tid, HERE, PEER_HANDSHAKE, target=TARGET, value=value))
+
+
+def passed(node: BareNode, data: bytes, source: Address, now: float = 0.0) -> list[Address]:
+    """Where that datagram made the relay send something."""
+    node.receive(data, source, SERVER, now)
+    return [item.address for item in node.outgoing()]
+
+
+def test_only_the_host_that_was_asked_answers() -> None:
+    """Its other ports and, where a provider has several addresses, its neighbours may."""
+    node = BareNode(stream(3), Tasks())
+    Router(node, lambda target, now: BOB)
+    assert passed(node, handshake(Mode.FROM_CLIENT, 7), ADA) == [BOB]
+    answer = handshake(Mode.FROM_SERVER, 7, ADA)
+    assert passed(node, answer, ("6.6.6.6", 3)) == []
+    assert passed(node, answer, ADA) == []
+    assert passed(node, answer, ("5.20.30.41", 9)) == [ADA]
+    assert passed(node, answer, (BOB[0], 9)) == [ADA]
+    assert passed(node, handshake(Mode.FROM_SERVER, 8, ADA), BOB) == []
+
+
+def test_one_network_does_not_push_out_what_others_asked() -> None:
+    node = BareNode(stream(4), Tasks())
+    Router(node, lambda target, now: BOB)
+    passed(node, handshake(Mode.FROM_CLIENT, 7), ADA)
+    for n in range(2 * ASKED):  # sources that somebody has made up
+        assert passed(node, handshake(Mode.FROM_CLIENT, n), (f"9.9.{n % 4}.{n // 4 % 256}", 5)) == [BOB]
+    assert passed(node, handshake(Mode.FROM_SERVER, 7, ADA), BOB) == [ADA]
+
+
+def test_what_was_noted_is_forgotten_in_time_and_in_bounds() -> None:
+    fresh: Fresh[int] = Fresh(size=8, life=10.0)
+    for n in range(20):
+        fresh.note(n, 0.0, f"network {n}")
+    assert [n for n in range(20) if fresh.about(n, 10.0) is not None] == list(range(12, 20))
+    assert fresh.about(19, 10.1) is None
+    fresh.note(99, 11.0, "network 99")
+    assert len(fresh) == 1
