@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from netstack.ports import OWN, SERVER, ClosePort, OpenPort
 from netstack.shell_ports import Ports
-from netstack.udp import Address, Datagram, Outgoing, ShellName
+from netstack.udp import Address, Datagram, Outgoing, Receive, ShellName, UdpShell
 
 SHELLS: list[ShellName] = ["linux", "portable"]
 
@@ -84,5 +84,69 @@ def test_a_port_of_its_own_and_a_short_life(shell: ShellName) -> None:
             await ports.close()
             assert len(ports) == 0
         assert sockets() == before
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+
+
+class Stuck:
+    """The socket of a kernel that takes nothing."""
+
+    address: Address = ("127.0.0.1", 9)
+    writable = False
+    errors = 0
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def send_batch(self, batch: Sequence[Outgoing]) -> None:
+        self.sent += len(batch)
+
+    def close(self) -> None:
+        pass
+
+    async def wait_closed(self) -> None:
+        pass
+
+
+def test_any_port_that_takes_no_more_holds_the_host_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        own, tell = Stuck(), list[Callable[[], None]]()
+
+        async def bind(
+            host: str,
+            port: int,
+            receive: Receive,
+            on_writable: Callable[[], None] = lambda: None,
+            *,
+            shell: ShellName = "auto",
+        ) -> UdpShell:
+            tell.append(on_writable)
+            home = Stuck()
+            home.writable = True
+            return own if len(tell) == 2 else home
+
+        monkeypatch.setattr("netstack.shell_ports.bind", bind)
+        told: list[bool] = []
+
+        def tell_writable() -> None:
+            told.append(ports.writable)
+
+        ports = Ports(lambda batch, port: None, tell_writable, "auto")
+        await ports.bind(SERVER, "127.0.0.1", 0)
+        await ports.bind(OWN, "127.0.0.1", 0)
+        ports.send([Outgoing(own.address, b"from home")])
+        tell_writable()
+        ports.send([Outgoing(own.address, b"a fast stream", port=OWN)])
+        tell_writable()
+        tell[0]()  # the other port's news changes nothing
+        own.writable = True
+        tell[1]()
+        own.writable = False
+        ports.send([Outgoing(own.address, b"more", port=OWN)])
+        tell_writable()
+        ports.carry_out([ClosePort(OWN)])  # what is closed holds nobody back
+        tell_writable()
+        assert told == [True, False, False, True, False, True]
+        await ports.close()
 
     asyncio.run(asyncio.wait_for(story(), 30))
