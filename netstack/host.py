@@ -139,6 +139,7 @@ class Host(Turns, DhtCalls):
         except OSError:
             await ports.close()
             raise
+        self._leaving = False
         self._ports = ports
         if self.dht is not None and not address[0].startswith("127."):
             self._surroundings = Surroundings(self._slept, self._moved)
@@ -237,6 +238,7 @@ class Host(Turns, DhtCalls):
         if self._surroundings is not None:
             self._surroundings.stop()
             self._surroundings = None
+        self._leaving = True
         now = self._loop.time()
         for conn in [*self.connections, *self._dialing]:
             self.core.abort(conn, now)

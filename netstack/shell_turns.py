@@ -27,6 +27,7 @@ class Turns:
         self._turn: asyncio.Handle | None = None
         self._in_turn = False
         self._deferred = False
+        self._leaving = False
         self._waiting: list[asyncio.Future[None]] = []  # for anything to happen
         self._watchers: list[Callable[[DhtEvent], None]] = []
 
@@ -90,7 +91,7 @@ class Turns:
     def defer(self) -> None:
         """Within a turn: what it sends waits until the loop came round, so that whoever was just told of something
         hears of it first.  The kernel delivers to a peer on this machine while we send, which takes its time."""
-        self._deferred = self._in_turn
+        self._deferred = self._in_turn and not self._leaving  # last words wait for nobody
 
     def _soon(self) -> None:
         """What is done between turns goes out at the end of this one, so that small frames share datagrams."""

@@ -321,3 +321,20 @@ def test_a_mistake_in_the_core_does_not_stop_the_clock(monkeypatch: pytest.Monke
 
 def mistaken(*_: object) -> None:
     raise ZeroDivisionError
+
+
+def test_last_words_wait_for_no_reader() -> None:
+    """What a stopping host tells of the end may ask for time to be read; the peer hears of the end all the same."""
+
+    async def story() -> None:
+        async with Host() as server, Host() as client:
+            guests = Guests(server)
+            ours = await client.connect(BOB.public, at(server))
+            theirs = await guests.next()
+            over: asyncio.Future[Reason] = asyncio.get_running_loop().create_future()
+            theirs.on_close = over.set_result
+            ours.on_close = lambda reason: client.defer()
+            await client.stop()
+            assert await over is Reason.RESET
+
+    run(story)
