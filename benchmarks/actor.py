@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from crdt.docs.chat import Message
-from sync.pipeline import timeline
-from sync.service import messages, profile
+from sync.service import messages
+from sync.service import profiles as profile
 from sync.service.api import Network
 from sync.service.ids import find_space
 from sync.service.local import LocalService
 from sync.service.models import MessageEvent
+from sync.space import timeline
 
 PASSPHRASE = "benchmark"
 
@@ -102,7 +103,7 @@ class Actor:
         node = self.service.node
         space = find_space(node.engine.profile, chat)
         store = node.engine.profile.store
-        while sum(feed.opened for feed in space.shelf.feeds.values()) < total:
+        while sum(feed.opened for feed in space.feed_store.feeds.values()) < total:
             await node.changed(space.id).wait()
         at = time.monotonic()
         digest = hashlib.sha256()

@@ -26,8 +26,8 @@ from benchmarks.scene import ROOT
 from benchmarks.spread import load, machine
 from identity.keys import SigningKey
 from netstack.dht.address import parse_address
-from netstack.host import Host
-from netstack.shell_testnet import Testnet
+from netstack.shell.host import Host
+from netstack.shell.testnet import Testnet
 
 
 def resident() -> float:

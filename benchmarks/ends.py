@@ -22,9 +22,9 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from identity.keys import SigningKey
-from netstack.host import Host
-from netstack.shell_connection import Connection
-from netstack.udp import ShellName
+from netstack.shell.connection import Connection
+from netstack.shell.host import Host
+from netstack.udp.port import ShellName
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = Path(os.environ.get("KITHKIN_NODE_MODULES") or ROOT / "tests" / "interop" / "js" / "node_modules")

@@ -30,7 +30,7 @@ from netstack.dht.node import DhtNode
 from netstack.dht.query import Outcome
 from netstack.dht.table import Entry
 from netstack.ports import SERVER
-from netstack.udp import Address
+from netstack.udp.port import Address
 from tests.support.dht_census import Census
 from tests.support.dht_network import EPOCH, PORT, Member, Nat, Network, public_host
 

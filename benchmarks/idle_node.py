@@ -22,8 +22,8 @@ from pathlib import Path
 from benchmarks.ends import ROOT
 from benchmarks.spread import load, machine, spread
 from identity.keys import SigningKey
-from netstack.host import Host
-from netstack.shell_connection import Connection
+from netstack.shell.connection import Connection
+from netstack.shell.host import Host
 
 CARRIED = 64 * 1024
 SETTLE = 3.0  # seconds between the last connection and the first reading

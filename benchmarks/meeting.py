@@ -16,7 +16,7 @@ from collections.abc import Coroutine
 
 from benchmarks.spread import load, machine, quantile, spread
 from netstack.swarm import Swarm
-from netstack.udp import Address
+from netstack.udp.port import Address
 from tests.support.npm_swarm import NpmSwarms
 
 APART = (0.0, 0.02, 0.3, -0.02, -0.3)  # seconds from the other's join to ours

@@ -34,7 +34,7 @@ from netstack.dht.address import parse_address
 from netstack.dht.events import Mode
 from netstack.dht.node import DhtNode
 from netstack.dht.query import Outcome
-from netstack.shell_testnet import Testnet
+from netstack.shell.testnet import Testnet
 
 KILLED = 0.3
 KEY = SigningKey.from_seed(b"s" * 32)

@@ -19,8 +19,8 @@ import statistics
 import time
 from multiprocessing.connection import Connection
 
-from netstack.shell_udx import UdxPort
-from netstack.udp import ShellName
+from netstack.shell.udx_port import UdxPort
+from netstack.udp.port import ShellName
 from netstack.udx.events import Closed, Data, Drained, End, Event
 from netstack.udx.stream import UdxStream
 

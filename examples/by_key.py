@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 from identity.keys import SigningKey
-from netstack.host import Host
-from netstack.shell_connection import Connection
-from netstack.shell_testnet import Testnet
+from netstack.shell.connection import Connection
+from netstack.shell.host import Host
+from netstack.shell.testnet import Testnet
 
 KEY = SigningKey.from_seed(b"not a secret: thirty-two bytes!!")
 

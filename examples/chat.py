@@ -14,7 +14,7 @@ import sys
 from hashlib import blake2b
 
 from netstack.dht.address import parse_address
-from netstack.shell_connection import Connection
+from netstack.shell.connection import Connection
 from netstack.swarm import PUBLIC_NODES, Swarm
 
 

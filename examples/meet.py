@@ -3,7 +3,7 @@
 import asyncio
 from hashlib import blake2b
 
-from netstack.shell_testnet import Testnet
+from netstack.shell.testnet import Testnet
 from netstack.swarm import Swarm
 
 TOPIC = blake2b(b"an example of the kithkin netstack", digest_size=32).digest()

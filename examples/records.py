@@ -3,8 +3,8 @@
 import asyncio
 
 from identity.keys import SigningKey
-from netstack.host import Host
-from netstack.shell_testnet import Testnet
+from netstack.shell.host import Host
+from netstack.shell.testnet import Testnet
 
 KEY = SigningKey.from_seed(b"not a secret: thirty-two bytes!!")
 

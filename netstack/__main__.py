@@ -12,9 +12,10 @@ from typing import NoReturn, TextIO
 
 from identity.errors import DecodeError, KithkinError
 from identity.keys import check_point
-from netstack import shell_commands, shell_testnet
 from netstack.dht.address import parse_address
-from netstack.udp import Address
+from netstack.shell import commands as shell_commands
+from netstack.shell import testnet as shell_testnet
+from netstack.udp.port import Address
 
 COMMANDS = {
     "node": shell_commands.node,

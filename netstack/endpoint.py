@@ -19,11 +19,11 @@ from math import inf
 from identity.errors import DecodeError
 from identity.keys import Random, SigningKey
 from netstack.connect.blind_relay import RelayClients
-from netstack.connect.connector import Connector
-from netstack.connect.field import Field
+from netstack.connect.context import Field
+from netstack.connect.handshake_server import Accept, Reception
 from netstack.connect.links import Links
+from netstack.connect.outbound import Connector
 from netstack.connect.puncher import Ground, Throttle
-from netstack.connect.reception import Accept, Reception
 from netstack.connect.relaying import BlindRelay
 from netstack.connect.route import Router
 from netstack.connect.rpc import BareNode, Rpc, dialable, dialable6
@@ -34,16 +34,16 @@ from netstack.dht.events import DhtEvent, NetworkChanged, Woken
 from netstack.dht.messages import Firewall, NoisePayload, RelayThrough, UdxInfo
 from netstack.dht.node import DhtNode
 from netstack.events import Event, Opened, PathKind, Reason
-from netstack.handshake import Dial
 from netstack.limits import Limits
 from netstack.link import Link
 from netstack.listener import Listener
 from netstack.ports import SERVER, SERVER6, PortEffect
-from netstack.udp import Address, Datagram, Outgoing
+from netstack.udp.port import Address, Datagram, Outgoing
 from netstack.udx.congestion import CongestionControl
 from netstack.udx.intake import cut, dispatch
 from netstack.udx.packet import MAGIC
 from netstack.udx.stream import UdxStream
+from netstack.wire.handshake import Dial
 
 __all__ = ["Accept", "EndpointCore", "datagrams", "dialable"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 
 class Reason(StrEnum):

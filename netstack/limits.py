@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netstack.secret_stream import DEFAULT_CAP
+from netstack.wire.secret_stream import DEFAULT_CAP
 
 
 @dataclass(frozen=True, slots=True)

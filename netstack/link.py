@@ -13,12 +13,12 @@ from math import inf
 from identity.errors import DecodeError
 from identity.keys import Random
 from netstack.events import Closed, Ended, Event, Failed, Frame, Moved, Opened, PathKind, Reason, Writable
-from netstack.handshake import Agreement
 from netstack.limits import Limits
-from netstack.secret_stream import SecretStream
-from netstack.udp import Address
+from netstack.udp.port import Address
 from netstack.udx import events as udx
 from netstack.udx.stream import UdxStream
+from netstack.wire.handshake import Agreement
+from netstack.wire.secret_stream import SecretStream
 
 PROOF = 4.0  # seconds in which a peer in doubt has to acknowledge something
 EARLY = 64 * 1024  # bytes that may arrive before the handshake's answer does, or before we have a path to the peer

@@ -13,9 +13,9 @@ from identity.errors import DecodeError
 from identity.keys import Random, SigningKey
 from netstack.connect.allowance import Allowance
 from netstack.dht.messages import NoisePayload
-from netstack.handshake import Agreement, answer, target_of
 from netstack.limits import Limits
 from netstack.ports import SERVER
+from netstack.wire.handshake import Agreement, answer, target_of
 
 Reply = Callable[[bytes, NoisePayload], NoisePayload | None]
 

@@ -75,6 +75,6 @@ async def opened(profiles: Profiles, folder: Path, network: Network | None) -> A
 
 def real_profiles() -> Profiles:
     """Imported late: the engine and its libraries take longer to load than many a command takes to run."""
-    from sync.service import profile
+    from sync.service import profiles as profile
 
     return profile

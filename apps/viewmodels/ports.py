@@ -37,6 +37,6 @@ class Profiles(Protocol):
 
 def real_profiles() -> Profiles:
     """Imported late: the engine takes longer to load than a window to appear."""
-    from sync.service import profile
+    from sync.service import profiles as profile
 
     return profile

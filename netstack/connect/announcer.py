@@ -17,7 +17,7 @@ from netstack.dht.hyper import encode_unannounce
 from netstack.dht.node import DhtNode
 from netstack.dht.query import Outcome, Query, Reply
 from netstack.dht.records import PeerRecord, encode_announce, encode_peer, hashed, sign_announce
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 RELAYS = 3
 PING_EVERY = 3.0

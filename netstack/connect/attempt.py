@@ -9,17 +9,17 @@ from collections.abc import Coroutine
 from typing import Any
 
 from netstack.connect.blind_relay import Leg
-from netstack.connect.field import Field
+from netstack.connect.context import Field
 from netstack.connect.puncher import Puncher
 from netstack.connect.secure_payload import SecurePayload
 from netstack.connect.tasks import Promise, Task
 from netstack.dht.address import decode_address6
 from netstack.dht.messages import NoisePayload
 from netstack.events import PathKind, Reason
-from netstack.handshake import Agreement
 from netstack.link import Link, Phase
 from netstack.ports import OWN
-from netstack.udp import Address
+from netstack.udp.port import Address
+from netstack.wire.handshake import Agreement
 
 PASSIVE = 10.0  # seconds to wait for packets of a peer that knows where we are
 PUNCHING = 60.0  # the longest that all rounds and probes take

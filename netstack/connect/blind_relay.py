@@ -15,8 +15,8 @@ from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from netstack.connect.tasks import Promise
 from netstack.events import Closed, Ended, Event, Failed, Frame, Opened
-from netstack.protomux import ChannelClosed, Fault, Message, Protomux
-from netstack.udp import Address
+from netstack.udp.port import Address
+from netstack.wire.protomux import ChannelClosed, Fault, Message, Protomux
 
 PROTOCOL = "blind-relay"
 PAIR, UNPAIR = 0, 1

@@ -12,7 +12,7 @@ from netstack.events import Event, Reason
 from netstack.limits import Limits
 from netstack.link import Link, Phase
 from netstack.ports import SERVER
-from netstack.udp import Address, Outgoing
+from netstack.udp.port import Address, Outgoing
 from netstack.udx.congestion import CongestionControl
 from netstack.udx.stream import UdxStream
 

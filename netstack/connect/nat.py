@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 
 from netstack.dht.messages import Firewall
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 ENOUGH = 4  # samples until the verdict stands for now
 LEAST = 3  # samples before there is any

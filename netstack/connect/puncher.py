@@ -25,7 +25,7 @@ from netstack.connect.sockets import LOW_TTL, Sockets
 from netstack.connect.tasks import Promise, Task, Tasks
 from netstack.dht.datagram import PING
 from netstack.dht.messages import Firewall
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 BIRTHDAY = 256  # ports of the random side
 RANDOM_PROBES = 1750

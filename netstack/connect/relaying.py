@@ -21,9 +21,9 @@ from netstack.connect.blind_relay import (
     encode_pair,
 )
 from netstack.events import Closed, Ended, Event, Failed, Frame, Opened
-from netstack.protomux import ChannelClosed, Fault, Message, Offered, Protomux
-from netstack.udp import Address, Outgoing
+from netstack.udp.port import Address, Outgoing
 from netstack.udx.packet import HEADER_SIZE
+from netstack.wire.protomux import ChannelClosed, Fault, Message, Offered, Protomux
 
 MAX_LEGS = 2048  # of a relay, and as many that wait for their other end
 IDLE = 60.0  # seconds without a packet, after which a leg is given up: a connection says something every few

@@ -17,7 +17,7 @@ from netstack.connect.secure_payload import HolepunchMessage, PunchPayload, deco
 from netstack.dht.datagram import PEER_HOLEPUNCH
 from netstack.dht.messages import Firewall, Mode, Refusal
 from netstack.events import PathKind, Reason
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 ROUTED_TRIES = 8  # of a message that takes four datagrams there and back
 PAUSE = 1.0  # for the peer to find out about its NAT

@@ -24,7 +24,7 @@ from netstack.dht.contact import network_of
 from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, Request
 from netstack.dht.messages import HandshakeMessage, Mode, decode_handshake, encode_handshake
 from netstack.dht.node import DhtNode
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 ASKED = 4096  # messages on their way, and
 ASKED_LIFE = 20.0  # seconds an answer may take: a punch round waits for a NAT to be found out

@@ -30,7 +30,7 @@ from netstack.dht.datagram import (
     encode_response,
 )
 from netstack.ports import SERVER, SERVER6
-from netstack.udp import Address, Outgoing
+from netstack.udp.port import Address, Outgoing
 
 Done = Callable[[Response | None], None]
 Handler = Callable[[Request, Address, int, float], bool]  # False: answer with closer nodes

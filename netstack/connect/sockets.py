@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from netstack.dht.datagram import PROBE
 from netstack.ports import OWN, ClosePort, OpenPort, PortEffect
-from netstack.udp import Address, Outgoing
+from netstack.udp.port import Address, Outgoing
 
 LOW_TTL = 5  # routers an opener may pass: beyond our own NAT, and with luck not as far as the peer's
 MOST = 1024  # ports of a node at a time: two random punches and what is open

@@ -8,7 +8,7 @@ from ipaddress import IPv6Address
 
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 SIZE4 = 6
 SIZE6 = 18

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network
 
 from netstack.dht.address import encode_address
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 ID_BITS = 256
 SHARED = 1 << 15  # contacts kept for all; what does not fit is computed again

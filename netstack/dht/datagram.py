@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from identity.errors import DecodeError
 from netstack.dht.address import encode_address
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 REQUEST = 0x03  # low nibble: protocol version 3
 RESPONSE = 0x13

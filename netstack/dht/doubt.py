@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from netstack.dht.contact import Contact
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 CREDIT = 4
 EARNED = 2

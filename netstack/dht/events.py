@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from netstack.dht.messages import Firewall as Nat
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 __all__ = ["DhtEvent", "Ephemeral", "Mode", "Nat", "NetworkChanged", "Persistent", "Ready", "Woken"]
 

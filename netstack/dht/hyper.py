@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
-from netstack import namespaces
 from netstack.dht.datagram import (
     ANNOUNCE,
     FIND_PEER,
@@ -42,7 +41,8 @@ from netstack.dht.records import (
     verify_mutable,
 )
 from netstack.dht.rpc import Call
-from netstack.udp import Address
+from netstack.udp.port import Address
+from netstack.wire import namespaces
 
 OnPeer = Callable[[PeerRecord, Reply], None]
 OnPeers = Callable[[LookupReply, Reply], None]

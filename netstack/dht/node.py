@@ -45,7 +45,7 @@ from netstack.dht.timers import Alarm, Timers
 from netstack.dht.token import Tokens
 from netstack.dht.upkeep import Upkeep
 from netstack.ports import CLIENT, SERVER
-from netstack.udp import Address, Outgoing
+from netstack.udp.port import Address, Outgoing
 
 Handler = Callable[[Request, Address, int, float], bool]
 

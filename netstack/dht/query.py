@@ -28,7 +28,7 @@ from netstack.dht.rpc import Call
 from netstack.dht.shortlist import Shortlist
 from netstack.dht.table import K
 from netstack.dht.timers import Alarm
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 if TYPE_CHECKING:
     from netstack.dht.node import DhtNode

@@ -19,7 +19,7 @@ from netstack.dht.events import Ephemeral, Mode, Nat, NetworkChanged, Persistent
 from netstack.dht.rpc import Call
 from netstack.dht.sampler import NatSampler
 from netstack.ports import SERVER
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 if TYPE_CHECKING:
     from netstack.dht.node import DhtNode

@@ -13,7 +13,7 @@ from identity.keys import Random
 from netstack.dht.datagram import Request, Response, encode_request
 from netstack.dht.limits import DhtLimits
 from netstack.dht.timers import Alarm, Timer, Timers
-from netstack.udp import Address, Outgoing
+from netstack.udp.port import Address, Outgoing
 
 Done = Callable[[Response | None], None]
 SLOTS = 4

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 RING = 16
 NEAR = 4

@@ -16,7 +16,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from identity.errors import DecodeError
-from netstack import namespaces
 from netstack.dht.contact import network_of
 from netstack.dht.datagram import (
     ANNOUNCE,
@@ -47,7 +46,8 @@ from netstack.dht.records import (
     verify_mutable,
 )
 from netstack.dht.store import Forward, Renewal
-from netstack.udp import Address
+from netstack.udp.port import Address
+from netstack.wire import namespaces
 
 if TYPE_CHECKING:
     from netstack.dht.node import DhtNode

@@ -18,7 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 from identity.keys import Random
 from netstack.dht.limits import DhtLimits
 from netstack.dht.records import MAX_PEERS, Mutable
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 V = TypeVar("V")
 OVERHEAD = 200  # bytes that keeping anything costs beside itself

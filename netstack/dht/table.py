@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from netstack.dht.contact import Contact, shared_prefix
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 K = 20
 NEIGHBOURS = 5  # the deepest buckets, as many as 2 ** 5 nodes fill; they hold whom there is

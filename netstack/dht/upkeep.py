@@ -18,7 +18,7 @@ from netstack.dht.query import Outcome, Reply
 from netstack.dht.rpc import Call
 from netstack.dht.table import Entry, K
 from netstack.dht.timers import Alarm
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 if TYPE_CHECKING:
     from netstack.dht.node import DhtNode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 
 class Reason(StrEnum):

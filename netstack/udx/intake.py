@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from netstack.udp import Datagram
+from netstack.udp.port import Datagram
 from netstack.udx.framing import BLOCK, decode_run
 from netstack.udx.packet import HEADER_SIZE, stream_id
 from netstack.udx.stream import UdxStream

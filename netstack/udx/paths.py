@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 MOST = 4  # older paths that may still have something in flight
 _OVERHEAD = {4: 48, 6: 68}  # IP, UDP and UDX headers

@@ -22,7 +22,7 @@ from math import inf
 
 from identity.errors import DecodeError
 from netstack.ports import SERVER
-from netstack.udp import Address, Outgoing
+from netstack.udp.port import Address, Outgoing
 from netstack.udx.bbr import Bbr
 from netstack.udx.congestion import CongestionControl
 from netstack.udx.events import Closed, Data, Drained, End, Event, Message, Reason, RemoteChanged

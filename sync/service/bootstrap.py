@@ -7,7 +7,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 PUBLIC = ("88.99.3.86:49737", "142.93.90.113:49737", "138.68.147.8:49737")
 """Of the public HyperDHT network: what a real node starts from that was told nothing else.  Never used by tests."""

@@ -15,18 +15,18 @@ from crdt.space import moves
 from crdt.space.control import MAX_MEMBERS, Admin, Op, Set, SpaceKind
 from crdt.space.lineage import End
 from identity.errors import KithkinError
-from sync.pipeline import timeline
-from sync.pipeline.duties import admitting_feeds, answer_to, talks_of
-from sync.pipeline.epochs import ensure_key, found_space, write_control
-from sync.pipeline.home import new_writer
-from sync.pipeline.people import People
-from sync.pipeline.profile import Profile
-from sync.pipeline.space import Space
+from sync.account.context import new_writer
+from sync.engine.onboarding.onboarding import Onboarding
+from sync.engine.profile import Profile
+from sync.engine.tasks.duties import admitting_feeds, answer_to, talks_of
 from sync.service import messages, models
 from sync.service.ids import chat_id, find_chat, find_contact, find_space, identity_id
 from sync.service.messages import moment, shown, writable
 from sync.service.names import chat_title, person_name
 from sync.service.text import check_name
+from sync.space import timeline
+from sync.space.epochs import ensure_key, found_space, write_control
+from sync.space.space import Space
 
 ROLES: tuple[models.Role, ...] = ("creator", "admin", "member")
 PREVIEW = 200
@@ -103,7 +103,7 @@ def new_group(profile: Profile, title: str, contacts: Sequence[str], now_ms: int
         raise KithkinError("too_many_members", f"A group holds at most {MAX_MEMBERS} people.")
     for identity in people:
         _reachable(profile, identity)
-    space = found_space(profile.home, SpaceKind.GROUP, title, now_ms, key=new_writer(profile.rng))
+    space = found_space(profile.context, SpaceKind.GROUP, title, now_ms, key=new_writer(profile.rng))
     profile.keep(space)
     mine = space.mine
     if mine is None:
@@ -162,7 +162,7 @@ def add(profile: Profile, chat: str, contact: str, now_ms: int) -> bytes:
     return space.id
 
 
-def join(profile: Profile, people: People, chat: str, now_ms: int) -> bytes:
+def join(profile: Profile, people: Onboarding, chat: str, now_ms: int) -> bytes:
     """Says yes to an offer.  The person who made it adds us when it hears of it."""
     id_ = find_chat(profile, chat)
     known = profile.view.chats[id_]
@@ -213,7 +213,7 @@ def leave(profile: Profile, chat: str, now_ms: int) -> bytes:
     mine = space.mine
     if mine is None:
         raise KithkinError("not_allowed", "This device is not in that chat yet.")
-    frontiers = {core: End(f.length, f.tree.hash()) for core, f in space.shelf.feeds.items() if f.length}
+    frontiers = {core: End(f.length, f.tree.hash()) for core, f in space.feed_store.feeds.items() if f.length}
     ensure_key(space, now_ms)
     frontiers[mine.core] = End(mine.length, mine.tree.hash())
     write_control(space, [moves.leave(space.graph, mine.core, frontiers)], now_ms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from crdt.docs.own import Contact, DeviceName, OwnProfile
 from crdt.space.epoch import DORMANT_MS
 from identity.safety_number import safety_number
-from sync.pipeline.profile import Profile
+from sync.engine.profile import Profile
 from sync.service import models
 from sync.service.ids import DEVICE, among, chat_id, device_id, find_contact, identity_id
 from sync.service.messages import moment

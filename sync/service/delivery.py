@@ -13,10 +13,10 @@ from crdt.docs.ids import writer_id
 from crdt.docs.rows import Row
 from crdt.log.manifest import core_key
 from crdt.log.stamp import stamp_ms
-from sync.pipeline import timeline
-from sync.pipeline.duties import receipts_of
-from sync.pipeline.space import Space
+from sync.engine.tasks.duties import receipts_of
 from sync.service.models import MessageState
+from sync.space import timeline
+from sync.space.space import Space
 
 EXPIRES_MS = 365 * 86_400_000
 SCANNED = 20_000  # rows that the outbox looks back over in one chat
@@ -77,7 +77,7 @@ def reach(space: Space, me: bytes) -> Reach:
         report = space.reports.get(core)
         members[place.device] = state.writers[core].member
         if place.device == me:
-            opened[me] = {feed.core[:8]: feed.opened for feed in space.shelf.feeds.values()}
+            opened[me] = {feed.core[:8]: feed.opened for feed in space.feed_store.feeds.values()}
         else:
             opened[place.device] = {} if report is None else {head.core8: head.length for head in report.opened}
     return Reach(space, me, opened, members, receipts_of(space))
@@ -97,7 +97,7 @@ def pending(space: Space, reach: Reach, now_ms: int) -> list[tuple[Row, Delivery
     found: list[tuple[Row, Delivery]] = []
     before: bytes | None = None
     for _ in range(0, SCANNED, 500):
-        rows = timeline.page(space.home.store, space.id, 500, before=before)
+        rows = timeline.page(space.context.store, space.id, 500, before=before)
         for row in reversed(rows):
             if row.core != mine.core or row.deleted:
                 continue

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from crdt.log.merkle import Tree, leaf_of
 from identity.errors import KithkinError
-from sync.pipeline import timeline
-from sync.pipeline.profile import Profile
+from sync.engine.profile import Profile
 from sync.service import models
 from sync.service.ids import space_of
 from sync.service.indexing import Indexing
 from sync.service.names import chat_title
+from sync.space import timeline
 from sync.store.port import Batch, Table
 
 CHUNK = 128  # entries or rows between two rests of the loop
@@ -38,15 +38,15 @@ async def _feeds(profile: Profile, id_: bytes) -> models.Check:
     """Every stored block hashes to the signed head of its feed."""
     name = f"feeds of {'my devices' if id_ == profile.personal.id else chat_title(profile, id_)}"
     blocks = 0
-    writers = list(space_of(profile, id_).shelf.by_writer)
+    writers = list(space_of(profile, id_).feed_store.by_writer)
     for writer in writers:
         tree = Tree()
         while True:  # the feed may grow meanwhile, and the profile be read again
-            shelf = space_of(profile, id_).shelf
-            feed = shelf.by_writer.get(writer)
+            feed_store = space_of(profile, id_).feed_store
+            feed = feed_store.by_writer.get(writer)
             if feed is None or tree.length >= feed.length:
                 break
-            entries = shelf.entries(feed, tree.length, min(tree.length + CHUNK, feed.length))
+            entries = feed_store.entries(feed, tree.length, min(tree.length + CHUNK, feed.length))
             if not entries:
                 break
             tree, _ = tree.extend([entry.leaf or leaf_of(entry.block) for entry in entries])

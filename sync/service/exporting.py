@@ -22,12 +22,12 @@ from crdt.log.entry import GRANT_TAG, Kind, decode_plaintext, message_key, open_
 from crdt.space.epoch import EpochKey
 from identity.digest import base32
 from identity.errors import KithkinError
-from sync.pipeline import timeline
-from sync.pipeline.feed import EntryState
-from sync.pipeline.profile import Profile
+from sync.engine.profile import Profile
 from sync.service.ids import space_of
 from sync.service.messages import shown
 from sync.service.names import person_name
+from sync.space import timeline
+from sync.space.feed import EntryState
 from sync.store.sqlite import is_full
 
 PIECE = 100  # rows or entries between two rests of the loop: a few milliseconds
@@ -160,14 +160,14 @@ def _hides(gone: set[tuple[bytes, int, int]]) -> Callable[[bytes, int, int], boo
 async def _pages(profile: Profile, chat: bytes) -> dict[bytes, list[PageEntry]]:
     """Epoch id -> the update entries sealed under it; what came as items of epochs unknown here is one more page."""
     pages: dict[bytes, list[PageEntry]] = {}
-    for core in list(space_of(profile, chat).shelf.feeds):
+    for core in list(space_of(profile, chat).feed_store.feeds):
         start, epoch = 0, bytes(32)
         while True:
             space = space_of(profile, chat)
-            feed = space.shelf.feeds.get(core)
+            feed = space.feed_store.feeds.get(core)
             if feed is None or core not in space.state.writers or start >= feed.length:
                 break
-            for index, entry in enumerate(space.shelf.entries(feed, start, min(start + PIECE, feed.length))):
+            for index, entry in enumerate(space.feed_store.entries(feed, start, min(start + PIECE, feed.length))):
                 seq = start + index
                 if entry.state is not EntryState.OPENED or not space.state.shows(core, seq):
                     continue

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 from identity.digest import shown_id, unbase32
 from identity.errors import DecodeError, KithkinError
-from sync.pipeline import timeline
-from sync.pipeline.profile import Profile
-from sync.pipeline.space import Space
+from sync.engine.profile import Profile
+from sync.space import timeline
+from sync.space.space import Space
 
 IDENTITY, DEVICE, CHAT, MESSAGE = "id", "dev", "chat", "msg"
 SHOWN = 20  # bytes

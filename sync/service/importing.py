@@ -15,7 +15,7 @@ from typing import IO
 from crdt.docs.chat import Message
 from crdt.docs.ids import import_nonce, message_id
 from identity.errors import KithkinError
-from sync.pipeline.profile import Profile
+from sync.engine.profile import Profile
 from sync.service import models
 from sync.service.ids import space_of
 from sync.service.messages import writable, write_messages

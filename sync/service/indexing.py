@@ -15,14 +15,14 @@ from datetime import datetime
 
 from crdt.docs.rows import at_moment
 from identity.errors import KithkinError
-from sync.pipeline import timeline
-from sync.pipeline.profile import Profile
+from sync.engine.profile import Profile
 from sync.search.port import MAX_LIMIT, Document, Hit, Query, Search, Sort
 from sync.service import models
 from sync.service.ids import IDENTITY, chat_id, find_chat, identity_id, message_id, prefix_of
 from sync.service.messages import moment
 from sync.service.names import person_name
 from sync.service.text import check_query
+from sync.space import timeline
 from sync.store.port import Batch, Table
 
 STEP = 1000

@@ -17,12 +17,11 @@ from typing import TypeVar
 from identity.errors import KithkinError
 from identity.inner import Failed
 from identity.invite import Met
-from sync.pipeline import timeline
-from sync.pipeline.effects import ContactChanged
-from sync.pipeline.people import Flow
-from sync.pipeline.profile import Profile
-from sync.pipeline.space import Space
-from sync.service import chats, contacts, delivery, doctor, exporting, messages, models, standing
+from sync.engine.effects import ContactChanged
+from sync.engine.onboarding.onboarding import Flow
+from sync.engine.profile import Profile
+from sync.service import chats, contacts, delivery, doctor, exporting, messages, models
+from sync.service import network as standing
 from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, Approval
 from sync.service.approval import PendingApproval
 from sync.service.ids import chat_id, device_id, find_chat, find_space, identity_id, message_id, space_of
@@ -32,6 +31,8 @@ from sync.service.names import chat_title, person_name
 from sync.service.node import Node, address_of, hints_of
 from sync.service.steps import TIMEOUT, failure_of, next_step
 from sync.service.text import check_query
+from sync.space import timeline
+from sync.space.space import Space
 from sync.store.port import Table, prefix_end
 
 T = TypeVar("T")
@@ -100,7 +101,7 @@ class LocalService:
             result = change()
         except BaseException:
             # What a refused call may have put into the open batch goes with the memory that knows of it.
-            if len(self._profile.home.batch) or self._profile.dirty:
+            if len(self._profile.context.batch) or self._profile.dirty:
                 self._node.engine.start_over()
                 self._node.turn()
             raise
@@ -124,7 +125,7 @@ class LocalService:
 
     async def status(self) -> models.Status:
         profile, account, node = self._profile, self._profile.account, self._node
-        feeds = [feed for space in profile.spaces.values() for feed in space.shelf.feeds.values()]
+        feeds = [feed for space in profile.spaces.values() for feed in space.feed_store.feeds.values()]
         address = node.address
         return models.Status(
             identity=identity_id(account.identity),
@@ -161,7 +162,7 @@ class LocalService:
                 after = rows[-1].key()
                 await asyncio.sleep(0)
             octets = 0
-            for feed in space_of(profile, id_).shelf.feeds.values():
+            for feed in space_of(profile, id_).feed_store.feeds.values():
                 number = feed.number.to_bytes(4, "big")
                 octets += profile.store.extent(Table.ENTRY, number, prefix_end(number)).octets
             storage.append(
@@ -195,7 +196,7 @@ class LocalService:
     async def device_approve(
         self, text: str, *, history: models.History = "all", wait: float = WAIT_SECONDS
     ) -> AsyncIterator[Approval]:
-        payload = self._node.engine.people.check_approve(text, self._node.clock())
+        payload = self._node.engine.onboarding.check_approve(text, self._node.clock())
         grants = [
             "It becomes a device of yours: it reads and writes everything that this device does.",
             "It gets your contacts, your profile and your list of chats.",
@@ -205,7 +206,7 @@ class LocalService:
         grant = models.Grant(grants=grants, history=history, expires=messages.moment(payload.expires * 1000))
 
         def start() -> int:
-            return self._node.engine.people.approve(payload, history == "all", self._node.clock())
+            return self._node.engine.onboarding.approve(payload, history == "all", self._node.clock())
 
         async with contextlib.AsyncExitStack() as stack:
             yield PendingApproval(self._node, grant, start, stack, wait)
@@ -230,11 +231,11 @@ class LocalService:
             hints = [a for text in hints_of(node.network, node.address) if (a := address_of(text)) is not None]
         else:
             hints = [a for text in self._profile.last_hints() if (a := address_of(text)) is not None]
-        code = self._do(lambda: node.engine.people.invite(node.clock(), int(expires), hints[:6]))
+        code = self._do(lambda: node.engine.onboarding.invite(node.clock(), int(expires), hints[:6]))
         return models.Invite(invite=code.payload.text, expires=messages.moment(code.payload.expires * 1000))
 
     async def contact_accept(self, text: str, *, wait: float = WAIT_SECONDS) -> models.Accepted:
-        people, node = self._node.engine.people, self._node
+        people, node = self._node.engine.onboarding, self._node
         deadline = asyncio.get_running_loop().time() + wait
         while True:
             flow = people.accept(text, node.clock())
@@ -295,7 +296,7 @@ class LocalService:
         return self._chat(lambda: chats.new_group(self._profile, title, contacts, self._now_ms()))
 
     async def chat_join(self, chat: str) -> models.ChatRef:
-        return self._chat(lambda: chats.join(self._profile, self._node.engine.people, chat, self._now_ms()))
+        return self._chat(lambda: chats.join(self._profile, self._node.engine.onboarding, chat, self._now_ms()))
 
     async def chat_decline(self, chat: str) -> models.ChatRef:
         return self._chat(lambda: chats.decline(self._profile, chat, self._now_ms()))

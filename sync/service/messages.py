@@ -18,15 +18,15 @@ from crdt.docs.rows import Row, above, at_moment, drawn, is_late
 from crdt.log.entry import Kind
 from crdt.log.merkle import leaf_of
 from identity.errors import KithkinError
-from sync.pipeline import timeline
-from sync.pipeline.epochs import ensure_key
-from sync.pipeline.profile import Profile
-from sync.pipeline.space import Space
-from sync.pipeline.writing import Draft
+from sync.engine.profile import Profile
 from sync.service import delivery, models
 from sync.service.ids import device_id, find_message, identity_id, message_id, not_found
 from sync.service.names import person_name
 from sync.service.text import check_emoji, check_text
+from sync.space import timeline
+from sync.space.epochs import ensure_key
+from sync.space.outbound import Draft
+from sync.space.space import Space
 
 MAX_LIMIT = 1000
 UNREAD_MAX = 1000  # counted no further
@@ -133,8 +133,8 @@ def write_deletion(profile: Profile, space: Space, row: Row, now_ms: int) -> Non
     """The deletion entry of a message: its copies and edits by name, so that each holder can clear them."""
     blocks: list[Block] = []
     for fact in timeline.facts_about(profile.store, space.id, row.id):
-        feed = space.shelf.feeds.get(fact.core)
-        entry = space.shelf.entry(feed, fact.seq) if feed is not None else None
+        feed = space.feed_store.feeds.get(fact.core)
+        entry = space.feed_store.entry(feed, fact.seq) if feed is not None else None
         if entry is None or fact.kind not in (FactKind.COPY, FactKind.EDIT):
             continue
         blocks.append(Block(fact.core, fact.seq, (entry.leaf or leaf_of(entry.block))[1]))

@@ -8,18 +8,18 @@ from crdt.docs.chat import Profile as Told
 from crdt.docs.facts import ABOUT_PROFILES
 from crdt.docs.timeline import fold_profiles
 from crdt.space.control import SpaceKind
-from sync.pipeline import timeline
-from sync.pipeline.profile import Profile
-from sync.pipeline.space import Space
+from sync.engine.profile import Profile
 from sync.service.ids import identity_id
+from sync.space import timeline
+from sync.space.space import Space
 
 
 def told_profiles(space: Space) -> Mapping[bytes, Told]:
     """member id -> the profile that a member put into this chat."""
-    found: Mapping[bytes, Told] = space.reading.remember(
+    found: Mapping[bytes, Told] = space.facts.remember(
         "profiles",
         ABOUT_PROFILES,
-        lambda: fold_profiles(timeline.facts_of_kind(space.home.store, space.id, ABOUT_PROFILES), space.rights()),
+        lambda: fold_profiles(timeline.facts_of_kind(space.context.store, space.id, ABOUT_PROFILES), space.rights()),
     )
     return found
 

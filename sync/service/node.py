@@ -16,17 +16,17 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 
 from identity.errors import DecodeError, KithkinError
 from netstack.events import Reason
-from netstack.host import ConnectError, Host
-from netstack.shell_connection import Connection
-from netstack.swarm.shell_mdns import Mdns
-from netstack.udp import Address
-from sync.pipeline import effects as e
-from sync.pipeline.engine import Engine
+from netstack.shell.connection import Connection
+from netstack.shell.host import ConnectError, Host
+from netstack.swarm.shell.mdns import Mdns
+from netstack.udp.port import Address
+from sync.engine import effects as e
+from sync.engine.engine import Engine
 from sync.service import models
-from sync.service.announce import Announcer
 from sync.service.api import ANY_HOST, NO_HOST, Network
 from sync.service.bootstrap import bootstrap_nodes
-from sync.service.places import Found, Places
+from sync.service.discovery import Found, Places
+from sync.service.events import Announcer
 from sync.service.watch import Watch
 
 KEEP_NODES = 600.0  # seconds between two times that the profile learns which DHT nodes answer
@@ -287,7 +287,7 @@ class Node:
             yield queue
         finally:
             del self._flows[flow]
-            self.engine.people.cancel(flow)
+            self.engine.onboarding.cancel(flow)
             if not self._stopped:
                 self._quiet_turn()
 

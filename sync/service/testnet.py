@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from identity.errors import KithkinError
-from netstack.shell_testnet import Testnet
+from netstack.shell.testnet import Testnet
 from sync.service import models
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from crdt.docs.ids import writer_id
 from crdt.docs.personal import PersonalView
-from sync.pipeline import timeline
-from sync.pipeline.duties import receipts_of
-from sync.pipeline.profile import Profile
-from sync.pipeline.space import Space
+from sync.engine.profile import Profile
+from sync.engine.tasks.duties import receipts_of
 from sync.service import chats, delivery, models
 from sync.service.contacts import device_model
 from sync.service.ids import chat_id, message_id
+from sync.space import timeline
+from sync.space.space import Space
 
 MAX_STATUS = 200  # status lines for one feed at a time: who was away long reads the chat instead
 Heights = Mapping[bytes, tuple[int, ...]]
@@ -83,14 +83,14 @@ class Watch:
     def _status(self, space: Space, old: Heights, new: Heights, now_ms: int) -> Iterator[models.Event]:
         reach: delivery.Reach | None = None
         for core, heights in new.items():
-            before, feed = old.get(core, (0,) * len(heights)), space.shelf.feeds.get(core)
+            before, feed = old.get(core, (0,) * len(heights)), space.feed_store.feeds.get(core)
             rising = [(low, high) for low, high in zip(before, heights, strict=True) if high > low]
             if feed is None or not rising:
                 continue
             reach = reach or delivery.reach(space, self._profile.account.device)
             end = min(max(high for _, high in rising), feed.length)
             for seq in range(max(min(low for low, _ in rising), end - MAX_STATUS), end):
-                for message in space.reading.messages_at(feed, seq):
+                for message in space.facts.messages_at(feed, seq):
                     row = timeline.find_row(self._profile.store, space.id, message)
                     if row is None or row.core != core:
                         continue

@@ -11,16 +11,16 @@ from random import Random
 
 from identity.phrase import new_phrase, phrase_keys
 from identity.statement import root_certificate
-from netstack.shell_testnet import Testnet
-from sync.pipeline import timeline
-from sync.pipeline.account import new_account
-from sync.pipeline.engine import Engine
-from sync.pipeline.profile import found_profile
-from sync.pipeline.space import Space
+from netstack.shell.testnet import Testnet
+from sync.account.account import new_account
+from sync.engine.engine import Engine
+from sync.engine.profile import found_profile
 from sync.service import messages
 from sync.service.api import NO_HOST, Network
 from sync.service.node import Node
 from sync.service.testnet import open_testnet
+from sync.space import timeline
+from sync.space.space import Space
 from sync.store.memory import MemoryStore
 from sync.store.port import Store
 from tests.support.processes import HOST, Profile, Stage
@@ -148,9 +148,9 @@ def test_friends_who_slept_a_month_meet_at_the_topic_of_the_day() -> None:
         async with Testnet(8) as net:
             ada, bob = Sleeper("Ada"), Sleeper("Bob")
             async with ada.awake(net) as one, bob.awake(net) as other:
-                text = one.engine.people.invite(one.clock(), 86_400, ()).payload.text
+                text = one.engine.onboarding.invite(one.clock(), 86_400, ()).payload.text
                 one.turn()
-                with other.steps(other.engine.people.accept(text, other.clock())) as steps:
+                with other.steps(other.engine.onboarding.accept(text, other.clock())) as steps:
                     other.turn()
                     async with asyncio.timeout(PATIENCE):
                         step = await steps.get()

@@ -20,7 +20,7 @@ import pytest
 from identity.digest import derive
 from identity.keystore import open_keystore
 from identity.labels import Label
-from sync.service import profile as profiles
+from sync.service import profiles as profiles
 from sync.service.api import KithkinError, Network
 from sync.store.sqlite import SqliteStore
 from tests.support.processes import HOST, Profile, Said, Stage, Trio

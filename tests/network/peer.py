@@ -18,9 +18,9 @@ from identity.errors import KithkinError
 from identity.keys import SigningKey
 from netstack.dht.address import parse_address
 from netstack.dht.events import Mode
-from netstack.host import Host
-from netstack.shell_connection import Connection
-from netstack.udp import Address
+from netstack.shell.connection import Connection
+from netstack.shell.host import Host
+from netstack.udp.port import Address
 
 PORT = 49737
 Words = dict[str, Any]

@@ -8,7 +8,7 @@ import sys
 
 from netstack.dht.address import parse_address
 from netstack.dht.events import Mode, Nat
-from netstack.shell_testnet import Testnet
+from netstack.shell.testnet import Testnet
 from tests.network import router
 from tests.network.parties import ROOT, Stack, dht
 from tests.network.topology import Internet

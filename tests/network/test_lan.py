@@ -9,7 +9,7 @@ import sys
 from hashlib import blake2b
 
 from netstack.swarm import Swarm
-from netstack.swarm.lan import LABEL
+from netstack.swarm.core.lan import LABEL
 from tests.network.parties import ROOT
 from tests.network.router import Nat
 from tests.network.topology import Host, Internet

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from identity.errors import KithkinError
-from sync.pipeline import timeline
-from sync.pipeline.engine import Engine
-from sync.pipeline.space import Space
+from sync.engine.engine import Engine
+from sync.space import timeline
+from sync.space.space import Space
 from sync.store.memory import When
 from tests.support.device import NOTES, Device, Died
 from tests.support.wires import CLEAR, STORM
@@ -240,10 +240,12 @@ class Storm:
         """
         first, *others = spaces.items()
         for name, space in spaces.items():
-            sealed = {feed.core.hex()[:6]: (feed.opened, feed.length) for feed in space.shelf.feeds.values()}
-            assert not space.intake.sealed, f"{kind} on {name} has entries that it cannot open: {sealed}"
+            sealed = {feed.core.hex()[:6]: (feed.opened, feed.length) for feed in space.feed_store.feeds.values()}
+            assert not space.inbound.sealed, f"{kind} on {name} has entries that it cannot open: {sealed}"
             assert not space.graph.missing(), f"{kind} on {name} lacks control entries"
-            assert not space.shelf.item_seqs or not any(space.shelf.item_seqs.values()), f"{kind} on {name}: items left"
+            assert not space.feed_store.item_seqs or not any(space.feed_store.item_seqs.values()), (
+                f"{kind} on {name}: items left"
+            )
             assert space.mine is not None and space.state.open(space.mine.core), f"{name} may not write in {kind}"
         for name, space in others:
             mine, theirs = shape_of(first[1], rows=whole), shape_of(space, rows=whole)
@@ -275,9 +277,11 @@ def shape_of(space: Space, *, rows: bool = True) -> tuple[object, ...]:
     state, shown = space.state, []
     if rows and not space.personal:
         # When a row arrived is each device's own business.
-        shown = [replace(row, arrived=0) for row in timeline.page(space.home.store, space.id, 100_000)]
+        shown = [replace(row, arrived=0) for row in timeline.page(space.context.store, space.id, 100_000)]
     return (
-        sorted((f.writer.hex()[:8], f.length, f.opened, f.tree.hash().hex()[:8]) for f in space.shelf.feeds.values()),
+        sorted(
+            (f.writer.hex()[:8], f.length, f.opened, f.tree.hash().hex()[:8]) for f in space.feed_store.feeds.values()
+        ),
         shown,
         sorted((w.writer.hex()[:8], w.open) for w in state.writers.values()),
         sorted((m.id.hex()[:8], m.rank) for m in state.members.values()),

@@ -1,4 +1,4 @@
-"""Attacks that were tried on the pipeline, and what must come of them: nothing.
+"""Attacks that were tried on the engine, and what must come of them: nothing.
 
 Ada is the victim, Mal whoever attacks, with production code but for the methods that a test replaces; Bob is honest.
 `docs/threat-model.md` says who may do what; each test here is one thing that somebody may not do.
@@ -31,20 +31,23 @@ from identity.inner import Failed
 from identity.invite import Person, person_of
 from identity.keys import SigningKey
 from identity.statement import Statement, certificate_body, counter_sign, issue, revoke, root_certificate
-from sync.pipeline import directory as directories
-from sync.pipeline import duties, members, reading, replication
-from sync.pipeline.dialling import Want
-from sync.pipeline.engine import Engine
-from sync.pipeline.epochs import open_epoch
-from sync.pipeline.feed import Feed
-from sync.pipeline.meeting import GRANTS, Meeting, encode_handover
-from sync.pipeline.peer import Peer, Purpose, SpaceLink
-from sync.pipeline.people import People
-from sync.pipeline.replication import PROTOCOL, Replication
-from sync.pipeline.space import Space
-from sync.pipeline.writing import Draft
+from sync.account import directory as directories
+from sync.engine import replication
+from sync.engine.dialling import Want
+from sync.engine.engine import Engine
+from sync.engine.hello import GRANTS, DeviceHandshake, encode_handover
+from sync.engine.onboarding.onboarding import Onboarding
+from sync.engine.peer import Peer, Purpose, SpaceLink
+from sync.engine.replication import PROTOCOL, Replication
+from sync.engine.tasks import duties
 from sync.service import chats
 from sync.service.ids import chat_id, identity_id
+from sync.space import facts as reading
+from sync.space import members
+from sync.space.epochs import open_epoch
+from sync.space.feed import Feed
+from sync.space.outbound import Draft
+from sync.space.space import Space
 from sync.store.port import Table
 from tests.support.device import NOTES, Device
 from tests.support.world import Message, World
@@ -176,7 +179,7 @@ def test_a_certificate_of_ones_own_making_makes_nobody_my_device(way: str) -> No
     chat = mal.space(ada)
     assert chat.mine is not None
     if way == "grant":
-        entry = chat.shelf.entry(chat.mine, 0)
+        entry = chat.feed_store.entry(chat.mine, 0)
         assert entry is not None
         body = encode_handover(chat.id, chat.mine.writer, 0, entry.block, [junk.encoded])
         there = peer(mal, ada)
@@ -210,11 +213,11 @@ def test_who_echoes_a_channel_proves_nothing_and_is_served_nothing(monkeypatch: 
     ada, mal = world.person("Ada"), world.person("Mal")
     world.friends(ada, mal)
     waiting = ada.rng(32)
-    ada.do(lambda engine: engine.profile.space(waiting).access.set_z(ada.rng(32)))
+    ada.do(lambda engine: engine.profile.space(waiting).epoch_keys.set_z(ada.rng(32)))
     heard: list[int] = []
 
-    def echo(self: Meeting, peer: Peer, name: bytes, now: float) -> None:
-        if self is not mal.engine.meeting:
+    def echo(self: DeviceHandshake, peer: Peer, name: bytes, now: float) -> None:
+        if self is not mal.engine.handshake:
             real(self, peer, name, now)
             return
         number = peer.mux.open(PROTOCOL, name)
@@ -226,8 +229,8 @@ def test_who_echoes_a_channel_proves_nothing_and_is_served_nothing(monkeypatch: 
             heard.append(type)
         receive(self, peer, link, type, body, now)
 
-    real, receive = Meeting.offered, Replication.receive
-    monkeypatch.setattr(Meeting, "offered", echo)
+    real, receive = DeviceHandshake.offered, Replication.receive
+    monkeypatch.setattr(DeviceHandshake, "offered", echo)
     monkeypatch.setattr(Replication, "receive", hear)
     ada.restart()
     world.run(5)
@@ -329,12 +332,12 @@ def test_more_feeds_without_an_author_than_are_remembered_do_not_stop_the_start(
         for _ in range(100):
             core = ada.rng(32)
             body = make_update(core, 0, DocKind.CHAT, dumped)
-            notes.reading.update(Plaintext(Kind.UPDATE, 1, (), body), core, 0, ms(ada))
+            notes.facts.update(Plaintext(Kind.UPDATE, 1, (), body), core, 0, ms(ada))
         notes.members.vouch(ada.rng(32) for _ in range(100))
         engine.profile.touch(notes)
 
     ada.do(flood)
-    assert len(ada.space(NOTES).reading.unfolded) == len(ada.space(NOTES).members.vouched) == 64
+    assert len(ada.space(NOTES).facts.unfolded) == len(ada.space(NOTES).members.vouched) == 64
     ada.restart()
     ada.send(NOTES, "up again")
     assert world.texts(ada, NOTES) == ["up again"]
@@ -381,7 +384,7 @@ def denies_everything(mal: Device, patch: Patch) -> None:
     replication = mal.engine.replication
 
     def asked(peer: Peer, link: SpaceLink, space: Space, request: int, spans: object, now: float) -> None:
-        lies = tuple((feed.writer, 0, 2**39) for feed in space.shelf.feeds.values())
+        lies = tuple((feed.writer, 0, 2**39) for feed in space.feed_store.feeds.values())
         if link.replicator is not None:
             replication.perform(peer, link, link.replicator.answer_history(request, lies, now, done=True), now)
 
@@ -394,17 +397,17 @@ def test_not_for_you_is_not_believed_of_what_is_for_me(monkeypatch: Patch) -> No
     world.cut(ada, bob)
     club, theirs = ada.space("club"), bob.space("club").mine
     assert theirs is not None
-    lost = dict(club.access.keyring.held)
-    club.access.keyring.held.clear()
-    club.access.keyring._last.clear()
+    lost = dict(club.epoch_keys.keyring.held)
+    club.epoch_keys.keyring.held.clear()
+    club.epoch_keys.keyring._last.clear()
     denies_everything(mal, monkeypatch)
     bob.send("club", "for everybody")
     world.run(20)
-    feed = club.shelf.feeds[theirs.core]
+    feed = club.feed_store.feeds[theirs.core]
     assert feed.length == theirs.length and feed.opened < feed.length
-    assert club.intake.denied == {}
+    assert club.inbound.denied == {}
     assert world.of(bob, "club") == [Message("for everybody", "sent")] or world.of(bob, "club")[0].state != "delivered"
-    club.access.keyring.held.update(lost)
+    club.epoch_keys.keyring.held.update(lost)
     club.changes.keys = True
     ada.do(lambda engine: engine.profile.touch(club))
     world.heal()
@@ -429,7 +432,7 @@ def test_not_for_you_by_one_does_not_hide_what_another_gives(monkeypatch: Patch)
         if spans is None:
             real(peer, link, space, request, (), now)
         elif link.replicator is not None:
-            lies = tuple((feed.writer, 0, 2**39) for feed in space.shelf.feeds.values())
+            lies = tuple((feed.writer, 0, 2**39) for feed in space.feed_store.feeds.values())
             replication.perform(peer, link, link.replicator.answer_history(request, lies, now, done=True), now)
 
     monkeypatch.setattr(replication, "_asked", asked)
@@ -440,7 +443,11 @@ def test_not_for_you_by_one_does_not_hide_what_another_gives(monkeypatch: Patch)
     world.cut(ada, bob)
     world.run(60)
     club = ada.space("club")
-    assert club.shelf.feeds[must(bob.space("club").mine).core].length and club.intake.sealed and not club.intake.denied
+    assert (
+        club.feed_store.feeds[must(bob.space("club").mine).core].length
+        and club.inbound.sealed
+        and not club.inbound.denied
+    )
     world.heal()
     world.settle()
     assert world.texts(ada, "club") == ["long ago"]
@@ -587,7 +594,7 @@ def test_a_parent_that_never_comes_does_not_keep_a_newcomer_from_proving_itself(
     bob.send("club", "hello")
     world.settle()
     club = bob.space("club")
-    first = club.shelf.entry(must(club.mine), 0)
+    first = club.feed_store.entry(must(club.mine), 0)
     assert first is not None and read_block(first.block, 0).grant
     assert world.texts(ada, "club") == ["hello"]
     nothing_broke(ada, bob)
@@ -637,25 +644,25 @@ def test_a_name_that_no_value_holds_founds_nothing_by_halves(name: str, monkeypa
         statements = mal.engine.profile.directory.statements(identity(mal))
         return person_of(identity(mal), statements, keys(mal), Writer().string(name).buffer(b"").finish())
 
-    monkeypatch.setattr(mal.engine.people, "me", me)
+    monkeypatch.setattr(mal.engine.onboarding, "me", me)
     before = len(ada.engine.profile.spaces)
     for _ in range(3):
         world.friends(ada, mal)
     assert len(ada.engine.profile.spaces) == before + 1
     assert list(ada.engine.profile.view.contacts) == [identity(mal)]
-    assert not len(ada.engine.profile.home.batch)
+    assert not len(ada.engine.profile.context.batch)
     works(world, ada, mal, "hello")
     nothing_broke(ada)
 
 
 def _accept(engine: Engine, text: str, now: float) -> None:
-    engine.people.accept(text, now)
+    engine.onboarding.accept(text, now)
 
 
 def test_using_one_invite_again_and_again_founds_no_more_spaces() -> None:
     world = World(14)
     ada, mal, eve = world.person("Ada"), world.person("Mal"), world.person("Eve")
-    code = ada.do(lambda engine: engine.people.invite(ada.now, 86_400, [ada.address]))
+    code = ada.do(lambda engine: engine.onboarding.invite(ada.now, 86_400, [ada.address]))
     before = len(ada.engine.profile.spaces)
     for one in (mal, eve, mal, mal, eve):
         one.do(partial(_accept, text=code.payload.text, now=one.now))
@@ -676,7 +683,7 @@ def test_a_group_is_not_taken_for_a_private_chat() -> None:
     world.grouped("club", ada, mal, bob)
     club = mal.space("club")
     private = ada.space(mal).id
-    mal.engine.people.direct = lambda identity: club  # type: ignore[method-assign]
+    mal.engine.onboarding.direct = lambda identity: club  # type: ignore[method-assign]
     world.friends(mal, ada, settle=False)
     assert refused(ada)
     world.run(5)
@@ -697,7 +704,7 @@ def test_a_group_unknown_to_me_is_not_taken_for_a_private_chat() -> None:
     world.friends(mal, eve)
     world.grouped("club", mal, eve)
     club = mal.space("club")
-    mal.engine.people.direct = lambda identity: club  # type: ignore[method-assign]
+    mal.engine.onboarding.direct = lambda identity: club  # type: ignore[method-assign]
     world.friends(mal, ada, settle=False)
     world.run(10)
     with pytest.raises(KithkinError):
@@ -734,10 +741,10 @@ def test_a_flood_of_offers_makes_few_invitations_and_no_chat_of_anothers_id() ->
 def test_a_pairing_cut_before_the_admission_is_finished_at_the_next_meeting(monkeypatch: Patch) -> None:
     world = World(18)
     ada = world.person("Ada")
-    monkeypatch.setattr(People, "_admit", lambda self, peer, *rest: self._drop(peer, "the line broke"))
+    monkeypatch.setattr(Onboarding, "_admit", lambda self, peer, *rest: self._drop(peer, "the line broke"))
     made = world._device("Ada", "desktop")
     text = made.boot_linking("desktop", "desktop")
-    ada.do(lambda engine: engine.people.approve(engine.people.check_approve(text, ada.now), True, ada.now))
+    ada.do(lambda engine: engine.onboarding.approve(engine.onboarding.check_approve(text, ada.now), True, ada.now))
     with pytest.raises(AssertionError):
         world.run_until(lambda: world._paired(ada, made), "pairing", 60)
     monkeypatch.undo()
@@ -756,17 +763,17 @@ def test_a_pairing_cut_before_the_admission_is_finished_at_the_next_meeting(monk
 def test_who_connects_again_and_again_takes_only_his_own_connection(monkeypatch: Patch) -> None:
     world, ada, mal, bob = three(19)
     kept = peer(ada, bob).conn
-    proved = Meeting.proved
+    proved = DeviceHandshake.proved
 
-    def greedy(self: Meeting, peer: Peer, device: bytes, now: float) -> None:
+    def greedy(self: DeviceHandshake, peer: Peer, device: bytes, now: float) -> None:
         """Mal keeps every connection that he can get."""
-        if self is not mal.engine.meeting:
+        if self is not mal.engine.handshake:
             proved(self, peer, device, now)
             return
         known = self.profile.directory.device(device)
         peer.device, peer.identity, peer.proved_at = device, known.identity if known else None, now
 
-    monkeypatch.setattr(Meeting, "proved", greedy)
+    monkeypatch.setattr(DeviceHandshake, "proved", greedy)
 
     def dial(engine: Engine) -> None:
         where = engine.dialling.whereabouts()[device_id(ada)]

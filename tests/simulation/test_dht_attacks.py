@@ -52,7 +52,7 @@ from netstack.dht.records import (
     verify_mutable,
 )
 from netstack.dht.store import Forward, Renewal, Store
-from netstack.udp import Address
+from netstack.udp.port import Address
 from tests.support.dht_census import Census
 from tests.support.dht_liars import (
     FALSE_HOST,

@@ -7,9 +7,9 @@ import pytest
 from crdt.docs.own import Contact
 from crdt.space.rendezvous import topics
 from identity.keys import SigningKey
-from sync.pipeline.space import Space
-from sync.pipeline.strangers import BURST, MAX_KEYS, REFILL
-from sync.pipeline.topics import FIRST_JITTER
+from sync.engine.candidates import BURST, MAX_KEYS, REFILL
+from sync.engine.topics import FIRST_JITTER
+from sync.space.space import Space
 from tests.support.device import Device
 from tests.support.rendezvous import Rendezvous
 from tests.support.world import Message, World
@@ -173,7 +173,7 @@ def test_a_topic_full_of_strangers_costs_bounded_work_and_friends_still_meet() -
     for device in (ada, bob):
         dialled = [key for one, key in dht.asked[before:] if one is device]
         assert len(dialled) <= BURST + (world.now - start) / REFILL + 60
-        assert len(device.engine.strangers) <= MAX_KEYS * 2
+        assert len(device.engine.candidates) <= MAX_KEYS * 2
         assert len(device.engine.peers) <= 8
 
 

@@ -284,7 +284,7 @@ def test_a_full_disk_refuses_and_nothing_is_lost(world: World) -> None:
 
 def test_what_a_peer_keeps_back_is_asked_for_as_items(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     phone, desk = world.linked("Ada", devices=2)
-    shelf = phone.space("notes").shelf
+    shelf = phone.space("notes").feed_store
     monkeypatch.setattr(shelf, "blocks", lambda writer, start, end, limit: shelf.leaves(writer, start, end))
     phone.send("notes", "no deletion says why this should be gone")
     world.settle()
@@ -386,13 +386,13 @@ def test_what_was_denied_opens_with_a_late_key_after_a_restart_too(world: World)
     world.settle()
     carl.join("club")
     world.settle()
-    denied = dict(carl.space("club").intake.denied)
+    denied = dict(carl.space("club").inbound.denied)
     assert denied and world.texts(carl, "club") == []
     carl.restart()
-    assert carl.space("club").intake.denied == denied
+    assert carl.space("club").inbound.denied == denied
     for epoch in ada.space("club").keys.values():
-        carl.space("club").access.learn(epoch.id, Opened(epoch.secret, epoch.z, None))
+        carl.space("club").epoch_keys.learn(epoch.id, Opened(epoch.secret, epoch.z, None))
     carl.do(lambda engine: engine.profile.touch(carl.space("club")))
-    assert not carl.space("club").intake.denied
+    assert not carl.space("club").inbound.denied
     carl.restart()
-    assert not carl.space("club").intake.denied
+    assert not carl.space("club").inbound.denied

@@ -16,14 +16,14 @@ from identity.errors import DecodeError, KithkinError
 from identity.pairing import NeedCode
 from netstack.endpoint import EndpointCore, datagrams
 from netstack.events import Closed, Ended, Event, Failed, Frame, Opened
-from netstack.udp import Address
-from sync.pipeline import effects as e
-from sync.pipeline import timeline
-from sync.pipeline.engine import Engine
-from sync.pipeline.linking import Linking
-from sync.pipeline.space import Space
+from netstack.udp.port import Address
+from sync.engine import effects as e
+from sync.engine.engine import Engine
+from sync.engine.onboarding.link import Linking
 from sync.service import chats, messages
 from sync.service.ids import chat_id, identity_id, message_id
+from sync.space import timeline
+from sync.space.space import Space
 from sync.store.memory import Call as StoreCall
 from sync.store.memory import Crashed, MemoryStore, When
 
@@ -235,7 +235,7 @@ class Device:
             try:
                 result = change(engine)
             except BaseException:
-                if len(engine.profile.home.batch) or engine.profile.dirty:
+                if len(engine.profile.context.batch) or engine.profile.dirty:
                     engine.start_over()
                     self._turn()
                 raise
@@ -253,12 +253,12 @@ class Device:
         profile = self.engine.profile
         if isinstance(chat, Device):
             identity = chat.engine.profile.account.identity if chat.up else self.world.identities[chat.owner]
-            direct = self.engine.people.direct(identity)
+            direct = self.engine.onboarding.direct(identity)
             if direct is None:
                 raise KithkinError("not_found", f"{self.name} has no chat with {chat.owner}")
             return direct
         if chat in self.world.identities:
-            direct = self.engine.people.direct(self.world.identities[chat])
+            direct = self.engine.onboarding.direct(self.world.identities[chat])
             if direct is None:
                 raise KithkinError("not_found", f"{self.name} has no chat with {chat}")
             return direct
@@ -290,15 +290,15 @@ class Device:
 
     def invite(self) -> str:
         """An invite for one person, as text."""
-        code = self.do(lambda engine: engine.people.invite(self.now, 86_400, self.told))
+        code = self.do(lambda engine: engine.onboarding.invite(self.now, 86_400, self.told))
         return code.payload.text
 
     def accept(self, text: str) -> None:
-        self.do(lambda engine: engine.people.accept(text, self.now))
+        self.do(lambda engine: engine.onboarding.accept(text, self.now))
 
     def knows(self, person: str) -> bool:
         """Whether there is a chat with them that this device may write in."""
-        space = self.engine.people.direct(self.world.identities[person])
+        space = self.engine.onboarding.direct(self.world.identities[person])
         return space is not None and space.mine is not None and space.state.open(space.mine.core)
 
     def rows(self, chat: str | Device) -> list[Row]:
@@ -346,7 +346,7 @@ class Device:
         view = self.engine.profile.view
         found = next(id_ for id_, chat in sorted(view.chats.items()) if chat.title == title and chat.kind == "group")
         shown = chat_id(found)
-        return self.do(lambda engine: chats.join(engine.profile, engine.people, shown, int(self.now * 1000)))
+        return self.do(lambda engine: chats.join(engine.profile, engine.onboarding, shown, int(self.now * 1000)))
 
     def leave(self, title: str) -> bytes:
         shown = chat_id(self.space(title).id)

@@ -18,8 +18,8 @@ from netstack.dht.query import Outcome
 from netstack.dht.records import PeerRecord, encode_lookup, encode_mutable, encode_peer, sign_mutable
 from netstack.dht.table import K
 from netstack.ports import SERVER
-from netstack.swarm.discovery import Discovery, Start, Stop, Walk
-from netstack.udp import Address, Outgoing
+from netstack.swarm.core.discovery import Discovery, Start, Stop, Walk
+from netstack.udp.port import Address, Outgoing
 from tests.support.dht_census import Census
 from tests.support.dht_network import Member, Network
 

@@ -21,7 +21,7 @@ from netstack.dht.events import DhtEvent, Mode, Ready
 from netstack.dht.limits import DhtLimits
 from netstack.dht.node import DhtNode
 from netstack.ports import CLIENT, SERVER
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 PORT = 49737
 CLIENT_PORT = 50000

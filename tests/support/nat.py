@@ -23,7 +23,7 @@ from netstack.endpoint import EndpointCore
 from netstack.events import Closed, Event, Failed, Frame, Moved, Opened
 from netstack.limits import Limits
 from netstack.ports import CLIENT, SERVER, ClosePort, OpenPort
-from netstack.udp import Address, Outgoing
+from netstack.udp.port import Address, Outgoing
 from netstack.udx.intake import cut
 from tests.support.streams import stream
 

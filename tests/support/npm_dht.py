@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import pytest
 
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 INTEROP = Path(__file__).resolve().parents[1] / "interop"
 MODULES = Path(os.environ.get("KITHKIN_NODE_MODULES") or INTEROP / "js" / "node_modules")

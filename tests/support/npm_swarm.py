@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 
 from netstack.dht.address import parse_address
-from netstack.udp import Address
+from netstack.udp.port import Address
 from tests.support.npm_dht import INTEROP, MODULES
 
 

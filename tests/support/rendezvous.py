@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from identity.keys import SigningKey
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 if TYPE_CHECKING:
     from tests.support.device import Device

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from random import Random
 
-from netstack.swarm.discovery import Discovery, Start, Stop, Walk
+from netstack.swarm.core.discovery import Discovery, Start, Stop, Walk
 
 NODES = 20
 

@@ -10,8 +10,8 @@ from netstack.dht.events import DhtEvent, Mode
 from netstack.dht.node import DhtNode
 from netstack.dht.query import Outcome
 from netstack.dht.records import PeerRecord
-from netstack.shell_dht import each_record
-from netstack.shell_testnet import Testnet
+from netstack.shell.dht_client import each_record
+from netstack.shell.testnet import Testnet
 
 OnPeer = Callable[[PeerRecord], None]
 

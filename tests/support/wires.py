@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from netstack.udp import Address
+from netstack.udp.port import Address
 
 
 @dataclass(frozen=True, slots=True)

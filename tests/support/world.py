@@ -22,13 +22,13 @@ from itertools import count
 from identity.pairing import Linked, ShowCode
 from identity.phrase import new_phrase, phrase_keys
 from identity.statement import root_certificate
-from netstack.udp import Address
-from sync.pipeline import timeline
-from sync.pipeline.account import new_account
-from sync.pipeline.duties import turn_to_open
-from sync.pipeline.profile import found_profile
-from sync.pipeline.space import Space
+from netstack.udp.port import Address
+from sync.account.account import new_account
+from sync.engine.profile import found_profile
+from sync.engine.tasks.duties import turn_to_open
 from sync.service import delivery, messages
+from sync.space import timeline
+from sync.space.space import Space
 from tests.support.device import Device
 from tests.support.rendezvous import Rendezvous
 from tests.support.trace import Trace
@@ -108,7 +108,9 @@ class World:
         text = made.boot_linking(kind, kind)
         approver.steps.clear()
         approver.do(
-            lambda engine: engine.people.approve(engine.people.check_approve(text, approver.now), history, approver.now)
+            lambda engine: engine.onboarding.approve(
+                engine.onboarding.check_approve(text, approver.now), history, approver.now
+            )
         )
         self.run_until(lambda: self._paired(approver, made), "pairing", patience)
         self.run(0.5)
@@ -127,11 +129,11 @@ class World:
 
     def friends(self, one: Device, other: Device, *, settle: bool = True) -> None:
         """One invites, the other accepts: the production invite."""
-        code = one.do(lambda engine: engine.people.invite(one.now, 86_400, one.told))
+        code = one.do(lambda engine: engine.onboarding.invite(one.now, 86_400, one.told))
         if settle:
             self.settle()
         other.steps.clear()
-        other.do(lambda engine: engine.people.accept(code.payload.text, other.now))
+        other.do(lambda engine: engine.onboarding.accept(code.payload.text, other.now))
         self.run_until(lambda: any(isinstance(s.step, tuple) for s in other.steps), "invite")
         if settle:
             self.settle()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sync.service import profile as real
+from sync.service import profiles as real
 from tests.apps.cli.desk import Desk
 
 ROOT = Path(__file__).resolve().parents[3]

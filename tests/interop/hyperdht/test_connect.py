@@ -11,10 +11,10 @@ import pytest
 from identity.keys import SigningKey
 from netstack.dht.node import DhtNode
 from netstack.events import PathKind
-from netstack.host import Host
-from netstack.shell_connection import Connection
-from netstack.shell_testnet import Testnet
-from netstack.udp import Address
+from netstack.shell.connection import Connection
+from netstack.shell.host import Host
+from netstack.shell.testnet import Testnet
+from netstack.udp.port import Address
 from tests.support.npm_dht import NpmDht
 
 LIMIT = 90  # seconds before a hanging test is called failed

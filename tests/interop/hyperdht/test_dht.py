@@ -31,8 +31,8 @@ from netstack.dht.records import (
     sign_mutable,
 )
 from netstack.dht.sampler import NatSampler
-from netstack.shell_testnet import Testnet
-from netstack.udp import Address
+from netstack.shell.testnet import Testnet
+from netstack.udp.port import Address
 from tests.support.npm_dht import NpmDht, NpmError
 
 LIMIT = 90  # seconds before a hanging test is called failed

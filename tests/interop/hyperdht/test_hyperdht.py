@@ -16,11 +16,11 @@ import pytest
 
 from identity.keys import SigningKey
 from netstack.events import Reason
-from netstack.host import ConnectError, Host
 from netstack.limits import Limits
-from netstack.protomux import ChannelClosed, ChannelOpened, Event, Message, Protomux
-from netstack.secret_stream import MAX_FRAME
-from netstack.shell_connection import Connection
+from netstack.shell.connection import Connection
+from netstack.shell.host import ConnectError, Host
+from netstack.wire.protomux import ChannelClosed, ChannelOpened, Event, Message, Protomux
+from netstack.wire.secret_stream import MAX_FRAME
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]

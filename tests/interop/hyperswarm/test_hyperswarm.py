@@ -8,10 +8,10 @@ from hashlib import blake2b
 
 import pytest
 
-from netstack.shell_connection import Connection
-from netstack.shell_testnet import Testnet
+from netstack.shell.connection import Connection
+from netstack.shell.testnet import Testnet
 from netstack.swarm import Swarm
-from netstack.udp import Address
+from netstack.udp.port import Address
 from tests.support.npm_swarm import NpmSwarms
 
 LIMIT = 120  # seconds before a hanging test is called failed

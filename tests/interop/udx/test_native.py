@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from netstack.shell_udx import UdxPort
-from netstack.udp import ShellName
+from netstack.shell.udx_port import UdxPort
+from netstack.udp.port import ShellName
 from netstack.udx.events import Closed, Data, Drained, Event, Message, Reason
 from netstack.udx.stream import UdxStream
 

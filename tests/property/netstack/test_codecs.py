@@ -23,8 +23,8 @@ from netstack.dht.messages import (
     encode_handshake,
     encode_payload,
 )
-from netstack.handshake import answer
-from netstack.secret_stream import SecretStream
+from netstack.wire.handshake import answer
+from netstack.wire.secret_stream import SecretStream
 from tests.support.streams import stream
 
 BOB = SigningKey.from_seed(b"b" * 32)

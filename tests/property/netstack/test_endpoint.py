@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netstack.events import Frame, Opened
-from netstack.udp import Address
+from netstack.udp.port import Address
 from tests.unit.netstack_endpoint.wire import A, B, C, Story
 
 Damage = list[tuple[int, int, int]]  # (datagrams until the next one that is hit, where, how)

@@ -7,7 +7,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netstack.protomux import ChannelClosed, ChannelOpened, Event, Fault, Message, Offered, Protomux
+from netstack.wire.protomux import ChannelClosed, ChannelOpened, Event, Fault, Message, Offered, Protomux
 
 MOVES = st.lists(
     st.tuples(

@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.swarm.core import SwarmCore
-from netstack.swarm.effects import Abandon, Dial, Drop, Limits, Take
+from netstack.swarm.core.effects import Abandon, Dial, Drop, Limits, Take
+from netstack.swarm.core.swarm import SwarmCore
 
 US = b"\x80" * 32
 OTHERS = [bytes([number]) * 32 for number in (1, 2, 127, 129, 254)]

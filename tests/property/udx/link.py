@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 
-from netstack.udp import Address, Datagram, Outgoing
+from netstack.udp.port import Address, Datagram, Outgoing
 from netstack.udx.congestion import CongestionControl
 from netstack.udx.events import Closed, Data, Drained, End, Event, Reason
 from netstack.udx.intake import cut, dispatch

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from netstack.udp import Address
+from netstack.udp.port import Address
 from netstack.udx.packet import DATA, decode_header
 from netstack.udx.rtt import RTO_MIN
 from tests.property.udx.link import LEFT, RIGHT, Conditions, Half, Link

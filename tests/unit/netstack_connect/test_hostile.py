@@ -13,9 +13,9 @@ from netstack.connect.blind_relay import PAIR, PROTOCOL, UNPAIR, Pair, encode_pa
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
 from netstack.dht.messages import HandshakeMessage, Mode, NoisePayload, UdxInfo, decode_handshake, encode_handshake
 from netstack.events import PathKind
-from netstack.handshake import Dial, target_of
-from netstack.protomux import Protomux
-from netstack.udp import Address, Outgoing
+from netstack.udp.port import Address, Outgoing
+from netstack.wire.handshake import Dial, target_of
+from netstack.wire.protomux import Protomux
 from tests.support.nat import Internet, SimHost
 from tests.support.streams import stream
 from tests.unit.netstack_connect.test_pairs import BOB, behind, listening, talk

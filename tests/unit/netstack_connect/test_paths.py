@@ -6,7 +6,7 @@ import pytest
 
 from identity.keys import SigningKey
 from netstack.events import PathKind, Reason
-from netstack.udp import Address
+from netstack.udp.port import Address
 from tests.support.nat import Internet, Mapping, SimHost
 from tests.support.streams import stream
 from tests.unit.netstack_connect.test_pairs import BOB, KINDS, behind, listening, talk

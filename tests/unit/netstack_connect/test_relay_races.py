@@ -8,13 +8,13 @@ import pytest
 
 from netstack.dht.messages import NoisePayload
 from netstack.events import Frame, Moved, Opened, PathKind
-from netstack.handshake import Agreement
 from netstack.limits import Limits
 from netstack.link import Link
 from netstack.ports import SERVER
-from netstack.udp import Address, Datagram
+from netstack.udp.port import Address, Datagram
 from netstack.udx.intake import dispatch
 from netstack.udx.stream import UdxStream
+from netstack.wire.handshake import Agreement
 from tests.support.streams import stream
 
 RELAY: Address = ("198.51.100.7", 49737)

@@ -13,7 +13,7 @@ from netstack.connect.secure_payload import (
     encode_punch,
 )
 from netstack.dht.messages import Firewall, Mode, Refusal
-from netstack.udp import Address
+from netstack.udp.port import Address
 from tests.support.streams import stream
 from tests.support.vectors import matches
 

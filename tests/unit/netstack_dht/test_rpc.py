@@ -12,7 +12,7 @@ from netstack.dht.datagram import PING, Request, Response, decode_datagram
 from netstack.dht.limits import DhtLimits
 from netstack.dht.rpc import Call, Rpc
 from netstack.dht.timers import Timers
-from netstack.udp import Address, Outgoing
+from netstack.udp.port import Address, Outgoing
 
 BOB = ("198.18.0.2", 49737)
 EVE = ("198.18.0.66", 49737)

@@ -9,7 +9,7 @@ import pytest
 from identity.errors import DecodeError
 from netstack.events import Closed, Ended, Failed, Frame, Opened, Reason, Writable
 from netstack.limits import Limits
-from netstack.udp import Address
+from netstack.udp.port import Address
 from tests.support.streams import stream
 from tests.unit.netstack_endpoint.wire import ADA, BOB, EVE, A, B, C, Story
 

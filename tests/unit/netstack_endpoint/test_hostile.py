@@ -21,11 +21,11 @@ from netstack.dht.messages import (
 )
 from netstack.endpoint import EndpointCore
 from netstack.events import Closed, Failed, Frame, Opened, Reason
-from netstack.handshake import Dial, target_of
 from netstack.limits import Limits
-from netstack.namespaces import PEER_HANDSHAKE as PROLOGUE
-from netstack.udp import Address
+from netstack.udp.port import Address
 from netstack.udx.packet import encode_header
+from netstack.wire.handshake import Dial, target_of
+from netstack.wire.namespaces import PEER_HANDSHAKE as PROLOGUE
 from tests.support.streams import stream
 from tests.unit.netstack_endpoint.wire import ADA, BOB, EVE, A, B, C, Story
 

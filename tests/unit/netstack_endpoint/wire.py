@@ -10,7 +10,7 @@ from identity.keys import SigningKey
 from netstack.endpoint import EndpointCore, datagrams
 from netstack.events import Event, Frame, Opened
 from netstack.limits import Limits
-from netstack.udp import Address
+from netstack.udp.port import Address
 from tests.support.streams import stream
 
 ADA, BOB, EVE = (SigningKey.from_seed(letter * 32) for letter in (b"a", b"b", b"e"))

@@ -11,9 +11,9 @@ import pytest
 from identity.keys import SigningKey
 from netstack.dht.records import PeerRecord
 from netstack.events import PathKind, Reason
-from netstack.host import ConnectError, Host
-from netstack.shell_connection import Connection
-from netstack.shell_testnet import Testnet
+from netstack.shell.connection import Connection
+from netstack.shell.host import ConnectError, Host
+from netstack.shell.testnet import Testnet
 
 BOB, EVE = SigningKey.from_seed(b"b" * 32), SigningKey.from_seed(b"e" * 32)
 TOPIC = b"t" * 32

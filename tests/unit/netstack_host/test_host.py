@@ -12,10 +12,10 @@ import pytest
 from identity.errors import DecodeError
 from identity.keys import SigningKey
 from netstack.events import Reason
-from netstack.host import ConnectError, Host
 from netstack.limits import Limits
-from netstack.shell_connection import Connection
-from netstack.udp import Address, ShellName
+from netstack.shell.connection import Connection
+from netstack.shell.host import ConnectError, Host
+from netstack.udp.port import Address, ShellName
 
 BOB = SigningKey.from_seed(b"b" * 32)
 SHELLS: list[ShellName] = ["linux", "portable"]

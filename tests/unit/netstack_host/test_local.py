@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netstack.shell_local import hosts6_of
+from netstack.shell.interfaces import hosts6_of
 
 LINK = "fe800000000000000000000000000001 02 40 20 80 eth0\n"
 HOME = "fd000000000000000000000000000002 02 40 00 80 eth0\n"

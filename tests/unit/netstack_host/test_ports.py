@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from netstack.ports import OWN, SERVER, ClosePort, OpenPort
-from netstack.shell_ports import Ports
-from netstack.udp import Address, Datagram, Outgoing, Receive, ShellName, UdpShell
+from netstack.shell.ports import Ports
+from netstack.udp.port import Address, Datagram, Outgoing, Receive, ShellName, UdpShell
 
 SHELLS: list[ShellName] = ["linux", "portable"]
 
@@ -125,7 +125,7 @@ def test_any_port_that_takes_no_more_holds_the_host_back(monkeypatch: pytest.Mon
             home.writable = True
             return own if len(tell) == 2 else home
 
-        monkeypatch.setattr("netstack.shell_ports.bind", bind)
+        monkeypatch.setattr("netstack.shell.ports.bind", bind)
         told: list[bool] = []
 
         def tell_writable() -> None:

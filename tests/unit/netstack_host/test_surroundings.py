@@ -6,8 +6,8 @@ import asyncio
 
 from netstack.dht.events import Ephemeral, Mode, NetworkChanged, Persistent, Woken
 from netstack.dht.node import DhtNode
-from netstack.host import Host
-from netstack.shell_surroundings import Surroundings, asleep, outward_host
+from netstack.shell.host import Host
+from netstack.shell.surroundings import Surroundings, asleep, outward_host
 
 
 class Machine:

@@ -20,7 +20,7 @@ from netstack.dht.events import Mode
 from netstack.dht.node import DhtNode
 from netstack.dht.query import Outcome
 from netstack.dht.records import LookupReply, PeerRecord
-from netstack.shell_testnet import Testnet
+from netstack.shell.testnet import Testnet
 
 ROOT = Path(__file__).resolve().parents[3]
 KEY = SigningKey.from_seed(b"k" * 32)

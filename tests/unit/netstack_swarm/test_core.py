@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from netstack.swarm.core import SwarmCore
-from netstack.swarm.effects import Abandon, Dial, Drop, Limits, Status, Take
-from netstack.swarm.peer import Priority
+from netstack.swarm.core.effects import Abandon, Dial, Drop, Limits, Status, Take
+from netstack.swarm.core.peer import Priority
+from netstack.swarm.core.swarm import SwarmCore
 
 US, LOW, HIGH, LAST = b"\x80" * 32, b"\x01" * 32, b"\xf0" * 32, b"\xff" * 32
 TOPIC, OTHER = b"t" * 32, b"o" * 32

@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from netstack.swarm.discovery import REFRESH, Discovery, Start, Stop, Walk
+from netstack.swarm.core.discovery import REFRESH, Discovery, Start, Stop, Walk
 from tests.support.town import Dweller, Town
 
 LOOK_UP, ANNOUNCE, UNANNOUNCE = "LOOK_UP", "ANNOUNCE", "UNANNOUNCE"

@@ -9,8 +9,8 @@ from random import Random
 
 import pytest
 
-from netstack.swarm.core import SwarmCore
-from netstack.swarm.effects import Abandon, Dial, Drop, Take
+from netstack.swarm.core.effects import Abandon, Dial, Drop, Take
+from netstack.swarm.core.swarm import SwarmCore
 
 TOPIC = b"t" * 32
 ADA, BOB = b"\x01" * 32, b"\x02" * 32

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
-from netstack.swarm.lan import (
+from netstack.swarm.core.lan import (
     MAX_HEARD,
     MAX_JOINED,
     Lan,

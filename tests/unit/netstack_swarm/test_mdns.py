@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from identity.keys import SigningKey
-from netstack.swarm.lan import rendezvous_of
-from netstack.swarm.shell_mdns import Mdns
-from netstack.udp import Address
+from netstack.swarm.core.lan import rendezvous_of
+from netstack.swarm.shell.mdns import Mdns
+from netstack.udp.port import Address
 
 ADA, BOB = (SigningKey.from_seed(seed * 32).public for seed in (b"a", b"b"))
 TOPIC = b"t" * 32

@@ -9,9 +9,9 @@ from hashlib import blake2b
 from identity.keys import SigningKey
 from netstack.dht.events import NetworkChanged
 from netstack.dht.records import PeerRecord
-from netstack.shell_testnet import Testnet
-from netstack.swarm.shell_mdns import Mdns
-from netstack.swarm.shell_meeting import Meeting
+from netstack.shell.testnet import Testnet
+from netstack.swarm.shell.mdns import Mdns
+from netstack.swarm.shell.topic_discovery import Meeting
 from tests.support.town_hall import Guest
 
 ADA, BOB, CLEO = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"c"))

@@ -9,8 +9,8 @@ from hashlib import blake2b
 import pytest
 
 from identity.keys import SigningKey
-from netstack.shell_connection import Connection
-from netstack.shell_testnet import Testnet
+from netstack.shell.connection import Connection
+from netstack.shell.testnet import Testnet
 from netstack.swarm import PeerInfo, Swarm
 
 ADA, BOB, CLEO = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"c"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netstack.udp import Address
+from netstack.udp.port import Address
 from netstack.udx.congestion import FixedWindow
 from netstack.udx.events import RemoteChanged
 from netstack.udx.flight import Flight

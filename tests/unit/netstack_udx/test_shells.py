@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from netstack.udp import Datagram, Outgoing, ShellName, UdpShell, bind
-from netstack.udp_linux import LinuxShell
+from netstack.udp.bind import bind
+from netstack.udp.linux import LinuxShell
+from netstack.udp.port import Datagram, Outgoing, ShellName, UdpShell
 from netstack.udx.intake import cut
 
 LINUX = pytest.param("linux", marks=pytest.mark.skipif(sys.platform != "linux", reason="the Linux shell needs Linux"))
@@ -231,7 +232,7 @@ def test_a_run_stays_a_run_with_and_without_offload(shell: ShellName) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the Linux shell needs Linux")
 def test_a_kernel_that_refuses_segmentation_is_served_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     async def moves(left: LinuxShell, right: LinuxShell, inbox: Inbox) -> None:
-        monkeypatch.setattr("netstack.udp_linux._UDP_SEGMENT", 199)  # an option no kernel knows: EINVAL
+        monkeypatch.setattr("netstack.udp.linux._UDP_SEGMENT", 199)  # an option no kernel knows: EINVAL
         left.send_batch([Outgoing(right.address, b"".join(numbered(40, 500)), 500)])
         await inbox.until(40)
         assert inbox.got == numbered(40, 500)
@@ -242,7 +243,7 @@ def test_a_kernel_that_refuses_segmentation_is_served_plainly(monkeypatch: pytes
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Linux shell needs Linux")
 def test_a_run_too_large_for_the_path_is_lost_and_offload_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netstack.udp_linux._NO_OFFLOAD", {errno.EMSGSIZE})  # some kernels say EINVAL to both
+    monkeypatch.setattr("netstack.udp.linux._NO_OFFLOAD", {errno.EMSGSIZE})  # some kernels say EINVAL to both
 
     async def moves(left: LinuxShell, right: LinuxShell, inbox: Inbox) -> None:
         left.send_batch([Outgoing(right.address, bytes(131_040), 65_520), Outgoing(right.address, b"after")])

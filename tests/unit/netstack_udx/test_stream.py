@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.udp import Address, Datagram
+from netstack.udp.port import Address, Datagram
 from netstack.udx.congestion import FixedWindow
 from netstack.udx.events import Closed, Data, Drained, End, Message, Reason, RemoteChanged
 from netstack.udx.intake import dispatch

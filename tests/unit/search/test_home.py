@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sync.search.backend import open_search
 from sync.search.fts5 import Fts5Search
-from sync.search.home import open_search
 from sync.search.worker import WorkerSearch
 from tests.unit.search.homes import KEY, document, texts
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from identity.errors import KithkinError
-from sync.pipeline.engine import Engine
+from sync.engine.engine import Engine
 from sync.search.memory import MemorySearch
 from sync.service.indexing import Indexing
 from sync.service.local import LocalService
@@ -16,7 +16,7 @@ from sync.service.node import Node
 from sync.store.memory import MemoryStore
 from sync.store.port import Batch
 from tests.support.streams import stream
-from tests.unit.pipeline.test_space import NOW, founded
+from tests.unit.engine.test_space import NOW, founded
 
 
 class Disk(MemoryStore):

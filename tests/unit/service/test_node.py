@@ -7,12 +7,12 @@ from typing import Any, cast
 import pytest
 
 from identity.errors import KithkinError
-from sync.pipeline import effects as e
-from sync.pipeline.engine import Engine
+from sync.engine import effects as e
+from sync.engine.engine import Engine
 from sync.service.node import Node
 from sync.store.memory import MemoryStore
 from tests.support.streams import stream
-from tests.unit.pipeline.test_space import NOW, founded
+from tests.unit.engine.test_space import NOW, founded
 
 
 class Wire:

@@ -10,7 +10,7 @@ import pytest
 
 from identity.errors import KithkinError
 from identity.keystore import create_keystore
-from sync.service import profile
+from sync.service import profiles as profile
 
 
 def test_the_key_is_wrapped_beside_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

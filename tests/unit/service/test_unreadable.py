@@ -11,7 +11,7 @@ from identity.digest import derive
 from identity.errors import KithkinError
 from identity.keystore import open_keystore
 from identity.labels import Label
-from sync.service import profile
+from sync.service import profiles as profile
 from sync.store.port import Batch, Table
 from sync.store.sqlite import SqliteStore
 

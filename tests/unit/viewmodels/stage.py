@@ -11,7 +11,7 @@ from apps.viewmodels.app import App, Stage
 from apps.viewmodels.firstrun import Place
 from apps.viewmodels.ports import DeviceKind
 from apps.viewmodels.session import Session
-from sync.service import profile
+from sync.service import profiles as profile
 from sync.service.api import Network
 
 SECRET = "correct horse"

@@ -1,0 +1,112 @@
+"""What every attempt to connect stands on: the parts of one node that it uses, named once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
+
+from identity.keys import Random
+from netstack.connect.links import Links
+from netstack.connect.puncher import Ground
+from netstack.connect.rpc import BareNode, Rpc
+from netstack.connect.sockets import Sockets
+from netstack.connect.tasks import Tasks
+from netstack.dht.address import encode_address6
+from netstack.limits import Limits
+from netstack.udp.port import Address
+
+if TYPE_CHECKING:
+    from netstack.connect.blind_relay import RelayClients
+    from netstack.dht.node import DhtNode
+
+KNOWN_RELAYS = 512  # peers whose relays are remembered
+MAX_RELAYS = 8  # addresses a peer
+
+PRIVATE = tuple(
+    map(
+        IPv4Network, ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
+    )
+)
+
+
+class RelayCache:
+    """Through which DHT nodes a peer was reached last."""
+
+    def __init__(self) -> None:
+        self._relays: OrderedDict[bytes, tuple[Address, ...]] = OrderedDict()
+
+    def get(self, key: bytes) -> tuple[Address, ...]:
+        return self._relays.get(key, ())
+
+    def put(self, key: bytes, relays: tuple[Address, ...]) -> None:
+        self._relays.pop(key, None)
+        self._relays[key] = relays[:MAX_RELAYS]
+        if len(self._relays) > KNOWN_RELAYS:
+            self._relays.popitem(last=False)
+
+
+@dataclass(slots=True)
+class Field:
+    rng: Random
+    limits: Limits
+    tasks: Tasks
+    sockets: Sockets
+    links: Links
+    rpc: Rpc
+    ground: Ground
+    local: Callable[[], tuple[Address, ...]]  # our addresses in our own networks
+    rpc6: BareNode
+    local6: Callable[[], tuple[Address, ...]]  # our IPv6 addresses, none where no port is bound there
+    dht: DhtNode | None = None
+    told: tuple[Address, ...] = ()  # our addresses as whoever owns us says
+    relays: RelayClients | None = None
+    relay_through: bytes | None = None  # the blind relay that we name
+    cache: RelayCache = field(default_factory=RelayCache)
+
+    def public(self) -> Address | None:
+        """Where strangers reach us, as far as we know."""
+        dht = self.dht
+        return dht.address if dht is not None and dht.reachable else None
+
+    def addresses(self, near: bool = True) -> tuple[Address, ...]:
+        """What a peer is told of us: the public address first, then those of our own networks, which are nobody's
+        business who is surely not `near`."""
+        public = self.public()
+        return tuple(dict.fromkeys(((public,) if public else ()) + self.told + (self.local() if near else ())))
+
+    def addresses6(self) -> tuple[bytes, ...]:
+        return tuple(map(encode_address6, self.local6()))[:MAX_RELAYS]
+
+    @property
+    def open(self) -> bool:
+        """Without a DHT nobody but those who reach us directly ever asks."""
+        return self.dht is None or self.public() is not None
+
+
+@lru_cache(maxsize=1024)
+def private(host: str) -> bool:
+    """Whether a host means something in its own network only; what is not IPv4 is taken for public."""
+    if ":" in host:
+        return False
+    address = IPv4Address(host)
+    return any(address in network for network in PRIVATE)
+
+
+def best_match(ours: tuple[Address, ...], theirs: tuple[Address, ...]) -> Address | None:
+    """Their address that has most leading bytes in common with one of ours, at least one."""
+
+    def common(one: Address, other: Address) -> int:
+        count = 0
+        for a, b in zip(one[0].split("."), other[0].split("."), strict=False):
+            if a != b:
+                break
+            count += 1
+        return min(count, 3)
+
+    ranked = [(max((common(mine, address) for mine in ours), default=0), address) for address in theirs]
+    best = max(ranked, key=lambda pair: pair[0], default=(0, None))
+    return best[1] if best[0] else None

@@ -1,0 +1,296 @@
+"""The dialling side: finds somebody who passes the handshake on, then takes the ways that the answer leaves.
+
+`docs/protocol.md`, "Which way".  Addresses that we were given, relays that we remember and a walk through the DHT run
+beside each other.  All of them carry the same message 1, so whoever answers first answers for all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import Enum, auto
+
+from identity.errors import DecodeError
+from netstack.connect.attempt import PASSIVE, PUNCHING, Attempt
+from netstack.connect.context import Field, best_match, private
+from netstack.connect.rounds import Rounds, Route
+from netstack.connect.rpc import BareNode, ask, dialable, dialable6
+from netstack.connect.tasks import Promise, Task
+from netstack.dht.address import decode_address6
+from netstack.dht.datagram import PEER_HANDSHAKE, PING, Response
+from netstack.dht.hyper import find_peer
+from netstack.dht.messages import (
+    Firewall,
+    HandshakeMessage,
+    Mode,
+    NoisePayload,
+    Refusal,
+    RelayThrough,
+    decode_handshake,
+    encode_handshake,
+)
+from netstack.dht.query import Outcome, Reply
+from netstack.dht.records import PeerRecord
+from netstack.events import PathKind, Reason
+from netstack.link import Link
+from netstack.ports import SERVER, SERVER6
+from netstack.udp.port import Address
+from netstack.wire.handshake import Agreement, Dial, refusal_for, target_of
+
+TRIES = 6  # of a handshake, which takes four datagrams there and back
+PARALLEL = 2  # relays asked at a time,
+HEDGE = 1.0  # and seconds until one that is silent no longer counts: it may mean to hold us up
+MAX_SIX = 3  # IPv6 addresses of the peer that are tried
+MAX_RELAYS = 16  # asked in all
+FINDING = 20.0  # seconds for walk and handshake together
+
+
+class Verdict(Enum):
+    SILENT = auto()
+    STRANGER = auto()  # answers, but does not know the key
+    FORGED = auto()
+    PROVED = auto()
+
+
+class Connector(Attempt):
+    """One `connect`.  `addresses` are the peer's own, `relays` are DHT nodes that may know it."""
+
+    def __init__(
+        self,
+        field: Field,
+        link: Link,
+        dial: Dial,
+        addresses: Sequence[Address],
+        relays: Sequence[Address],
+        named: RelayThrough | None,
+        by_key: bool,
+    ) -> None:
+        super().__init__(field, link)
+        self._dial = dial
+        self._target = target_of(dial.remote)
+        self._addresses = tuple(addresses)
+        self._relays = tuple(relays)
+        self._named = named  # the blind relay that we told the peer of
+        self._by_key = by_key  # walk through the DHT, beside the relays that we know
+        self._said_open = field.open
+        self._forgeries: Counter[Address] = Counter()  # by who answered: it ends what we ask there, and nothing else
+        self._answer = b""  # message 2
+        self._early: tuple[Address, int] | None = None  # the peer's stream came before the answer did
+        self._asked: list[Address] = []
+        self._finders: list[Task] = []
+        self.spawn(self._find())
+
+    # finding a route
+
+    async def _find(self) -> None:
+        lanes = [self._direct(address) for address in self._addresses]
+        if self.field.dht is not None and (self._by_key or self._relays):
+            lanes.append(self._through_nodes())
+            self.link.patient(self.field.tasks.now + FINDING)
+        verdicts: list[Verdict] = []
+        self._finders = [self.spawn(self._lane(lane, verdicts)) for lane in lanes]
+        for task in self._finders:
+            await task.done
+        if self.link.agreement is not None or self.over:
+            return
+        reason = Reason.NO_ANSWER
+        if Verdict.FORGED in verdicts:
+            reason = Reason.REFUSED
+        elif verdicts and all(verdict is Verdict.STRANGER for verdict in verdicts):
+            reason = Reason.NOT_THERE
+        self.field.links.fail(self.link, reason)
+        self.close()
+
+    async def _lane(self, lane: object, verdicts: list[Verdict]) -> None:
+        verdicts.append(await lane)  # type: ignore[misc]
+
+    async def _direct(self, address: Address) -> Verdict:
+        """Until the link's patience ends: the peer may be about to come up."""
+        while True:
+            verdict = await self._knock(address, SERVER6 if ":" in address[0] else SERVER)
+            if verdict is Verdict.STRANGER or self._lies(address):
+                return verdict
+
+    async def _through_nodes(self) -> Verdict:
+        field, dht = self.field, self.field.dht
+        assert dht is not None
+        forward = dht.store.forwards.get(self._target, dht.now)
+        known = self._relays or field.cache.get(self._dial.remote)
+        first = list(dict.fromkeys((*((forward.relay,) if forward else ()), *known)))[:MAX_RELAYS]
+        queue: deque[Address] = deque(filter(dialable, first))
+        arrived: list[Promise[None]] = [Promise()]
+        outcome: list[Outcome] = []
+
+        def stir() -> None:
+            arrived[0].keep(None)
+            arrived[0] = Promise()
+
+        def found(record: PeerRecord, reply: Reply) -> None:
+            queue.append(reply.address)
+            stir()
+
+        def done(result: Outcome) -> None:
+            outcome.append(result)
+            stir()
+
+        verdicts: list[Verdict] = []
+        knocks: list[Task] = []
+        walk = find_peer(dht, self._target, found, done, nodes=first) if self._by_key else None
+        try:
+
+            async def worker() -> None:
+                while queue or not (outcome or walk is None):
+                    if not queue:
+                        await arrived[0]
+                        continue
+                    relay = queue.popleft()
+                    if relay not in self._asked and len(self._asked) < MAX_RELAYS:
+                        self._asked.append(relay)
+                        knocks.append(self.spawn(self._lane(self._knock(relay, dht.port), verdicts)))
+                        await field.tasks.within(HEDGE, knocks[-1].done)
+
+            await field.tasks.together([worker() for _ in range(PARALLEL + bool(first))])
+            for knock in knocks:
+                await knock.done
+        finally:
+            for knock in knocks:
+                knock.cancel()
+            if walk is not None:
+                walk.cancel()
+        if Verdict.SILENT in verdicts:
+            return Verdict.SILENT  # it was there not long ago
+        return Verdict.STRANGER if not outcome or outcome[0].answers else Verdict.SILENT
+
+    async def _knock(self, to: Address, port: int) -> Verdict:
+        """One request with our message 1.  A good answer ends the search from within."""
+        box: Promise[Verdict] = Promise()
+        value = encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, self._dial.message))
+
+        def answered(response: Response | None) -> None:
+            verdict = self._judge(response, to, port)
+            if verdict is not Verdict.FORGED or self._lies(to) or not isinstance(rpc, BareNode):
+                box.keep(verdict)
+
+        rpc = self.field.rpc6 if port == SERVER6 else self.field.rpc
+        call = rpc.request(to, PEER_HANDSHAKE, answered, target=self._target, value=value, port=port, tries=TRIES)
+        try:
+            return await box
+        finally:
+            call.cancel()
+
+    def _lies(self, address: Address) -> bool:
+        return self._forgeries[address] >= self.field.limits.forgeries
+
+    def _judge(self, response: Response | None, to: Address, port: int) -> Verdict:
+        if self.over or self.link.agreement is not None:
+            return Verdict.SILENT
+        if response is None:
+            return Verdict.SILENT
+        if response.value is None:
+            return Verdict.STRANGER
+        try:
+            message = decode_handshake(response.value)
+            if message.mode != Mode.REPLY:
+                raise DecodeError("no reply")
+            agreement = self._dial.accept(message.noise)
+        except DecodeError:
+            self._forgeries[to] += 1
+            return Verdict.FORGED
+        payload = agreement.payload
+        self._answer = message.noise
+        known = payload.udx is not None and payload.udx.id <= 0xFFFF_FFFF
+        if payload.error != Refusal.NONE or refusal_for(payload) is not Refusal.NONE or not known:
+            self._refuse()
+            return Verdict.SILENT
+        self._routed(self._route(message.peer, response.to, to, port, payload), agreement)
+        return Verdict.SILENT
+
+    def _route(self, peer: Address | None, client: Address, to: Address, port: int, payload: NoisePayload) -> Route:
+        """What stands around the answer is the word of whoever passed it on.  One that claims to be the peer itself, at
+        an address that the peer does not name, is passed over: the peer says who its relays are."""
+        pairs = payload.holepunch.relays if payload.holepunch is not None else ()
+        own = to in self._addresses or to in payload.addresses4 or ":" in to[0] or private(to[0])
+        if peer is None and not own and pairs:
+            return Route(True, *pairs[0], client, port)
+        return Route(peer is not None, to, peer or to, client, port)
+
+    def _refuse(self) -> None:
+        self.field.links.fail(self.link, Reason.REFUSED)
+        self.close()
+
+    # taking a way
+
+    def _routed(self, route: Route, agreement: Agreement) -> None:
+        """The peer has answered: every way that may lead to it is begun, the search is over."""
+        for task in self._finders:
+            task.cancel()
+        self.agree(agreement)
+        payload = agreement.payload
+        self.hosts.add(route.server[0])
+        told = payload.relay_addresses or tuple(self._asked)
+        if told:
+            self.field.cache.put(self._dial.remote, told)
+        if self._early is not None:
+            self.found(*self._early, self.kind_of(*self._early))
+            return
+        if not route.relayed:
+            self.found(route.relay, route.port, PathKind.DIRECT)
+            return
+        holes = payload.holepunch is not None and bool(payload.holepunch.relays)
+        if through := payload.relay_through:
+            self.relay_through(through.key, through.token, initiator=False)
+        elif self._named is not None:
+            self.relay_through(self._named.key, self._named.token, initiator=True)
+        if self.field.local6():
+            for address6 in list(filter(dialable6, map(decode_address6, payload.addresses6)))[:MAX_SIX]:
+                name = f"ipv6 {address6[0]}"
+                self.way(name, self._six(name, address6), PASSIVE)
+        if payload.firewall == Firewall.OPEN or not holes:
+            public = (address for address in payload.addresses4 if not private(address[0]))
+            self.found(next(public, route.server), route.port, PathKind.DIRECT)
+            return
+        if self._said_open:
+            self.way("passive", self.wait("passive", PASSIVE), PASSIVE)
+            return
+        if route.client[0] == route.server[0]:
+            # a peer that names others' addresses here gets us to ping nobody outside our own networks
+            theirs = tuple(address for address in payload.addresses4 if dialable(address) and private(address[0]))
+            if theirs:
+                address = best_match(self.field.local(), theirs) or theirs[0]
+                self.way("lan", self._lan(address), PASSIVE)
+        self.way("punch", Rounds(self, self._target, route).run(), PUNCHING)
+
+    async def _six(self, name: str, address: Address) -> None:
+        """IPv6 needs no hole."""
+        if await self._knock_again(address, SERVER6) is Verdict.PROVED:
+            self.found(address, SERVER6, PathKind.DIRECT)
+        self.lost(name, Reason.NO_PATH)
+
+    async def _lan(self, address: Address) -> None:
+        """At a private address anybody may be, even ourselves.  The npm stack answers from the socket that it would
+        punch with where we share no network with it: then it is heard of at its address by a pong alone."""
+        verdict = await self._knock_again(address, SERVER)
+        if verdict is Verdict.SILENT and await ask(self.field.rpc, address, PING, internal=True, port=SERVER):
+            verdict = Verdict.PROVED
+        if verdict is Verdict.PROVED:
+            self.found(address, SERVER, PathKind.LAN)
+        self.lost("lan", Reason.NO_PATH)
+
+    async def _knock_again(self, address: Address, port: int) -> Verdict:
+        """Whoever gives the answer that we have got already is the peer."""
+        value = encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, self._dial.message))
+        rpc = self.field.rpc6 if port == SERVER6 else self.field.rpc
+        response = await ask(rpc, address, PEER_HANDSHAKE, target=self._target, value=value, port=port, tries=2)
+        if response is None:
+            return Verdict.SILENT
+        with suppress(DecodeError):
+            if response.value is not None and decode_handshake(response.value).noise == self._answer:
+                return Verdict.PROVED
+        return Verdict.STRANGER
+
+    def on_packet(self, source: Address, port: int) -> bool | None:
+        if self.link.agreement is None:
+            self._early = source, port
+            return True
+        return super().on_packet(source, port)

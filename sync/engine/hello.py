@@ -1,0 +1,328 @@
+"""Meeting on a new connection: who is there, one connection a pair of devices, which spaces to open on it.
+
+Hello first (`identity.hello`); a stranger gets nothing.  Then each side opens a channel for every space that it knows
+the other to be in.  A channel that the other side rejects means that one of the two is behind an epoch change or an
+admission: whoever is ahead hands over the grants that the other has a slot in, on the hello channel.
+`docs/protocol.md`, "Hello" and "Grants handed over".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+from crdt.log.entry import read_block
+from crdt.log.manifest import core_key
+from crdt.log.merkle import MAX_LENGTH, leaf_hash
+from crdt.space.consent import sign_consent, verify_consent
+from crdt.space.control import Admit, SpaceKind
+from crdt.space.rendezvous import capability, channel_id
+from identity.codec import Reader, Writer
+from identity.errors import DecodeError
+from identity.hello import PROTOCOL as HELLO
+from identity.hello import Candidate, Dialler, HelloEffect, Listener, Proved, Stranger
+from identity.inner import Send
+from identity.keys import check_point
+from identity.statement import MAX_STATEMENT, PREFIX
+from sync.account.directory import Directory
+from sync.engine.effects import PeerChanged
+from sync.engine.peer import Peer
+from sync.engine.profile import Profile
+from sync.engine.replication import PROTOCOL, Replication, meeting_z
+from sync.engine.topics import gathers, secrets
+from sync.space.epochs import open_epoch
+from sync.space.space import Space
+
+SAY, GRANTS, JOIN = range(3)  # message types of the hello channel
+MAX_GRANTS = 8  # epochs handed over at once
+MAX_BLOCK = 96 * 1024
+MAX_STATEMENTS = 64
+MAX_CONSENTS = 6
+MAX_SENDERS = 32  # devices that may have sealed a grant, as its statements say
+SETTLED = 2.0  # seconds after which a second connection of one device means that it lost the first
+
+
+class DeviceHandshake:
+    """Hello on every connection of the profile."""
+
+    def __init__(self, profile: Profile, replication: Replication, peers: dict[int, Peer]) -> None:
+        self.profile = profile
+        self.replication = replication
+        self.peers = peers
+
+    # -- hello ------------------------------------------------------------------------------------------------
+
+    def begin(self, peer: Peer, now: float) -> None:
+        """Opens the hello channel; the dialler speaks first."""
+        account = self.profile.account
+        peer.main = peer.mux.open(HELLO)
+        if peer.initiator:
+            secret = self.profile.directory.shared(peer.to) if peer.to is not None else None
+            if peer.z is not None:
+                dialler = Dialler(account.device, peer.hash, z=peer.z, members=self._by_topic(now).get(peer.z, ()))
+            elif peer.to is not None and secret is not None:
+                dialler = Dialler(account.device, peer.hash, to=Candidate(peer.to, secret))
+            else:
+                self._drop(peer, "no device is known at that address")
+                return
+            peer.hello = dialler
+            self._hello(peer, dialler.start(), now)
+        else:
+            peer.hello = Listener(
+                account.device, peer.hash, known=self.known(), spaces=self._by_topic(now), rng=self.profile.rng
+            )
+
+    def known(self) -> list[Candidate]:
+        """Every active device of mine and of people I share a space with, and those just met by invite."""
+        directory, found = self.profile.directory, {}
+        for identity in sorted(self.people()):
+            for device in directory.active(identity):
+                if device.id != self.profile.account.device:
+                    secret = directory.shared(device.id)
+                    if secret is not None:
+                        found[device.id] = Candidate(device.id, secret)
+        return list(found.values())
+
+    def people(self) -> set[bytes]:
+        """Identities that may connect: mine, my contacts, members of my spaces."""
+        found = {self.profile.account.identity, *self.profile.view.contacts}
+        for space in self.profile.spaces.values():
+            found.update(member.identity for member in space.state.members.values())
+        return found
+
+    def _by_topic(self, now: float) -> dict[bytes, list[Candidate]]:
+        """Z -> the devices of its space, of every Z that we meet under: for connections that a topic brought about."""
+        directory, me = self.profile.directory, self.profile.account.device
+        spaces: dict[bytes, list[Candidate]] = {}
+        for space in self.profile.spaces.values():
+            if not gathers(self.profile, space):
+                continue
+            if space.state.creator is None:
+                members = self.known()  # whose it is was not heard yet, only that it is
+            else:
+                mine = [device.id for device in directory.active(self.profile.account.identity)]
+                listed = sorted({*space.devices(), *(mine if space.personal else ())} - {me})
+                shared = [(device, directory.shared(device)) for device in listed]
+                members = [Candidate(device, secret) for device, secret in shared if secret is not None]
+            for z, _ in secrets(space, me, int(now * 1000)):
+                spaces[z] = members
+        return spaces
+
+    def receive(self, peer: Peer, type: int, body: bytes, now: float) -> None:
+        """One message of the hello channel."""
+        if type == SAY and peer.hello is not None:
+            self._hello(peer, peer.hello.receive(body), now)
+        elif type == GRANTS and peer.device is not None:
+            self._granted(peer, body, now)
+        elif type == JOIN and peer.device is not None:
+            self._late_join(peer, body, now)
+
+    def _hello(self, peer: Peer, effects: Iterable[HelloEffect], now: float) -> None:
+        for effect in effects:
+            match effect:
+                case Send(data):
+                    peer.mux.send(peer.main, SAY, data)
+                case Proved(device):
+                    peer.hello = None
+                    self.proved(peer, device, now)
+                case Stranger():
+                    peer.hello = None
+                    if peer.initiator:
+                        self._drop(peer, "the other side does not prove to be the device dialled")
+
+    def proved(self, peer: Peer, device: bytes, now: float) -> None:
+        """The device at the other end is known: one connection stays, and spaces are opened on it."""
+        known = self.profile.directory.device(device)
+        if known is None or device == self.profile.account.device:
+            self._drop(peer, "not a device to talk to")
+            return
+        peer.device, peer.identity, peer.proved_at = device, known.identity, now
+        for other in [p for p in self.peers.values() if p.device == device and p is not peer and not p.closing]:
+            if now - other.proved_at > SETTLED or peer.dialler_key > other.dialler_key:
+                self._drop(other, "another connection to the same device")
+            else:
+                self._drop(peer, "another connection to the same device")
+                return
+        self.profile.effects.append(PeerChanged(device, True, peer.address))
+        self._ask_to_join(peer)
+        self.open_spaces(peer, now)
+        for name in sorted(peer.offers):
+            peer.mux.refuse(PROTOCOL, name)
+        peer.offers.clear()
+
+    def open_spaces(self, peer: Peer, now: float) -> None:
+        """A channel for each space both are in, as far as is known here."""
+        if peer.device is None or peer.closing:
+            return
+        for space in list(self.profile.spaces.values()):
+            if self.shares(peer, space):
+                self.replication.offer(peer, space, now)
+            elif (link := peer.links.get(space.id)) is not None:
+                self.replication.close_link(peer, link)
+
+    def shares(self, peer: Peer, space: Space) -> bool:
+        """Whether the device at the other end belongs to this space, or to nobody knows what yet."""
+        if peer.identity == self.profile.account.identity:
+            return self.profile.directory.is_active(cast(bytes, peer.device))
+        if space.personal or space.kind is SpaceKind.SELF:
+            return False
+        contact = self.profile.view.contacts.get(cast(bytes, peer.identity))
+        if contact is not None and contact.blocked and space.kind is SpaceKind.DIRECT:
+            return False
+        if space.state.creator is None:
+            return True  # not known yet: who proves its capability on the channel is of it
+        return any(w.device == peer.device and w.open and not w.revoked for w in space.state.writers.values())
+
+    def offered(self, peer: Peer, name: bytes, now: float) -> None:
+        """The peer opened a space channel that we have not: by a Z that is not ours now, or before its proof."""
+        if peer.device is None:
+            peer.offers.add(name)
+            return
+        for space in list(self.profile.spaces.values()):
+            z = meeting_z(peer, space)
+            if z is not None and channel_id(capability(z), peer.hash) == name and self.shares(peer, space):
+                self.replication.offer(peer, space, now)
+                return
+        peer.mux.refuse(PROTOCOL, name)
+
+    def rejected(self, peer: Peer, space: Space, now: float) -> None:
+        """The peer does not know the channel: it may lack an admission or an epoch that we know.
+
+        One that was handed our epochs before and refuses still knows that they are superseded: we are the ones behind,
+        however low their ids are, and meet where we were told.
+        """
+        if not self.hand_over(peer, space) and space.id in peer.told_z and space.id not in peer.behind:
+            peer.behind.add(space.id)
+            self.replication.offer(peer, space, now)
+
+    # -- a pairing that was cut short ---------------------------------------------------------------------------
+
+    def _ask_to_join(self, peer: Peer) -> None:
+        """This device was certified and the line broke before it was admitted: it asks any device of mine again."""
+        profile, personal = self.profile, self.profile.personal
+        mine, account = personal.mine, profile.account
+        if peer.identity != account.identity or mine is None or mine.key is None or personal.state.creator is not None:
+            return
+        prekey = account.keys.prekey.public
+        consents = [
+            (
+                feed.writer,
+                sign_consent(mine.key, personal.id, feed.core, identity=None, device=account.device, prekey=prekey),
+            )
+            for feed in personal.feed_store.feeds.values()
+            if feed is not mine
+        ]
+        peer.mux.send(peer.main, JOIN, encode_join(mine.writer, prekey, consents[:MAX_CONSENTS]))
+
+    def _late_join(self, peer: Peer, body: bytes, now: float) -> None:
+        """A device of mine that is certified and active, and has no feed in the personal space yet."""
+        profile, personal = self.profile, self.profile.personal
+        mine = personal.mine
+        try:
+            writer, prekey, consents = decode_join(body)
+        except DecodeError:
+            self._drop(peer, "not a request to join")
+            return
+        device = cast(bytes, peer.device)
+        known = any(w.device == device for w in personal.state.writers.values())
+        if (
+            peer.identity != profile.account.identity
+            or known
+            or mine is None
+            or not profile.directory.is_active(device)
+        ):
+            return
+        consent = dict(consents).get(mine.writer)
+        if consent is None:
+            return
+        statements = profile.directory.encoded(profile.account.identity)
+        admit = Admit(writer, device, statements, prekey, consent)
+        if verify_consent(personal.id, mine.core, admit) and personal.graph.can(mine.core, admit):
+            open_epoch(personal, int(now * 1000), [admit], recovery=profile.recovery)
+            profile.touch(personal)
+
+    # -- grants handed over -----------------------------------------------------------------------------------
+
+    def hand_over(self, peer: Peer, space: Space) -> bool:
+        """Sends the grants of the epochs in use that have a slot for the peer's device, each once a connection; whether
+        there was one that was not sent yet."""
+        if peer.device is None or peer.device not in space.devices():
+            return False
+        holding = [e for e in space.epoch_keys.live() if any(place.device == peer.device for place in e.roster)]
+        told = peer.granted.get(space.id, frozenset())
+        fresh = [e for e in holding if e.id not in told][:MAX_GRANTS]
+        for epoch in fresh:
+            feed = space.feed_store.feeds.get(epoch.core)
+            entry = space.feed_store.entry(feed, epoch.seq) if feed is not None else None
+            writer = space.state.writers.get(epoch.core)
+            if feed is None or entry is None or not entry.block or writer is None:
+                continue
+            member = space.state.members[writer.member]
+            statements = self.profile.directory.encoded(member.identity)[:MAX_STATEMENTS]
+            body = encode_handover(space.id, feed.writer, epoch.seq, entry.block, statements)
+            peer.mux.send(peer.main, GRANTS, body)
+        peer.granted[space.id] = told | {epoch.id for epoch in fresh}
+        return bool(fresh)
+
+    def _granted(self, peer: Peer, body: bytes, now: float) -> None:
+        """A grant for a space of ours.  It tells this connection under which Z to meet and nothing else: keys come with
+        the entries themselves, and whether their epochs count, the fold decides."""
+        try:
+            id_, writer, seq, block, statements = decode_handover(body)
+            header = read_block(block, seq)
+        except DecodeError:
+            self._drop(peer, "a grant that is none")
+            return
+        space = self.profile.spaces.get(id_)
+        if space is None or not header.grant or not self.shares(peer, space):
+            return
+        sender = self.profile.directory.device(cast(bytes, peer.device))
+        # Whose statements they are is not known before the space is: each set stands or falls by its own root key.
+        told = Directory(self.profile.account.keys.agreement)
+        told.learn(statements)
+        senders = [*told.agreements(), *([sender.agreement] if sender is not None else [])][:MAX_SENDERS]
+        opened = space.epoch_keys.try_grant(core_key(writer), seq, header, senders)
+        epoch, held = leaf_hash(block), peer.told_z.get(space.id)
+        if opened is None or opened.z in space.rendezvous or epoch in space.state.epochs:
+            return
+        if held is None or epoch < held[0]:
+            peer.told_z[space.id] = epoch, opened.z
+            self.replication.offer(peer, space, now)
+
+    def _drop(self, peer: Peer, reason: str) -> None:
+        peer.drop(self.profile.effects, reason)
+
+
+def encode_join(writer: bytes, prekey: bytes, consents: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """version | suite | W | P | consents: W of the admitting feed, signature (64)."""
+    out = Writer().raw(PREFIX).raw(writer).raw(prekey)
+    return out.array(list(consents), lambda w, c: w.raw(c[0]).raw(c[1])).finish()
+
+
+def decode_join(data: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]]]:
+    """Raises DecodeError."""
+    reader = Reader(data)
+    if reader.fixed(2) != PREFIX:
+        raise DecodeError("a request of another version")
+    writer, prekey = check_point(reader.fixed(32)), reader.fixed(32)
+    consents = reader.array(lambda r: (r.fixed(32), r.fixed(64)), MAX_CONSENTS)
+    reader.end()
+    return writer, prekey, consents
+
+
+def encode_handover(space: bytes, writer: bytes, seq: int, block: bytes, statements: Iterable[bytes]) -> bytes:
+    """version | suite | space id | W | seq | block | statements of its author's identity."""
+    out = Writer().raw(PREFIX).raw(space).raw(writer).uint(seq).buffer(block)
+    return out.array(list(statements), Writer.buffer).finish()
+
+
+def decode_handover(data: bytes) -> tuple[bytes, bytes, int, bytes, list[bytes]]:
+    """Raises DecodeError."""
+    reader = Reader(data)
+    if reader.fixed(2) != PREFIX:
+        raise DecodeError("a grant of another version")
+    space, writer, seq = reader.fixed(32), reader.fixed(32), reader.uint(MAX_LENGTH - 1)
+    block = reader.buffer(MAX_BLOCK)
+    statements = reader.array(lambda r: r.buffer(MAX_STATEMENT), MAX_STATEMENTS)
+    reader.end()
+    return space, writer, seq, block, statements

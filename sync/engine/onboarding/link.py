@@ -1,0 +1,156 @@
+"""The new device's side of pairing: keys, a text to show, one conversation, and then a profile in the store.
+
+An engine of its own, because there is no profile yet.  The account is durable before we join, so a crash after that
+leaves a profile that works.  `docs/protocol.md`, "Pairing".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from crdt.log.manifest import core_key
+from crdt.space.consent import sign_consent
+from identity.errors import DecodeError
+from identity.hints import Address
+from identity.inner import Failed, Send, Stray
+from identity.joiner import Display, Joiner
+from identity.keys import Random
+from identity.pairing import PROTOCOL, Claimed, Granted, Linked, NeedCode, WrongCode
+from identity.pairing_code import new_pair_code
+from netstack.wire.protomux import ChannelClosed, Fault, Message, Protomux
+from sync.account.account import new_account
+from sync.account.context import new_writer
+from sync.engine.dialling import decode_whereabouts
+from sync.engine.effects import Disconnect, Effect, FlowStep, Listen, Transmit, Unlisten
+from sync.engine.onboarding.onboarding import encode_answer
+from sync.engine.profile import join_profile
+from sync.store.port import Batch, Store, Table
+
+
+class Linking:
+    """Shows `text`; steps come as `FlowStep`s: NeedCode, WrongCode, Linked or Failed.  `device` once linked."""
+
+    def __init__(
+        self,
+        store: Store,
+        kind: str,
+        name: str,
+        hints: Iterable[Address],
+        rng: Random,
+        now: float,
+        *,
+        granted: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._on_granted = granted  # once the account is durable, before the other side hears of it
+        self._rng = rng
+        self._account = new_account(bytes(32), kind, rng, now)
+        self._code = new_pair_code(rng, now, hints)
+        self._display = Display(self._code, self._account.keys, name, rng)
+        self._muxes: dict[int, tuple[Protomux, int, Joiner]] = {}
+        self._joiner: Joiner | None = None
+        self._conn: int | None = None
+        self._effects: list[Effect] = [Listen(self._code.key)]
+        self.over = False
+        self.identity = b""
+
+    @property
+    def text(self) -> str:
+        return self._code.payload.text
+
+    @property
+    def device(self) -> bytes:
+        return self._account.device
+
+    @property
+    def expires(self) -> int:
+        return self._code.payload.expires
+
+    def opened(self, conn: int, local: bytes, handshake: bytes) -> None:
+        mux = Protomux()
+        channel = mux.open(PROTOCOL)
+        self._muxes[conn] = (mux, channel, self._display.connected(handshake))
+
+    def frames(self, arrived: Iterable[tuple[int, bytes]], now: float) -> None:
+        for conn, frame in arrived:
+            found = self._muxes.get(conn)
+            if found is None:
+                continue
+            mux, channel, joiner = found
+            for event in mux.receive(frame):
+                match event:
+                    case Message(channel=number, body=body) if number == channel:
+                        self._act(conn, joiner, joiner.receive(body, now), now)
+                    case ChannelClosed() | Fault():
+                        self._effects.append(Disconnect(conn, "the conversation ended"))
+
+    def submit(self, code: str, now: float) -> None:
+        """The digits as typed."""
+        if self._joiner is not None and self._conn is not None:
+            self._act(self._conn, self._joiner, self._joiner.submit_code(code, now), now)
+
+    def closed(self, conn: int, now: float) -> None:
+        found = self._muxes.pop(conn, None)
+        if found is not None:
+            self._act(conn, found[2], found[2].closed(), now)
+
+    def settle(self) -> None:
+        for conn, (mux, _, _) in self._muxes.items():
+            self._effects += [Transmit(conn, frame) for frame in mux.take()]
+
+    def take(self) -> list[Effect]:
+        effects, self._effects = self._effects, []
+        return sorted(effects, key=lambda effect: isinstance(effect, Disconnect))
+
+    def _act(self, conn: int, joiner: Joiner, effects: Iterable[object], now: float) -> None:
+        found = self._muxes.get(conn)
+        for effect in effects:
+            match effect:
+                case Send(data):
+                    if found is not None:
+                        found[0].send(found[1], 0, data)
+                case Stray(sentence):
+                    self._effects.append(Disconnect(conn, sentence))
+                case Claimed():
+                    self._joiner, self._conn = joiner, conn
+                    self._effects.append(Unlisten(self._code.key.public))
+                case NeedCode() | WrongCode():
+                    self._effects.append(FlowStep(0, effect))
+                case Granted():
+                    self._granted(conn, joiner, effect, now)
+                case Linked():
+                    self.over = True
+                    self._effects.append(FlowStep(0, effect))
+                case Failed():
+                    if conn == self._conn or self._conn is None:
+                        self.over = True
+                        self._effects.append(FlowStep(0, effect))
+                    self._effects.append(Disconnect(conn, effect.sentence))
+
+    def _granted(self, conn: int, joiner: Joiner, granted: Granted, now: float) -> None:
+        grant, rng = granted.grant, self._rng
+        self.identity = granted.identity
+        account = self._account = type(self._account)(
+            granted.identity, self._account.keys, self._account.transports, self._account.kind, grant.history
+        )
+        key = new_writer(rng)
+        consent = sign_consent(
+            key,
+            grant.space,
+            core_key(grant.writer),
+            identity=None,
+            device=account.device,
+            prekey=account.keys.prekey.public,
+        )
+        join_profile(self._store, account, grant.statements, grant.space, grant.z, key, grant.writer, rng)
+        if grant.extra:
+            try:
+                decode_whereabouts(grant.extra)
+            except DecodeError:
+                pass  # a hint, and a wrong one: the approver finds us, or we meet by the DHT
+            else:
+                batch = Batch()
+                batch.put(Table.PEER, granted.approver, grant.extra)
+                self._store.write(batch, durable=True)
+        self._on_granted()
+        self._act(conn, joiner, joiner.join(encode_answer(key.public, consent), now), now)

@@ -1,0 +1,90 @@
+"""One connection as the engine sees it: its channels, and who proved to be at the other end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from identity.hello import Dialler, Listener
+from netstack.wire.protomux import Protomux
+from sync.engine.effects import Disconnect, Effect
+from sync.replicate.replicator import Replicator
+
+
+class Purpose(Enum):
+    """Why a connection exists: decided by the key it was dialled under."""
+
+    HELLO = auto()  # a device of mine or of a contact
+    PAIR = auto()
+    INVITE = auto()
+
+
+@dataclass(slots=True)
+class SpaceLink:
+    """One space on one connection.  open: both sides have opened the channel; asked: history requests under way."""
+
+    space: bytes
+    channel: int
+    id: bytes
+    proof: bytes = field(repr=False)  # what the peer's opening must carry
+    replicator: Replicator | None = None
+    open: bool = False
+    gate: int | None = None  # the history request that blocks wait for
+    gate_until: float = 0.0
+    tried: bool = False  # was asked for the history and did not give it
+    received: int = 0  # items so far
+    asked: set[int] = field(default_factory=set)
+    told: frozenset[tuple[bytes, int]] = frozenset()  # sealed entries this peer was asked about already,
+    told_at: int = -1  # when this was the counter of its newest record
+    serving: dict[int, Serving] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Serving:
+    """A history request of the peer that is being answered: what is left, and what is not for it."""
+
+    left: list[tuple[bytes, int, int]]  # (core, start, end)
+    denied: list[tuple[bytes, int, int]]  # (W, start, end)
+    control: list[tuple[bytes, int]]  # (core, seq) of control entries, first of all
+
+
+@dataclass(slots=True)
+class Peer:
+    """conn: the shell's number; hash: 64-byte handshake hash; local, remote: transport keys; to: the device dialled.
+    topic and z: of a dialled key that belongs to nobody yet, where it was found and the secret of that space."""
+
+    conn: int
+    purpose: Purpose
+    initiator: bool
+    local: bytes
+    remote: bytes
+    hash: bytes
+    address: str
+    mux: Protomux
+    since: float
+    to: bytes | None = None
+    topic: bytes = b""
+    z: bytes | None = field(default=None, repr=False)
+    main: int = 0  # channel of hello, pairing or invite
+    hello: Dialler | Listener | None = None
+    device: bytes | None = None  # proved
+    identity: bytes | None = None
+    proved_at: float = 0.0
+    offers: set[bytes] = field(default_factory=set)  # space channel ids that came before the proof
+    links: dict[bytes, SpaceLink] = field(default_factory=dict)
+    by_channel: dict[int, SpaceLink] = field(default_factory=dict)
+    granted: dict[bytes, frozenset[bytes]] = field(default_factory=dict)  # space -> epochs handed over
+    closing: bool = False
+    behind: set[bytes] = field(default_factory=set)  # spaces of whose epochs here it knows that they are superseded
+    told_z: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # space -> lowest epoch handed over, its Z
+
+    def drop(self, effects: list[Effect], reason: str) -> None:
+        """Gives the connection up, once."""
+        if not self.closing:
+            self.closing = True
+            effects.append(Disconnect(self.conn, reason))
+
+    @property
+    def dialler_key(self) -> bytes:
+        """The transport key of whoever opened the connection: of two connections the larger one stays."""
+        return self.local if self.initiator else self.remote

@@ -1,0 +1,327 @@
+"""The opened profile: its spaces, its personal view, and the one commit a turn.
+
+Everything that changes goes into one batch; `commit` settles what follows, makes it durable and only then lets effects
+out.  A store that refuses (a full disk) costs the turn and nothing else: the profile is read again from the store, the
+same way as after a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+
+from crdt.docs.kinds import DocKind
+from crdt.docs.own import Chat, DeviceName, OwnProfile, OwnWriter, Setting
+from crdt.docs.personal import PersonalView
+from crdt.docs.schema import Value, dump_value
+from crdt.docs.update import make_update
+from crdt.log.entry import Kind
+from crdt.log.merkle import Leaf
+from crdt.space.control import SpaceKind
+from identity.codec import Reader, Writer
+from identity.hints import Address, hint_bytes, read_hint
+from identity.keys import Random, SigningKey
+from identity.statement import Statement
+from sync.account.account import Account, load_account, put_account, rotate
+from sync.account.context import Context, new_writer
+from sync.account.directory import Directory, load_statements, put_statements
+from sync.engine.effects import Effect, MessageChanged
+from sync.space.epochs import ensure_key, found_space
+from sync.space.outbound import Draft
+from sync.space.space import Space
+from sync.store.port import Batch, Store, Table
+
+RUN = 250  # entries under one signature
+_PERSONAL = b"personal"
+_RECOVERY = b"recovery"
+_PORT = b"port"
+_NODES = b"nodes"
+MAX_NODES = 64  # DHT nodes kept
+KINDS = {SpaceKind.PERSONAL: "personal", SpaceKind.SELF: "self", SpaceKind.DIRECT: "direct", SpaceKind.GROUP: "group"}
+
+
+class Profile:
+    """Loaded from its store.  `effects` is what the shell takes after each turn."""
+
+    def __init__(self, store: Store, rng: Random) -> None:
+        self.store = store
+        self.rng = rng
+        self.effects: list[Effect] = []
+        self.spaces: dict[bytes, Space] = {}
+        self.dirty: dict[bytes, None] = {}  # spaces, in the order of their first change
+        self.committed: dict[bytes, Space] = {}  # spaces that commits changed and nobody has been told of
+        self.recovery: bytes | None = None
+        self.news = 0  # how often something came that may tell whom to dial, or where
+        self._view: PersonalView | None = None
+        self.reload()
+
+    # -- opening ----------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Reads everything from the store: at the start, after a crash, after a refused commit."""
+        account = load_account(self.store)
+        if account is None:
+            raise LookupError("no identity in this profile")
+        self.context = Context(self.store, self.rng, account, Directory(account.keys.agreement))
+        self.context.directory.learn(load_statements(self.store))
+        self.recovery = self.store.get(Table.META, _RECOVERY)
+        personal = self.store.get(Table.META, _PERSONAL)
+        if personal is None:
+            raise LookupError("no personal space in this profile")
+        self.spaces = {}
+        self.dirty = {}
+        self.committed = {}
+        self.news += 1
+        self._view = None
+        for key, _ in self.store.scan(Table.SPACE):
+            space = Space(self.context, key, personal=key == personal)
+            self.spaces[key] = space
+            highest = max((feed.number for feed in space.feed_store.feeds.values()), default=0)
+            self.context.last_number = max(self.context.last_number, highest)
+        self.personal = self.spaces[personal]
+
+    @property
+    def account(self) -> Account:
+        return self.context.account
+
+    @property
+    def directory(self) -> Directory:
+        return self.context.directory
+
+    @property
+    def view(self) -> PersonalView:
+        """What my devices agree on."""
+        if self._view is None or self.personal.changes.personal:
+            self._view = self.personal.view
+            self.personal.changes.personal = False
+        return self._view
+
+    def space(self, space: bytes) -> Space:
+        """The space, made empty where only its id is known yet."""
+        found = self.spaces.get(space)
+        if found is None:
+            found = self.spaces[space] = Space(self.context, space, personal=False)
+            found.changes.row = True
+            self.dirty[space] = None
+        return found
+
+    def keep(self, space: Space) -> Space:
+        """A space that was just founded."""
+        self.spaces[space.id] = space
+        space.changes.row = True
+        self.dirty[space.id] = None
+        return space
+
+    def port(self) -> int:
+        """The UDP port kept from the last run, 0 for none."""
+        value = self.store.get(Table.META, _PORT)
+        return int.from_bytes(value, "little") if value is not None else 0
+
+    def last_hints(self) -> tuple[str, ...]:
+        """Where this device was reached when its node ran last, by its own records."""
+        found: tuple[str, ...] = ()
+        newest = 0
+        for space in self.spaces.values():
+            report = space.reports.get(space.mine.core) if space.mine is not None else None
+            if report is not None and report.at > newest:
+                newest, found = report.at, report.hints
+        return found
+
+    def keep_port(self, port: int) -> None:
+        if port != self.port():
+            self.context.batch.put(Table.META, _PORT, port.to_bytes(2, "little"))
+
+    def nodes(self) -> tuple[Address, ...]:
+        """DHT nodes that answered in the last run; each is asked before it is believed."""
+        value = self.store.get(Table.META, _NODES)
+        if value is None:
+            return ()
+        reader = Reader(value)
+        found = tuple(reader.array(read_hint, MAX_NODES))
+        reader.end()
+        return found
+
+    def keep_nodes(self, nodes: Iterable[Address]) -> None:
+        """For the next start, so that it needs no bootstrap node.  What cannot be dialled is left out."""
+        kept: list[bytes] = []
+        for node in list(nodes)[:MAX_NODES]:
+            with contextlib.suppress(ValueError):
+                kept.append(hint_bytes(node))
+        if kept:
+            self.context.batch.put(Table.META, _NODES, Writer().array(kept, Writer.raw).finish())
+
+    # -- changing ---------------------------------------------------------------------------------------------
+
+    def learn(self, statements: Iterable[Statement]) -> None:
+        """Device statements that did not come in a control entry: kept on their own."""
+        fresh = self.directory.learn([statement.encoded for statement in statements])
+        put_statements(self.context.batch, fresh)
+
+    def set_account(self, account: Account) -> None:
+        self.context.account = account
+        put_account(self.context.batch, account)
+
+    def rotate(self, now: float) -> bool:
+        """New weekly keys where they are due."""
+        account = rotate(self.account, self.rng, now)
+        if account is self.account:
+            return False
+        self.set_account(account)
+        return True
+
+    def touch(self, space: Space) -> Space:
+        """The space has changes in the open batch."""
+        self.dirty[space.id] = None
+        return space
+
+    def own_feed(self, space: Space) -> SigningKey:
+        """W of this device in the space, made if there is none yet."""
+        feed = space.mine
+        if feed is None:
+            key = new_writer(self.rng)
+            feed = space.feed_store.feed(key.public, key)
+            space.changes.row = True
+            self.touch(space)
+        if feed.key is None:
+            raise LookupError("a feed of mine without its key")
+        return feed.key
+
+    def write(self, space: Space, groups: Sequence[Sequence[Value]], now_ms: int) -> list[tuple[int, Leaf]]:
+        """One update entry for each group of values, in order.  Raises ValueError for values out of bounds."""
+        feed = space.mine
+        if feed is None:
+            raise ValueError("no feed of mine in this space")
+        kind = DocKind.PERSONAL if space.personal else DocKind.CHAT
+        core = feed.core
+
+        def body(values: Sequence[Value]) -> Callable[[int], bytes]:
+            dumped = [dump_value(value) for value in values]
+            return lambda seq: make_update(core, seq, kind, dumped)
+
+        made: list[tuple[int, Leaf]] = []
+        for start in range(0, len(groups), RUN):  # an epoch that is full is followed by the next one in between
+            ensure_key(space, now_ms, self.recovery)
+            drafts = [Draft(Kind.UPDATE, body(values)) for values in groups[start : start + RUN]]
+            made += space.append(drafts, now_ms)
+        self.touch(space)
+        return made
+
+    def note(self, now_ms: int, *values: Value) -> None:
+        """Writes values of the personal space: they reach all my devices."""
+        if values:
+            self.write(self.personal, [values], now_ms)
+
+    def commit(self, now_ms: int) -> None:
+        """Makes the open batch durable; whatever follows may now be sent.  `committed` gathers what changed, since a
+        flow that promises something commits in the middle of a turn."""
+        changed: list[Space] = []
+        events: list[Effect] = []
+        while self.dirty:
+            space = self.spaces[self.dirty.popitem()[0]]
+            for change in space.finish(now_ms):
+                fresh = change.before is None and change.after is not None
+                self.context.batch.put(Table.INDEX, space.id + change.message, b"")
+                if change.before is not None or change.after is not None:
+                    events.append(MessageChanged(space.id, change.message, fresh, change.after is None))
+            changed.append(space)
+        if any(space.changes.records or space.changes.membership or space.personal for space in changed):
+            self.news += 1
+        batch, self.context.batch = self.context.batch, Batch()
+        if len(batch):
+            # Records alone are not worth a sync: what they say of this device is durable already, a lost one is told
+            # again, and the clock makes our own counters.  They come ten times a second while somebody writes.
+            records = all(change.table is Table.RECORD for change in batch.changes())
+            soft = records and not any(space.changes.forks for space in changed)
+            try:
+                self.store.write(batch, durable=not soft)
+            except BaseException:
+                self.reload()
+                raise
+        for space in changed:
+            space.feed_store.committed()
+        self.committed.update((space.id, space) for space in changed)
+        self.effects += events
+
+    def take_committed(self) -> list[Space]:
+        """Spaces that commits changed since the last call."""
+        found, self.committed = list(self.committed.values()), {}
+        return found
+
+
+def has_account(store: Store) -> bool:
+    """Whether the store is a profile's: one whose linking did not finish has no account."""
+    return load_account(store) is not None and store.get(Table.META, _PERSONAL) is not None
+
+
+def found_profile(
+    store: Store,
+    account: Account,
+    statements: Iterable[Statement],
+    recovery: bytes,
+    name: str,
+    now_ms: int,
+    rng: Random,
+) -> None:
+    """What `init` writes: the account, its personal space with my profile, and the chat with myself.  One commit."""
+    context = Context(store, rng, account, Directory(account.keys.agreement))
+    put_account(context.batch, account)
+    put_statements(context.batch, context.directory.learn([statement.encoded for statement in statements]))
+    personal = found_space(context, SpaceKind.PERSONAL, "", now_ms, key=new_writer(rng), recovery=recovery)
+    context.batch.put(Table.META, _PERSONAL, personal.id)
+    context.batch.put(Table.META, _RECOVERY, recovery)
+    own = found_space(context, SpaceKind.SELF, "", now_ms, key=new_writer(rng))
+    values = [OwnProfile(name=name), Setting("recovery", recovery.hex()), *first_values(context, own)]
+    _write(personal, values, now_ms)
+    for space in (personal, own):
+        space.changes.row = True
+        space.finish(now_ms)
+    store.write(context.batch, durable=True)
+
+
+def join_profile(
+    store: Store,
+    account: Account,
+    statements: Iterable[Statement],
+    personal: bytes,
+    z: bytes,
+    key: SigningKey,
+    approver: bytes,
+    rng: Random,
+) -> None:
+    """What a finished pairing writes: the account, and a personal space that is still empty.  One commit.
+
+    key: W of this device there; approver: W of the device that let us in.
+    """
+    context = Context(store, rng, account, Directory(account.keys.agreement))
+    put_account(context.batch, account)
+    given = list(statements)
+    context.directory.learn([statement.encoded for statement in given])
+    put_statements(context.batch, given)
+    context.batch.put(Table.META, _PERSONAL, personal)
+    space = Space(context, personal, personal=True)
+    space.feed_store.feed(key.public, key)
+    space.feed_store.feed(approver)
+    space.epoch_keys.set_z(z)
+    space.finish(0)
+    store.write(context.batch, durable=True)
+
+
+def first_values(context: Context, chat: Space) -> list[Value]:
+    """How the chat with myself stands in the personal space."""
+    mine = chat.mine
+    if mine is None:
+        raise ValueError("a chat without a feed of mine")
+    account = context.account
+    return [
+        Chat(chat.id, on=True, kind="self", state="active", creator=mine.writer, rendezvous=chat.z),
+        OwnWriter(chat.id, mine.writer, on=True, device=account.device, prekey=account.keys.prekey.public),
+        DeviceName(account.device, account.kind),
+    ]
+
+
+def _write(space: Space, values: Sequence[Value], now_ms: int) -> None:
+    mine = space.mine
+    if mine is None:
+        raise ValueError("a space without a feed of mine")
+    core, dumped = mine.core, [dump_value(value) for value in values]
+    space.append([Draft(Kind.UPDATE, lambda seq: make_update(core, seq, DocKind.PERSONAL, dumped))], now_ms)

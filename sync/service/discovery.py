@@ -1,0 +1,96 @@
+"""The node's topics, carried out: a `Meeting` for each on the DHT and the local network, what it finds told in one go.
+
+The engine says where to be (`Meet`, `Part`); whom it finds goes to `on_found`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from identity.keys import SigningKey
+from netstack.shell.host import Host
+from netstack.swarm.shell.mdns import Mdns
+from netstack.swarm.shell.topic_discovery import Meeting
+from netstack.udp.port import Address
+
+FAREWELL = 1.0  # seconds that taking announcements back may hold up the end
+MAX_WAITING = 2048  # found in one turn of the loop; further ones come again with the next look-up
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A key at a topic: nodes of the DHT that relay for it, or its addresses on the local network."""
+
+    topic: bytes
+    key: bytes
+    relays: tuple[Address, ...] = ()
+    addresses: tuple[Address, ...] = ()
+
+
+class Places:
+    """All topics of one host.  `mdns` None: the local network is left alone."""
+
+    def __init__(self, host: Host, mdns: Mdns | None, on_found: Callable[[Sequence[Found]], None]) -> None:
+        self._host = host
+        self._mdns = mdns
+        self._on_found = on_found
+        self._meetings: dict[bytes, Meeting] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._found: list[Found] = []
+
+    def __len__(self) -> int:
+        return len(self._meetings)
+
+    @property
+    def on_lan(self) -> bool:
+        """Whether the local network is looked at."""
+        return self._mdns is not None
+
+    def meet(self, topic: bytes, key: SigningKey, announce: bool) -> None:
+        """Is there from now on, as `key`; what was there before under another one is taken back."""
+        self.part(topic)
+        if self._host.dht is None and self._mdns is None:
+            return
+        self._meetings[topic] = Meeting(
+            self._host,
+            topic,
+            key,
+            server=announce,
+            client=True,
+            on_peer=lambda record: self._met(Found(topic, record.key, tuple(record.relays))),
+            on_local=lambda key, addresses: self._met(Found(topic, key, addresses=tuple(addresses))),
+            mdns=self._mdns,
+        )
+
+    def part(self, topic: bytes) -> None:
+        meeting = self._meetings.pop(topic, None)
+        if meeting is not None:
+            meeting.close()
+            task = asyncio.get_running_loop().create_task(meeting.wait_closed())
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        """Takes everything back as far as that goes quickly.  Leaves no task and no socket."""
+        meetings = list(self._meetings.values())
+        for topic in list(self._meetings):
+            self.part(topic)
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=FAREWELL)
+        for meeting in meetings:
+            meeting.abandon()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+        if self._mdns is not None:
+            await self._mdns.close()
+
+    def _met(self, found: Found) -> None:
+        if not self._found:
+            asyncio.get_running_loop().call_soon(self._tell)
+        if len(self._found) < MAX_WAITING:
+            self._found.append(found)
+
+    def _tell(self) -> None:
+        found, self._found = self._found, []
+        self._on_found([one for one in found if one.topic in self._meetings])

@@ -1,0 +1,360 @@
+"""Profiles on disk: making one, linking one, opening one (`api.Profiles`, as a module).
+
+A profile is a folder of its own: `keystore` (the wrapped database key), `store.db` (encrypted), `index/` (encrypted,
+rebuildable), and a socket while a node runs.  The keystore is written last, so a folder with one is a whole profile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from identity.digest import derive
+from identity.errors import DecodeError, KithkinError
+from identity.inner import Failed
+from identity.keyring_shell import forget_secret, make_secret, read_secret
+from identity.keystore import change_keystore, create_keystore, open_keystore
+from identity.keystore_file import read_keystore, replace_keystore
+from identity.labels import Label
+from identity.pairing import Linked, WrongCode
+from identity.phrase import new_phrase, phrase_keys
+from identity.statement import root_certificate
+from netstack.shell.connection import Connection
+from netstack.shell.host import Host
+from sync.account.account import new_account
+from sync.engine import effects as e
+from sync.engine.engine import Engine
+from sync.engine.onboarding.link import Linking as Core
+from sync.engine.profile import found_profile, has_account
+from sync.search.worker import WorkerSearch
+from sync.service import models
+from sync.service.api import WAIT_SECONDS, Linking, Network
+from sync.service.ids import device_id, identity_id
+from sync.service.indexing import Indexing
+from sync.service.local import LocalService
+from sync.service.node import Node, address_of, hints_of, new_host, start_host
+from sync.service.steps import TIMEOUT
+from sync.service.text import check_name
+from sync.store.sqlite import SqliteStore
+
+KEYSTORE, STORE, INDEX = "keystore", "store.db", "index"
+KINDS = ("phone", "desktop")
+
+
+async def create_profile(folder: Path, passphrase: str | None, *, name: str, kind: str = "device") -> models.Created:
+    """See `api.Profiles`.  Everything is durable when it returns."""
+    name = check_name(name)
+    async with _drafted(folder, passphrase) as (store, keystore):
+        now, rng = time.time(), os.urandom
+        phrase = new_phrase(rng)
+        keys = await asyncio.to_thread(phrase_keys, phrase)
+        account = new_account(keys.root.public, kind, rng, now)
+        certificate = root_certificate(
+            keys.root,
+            account.keys.signing,
+            account.keys.agreement.public,
+            created=int(now),
+            generation=int(now),
+        )
+        found_profile(store, account, [certificate], keys.recovery.public, name, int(now * 1000), rng)
+        replace_keystore(folder / KEYSTORE, keystore)
+        return models.Created(identity=identity_id(account.identity), device=device_id(account.device), phrase=phrase)
+
+
+@contextlib.asynccontextmanager
+async def _drafted(folder: Path, passphrase: str | None) -> AsyncIterator[tuple[SqliteStore, bytes]]:
+    """`_draft` in a thread: to wrap a key is meant to take long, and a disk takes its time."""
+    draft = _draft(folder, passphrase)
+    begun = asyncio.ensure_future(asyncio.to_thread(draft.__enter__))
+    try:
+        made = await asyncio.shield(begun)
+    except asyncio.CancelledError:
+        # A thread is not stopped half-way: it ends what it is at, and that is swept away.
+        with contextlib.suppress(KithkinError):
+            await begun
+            await asyncio.to_thread(draft.__exit__, None, None, None)
+        raise
+    try:
+        yield made
+    finally:
+        await asyncio.to_thread(draft.__exit__, None, None, None)
+
+
+@contextlib.contextmanager
+def _draft(folder: Path, passphrase: str | None) -> Iterator[tuple[SqliteStore, bytes]]:
+    """(store, keystore bytes) of a profile about to be made in `folder`; what is unfinished is swept away."""
+    made = not folder.exists()
+    _check_folder(folder)
+    if (folder / KEYSTORE).exists():
+        raise KithkinError("profile_exists", "There is a profile here already.")
+    strangers = [child for child in folder.iterdir() if child.name not in _ours(folder)]
+    if strangers:
+        raise KithkinError("profile_unreadable", "That folder holds other files; choose an empty one.")
+    database_key, rng = os.urandom(32), os.urandom
+    secret = None if passphrase is not None else make_secret(str(folder.resolve()), rng)
+    keystore = create_keystore(database_key, rng=rng, passphrase=passphrase, keyring_secret=secret)
+    # A store without a keystore is what a crash left: nobody has its key.
+    with _refuse_in_use(folder):
+        for child in list(folder.iterdir()):
+            child.unlink() if not child.is_dir() else shutil.rmtree(child)
+    store = SqliteStore(folder / STORE, derive(database_key, Label.DATABASE))
+    try:
+        yield store, keystore
+    finally:
+        store.close()
+        if not (folder / KEYSTORE).exists():
+            for child in list(folder.iterdir()):
+                child.unlink() if not child.is_dir() else shutil.rmtree(child)
+            if made:
+                folder.rmdir()
+
+
+def _ours(folder: Path) -> set[str]:
+    return {KEYSTORE, KEYSTORE + ".new", INDEX, "node.log"} | {c.name for c in folder.glob(STORE + "*")}
+
+
+@contextlib.contextmanager
+def _refuse_in_use(folder: Path) -> Iterator[None]:
+    """Raises `profile_in_use` where another process is making or holding a profile here."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise KithkinError("profile_in_use", "Another process is using that profile.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _check_folder(folder: Path) -> None:
+    """Makes the folder if need be.  Raises `profile_unreadable`."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        list(folder.iterdir())
+    except FileExistsError:
+        raise KithkinError("profile_unreadable", "That is a file, not a folder.") from None
+    except NotADirectoryError:
+        raise KithkinError("profile_unreadable", "That is a file, not a folder.") from None
+    except OSError as error:
+        raise KithkinError("profile_unreadable", f"That folder cannot be used: {error.strerror}.") from None
+
+
+def _database_key(folder: Path, passphrase: str | None) -> bytes:
+    if folder.exists() and not folder.is_dir():
+        raise KithkinError("profile_unreadable", "That is a file, not a folder.")
+    data = read_keystore(folder / KEYSTORE)
+    secret = read_secret(str(folder.resolve()))
+    return open_keystore(data, passphrase=passphrase, keyring_secret=secret)
+
+
+@contextlib.asynccontextmanager
+async def open_service(
+    folder: Path, passphrase: str | None, *, network: Network | None = None
+) -> AsyncIterator[LocalService]:
+    """See `api.Profiles`."""
+    database_key = await asyncio.to_thread(_database_key, folder, passphrase)
+    store = SqliteStore(folder / STORE, derive(database_key, Label.DATABASE))
+    search: WorkerSearch | None = None
+    try:
+        if not has_account(store):
+            raise KithkinError(
+                "profile_unreadable", "This profile was never linked to the end; delete its folder and link again."
+            )
+        try:
+            engine = Engine(store, os.urandom, time.time())
+        except (DecodeError, LookupError) as error:
+            # Pages are authenticated, so this is no flipped bit but a row that this version does not know.
+            raise KithkinError(
+                "profile_unreadable", f"The store of this profile holds what this version cannot read: {error}."
+            ) from error
+        (folder / INDEX).mkdir(mode=0o700, exist_ok=True)
+        search = WorkerSearch(folder / INDEX / "search.duckdb", derive(database_key, Label.INDEX))
+        async with Node(engine, network) as node:
+            indexing = Indexing(engine.profile, search, lambda: int(node.clock() * 1000))
+
+            def rewrap(new: str | None, keyring: bool | None) -> None:
+                _rewrap(folder, database_key, new, keyring)
+
+            async with LocalService(node, indexing, rewrap, folder) as service:
+                yield service
+    finally:
+        if search is not None:
+            await asyncio.to_thread(search.close)
+        store.close()
+
+
+def _rewrap(folder: Path, database_key: bytes, new: str | None, keyring: bool | None) -> None:
+    """Wraps the same database key anew; the file is replaced whole."""
+    name, data = str(folder.resolve()), read_keystore(folder / KEYSTORE)
+    secret = make_secret(name, os.urandom) if keyring else None
+    changed = change_keystore(
+        data,
+        database_key,
+        rng=os.urandom,
+        passphrase=new,
+        keyring_secret=secret,
+        drop_keyring=keyring is False,
+    )
+    replace_keystore(folder / KEYSTORE, changed)
+    if keyring is False:
+        forget_secret(name)
+
+
+class _Linking:
+    """A new device that shows its text: the shell around `pipeline.linking` (`api.Linking`)."""
+
+    def __init__(self, core: Core, host: Host, wait: float) -> None:
+        self._core = core
+        self._host = host
+        self._deadline = asyncio.get_running_loop().time() + wait
+        self._connections: dict[int, Connection] = {}
+        self._steps: asyncio.Queue[object] = asyncio.Queue()
+        self._end: asyncio.Future[models.Linked] = asyncio.get_running_loop().create_future()
+        self._asked = asyncio.Event()
+        self._answer: asyncio.Future[models.Wrong | None] | None = None
+        host.on_connection = self._incoming
+        self._timer = asyncio.get_running_loop().call_at(self._deadline, self._expire)
+        self.turn()
+
+    @property
+    def payload(self) -> str:
+        return self._core.text
+
+    async def submit(self, code: str) -> models.Wrong | None:
+        asked = asyncio.create_task(self._asked.wait())
+        try:
+            futures: set[asyncio.Future[Any]] = {asked, self._end}
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+        if self._end.done():
+            self._end.result()
+            return None
+        self._asked.clear()
+        answer: asyncio.Future[models.Wrong | None] = asyncio.get_running_loop().create_future()
+        self._answer = answer
+        self._core.submit(code, time.time())
+        self.turn()
+        ends: set[asyncio.Future[Any]] = {answer, self._end}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        self._end.result()
+        return None
+
+    async def done(self) -> models.Linked:
+        return await asyncio.shield(self._end)
+
+    def close(self) -> None:
+        self._timer.cancel()
+        if not self._end.done():
+            self._end.cancel()
+        elif not self._end.cancelled():
+            self._end.exception()  # nobody may have asked
+
+    def turn(self) -> None:
+        self._core.settle()
+        for effect in self._core.take():
+            match effect:
+                case e.Transmit(conn, frame):
+                    if conn in self._connections:
+                        self._connections[conn].send(frame)
+                case e.Disconnect(conn, _):
+                    if conn in self._connections:
+                        self._connections[conn].close()
+                case e.Listen(key, announce):
+                    self._host.listen(key, announce)
+                case e.Unlisten(public):
+                    self._host.unlisten(public)
+                case e.FlowStep(_, step):
+                    self._step(step)
+                case _:
+                    pass
+
+    def _step(self, step: object) -> None:
+        if isinstance(step, WrongCode):
+            if step.left and self._answer is not None and not self._answer.done():
+                self._answer.set_result(models.Wrong(left=step.left))
+        elif isinstance(step, Linked):
+            self._finish(None)
+        elif isinstance(step, Failed):
+            self._finish(KithkinError(step.code, step.sentence))
+        else:
+            self._asked.set()
+
+    def _finish(self, error: KithkinError | None) -> None:
+        if self._end.done():
+            return
+        if error is not None:
+            self._end.set_exception(error)
+        else:
+            self._end.set_result(
+                models.Linked(identity=identity_id(self._core.identity), device=device_id(self._core.device))
+            )
+
+    def _expire(self) -> None:
+        self._finish(TIMEOUT)
+
+    def _incoming(self, connection: Connection) -> None:
+        conn = connection.id
+        self._connections[conn] = connection
+        self._core.opened(conn, connection.local_key, connection.handshake_hash)
+        connection.on_close = lambda reason: self._closed(conn)
+        connection.on_frames = lambda frames: self._frames(conn, list(frames))
+        self.turn()
+
+    def _frames(self, conn: int, frames: list[bytes]) -> None:
+        self._core.frames([(conn, frame) for frame in frames], time.time())
+        self.turn()
+
+    def _closed(self, conn: int) -> None:
+        self._connections.pop(conn, None)
+        self._core.closed(conn, time.time())
+        self.turn()
+
+
+@contextlib.asynccontextmanager
+async def link_profile(
+    folder: Path,
+    passphrase: str | None,
+    *,
+    name: str | None = None,
+    kind: str = "device",
+    network: Network | None = None,
+    wait: float = WAIT_SECONDS,
+) -> AsyncIterator[Linking]:
+    """See `api.Profiles`.  The folder holds a profile once the other device let us in, and nothing before that."""
+    network = network or Network()
+    async with _drafted(folder, passphrase) as (store, keystore):
+        host = await new_host(network)
+        address = await start_host(host, network, 0)
+        try:
+            hints = [a for text in hints_of(network, address) if (a := address_of(text)) is not None]
+            core = Core(
+                store,
+                kind,
+                check_name(name) if name else kind,
+                hints[:4],
+                os.urandom,
+                time.time(),
+                granted=lambda: replace_keystore(folder / KEYSTORE, keystore),
+            )
+            linking = _Linking(core, host, wait)
+            try:
+                yield linking
+            finally:
+                linking.close()
+                for connection in list(host.connections.values()):
+                    connection.close()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(connection.wait_closed(), 2.0)
+        finally:
+            await host.stop()

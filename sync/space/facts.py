@@ -1,0 +1,197 @@
+"""What the opened entries of a space say: facts, whose they are, and which blocks deletions name.
+
+Facts gather here until the commit folds them into the rows of the timeline; in the personal space they go into the
+registers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from crdt.docs.facts import Fact, FactKind, facts_of, facts_of_deletion
+from crdt.docs.guard import Admit, examine
+from crdt.docs.kinds import DocKind
+from crdt.docs.personal import Personal, decode_own_fact, own_facts_of
+from crdt.docs.timeline import Rights
+from crdt.log.entry import Kind, Plaintext, decode_plaintext, open_entry
+from crdt.log.merkle import Leaf, leaf_of
+from crdt.space.control import SpaceKind
+from sync.account.context import Context
+from sync.space import timeline
+from sync.space.changes import Changes
+from sync.space.feed import EntryState, Feed
+from sync.space.feed_store import FeedStore
+from sync.space.members import MAX_CORES, Members
+from sync.store.port import Table
+
+CHUNK = 512  # entries read at once
+
+Place = tuple[bytes, int]  # core, seq
+
+
+class SpaceFacts:
+    """Facts of one space, between the entries that say them and the rows that show them."""
+
+    def __init__(self, context: Context, feed_store: FeedStore, members: Members, changes: Changes) -> None:
+        self.registers = Personal(members.within)
+        self.unfolded: set[bytes] = set()  # cores with opened entries whose author was not known then
+        self.facts: list[Fact] = []
+        self._context, self._feed_store, self._members, self._changes = context, feed_store, members, changes
+        self._clears: dict[Place, list[Fact]] = {}
+        self._versions: dict[bytes, int] = {}  # what facts are about -> how often they changed
+        self._memo: dict[str, tuple[int, int, Any]] = {}
+        if members.personal:
+            self._load_registers()
+        else:
+            self._clears = timeline.clears_of(context.store, feed_store.space)
+
+    # -- entries ----------------------------------------------------------------------------------------------
+
+    def update(self, entry: Plaintext, core: bytes, seq: int, now_ms: int) -> None:
+        """What an update says, if the guard admits it."""
+        personal = self._members.personal
+        verdict = examine(entry.body, core, seq, DocKind.PERSONAL if personal else DocKind.CHAT)
+        if not isinstance(verdict, Admit):
+            return
+        if personal:
+            for own in own_facts_of(verdict, core, seq, entry.stamp):
+                self._context.batch.put(Table.PERSONAL, own.key(), own.encode())
+                if self.registers.add(own):
+                    self._changes.personal = True
+            return
+        author = self._members.author(core)
+        if author is not None:
+            self.facts += facts_of(verdict, author[1], core, seq, entry.stamp, now_ms)
+        elif core not in self.unfolded and len(self.unfolded) < MAX_CORES:
+            self.unfolded.add(core)
+            self._changes.row = True
+
+    def deletion(self, entry: Plaintext, core: bytes, seq: int, now_ms: int) -> list[Place]:
+        """What a deletion says.  Returns the places of the blocks that it names."""
+        facts = facts_of_deletion(entry.body, core, seq, entry.stamp, now_ms)
+        self.facts += facts
+        named: list[Place] = []
+        for fact in facts:
+            if fact.about[:1] == b"\x02":
+                at = place_of(fact)
+                self._clears.setdefault(at, []).append(fact)
+                named.append(at)
+        return named
+
+    def deletes(self, core: bytes, seq: int, leaf: Leaf) -> bool:
+        """Whether a deletion names this block, so that a peer may have cleared it."""
+        return any(fact.raw == leaf[1] for fact in self._clears.get((core, seq), ()))
+
+    def read_again(self, core: bytes, now_ms: int) -> None:
+        """Facts of a feed whose entries were opened before anybody was known to be their author."""
+        feed = self._feed_store.feeds.get(core)
+        if feed is None:
+            return
+        for start in range(0, feed.length, CHUNK):
+            for index, entry in enumerate(self._feed_store.entries(feed, start, min(start + CHUNK, feed.length))):
+                if entry.state is not EntryState.OPENED:
+                    continue
+                text = decode_plaintext(open_entry(entry.key, core, self._feed_store.space, entry.block))
+                if text.kind is Kind.UPDATE:
+                    self.update(text, core, start + index, now_ms)
+
+    # -- what is known ----------------------------------------------------------------------------------------
+
+    def facts_at(self, feed: Feed, seq: int) -> list[Fact]:
+        """What the entry at this place of a feed says, where it is here and opened."""
+        entry, author = self._feed_store.entry(feed, seq), self._members.author(feed.core)
+        if entry is None or entry.state is not EntryState.OPENED or author is None:
+            return []
+        text = decode_plaintext(open_entry(entry.key, feed.core, self._feed_store.space, entry.block))
+        verdict = examine(text.body, feed.core, seq, DocKind.CHAT) if text.kind is Kind.UPDATE else None
+        if not isinstance(verdict, Admit):
+            return []
+        return facts_of(verdict, author[1], feed.core, seq, text.stamp, 0)
+
+    def messages_at(self, feed: Feed, seq: int) -> list[bytes]:
+        """Ids of the messages that the entry at this place of a feed publishes."""
+        return [fact.about[1:] for fact in self.facts_at(feed, seq) if fact.kind is FactKind.COPY]
+
+    def rights(self) -> Rights:
+        """Whose a feed is, what shows, who may delete: as the membership of now has it."""
+        state = self._members.state
+        group = state.kind is SpaceKind.GROUP
+
+        def member(core: bytes) -> bytes | None:
+            writer = state.writers.get(core)
+            return writer.member if writer is not None else None
+
+        def may_delete(deleter: bytes, author: bytes) -> bool:
+            one, other = state.members.get(deleter), state.members.get(author)
+            return group and one is not None and other is not None and one.rank < 2 and one.rank <= other.rank
+
+        def clears(core: bytes, seq: int) -> Sequence[Fact]:
+            found = self._clears.get((core, seq))
+            if not found:
+                return ()
+            feed = self._feed_store.feeds.get(core)
+            entry = self._feed_store.entry(feed, seq) if feed is not None else None
+            leaf = None if entry is None else entry.leaf or leaf_of(entry.block)
+            return [fact for fact in found if leaf is not None and fact.raw == leaf[1]]
+
+        return Rights(member, state.shows, may_delete, clears, state.within)
+
+    def remember(self, name: str, about: bytes, fold: Callable[[], Any]) -> Any:
+        """A fold of the facts about something, until another such fact comes or membership changes."""
+        version, held = self._versions.get(about, 0), self._memo.get(name)
+        if held is not None and held[0] == version and held[1] == self._members.version:
+            return held[2]
+        value = fold()
+        self._memo[name] = version, self._members.version, value
+        return value
+
+    # -- once a commit ----------------------------------------------------------------------------------------
+
+    def take_facts(self) -> list[Fact]:
+        """What came since the last commit; folds that rest on it are made anew."""
+        facts, self.facts = self.facts, []
+        for about in {fact.about for fact in facts if len(fact.about) == 1}:
+            self._changes.news.add(about)
+            self._versions[about] = self._versions.get(about, 0) + 1
+        return facts
+
+    def reload_registers(self) -> None:
+        """Which of my own documents count is another question now."""
+        self.registers = Personal(self._members.within)
+        self._load_registers()
+        self._changes.personal = True
+
+    def _load_registers(self) -> None:
+        for key, value in self._context.store.scan(Table.PERSONAL):
+            self.registers.add(decode_own_fact(key, value))
+
+    def catch_up(self, now_ms: int) -> None:
+        """Feeds whose author is known by now."""
+        for core in [core for core in sorted(self.unfolded) if self._members.author(core) is not None]:
+            self.unfolded.discard(core)
+            self._changes.row = True
+            self.read_again(core, now_ms)
+
+    def shown_otherwise(self, moved: set[bytes]) -> dict[bytes, None]:
+        """Messages to fold again where these feeds show otherwise than before."""
+        found: dict[bytes, None] = {}
+        for core in sorted(moved):
+            found.update(dict.fromkeys(timeline.messages_of_feed(self._context.store, self._feed_store.space, core)))
+        if moved:
+            clears = (fact for named in self._clears.values() for fact in named if fact.core in moved)
+            found.update(dict.fromkeys(self.named(clears)))
+        return found
+
+    def named(self, clears: Iterable[Fact]) -> Iterable[bytes]:
+        """Messages that speak, edits and reactions included, in the blocks that deletions name: a deletion may name a
+        block of another message, and that message's row must not depend on which of the two came first."""
+        for core, seq in dict.fromkeys(map(place_of, clears)):
+            feed = self._feed_store.feeds.get(core)
+            if feed is not None and seq < feed.length:
+                yield from (fact.message for fact in self.facts_at(feed, seq) if fact.message is not None)
+
+
+def place_of(fact: Fact) -> Place:
+    """The block that a deletion's fact names."""
+    return fact.about[1:33], int.from_bytes(fact.about[33:41], "big")

@@ -1,0 +1,279 @@
+"""The shelf of one space: its feeds, blocks and Merkle nodes, read through what is not yet committed.
+
+Appending happens in memory and in the batch at once; the shell commits the batch at the end of its turn.  Until then
+`_fresh` answers for the rows of that batch.  This is what replication sees (`sync.replicate.view.FeedView`); it knows
+nothing of what stands inside a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from crdt.log.head import Head
+from crdt.log.manifest import core_key
+from crdt.log.merkle import Leaf, Node, Tree, first_block, leaf_hash, roots_at, span_of, tree_hash
+from identity.keys import SigningKey
+from sync.replicate.encoding import decode, encode
+from sync.replicate.messages import Block, Fork, Point
+from sync.space.feed import (
+    STORED_SPAN,
+    Feed,
+    StoredEntry,
+    decode_entry,
+    decode_node,
+    encode_node,
+    entry_key,
+    leaf_of_entry,
+    load_feeds,
+    put_feed,
+    subtree,
+    worth_a_row,
+)
+from sync.store.port import Batch, Store, Table, prefix_end
+
+SPAN = 256  # rows read at once when blocks are served
+FORK = 15  # the message type that a fork proof is kept as
+
+
+class FeedStore:
+    """Feeds of one space by W and by core key.  `batch` is the open batch of the profile, changed by its owner."""
+
+    def __init__(self, store: Store, space: bytes, number: Callable[[], int]) -> None:
+        self.store = store
+        self.space = space
+        self.feeds: dict[bytes, Feed] = {}  # by core key
+        self.by_writer: dict[bytes, Feed] = {}
+        self.mine: Feed | None = None  # the one that this device writes
+        self.counters: dict[bytes, int] = {}
+        self.stored_records: dict[bytes, bytes] = {}
+        self.record_seen: dict[bytes, int] = {}  # W -> Unix ms when its newest record was first seen here
+        self.proofs: dict[bytes, Fork] = {}
+        self.item_seqs: dict[bytes, set[int]] = {}
+        self.parked = 0  # bytes of all items kept
+        self._number = number
+        self._fresh: dict[bytes, bytes] = {}
+        self._fresh_nodes: dict[bytes, bytes] = {}
+        self._touched: dict[bytes, Feed] = {}
+        self._load()
+
+    def _load(self) -> None:
+        for feed in load_feeds(self.store, self.space):
+            self.feeds[feed.core] = self.by_writer[feed.writer] = feed
+            if feed.mine:
+                self.mine = feed
+        for key, value in self.store.scan(Table.RECORD, self.space, prefix_end(self.space)):
+            writer = key[32:]
+            if len(writer) == 32:
+                self.counters[writer] = int.from_bytes(value[:8], "little")
+                self.record_seen[writer] = int.from_bytes(value[8:16], "little")
+                self.stored_records[writer] = value[16:]
+            else:
+                proof = decode(FORK, value)
+                if isinstance(proof, Fork):
+                    self.proofs[writer[1:]] = proof
+        for key, value in self.store.scan(Table.ITEM, self.space, prefix_end(self.space)):
+            self.item_seqs.setdefault(key[32:64], set()).add(int.from_bytes(key[64:], "big"))
+            self.parked += len(value)
+
+    # -- feeds ------------------------------------------------------------------------------------------------
+
+    def feed(self, writer: bytes, key: SigningKey | None = None) -> Feed:
+        """The feed of W, made if it is new.  With its key it is mine."""
+        feed = self.by_writer.get(writer)
+        if feed is None:
+            core = core_key(writer)
+            # Local numbers keep store keys short; the space id in front of them would cost 32 bytes a row.
+            feed = Feed(self._number(), self.space, writer, core, key=key)
+            self.feeds[core] = self.by_writer[writer] = feed
+            self._touched[writer] = feed
+        elif key is not None and feed.key is None:
+            feed.key = key
+            self._touched[writer] = feed
+        if key is not None:
+            self.mine = feed
+        return feed
+
+    def extend(self, batch: Batch, feed: Feed, tree: Tree, nodes: Iterable[Node], head: Head | None) -> None:
+        """Moves the feed on to `tree`; its blocks are put by `put_entry`."""
+        feed.tree = tree
+        if head is not None and (feed.head is None or head.length >= feed.head.length):
+            feed.head = head
+        for node in nodes:
+            if worth_a_row(node):
+                key, value = entry_key(feed.number, node.index), encode_node(node)
+                self._fresh_nodes[key] = value
+                batch.put(Table.NODE, key, value)
+        self._touched[feed.writer] = feed
+
+    def touch(self, feed: Feed) -> None:
+        """Its row changes with this batch."""
+        self._touched[feed.writer] = feed
+
+    def put_entry(self, batch: Batch, feed: Feed, seq: int, value: bytes) -> None:
+        key = entry_key(feed.number, seq)
+        self._fresh[key] = value
+        batch.put(Table.ENTRY, key, value)
+
+    def finish(self, batch: Batch) -> None:
+        """The rows of the feeds that changed.  Call it last before the commit."""
+        for feed in self._touched.values():
+            put_feed(batch, feed)
+        self._touched.clear()
+
+    def committed(self) -> None:
+        self._fresh.clear()
+        self._fresh_nodes.clear()
+
+    @property
+    def changed(self) -> bool:
+        return bool(self._touched)
+
+    def entry(self, feed: Feed, seq: int) -> StoredEntry | None:
+        key = entry_key(feed.number, seq)
+        value = self._fresh.get(key) or self.store.get(Table.ENTRY, key)
+        return None if value is None else decode_entry(value)
+
+    def entries(self, feed: Feed, start: int, end: int) -> list[StoredEntry]:
+        """Entries start..end-1 of the feed, all of them below its length."""
+        found = dict(self.store.scan(Table.ENTRY, entry_key(feed.number, start), entry_key(feed.number, end)))
+        if self._fresh:
+            for seq in range(start, end):
+                key = entry_key(feed.number, seq)
+                value = self._fresh.get(key)
+                if value is not None:
+                    found[key] = value
+            return [decode_entry(found[key]) for key in sorted(found)]
+        return [decode_entry(value) for value in found.values()]
+
+    def root_at(self, feed: Feed, length: int) -> bytes | None:
+        """The tree hash at a length the feed has reached, 1 or more."""
+        if length > feed.length or length < 1:
+            return None
+        if length == feed.length:
+            return feed.tree.hash()
+        return tree_hash(self.nodes_of(feed, roots_at(length)))
+
+    def nodes_of(self, feed: Feed, indexes: Sequence[int]) -> list[Node]:
+        roots = {node.index: node for node in feed.tree.roots}
+        return [roots.get(index) or self._node(feed, index) for index in indexes]
+
+    def _node(self, feed: Feed, index: int) -> Node:
+        span = span_of(index)
+        if span >= STORED_SPAN:
+            key = entry_key(feed.number, index)
+            value = self._fresh_nodes.get(key) or self.store.get(Table.NODE, key)
+            if value is None:
+                raise LookupError(f"no Merkle node {index} in the store")
+            return decode_node(index, value)
+        first = first_block(index)
+        return subtree(first, [leaf_of_entry(entry) for entry in self.entries(feed, first, first + span)])
+
+    # -- what replication asks --------------------------------------------------------------------------------
+
+    def heads(self) -> Mapping[bytes, Head]:
+        return {writer: feed.head for writer, feed in self.by_writer.items() if feed.head is not None}
+
+    def tree(self, writer: bytes) -> Tree:
+        feed = self.by_writer.get(writer)
+        return feed.tree if feed is not None else Tree()
+
+    def nodes(self, writer: bytes, indexes: Sequence[int]) -> list[Node]:
+        return self.nodes_of(self.by_writer[writer], indexes)
+
+    def blocks(self, writer: bytes, start: int, end: int, limit: int) -> list[Block]:
+        feed = self.by_writer[writer]
+        found: list[Block] = []
+        size, at = 0, start
+        while at < end:
+            for entry in self.entries(feed, at, min(end, at + SPAN)):
+                one: Block = entry.leaf if entry.leaf is not None else entry.block
+                size += 48 if isinstance(one, tuple) else len(one) + 4
+                if found and size > limit:
+                    return found
+                found.append(one)
+            at += SPAN
+        return found
+
+    def leaves(self, writer: bytes, start: int, end: int) -> list[Block]:
+        feed = self.by_writer[writer]
+        return [leaf_of_entry(entry) for entry in self.entries(feed, start, end)]
+
+    def durable(self, writer: bytes) -> int:
+        """Every commit that appends is durable, and acknowledgements are written after it."""
+        feed = self.by_writer.get(writer)
+        return feed.length if feed is not None else 0
+
+    def packed(self, writer: bytes) -> int:
+        core = core_key(writer)
+        seqs = self.item_seqs.get(core)
+        if not seqs:
+            return 0
+        at = self.tree(writer).length
+        while at in seqs:
+            at += 1
+        return at
+
+    def records(self) -> Mapping[bytes, int]:
+        return self.counters
+
+    def record(self, writer: bytes) -> bytes:
+        return self.stored_records[writer]
+
+    def forks(self) -> Mapping[bytes, Fork]:
+        return self.proofs
+
+    def find(self, point: Point) -> bytes | None:
+        core, seq, hash_ = point
+        feed = self.feeds.get(core)
+        if feed is None or seq >= feed.length:
+            return None
+        entry = self.entry(feed, seq)
+        if entry is None or entry.leaf is not None or leaf_hash(entry.block) != hash_:
+            return None
+        return entry.block
+
+    # -- records, forks, items --------------------------------------------------------------------------------
+
+    def put_record(self, batch: Batch, writer: bytes, counter: int, data: bytes, now_ms: int) -> None:
+        self.counters[writer] = counter
+        self.stored_records[writer] = data
+        self.record_seen[writer] = now_ms
+        head = counter.to_bytes(8, "little") + now_ms.to_bytes(8, "little")
+        batch.put(Table.RECORD, self.space + writer, head + data)
+
+    def put_fork(self, batch: Batch, writer: bytes, proof: Fork) -> None:
+        self.proofs[writer] = proof
+        batch.put(Table.RECORD, self.space + b"f" + writer, encode(proof)[1])
+
+    def put_item(self, batch: Batch, core: bytes, seq: int, key: bytes, block: bytes) -> None:
+        """Keeps an item until its feed is verified up to it."""
+        row = self.space + core + seq.to_bytes(8, "big")
+        seqs = self.item_seqs.setdefault(core, set())
+        if seq in seqs:
+            self.parked -= len(self._fresh.get(row) or self.store.get(Table.ITEM, row) or b"")
+        seqs.add(seq)
+        self.parked += len(key) + len(block)
+        self._fresh[row] = key + block
+        batch.put(Table.ITEM, row, key + block)
+
+    def take_item(self, batch: Batch, core: bytes, seq: int, leaf: Leaf) -> tuple[bytes, bytes] | None:
+        """(message key, block) of the item that stands at this leaf; whatever is kept there is dropped."""
+        seqs = self.item_seqs.get(core)
+        if not seqs or seq not in seqs:
+            return None
+        seqs.discard(seq)
+        row = self.space + core + seq.to_bytes(8, "big")
+        value = self._fresh.pop(row, None) or self.store.get(Table.ITEM, row)
+        batch.delete(Table.ITEM, row)
+        self.parked -= len(value or b"")
+        if value is None or leaf_hash(value[32:]) != leaf[1]:
+            return None
+        return value[:32], value[32:]
+
+    def drop_items(self, batch: Batch, core: bytes) -> None:
+        """Forgets the items of a feed."""
+        for seq in sorted(self.item_seqs.pop(core, ())):
+            row = self.space + core + seq.to_bytes(8, "big")
+            value = self._fresh.pop(row, None) or self.store.get(Table.ITEM, row)
+            batch.delete(Table.ITEM, row)
+            self.parked -= len(value or b"")

@@ -1,0 +1,156 @@
+"""What this device can open in a space: grants, the epoch keys out of them, and the rendezvous secret Z.
+
+`docs/protocol.md`, "Epochs".  Whether an epoch counts is for the fold to say (`members.py`); here is which are had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from crdt.log.entry import GRANT_TAG, BlockHeader, message_key, read_block
+from crdt.log.merkle import Leaf
+from crdt.space.control import ControlEntry, Epoch
+from crdt.space.epoch import EpochKey, newcomers, proves_z, usable
+from crdt.space.grant import Opened, open_grant
+from crdt.space.membership import EpochInfo
+from crdt.space.rendezvous import capability
+from identity.errors import DecodeError
+from sync.account.context import Context
+from sync.space.changes import Changes
+from sync.space.feed import Feed
+from sync.space.feed_store import FeedStore
+from sync.space.keyring import Keyring
+from sync.space.members import Members
+
+KEEP_Z = 15  # rendezvous secrets remembered beside the current one
+
+
+class EpochKeys:
+    """Epoch keys and Z of one space."""
+
+    def __init__(self, context: Context, feed_store: FeedStore, members: Members, changes: Changes) -> None:
+        self.keyring = Keyring(context.store, feed_store.space)
+        self.rendezvous: list[bytes] = []  # Z, the newest first
+        self.learned = 0  # how many keys came, ever
+        self._context, self._feed_store, self._members, self._changes = context, feed_store, members, changes
+
+    @property
+    def keys(self) -> Mapping[bytes, EpochKey]:
+        """Epoch keys that are here, by epoch id."""
+        return self.keyring.held
+
+    @property
+    def z(self) -> bytes | None:
+        """The current rendezvous secret."""
+        return self.rendezvous[0] if self.rendezvous else None
+
+    @property
+    def cap(self) -> bytes | None:
+        return capability(self.rendezvous[0]) if self.rendezvous else None
+
+    # -- which key --------------------------------------------------------------------------------------------
+
+    def in_use(self, now_ms: int) -> EpochKey | None:
+        """The epoch that my next entry is sealed under, None where one has to be opened first."""
+        mine = self._feed_store.mine
+        if mine is None:
+            return None
+        # A new device of a member gets what it missed as items; a new member never would (decision 0070).
+        state = self._members.state
+        late = newcomers(state, self._members.arrived, now_ms)
+        grace = {core for core in late if state.members[state.writers[core].member].core != core}
+        # A Z that is not the one its entry names came from a grant that told different devices different ones.
+        sound = [e.id for e in state.epochs.values() if e.id in self.keys and proves_z(e, self.keys[e.id].z)]
+        found = usable(state, mine.core, known=sound, grace=grace)
+        return self.keys[found] if found is not None else None
+
+    def worn(self, now_ms: int) -> bool:
+        """Whether the epoch in use has had its seven days or its thousand entries."""
+        epoch = self.in_use(now_ms)
+        return epoch is not None and self.keyring.worn(epoch.id)
+
+    def newest(self) -> EpochKey | None:
+        """What device records are sealed under: an epoch that everybody in the roster has, else the newest here."""
+        state = self._members.state
+        here = [e for e in state.epochs.values() if e.id in self.keys]
+        live = [e for e in here if not e.superseded] or here
+        if live:
+            return self.keys[max(live, key=lambda e: (e.covers, e.roster == state.roster, e.stamp, e.id)).id]
+        return next(iter(self.keys.values()), None)
+
+    def live(self) -> list[EpochInfo]:
+        """Epochs not superseded that hold every close, with their key here and the Z that they name; by id."""
+        epochs = self._members.state.epochs.values()
+        live = [e for e in epochs if e.covers and not e.superseded and e.id in self.keys]
+        return sorted((e for e in live if proves_z(e, self.keys[e.id].z)), key=lambda e: e.id)
+
+    def key_for(self, feed: Feed, seq: int, header: BlockHeader, leaf: Leaf) -> bytes | None:
+        """The message key of a block by the epochs at hand."""
+        core, tag = feed.core, header.tag
+        if tag == GRANT_TAG:
+            opened = self.try_grant(core, seq, header)
+            if opened is None:
+                return None
+            self.learn(leaf[1], opened)
+            return message_key(opened.secret, core, seq)[0]
+        return self.keyring.find(core, seq, tag)
+
+    # -- what comes -------------------------------------------------------------------------------------------
+
+    def learn(self, epoch: bytes, opened: Opened) -> None:
+        """An epoch key out of a grant.  Whether the epoch counts is the fold's business."""
+        if self.keyring.learn(epoch, opened.secret, opened.z):
+            self._changes.keys = True
+            self.learned += 1
+
+    def doubt(self, entry: ControlEntry) -> None:
+        """Drops the key of an epoch that told different devices different Z: as good as no grant."""
+        key = self.keys.get(entry.id)
+        if key is not None and any(isinstance(op, Epoch) and not proves_z(op, key.z) for op in entry.ops):
+            self.keyring.drop(entry.id)
+
+    def set_z(self, z: bytes) -> None:
+        """The rendezvous secret in use; the ones before it are kept for a while."""
+        if self.rendezvous[:1] == [z]:
+            return
+        self.rendezvous = [z, *[old for old in self.rendezvous if old != z]][: KEEP_Z + 1]
+        self._changes.row = True
+
+    def settle_z(self) -> None:
+        """Z is that of the lowest epoch that counts and holds every close: where several draw a new one after the same
+        close, everybody who knows them follows one."""
+        live = self.live()
+        if live:
+            self.set_z(self.keys[live[0].id].z)
+
+    def open_grants(self) -> None:
+        """Grants that have a slot for this device and were read before it was known who sealed them."""
+        me = self._context.account.device
+        for epoch in self._members.state.epochs.values():
+            feed = self._feed_store.feeds.get(epoch.core)
+            if epoch.superseded or epoch.id in self.keys or feed is None or epoch.seq >= feed.length:
+                continue
+            entry = self._feed_store.entry(feed, epoch.seq)
+            if entry is None or not entry.block or not any(place.device == me for place in epoch.roster):
+                continue
+            opened = self.try_grant(epoch.core, epoch.seq, read_block(entry.block, epoch.seq))
+            if opened is not None and proves_z(epoch, opened.z):
+                self.learn(epoch.id, opened)
+
+    def try_grant(self, core: bytes, seq: int, header: BlockHeader, extra: Iterable[bytes] = ()) -> Opened | None:
+        """(E, Z) of a grant entry if it has a slot for this device; extra: further D that may have sealed it."""
+        directory = self._context.directory
+        writer = self._members.state.writers.get(core)
+        senders: dict[bytes, None] = {}
+        known = directory.device(writer.device) if writer is not None else None
+        if known is not None:
+            senders[known.agreement] = None
+        else:
+            senders.update(dict.fromkeys(directory.agreements()))
+        senders.update(dict.fromkeys(extra))
+        keys = self._context.account.keys
+        prekeys = [prekey.key for prekey in reversed(keys.prekeys)]
+        try:
+            return open_grant(header.grant, core, seq, self._feed_store.space, keys.agreement, prekeys, senders)
+        except DecodeError:
+            return None

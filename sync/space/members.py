@@ -1,0 +1,246 @@
+"""Who is in a space: its control graph, the fold of what is complete, and whose a feed is.
+
+The rows of CONTROL hold every entry that was opened, complete or not, so that starting folds what recovering folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from crdt.log.manifest import core_key
+from crdt.log.merkle import MAX_LENGTH
+from crdt.space.control import ControlBody, ControlEntry, Revoke, SpaceKind, decode_control, encode_control
+from crdt.space.graph import ControlGraph
+from crdt.space.lineage import End, FeedLineage
+from crdt.space.membership import SpaceState
+from identity.codec import Reader, Writer
+from sync.account.context import Context
+from sync.space.changes import Changes
+from sync.space.feed import Feed
+from sync.space.feed_store import FeedStore
+from sync.store.port import Table, prefix_end
+
+MAX_CORES = 4096  # feeds on somebody's word, and feeds whose author is not known yet
+
+Shape = tuple[dict[bytes, End], frozenset[bytes], dict[bytes, tuple[End, ...]]]  # ends, admins, witnessed
+
+
+class FeedBranch:
+    """The one branch of a feed that the shelf holds (`crdt.space.lineage.Branch`)."""
+
+    def __init__(self, feed_store: FeedStore, feed: Feed) -> None:
+        self._feed_store, self._feed = feed_store, feed
+
+    def root_at(self, length: int) -> bytes | None:
+        return self._feed_store.root_at(self._feed, length)
+
+
+class Members:
+    """The membership of one space as far as its control entries are here."""
+
+    def __init__(self, context: Context, feed_store: FeedStore, changes: Changes, *, personal: bool) -> None:
+        self.personal = personal
+        self.graph = ControlGraph(feed_store.space, FeedLineage(self._branches))
+        self.arrived: dict[bytes, int] = {}  # core -> Unix ms when its admission came
+        self.vouched: set[bytes] = set()  # cores that a proved member sent items of
+        self.version = 0  # how often membership changed
+        self._context, self._feed_store, self._changes = context, feed_store, changes
+        self._state: SpaceState | None = None
+        self._learned: set[bytes] = set()  # control entries whose statements the directory has
+        self._authors: dict[bytes, tuple[bytes, bytes]] = {}  # core -> (member id, core its add names)
+        for _, value in context.store.scan(Table.CONTROL, feed_store.space, prefix_end(feed_store.space)):
+            entry, arrived = decode_stored_control(value)
+            self.graph.add(entry)
+            self._note_arrival(entry, arrived)
+        self.graph.recheck()
+        self.learn_devices()
+        self._outside = not self._writes()
+        # What the rows in the store were folded by: the next change of membership is compared with it.
+        self._shape = self._shape_now()
+        for core in feed_store.feeds:
+            self.author(core)
+
+    def _branches(self, core: bytes) -> Sequence[FeedBranch]:
+        feed = self._feed_store.feeds.get(core)
+        return (FeedBranch(self._feed_store, feed),) if feed is not None and feed.length else ()
+
+    # -- what is known ----------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> SpaceState:
+        """The fold of the control entries that are complete."""
+        if self._state is None:
+            self._state = self.graph.state()
+        return self._state
+
+    @property
+    def kind(self) -> SpaceKind:
+        return SpaceKind.PERSONAL if self.personal else self.state.kind
+
+    @property
+    def missing_cores(self) -> Collection[bytes]:
+        """Feeds in which control entries stand that others wait for."""
+        return self.graph.missing_cores()
+
+    @property
+    def admitted(self) -> int:
+        """The stamp of the entry that lets this device in; beyond every stamp before that entry is here."""
+        core = self._feed_store.mine.core if self._feed_store.mine is not None else b""
+        stamps = [
+            entry.stamp for entry in self.graph.entries() if any(getattr(op, "core", None) == core for op in entry.ops)
+        ]
+        return min(stamps, default=1 << 64)
+
+    def within(self, core: bytes, seq: int) -> bool:
+        """Own documents count within what closes admit; before the graph is complete nothing is known to be out."""
+        state = self.state
+        return core not in state.ends or state.within(core, seq)
+
+    def is_direct(self, one: bytes, other: bytes) -> bool:
+        """Whether this is the chat of exactly these two identities, as far as its control entries are here."""
+        state = self.state
+        return state.kind is SpaceKind.DIRECT and {m.identity for m in state.members.values()} <= {one, other}
+
+    def devices(self) -> dict[bytes, bytes]:
+        """Device id -> core key of its open feed, of every rostered device."""
+        by_writer = {w.writer: w.core for w in self.state.writers.values()}
+        return {place.device: by_writer[place.writer] for place in self.state.roster}
+
+    def author(self, core: bytes) -> tuple[bytes, bytes] | None:
+        """(member id, core that its add names) of whose feed this is, None while nobody is known to be."""
+        found = self._authors.get(core)
+        if found is None:
+            member = self.state.member(core)
+            if member is not None:
+                found = self._authors[core] = (member.id, member.core)
+        return found
+
+    def first_after_me(self, core: bytes) -> int:
+        """The place of the first control entry of a feed that has the admission of me, by whichever device, in its
+        past; beyond any, if there is none."""
+        mine = self._feed_store.mine
+        me = self.state.writers.get(mine.core) if mine is not None else None
+        after = [
+            entry.seq
+            for entry in self.graph.entries()
+            if me is not None
+            and entry.core == core
+            and (entry.id == me.member or self.graph.precedes(me.member, entry.id))
+        ]
+        return min(after, default=MAX_LENGTH)
+
+    # -- whose feeds are kept ---------------------------------------------------------------------------------
+
+    def admits(self, writer: bytes) -> bool:
+        """Whether a feed is kept: admitted, named by a control entry that waits for it, or vouched by a member."""
+        if writer in self._feed_store.by_writer:
+            return True
+        core = core_key(writer)
+        return core in self.state.writers or core in self.vouched or core in self.missing_cores
+
+    def vouch(self, cores: Iterable[bytes]) -> None:
+        """A proved member speaks of these feeds."""
+        for core in sorted(set(cores) - self.vouched)[: MAX_CORES - len(self.vouched)]:
+            self.vouched.add(core)
+            self._changes.row = True
+
+    # -- what comes -------------------------------------------------------------------------------------------
+
+    def add(self, entry: ControlEntry, now_ms: int) -> None:
+        """A control entry was opened; the fold follows in `settle`."""
+        self._context.batch.put(Table.CONTROL, self._feed_store.space + entry.id, encode_stored_control(entry, now_ms))
+        self._changes.control = True
+        self._note_arrival(entry, now_ms)
+        self.graph.add(entry)
+        self._state = None
+
+    def _note_arrival(self, entry: ControlEntry, now_ms: int) -> None:
+        for op in entry.ops:
+            core = getattr(op, "core", None)
+            if isinstance(core, bytes):
+                self.arrived.setdefault(core, now_ms)
+
+    def recheck(self) -> None:
+        """Entries whose parents stand in feeds that grew may be complete now."""
+        if self.graph.recheck():
+            self._state = None
+
+    def learn_devices(self) -> None:
+        """Device statements of operations that count, each for the identity that it may speak of."""
+        state, directory, space = self.state, self._context.directory, self._feed_store.space
+        for entry in self.graph.entries():
+            if entry.id in self._learned:
+                continue
+            for place, op in enumerate(entry.ops):
+                statements = getattr(op, "statements", ())
+                if not statements or (entry.id, place) not in state.counted:
+                    continue
+                member = state.member(entry.core)
+                identity = getattr(op, "identity", None) or (member.identity if member is not None else None)
+                if isinstance(op, Revoke):
+                    directory.learn(statements, {m.identity for m in state.members.values()}, space)
+                elif identity is not None:
+                    directory.learn(statements, {identity}, space)
+                self._learned.add(entry.id)
+
+    def settle(self) -> dict[bytes, tuple[bytes, bytes]]:
+        """Membership changed.  Returns the authors as they were before."""
+        self._changes.control = False
+        self._changes.membership = True
+        self.version += 1
+        old, self._authors = self._authors, {}
+        self.learn_devices()
+        if self._outside and self._writes():
+            self._outside = False
+            self._let_go()
+        return old
+
+    def moved(self, old: dict[bytes, tuple[bytes, bytes]]) -> set[bytes]:
+        """Feeds whose entries show otherwise than before: another author, another end, another rank over them."""
+        shape = self._shape_now()
+        last, self._shape = self._shape, shape
+        found = {core for core, author in old.items() if self.author(core) != author}
+        if last != shape:
+            found |= {c for c in shape[0].keys() | last[0].keys() if shape[0].get(c) != last[0].get(c)}
+            found |= {c for c in shape[2].keys() | last[2].keys() if shape[2].get(c) != last[2].get(c)}
+            if shape[1] != last[1]:
+                found |= set(self.state.writers)
+        return found
+
+    def ends_moved(self) -> bool:
+        """Whether feeds end otherwise than before."""
+        shape = self._shape_now()
+        last, self._shape = self._shape, shape
+        return last[0] != shape[0]
+
+    def _shape_now(self) -> Shape:
+        state = self.state
+        return dict(state.ends), state.admins, dict(state.witnessed)
+
+    def _writes(self) -> bool:
+        mine = self._feed_store.mine
+        return mine is not None and mine.core in self.state.writers
+
+    def _let_go(self) -> None:
+        """Now it is known who writes here: what was taken on the word of whoever gave the history, and is nobody's,
+        goes.  What is missing after all comes sealed and is asked for again."""
+        kept = {*self.state.writers, *self.missing_cores}
+        if not self.vouched <= kept:
+            self.vouched &= kept
+            self._changes.row = True
+        for core in self._feed_store.item_seqs.keys() - kept:
+            self._feed_store.drop_items(self._context.batch, core)
+
+
+def encode_stored_control(entry: ControlEntry, arrived: int) -> bytes:
+    """id | W | seq | root | stamp | arrived | body."""
+    out = Writer().raw(entry.id).raw(entry.writer).uint(entry.seq).raw(entry.root).fixed_uint(entry.stamp, 8)
+    return out.fixed_uint(arrived, 8).raw(encode_control(ControlBody(entry.parents, entry.ops))).finish()
+
+
+def decode_stored_control(value: bytes) -> tuple[ControlEntry, int]:
+    data = Reader(value)
+    id_, writer, seq, root = data.fixed(32), data.fixed(32), data.uint(), data.fixed(32)
+    stamp, arrived = data.fixed_uint(8), data.fixed_uint(8)
+    body = decode_control(data.rest())
+    return ControlEntry(id_, writer, seq, root, stamp, body.parents, body.ops), arrived

@@ -1,0 +1,166 @@
+"""One space: its parts, and what follows from them once a commit.
+
+`members` say who is in, `access` which keys are here, `intake` is the way in from sealed blocks to facts, `writing` the
+way out, `reading` holds what was read, `records` what devices say of themselves.  Everything happens inside the
+profile's open batch; the rows of the timeline follow once a commit, in `finish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from crdt.docs.facts import FactKind
+from crdt.docs.personal import PersonalView
+from crdt.docs.timeline import Rights
+from crdt.log.merkle import Leaf
+from crdt.space.control import SpaceKind
+from crdt.space.epoch import EpochKey
+from crdt.space.graph import ControlGraph
+from crdt.space.membership import SpaceState
+from crdt.space.record import Report
+from identity.codec import Reader, Writer
+from sync.account.context import Context
+from sync.replicate.wants import Claims
+from sync.space import timeline
+from sync.space.changes import Changes
+from sync.space.facts import SpaceFacts
+from sync.space.feed import Feed
+from sync.space.feed_store import FeedStore
+from sync.space.inbound import Inbound
+from sync.space.keys import KEEP_Z, EpochKeys
+from sync.space.members import MAX_CORES, Members
+from sync.space.outbound import Draft, Outbound
+from sync.space.records import Records
+from sync.space.timeline import RowChange
+from sync.store.port import Table
+
+
+class Space:
+    """One space of the profile; loaded from the store, or new and empty."""
+
+    def __init__(self, context: Context, space: bytes, *, personal: bool) -> None:
+        self.context = context
+        self.id = space
+        self.personal = personal
+        self.changes = Changes()
+        self.claims = Claims()
+        self.feed_store = FeedStore(context.store, space, context.number)
+        self.members = Members(context, self.feed_store, self.changes, personal=personal)
+        self.epoch_keys = EpochKeys(context, self.feed_store, self.members, self.changes)
+        self.records = Records(context, self.feed_store, self.members, self.epoch_keys, self.changes)
+        self.facts = SpaceFacts(context, self.feed_store, self.members, self.changes)
+        self.inbound = Inbound(context, self.feed_store, self.members, self.epoch_keys, self.facts, self.changes)
+        self.outbound = Outbound(context, self.feed_store, self.epoch_keys, self.inbound, self.changes)
+        stored = context.store.get(Table.SPACE, space)
+        if stored is not None:
+            self._read_row(Reader(stored))
+
+    # -- what most ask for ------------------------------------------------------------------------------------
+
+    @property
+    def mine(self) -> Feed | None:
+        """The feed of this device."""
+        return self.feed_store.mine
+
+    @property
+    def graph(self) -> ControlGraph:
+        return self.members.graph
+
+    @property
+    def state(self) -> SpaceState:
+        """The fold of the control entries that are complete."""
+        return self.members.state
+
+    @property
+    def kind(self) -> SpaceKind:
+        return self.members.kind
+
+    @property
+    def keys(self) -> Mapping[bytes, EpochKey]:
+        """Epoch keys that are here, by epoch id."""
+        return self.epoch_keys.keys
+
+    @property
+    def z(self) -> bytes | None:
+        """The current rendezvous secret."""
+        return self.epoch_keys.z
+
+    @property
+    def rendezvous(self) -> Sequence[bytes]:
+        """Z, the newest first."""
+        return self.epoch_keys.rendezvous
+
+    @property
+    def reports(self) -> dict[bytes, Report]:
+        """core -> what its writer's newest record says."""
+        return self.records.reports
+
+    @property
+    def view(self) -> PersonalView:
+        return self.facts.registers.view()
+
+    def devices(self) -> dict[bytes, bytes]:
+        """Device id -> core key of its open feed, of every rostered device."""
+        return self.members.devices()
+
+    def rights(self) -> Rights:
+        return self.facts.rights()
+
+    def append(self, drafts: Sequence[Draft], now_ms: int) -> list[tuple[int, Leaf]]:
+        """Seals and signs entries of my feed into the batch; (seq, leaf) of each."""
+        return self.outbound.append(drafts, now_ms)
+
+    # -- once a commit ----------------------------------------------------------------------------------------
+
+    def finish(self, now_ms: int) -> list[RowChange]:
+        """Settles what follows from everything absorbed: keys, membership, rows, and the rows of feeds."""
+        batch, changes, facts = self.context.batch, self.changes, self.facts
+        if changes.control:
+            self.members.recheck()
+        if changes.keys:
+            self.inbound.unlock(now_ms)
+        again = self._after_control(now_ms) if changes.control else {}
+        rows: list[RowChange] = []
+        if facts.facts or again:
+            taken = facts.take_facts()
+            again.update(dict.fromkeys(facts.named(fact for fact in taken if fact.kind is FactKind.CLEAR)))
+            rows = timeline.absorb(self.context.store, batch, self.id, taken, self.rights(), again)
+        self.epoch_keys.keyring.finish(batch)
+        if changes.row:
+            changes.row = False
+            batch.put(Table.SPACE, self.id, self._row())
+        self.feed_store.finish(batch)
+        return rows
+
+    def _after_control(self, now_ms: int) -> dict[bytes, None]:
+        """Membership changed: Z, authorship of feeds and what shows follow.  Returns the messages to fold again."""
+        old = self.members.settle()
+        self.epoch_keys.open_grants()
+        if self.changes.keys:
+            self.inbound.unlock(now_ms)
+        self.epoch_keys.settle_z()
+        epochs = self.state.epochs.values()
+        self.epoch_keys.keyring.note_superseded([e.id for e in epochs if e.superseded], now_ms)
+        if self.personal:
+            if self.members.ends_moved():
+                self.facts.reload_registers()
+            return {}
+        self.facts.catch_up(now_ms)
+        return self.facts.shown_otherwise(self.members.moved(old))
+
+    # -- the row ----------------------------------------------------------------------------------------------
+
+    def _row(self) -> bytes:
+        """Z, the newest first | vouched cores | cores without an author | spans that were denied."""
+        out = Writer()
+        for values in (self.epoch_keys.rendezvous, sorted(self.members.vouched), sorted(self.facts.unfolded)):
+            out.array(values, Writer.raw)
+        self.inbound.write_denied(out)
+        return out.finish()
+
+    def _read_row(self, data: Reader) -> None:
+        self.epoch_keys.rendezvous = data.array(lambda r: r.fixed(32), KEEP_Z + 1)
+        self.members.vouched = set(data.array(lambda r: r.fixed(32), MAX_CORES))
+        self.facts.unfolded = set(data.array(lambda r: r.fixed(32), MAX_CORES))
+        if data.left:  # rows of earlier builds end here
+            self.inbound.read_denied(data)

@@ -1,0 +1,77 @@
+"""The small formats of meeting and joining: vectors, and what decoders do with anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from identity.errors import DecodeError
+from identity.keys import SigningKey
+from sync.engine.dialling import Whereabouts, decode_whereabouts, encode_whereabouts
+from sync.engine.hello import decode_handover, decode_join, encode_handover, encode_join
+from sync.engine.onboarding.onboarding import decode_answer, decode_profile, encode_answer
+from tests.support.vectors import matches
+
+W = SigningKey.from_seed(b"\x07" * 32).public
+WHERE = Whereabouts(1_790_000_000_000, (b"\x01" * 32, b"\x02" * 32), ("192.0.2.7:49737", "127.0.0.1:5000"))
+
+
+def test_vectors() -> None:
+    held = matches(
+        "pipeline",
+        {
+            "handover": encode_handover(b"\x05" * 32, W, 300, b"block", [b"one", b"two"]).hex(),
+            "whereabouts": encode_whereabouts(WHERE).hex(),
+            "join": encode_join(W, b"\x03" * 32, [(b"\x04" * 32, b"\x06" * 64)]).hex(),
+            "answer": encode_answer(W, b"\x09" * 64).hex(),
+        },
+    )
+    assert decode_handover(bytes.fromhex(held["handover"])) == (b"\x05" * 32, W, 300, b"block", [b"one", b"two"])
+    assert decode_whereabouts(bytes.fromhex(held["whereabouts"])) == WHERE
+    assert decode_join(bytes.fromhex(held["join"])) == (W, b"\x03" * 32, [(b"\x04" * 32, b"\x06" * 64)])
+    assert decode_answer(bytes.fromhex(held["answer"])) == (W, b"\x09" * 64)
+
+
+DECODERS: list[Callable[[bytes], object]] = [decode_handover, decode_join, decode_whereabouts, decode_answer]
+
+
+@pytest.mark.parametrize("decode", DECODERS)
+@given(data=st.binary(max_size=400))
+def test_any_bytes_are_a_value_or_a_decode_error(decode: Callable[[bytes], object], data: bytes) -> None:
+    try:
+        decode(data)
+    except DecodeError:
+        return
+
+
+@given(data=st.binary(max_size=400))
+def test_a_profile_that_does_not_decode_is_an_empty_one(data: bytes) -> None:
+    name, where = decode_profile(data)
+    assert len(name.encode()) <= 512
+    assert where is None or len(where.hints) <= 8
+
+
+def test_trailing_bytes_are_refused() -> None:
+    for encoded, decode in (
+        (encode_handover(b"\x05" * 32, W, 1, b"b", []), decode_handover),
+        (encode_whereabouts(WHERE), decode_whereabouts),
+        (encode_answer(W, bytes(64)), decode_answer),
+    ):
+        with pytest.raises(DecodeError):
+            decode(encoded + b"\0")
+
+
+def test_transport_keys_follow_the_weeks() -> None:
+    monday = 1_790_000_000 - (1_790_000_000 - 4 * 86_400) % (7 * 86_400)
+    where = Whereabouts(monday * 1000, WHERE.transports, ())
+    week = 7 * 86_400
+    assert [where.transport(monday + n * week)[:1] for n in (0, 0.9, 1, 2, 7)] == [
+        b"\x01",
+        b"\x01",
+        b"\x02",
+        b"\x02",
+        b"\x02",
+    ]
