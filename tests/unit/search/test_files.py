@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 WORD = "xylophonist"
 Backend = Callable[[Path, bytes], Search]
-CLASSES = {fts5: ("sync.search.fts5", "Fts5Search"), duckdb: ("sync.search.duckdb", "DuckSearch")}
+CLASSES: dict[Backend, tuple[str, str]] = {
+    fts5: ("sync.search.fts5", "Fts5Search"),
+    duckdb: ("sync.search.duckdb", "DuckSearch"),
+}
 
 
 @pytest.fixture(params=params("fts5", "duckdb"))
