@@ -30,6 +30,7 @@ from sync.engine.replication import PROTOCOL as SPACE
 from sync.engine.replication import Replication
 from sync.engine.tasks import duties
 from sync.engine.topics import Topics, missing
+from sync.space.delta import SpaceDelta
 from sync.space.epochs import drop_keys
 from sync.space.space import Space
 from sync.store.port import Store
@@ -71,7 +72,7 @@ class Engine:
         self._latest = now  # the latest time heard of
         self._started = False  # then every duty is looked at: at the start, and when the store was read again
         self._answers_due = False  # who is connected has changed, and with it who answers those that join
-        self._review(self.profile.spaces.values(), now)
+        self._review((), now)
 
     # -- the shell calls ----------------------------------------------------------------------------------------
 
@@ -332,41 +333,42 @@ class Engine:
         self._records(now)
         self._epochs(now)
         self._tell_read(now_ms)
-        if self.profile.dirty or len(self.profile.context.batch):
+        committing = self.profile.uncommitted
+        if committing:
             self.profile.commit(now_ms)
-        elif not self.profile.committed:
+        deltas = self.profile.take_deltas()
+        if not committing and not deltas:
             return False
-        changed = self.profile.take_committed()
-        for space in changed:
-            if space.changes.reach or space.changes.membership:
-                space.changes.reach = False
-                last = self._record_last.get(space.id, 0.0)
-                self._record_due.setdefault(space.id, max(now, last + RECORD_GAP))
-        membership = [space for space in changed if space.changes.membership]
-        self._answers_due = self._answers_due or any(space.kind is SpaceKind.GROUP for space in membership)
-        for space in changed:
-            self.replication.propagate(space, now)
-        self._review(changed, now)
-        if membership or any(space.personal for space in changed):
+        for delta in deltas:
+            if delta.frontier or delta.membership:
+                last = self._record_last.get(delta.space, 0.0)
+                self._record_due.setdefault(delta.space, max(now, last + RECORD_GAP))
+        membership = [delta.space for delta in deltas if delta.membership]
+        groups = (self.profile.spaces[id_].kind is SpaceKind.GROUP for id_ in membership)
+        self._answers_due = self._answers_due or any(groups)
+        for delta in deltas:
+            self.replication.propagate(delta, now)
+        self._review(deltas, now)
+        if membership or any(delta.space == self.profile.personal.id for delta in deltas):
             self.onboarding.listen(now)
             for peer in list(self.peers.values()):
                 self.handshake.open_spaces(peer, now)
                 self._events(peer, now)
         return True
 
-    def _review(self, changed: Iterable[Space], now: float) -> None:
+    def _review(self, changed: Iterable[SpaceDelta], now: float) -> None:
         """The duties that follow from changed spaces; at the start, and after starting over, from all of them."""
         profile, now_ms = self.profile, int(now * 1000)
         start, self._started = not self._started, True
         answers, self._answers_due = start or self._answers_due, False
-        given = [(space.id, set(space.changes.news)) for space in (profile.spaces.values() if start else changed)]
+        every: Iterable[SpaceDelta] = map(SpaceDelta, list(profile.spaces)) if start else changed
+        given = [(delta.space, delta.topics) for delta in every]
         for id_, news in given:
             self._duty("first_entry", id_, lambda space: duties.first_entry(profile, space, now_ms))
             self._duty("owed", id_, lambda space: duties.owed(profile, space, now_ms))
             space = profile.spaces.get(id_)
             if space is None:
                 continue
-            space.changes.news.clear()
             answers = answers or ABOUT_OFFERS in news
             if space.personal:
                 for one in list(profile.spaces):
@@ -425,7 +427,6 @@ class Engine:
                 int(now * 1000), transports, self._hints, space.inbound.missing()
             ):
                 self._record_last[id_] = now
-                self.profile.touch(space)
 
     def _rotate(self, now: float) -> None:
         """Weekly keys, and the keys that are listened for."""
@@ -436,9 +437,6 @@ class Engine:
         self._rotate_at = min(now + RECORD_LIFE, *edges)
         for space in self.profile.spaces.values():
             drop_keys(space, int(now * 1000))
-            if space.changes.dropped:
-                space.changes.dropped = False
-                self.profile.touch(space)
         rotated = self.profile.rotate(now)
         account = self.profile.account
         announced = {account.transport(now).public}

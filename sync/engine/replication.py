@@ -38,6 +38,7 @@ from sync.replicate.effects import (
 )
 from sync.replicate.messages import MAX_FEEDS, Span
 from sync.replicate.replicator import Replicator
+from sync.space.delta import SpaceDelta
 from sync.space.space import Space
 
 PROTOCOL = "kithkin/space/1"
@@ -167,15 +168,12 @@ class Replication:
                     peer.mux.send(link.channel, type, body)
                 case Append(writer, start, blocks, leaves, tree, nodes, head):
                     space.inbound.absorb(writer, start, blocks, leaves, tree, nodes, head, int(now * 1000))
-                    self.profile.touch(space)
                 case StoreRecord(writer, counter, data):
                     self._record(space, writer, counter, data, now)
                 case Acked():
                     pass  # what counts as delivered is what a device says it has opened: its record
                 case ForkFound(writer, proof):
-                    space.feed_store.put_fork(self.profile.context.batch, writer, proof)
-                    self.profile.touch(space)
-                    space.changes.forks.add(writer)
+                    space.keep_fork(writer, proof)
                 case Settled():
                     self._ask_missing(peer, link, space, now)
                 case HistoryAsked(request, spans):
@@ -194,7 +192,6 @@ class Replication:
     def _record(self, space: Space, writer: bytes, counter: int, data: bytes, now: float) -> None:
         before = space.reports.get(core_key(writer))
         space.records.hear(writer, counter, data, int(now * 1000))
-        self.profile.touch(space)
         after = space.reports.get(core_key(writer))
         mine = space.mine
         if mine is None or after is None or after is before:
@@ -277,7 +274,7 @@ class Replication:
                 continue  # of nobody who writes here
             elif own or space.feed_store.parked + len(block) + len(item.key) <= PARKED:
                 space.feed_store.put_item(batch, item.core, item.seq, item.key, block)
-        self.profile.touch(space)
+        space.look_again()  # a pack is news even where it brings nothing: who waited for it may go on
         link.received += len(items)
         self.profile.effects.append(Progress("history", link.received, 0, space.id))
         self.perform(peer, link, replicator.pack_taken(request, now), now)
@@ -291,7 +288,7 @@ class Replication:
             if feed is not None and request in link.asked:
                 own = peer.identity == self.profile.account.identity
                 space.inbound.deny(feed, start, min(end, feed.length), own=own)
-                self.profile.touch(space)
+                space.look_again()  # an answer is news even where it denies nothing
         if not done:
             return
         link.asked.discard(request)
@@ -332,11 +329,10 @@ class Replication:
 
     # -- after a commit ---------------------------------------------------------------------------------------
 
-    def propagate(self, space: Space, now: float) -> None:
+    def propagate(self, delta: SpaceDelta, now: float) -> None:
         """Tells every link of a space what the commit changed.  What is durable is acknowledged here."""
-        moved, records, forks = sorted(space.changes.moved), sorted(space.changes.records), sorted(space.changes.forks)
-        space.changes.moved, space.changes.records, space.changes.forks = set(), set(), set()
-        membership, space.changes.membership = space.changes.membership, False
+        space, membership = self.profile.spaces[delta.space], delta.membership
+        moved, records, forks = sorted(delta.grown), sorted(delta.records), sorted(delta.forks)
         lengths = {writer: space.feed_store.by_writer[writer].length for writer in moved}
         mine = space.mine.writer if space.mine is not None else b""
         told = {writer: length for writer, length in lengths.items() if writer != mine}

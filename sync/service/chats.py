@@ -217,7 +217,6 @@ def leave(profile: Profile, chat: str, now_ms: int) -> bytes:
     ensure_key(space, now_ms)
     frontiers[mine.core] = End(mine.length, mine.tree.hash())
     write_control(space, [moves.leave(space.graph, mine.core, frontiers)], now_ms)
-    profile.touch(space)
     profile.note(now_ms, Chat(space.id, state="left"))
     return space.id
 
@@ -229,7 +228,6 @@ def change(profile: Profile, chat: str, op: Op, now_ms: int, refusal: str) -> by
     if mine is None or not space.graph.can(mine.core, op):
         raise KithkinError("not_allowed", refusal)
     write_control(space, [op], now_ms)
-    profile.touch(space)
     return space.id
 
 
@@ -252,7 +250,6 @@ def set_value(profile: Profile, chat: str, key: str, value: str, now_ms: int) ->
     if mine is None or space.kind is SpaceKind.PERSONAL or not space.graph.can(mine.core, op):
         raise KithkinError("not_allowed", "Only the creator and admins change settings.")
     write_control(space, [op], now_ms)
-    profile.touch(space)
     return space.id
 
 

@@ -101,7 +101,7 @@ class LocalService:
             result = change()
         except BaseException:
             # What a refused call may have put into the open batch goes with the memory that knows of it.
-            if len(self._profile.context.batch) or self._profile.dirty:
+            if self._profile.uncommitted:
                 self._node.engine.start_over()
                 self._node.turn()
             raise

@@ -22,7 +22,7 @@ from crdt.log.manifest import core_key
 from crdt.log.pack import encode_pack, seal_pack
 from crdt.space.consent import sign_consent
 from crdt.space.control import Add, Admit, ControlBody, Parent, Set, encode_control
-from crdt.space.grant import make_grant
+from crdt.space.grant import Opened, make_grant
 from crdt.space.rendezvous import space_id
 from identity.codec import Writer
 from identity.device import DeviceKeys, new_device
@@ -204,7 +204,6 @@ def test_a_certificate_of_ones_own_making_makes_nobody_my_device(way: str) -> No
 
 def _append(engine: Engine, space: Space, draft: Draft, now: float) -> None:
     space.append([draft], int(now * 1000))
-    engine.profile.touch(space)
 
 
 def test_who_echoes_a_channel_proves_nothing_and_is_served_nothing(monkeypatch: Patch) -> None:
@@ -303,7 +302,7 @@ def test_a_stolen_device_that_makes_hundreds_of_statements_stops_nothing() -> No
     def shut_out(engine: Engine) -> None:
         engine.profile.learn([shut])
         for space in engine.profile.spaces.values():
-            engine.profile.touch(space)
+            space.look_again()
 
     ada.do(shut_out)
     world.run(10)
@@ -334,7 +333,6 @@ def test_more_feeds_without_an_author_than_are_remembered_do_not_stop_the_start(
             body = make_update(core, 0, DocKind.CHAT, dumped)
             notes.facts.update(Plaintext(Kind.UPDATE, 1, (), body), core, 0, ms(ada))
         notes.members.vouch(ada.rng(32) for _ in range(100))
-        engine.profile.touch(notes)
 
     ada.do(flood)
     assert len(ada.space(NOTES).facts.unfolded) == len(ada.space(NOTES).members.vouched) == 64
@@ -407,9 +405,9 @@ def test_not_for_you_is_not_believed_of_what_is_for_me(monkeypatch: Patch) -> No
     assert feed.length == theirs.length and feed.opened < feed.length
     assert club.inbound.denied == {}
     assert world.of(bob, "club") == [Message("for everybody", "sent")] or world.of(bob, "club")[0].state != "delivered"
-    club.epoch_keys.keyring.held.update(lost)
-    club.changes.keys = True
-    ada.do(lambda engine: engine.profile.touch(club))
+    for epoch in lost.values():
+        club.epoch_keys.learn(epoch.id, Opened(epoch.secret, epoch.z, None))
+    ada.do(lambda engine: None)
     world.heal()
     world.settle()
     assert world.texts(ada, "club") == ["for everybody"]
@@ -466,7 +464,6 @@ def open_history(device: Device, title: str) -> None:
     def change(engine: Engine) -> None:
         space = device.space(title)
         open_epoch(space, ms(device), [Set("history", b"all")])
-        engine.profile.touch(space)
 
     device.do(change)
 
@@ -617,7 +614,6 @@ def test_junk_identities_of_one_group_leave_room_for_whom_ada_meets(monkeypatch:
             )
             add = Add(root.public, writer.public, new.id, (made.encoded,), new.prekey.public, consent)
             open_epoch(club, ms(mal), [add])
-        engine.profile.touch(club)
 
     mal.do(flood)
     world.settle()

@@ -235,7 +235,7 @@ class Device:
             try:
                 result = change(engine)
             except BaseException:
-                if len(engine.profile.context.batch) or engine.profile.dirty:
+                if engine.profile.uncommitted:
                     engine.start_over()
                     self._turn()
                 raise

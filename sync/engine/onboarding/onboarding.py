@@ -216,7 +216,6 @@ class Onboarding:
         elif space is not None and space.mine is not None:
             if space.graph.can(space.mine.core, add) and verify_consent(space.id, space.mine.core, add):
                 open_epoch(space, now_ms, [add])
-                profile.touch(space)
             elif not any(w.writer == writer for w in space.state.writers.values()):
                 # Its identity is in already by another device, which will admit this one.
                 space.members.vouch([core_key(writer)])
@@ -287,7 +286,6 @@ class Onboarding:
         if space.state.creator is None:
             space.epoch_keys.set_z(offered.z)
         space.members.vouch([core_key(offered.writer)])
-        profile.touch(space)
         consent = sign_consent(
             key,
             space.id,
@@ -383,7 +381,6 @@ class Onboarding:
             self._drop(peer, "a consent that does not fit")
             return
         open_epoch(personal, now_ms, [admit], recovery=profile.recovery)
-        profile.touch(personal)
         profile.note(now_ms, DeviceName(effect.device, new.name or "device"))
         profile.commit(now_ms)
         profile.effects.append(DeviceChanged(effect.device, "A new device was added to your account."))

@@ -90,7 +90,6 @@ def _ask_admission(profile: Home, chat: Chat, waiting: list[OwnWriter], now_ms: 
             key, space.id, core_key(other.writer), identity=None, device=account.device, prekey=prekey
         )
         consents.append(Consent(other.writer, signature))
-    profile.touch(space)
     profile.note(
         now_ms,
         OwnWriter(space.id, key.public, on=True, device=account.device, prekey=prekey, consents=tuple(consents)),
@@ -113,7 +112,6 @@ def _admit_own(profile: Home, space: Space, waiting: list[OwnWriter], now_ms: in
         admit = Admit(asking.writer, asking.device, statements, asking.prekey, consent)
         if verify_consent(space.id, mine.core, admit) and space.graph.can(mine.core, admit):
             open_epoch(space, now_ms, [admit], recovery=profile.recovery)
-            profile.touch(space)
 
 
 def first_entry(profile: Home, space: Space, now_ms: int) -> None:
@@ -122,7 +120,6 @@ def first_entry(profile: Home, space: Space, now_ms: int) -> None:
     if mine is None or mine.length or not ready(space) or space.members.missing_cores:
         return
     open_epoch(space, now_ms, recovery=profile.recovery)
-    profile.touch(space)
 
 
 def turn_to_open(space: Space) -> int | None:
@@ -143,7 +140,6 @@ def common_epoch(profile: Home, space: Space, now_ms: int) -> None:
     """Opens it, if nobody has meanwhile."""
     if turn_to_open(space) is not None:
         open_epoch(space, now_ms, recovery=profile.recovery)
-        profile.touch(space)
 
 
 def owed(profile: Home, space: Space, now_ms: int) -> None:
@@ -169,7 +165,6 @@ def owed(profile: Home, space: Space, now_ms: int) -> None:
         open_epoch(space, now_ms, ops, recovery=profile.recovery)
     else:
         write_control(space, ops, now_ms)
-    profile.touch(space)
 
 
 def _revoked(profile: Home, space: Space) -> dict[bytes, tuple[bytes, ...]]:
@@ -268,7 +263,6 @@ def answer_to(profile: Home, offer: Offer) -> Answer:
             key, space.id, core_key(writer), identity=account.identity, device=account.device, prekey=prekey
         )
         consents.append(Consent(writer, signature))
-    profile.touch(space)
     feed = OfferedFeed(key.public, account.device, prekey, tuple(consents))
     return Answer(space.id, profile.directory.encoded(account.identity), (feed,))
 
@@ -322,7 +316,6 @@ def _add(
         add = Add(identity, feed.writer, feed.device, answer.statements, feed.prekey, consent)
         if verify_consent(group.id, mine.core, add) and group.graph.can(mine.core, add):
             open_epoch(group, now_ms, [add])
-            profile.touch(group)
             return
 
 
