@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from identity.hints import Address
 from identity.keys import Random
@@ -118,15 +119,14 @@ class Candidates:
     def clear(self) -> None:
         self._topics.clear()
 
-    def next_wake(self, now: float) -> float | None:
-        """When the next key may be dialled; None where nothing waits, or only for a dial under way."""
+    def next_wake(self) -> float:
+        """When the next key may be dialled; infinity where nothing waits, or only for a dial under way."""
         if sum(entry.running for keys in self._topics.values() for entry in keys.values()) >= MAX_DIALS:
-            return None
+            return inf
         waiting = [entry.next for keys in self._topics.values() for entry in keys.values() if not entry.running]
         if not waiting:
-            return None
-        self._refill(now)
-        return max(min(waiting), now + max(0.0, 1 - self._left) * REFILL)
+            return inf
+        return max(min(waiting), self._as_of + max(0.0, 1 - self._left) * REFILL)
 
     def _refill(self, now: float) -> None:
         self._left = min(float(BURST), self._left + max(0.0, now - self._as_of) / REFILL)

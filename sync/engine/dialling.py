@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from math import inf
 
 from identity.codec import Reader, Writer
 from identity.device import week_of
@@ -97,7 +98,7 @@ class Dialling:
         self.online = False
         self.hints: tuple[str, ...] = ()  # where this node is reached
         self._attempts: dict[bytes, Attempts] = {}
-        self._next: float | None = None  # when the next attempt is due, as of the last `wake`
+        self._next = inf  # when the next attempt is due, as of the last `wake`
         self._seen: object = None  # what `wake` went by last; None: look again
         self._last = 0
         self._owners: tuple[object, dict[bytes, bytes]] = None, {}
@@ -143,13 +144,13 @@ class Dialling:
     def wake(self, now: float) -> None:
         """Dials whoever is due.  Called after every turn: it looks only where something has changed or is due."""
         if not self.online:
-            self._next = None
+            self._next = inf
             return
         connected = {peer.device or peer.to for peer in self.peers.values() if not peer.closing}
         seen = (self.profile.news, self.profile.directory.version, connected)
-        if seen == self._seen and (self._next is None or self._next > now):
+        if seen == self._seen and self._next > now:
             return
-        self._seen, self._next = seen, None
+        self._seen, self._next = seen, inf
         waiting: list[float] = []
         blocked = {i for i, contact in self.profile.view.contacts.items() if contact.blocked}
         for device, where in self.whereabouts().items():
@@ -170,7 +171,7 @@ class Dialling:
             self._attempt(device, attempt, where, now)
             if not attempt.running:
                 waiting.append(attempt.next)
-        self._next = min(waiting, default=None)
+        self._next = min(waiting, default=inf)
 
     def _attempt(self, device: bytes, attempt: Attempts, where: Whereabouts, now: float) -> None:
         """One dial: at the addresses known, and through the DHT unless it was asked for this key just now."""
@@ -242,8 +243,8 @@ class Dialling:
         attempt.wait = FIRST
         attempt.next = now + FIRST * jitter(self.profile.rng)
 
-    def next_wake(self) -> float | None:
-        """Devices that are connected, or that nothing leads to, wait for nothing."""
+    def next_wake(self) -> float:
+        """When the next device is due; infinity where all are connected, or nothing leads to those that are not."""
         return self._next
 
 

@@ -7,6 +7,7 @@ commit `propagate` acknowledges what is durable and tells every other connection
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 from crdt.log.entry import Kind, decode_plaintext
 from crdt.log.item import Item, reseal
@@ -53,6 +54,7 @@ class Replication:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.links: dict[bytes, dict[int, tuple[Peer, SpaceLink]]] = {}  # space -> conn -> link
+        self._woken = 0.0  # when `wake` was called last: what was due then has been done
         self.due: list[bytes] = []  # spaces whose links look again at what they may open
 
     # -- channels ---------------------------------------------------------------------------------------------
@@ -356,6 +358,7 @@ class Replication:
 
     def wake(self, now: float) -> None:
         """Feeds that another connection claimed and let lie, and history that does not come."""
+        self._woken = now
         for id_, links in list(self.links.items()):
             space = self.profile.spaces.get(id_)
             late = [link for _, link in links.values() if link.gate and link.gate_until <= now]
@@ -375,15 +378,16 @@ class Replication:
                 if at is not None and at <= now:
                     self.perform(peer, link, replicator.wake(now), now)
 
-    def next_wake(self, now: float) -> float | None:
+    def next_wake(self) -> float:
+        """Unix seconds at which `wake` is due; infinity if nothing waits."""
         times = [link.gate_until for links in self.links.values() for _, link in links.values() if link.gate]
         times += [
             at
             for links in self.links.values()
             for _, link in links.values()
-            if link.replicator is not None and (at := link.replicator.next_wake()) is not None and at > now
+            if link.replicator is not None and (at := link.replicator.next_wake()) is not None and at > self._woken
         ]
-        return min(times, default=None)
+        return min(times, default=inf)
 
 
 def meeting_z(peer: Peer, space: Space) -> bytes | None:

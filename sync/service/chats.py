@@ -18,7 +18,7 @@ from identity.errors import KithkinError
 from sync.account.context import new_writer
 from sync.engine.onboarding.onboarding import Onboarding
 from sync.engine.profile import Profile
-from sync.engine.tasks.duties import admitting_feeds, answer_to, talks_of
+from sync.engine.tasks.offers import admitting_feeds, answer_to, group_talks
 from sync.service import messages, models
 from sync.service.ids import chat_id, find_chat, find_contact, find_space, identity_id
 from sync.service.messages import moment, shown, writable
@@ -195,7 +195,7 @@ def _talk(profile: Profile, offered: bytes) -> tuple[Space, Talks]:
     for chat in profile.view.chats.values():
         space = profile.spaces.get(chat.space)
         if chat.kind == "direct" and space is not None and (peer is None or chat.peer == peer):
-            talk = talks_of(profile, space).get(offered)
+            talk = group_talks(profile, space).get(offered)
             if talk is not None and talk.offers:
                 return writable(profile, space), talk
     raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
@@ -301,7 +301,7 @@ def _invited(profile: Profile, space: Space) -> list[bytes]:
         direct = profile.spaces.get(contact.space) if contact.space is not None else None
         if direct is None:
             continue
-        talk = talks_of(profile, direct).get(space.id)
+        talk = group_talks(profile, direct).get(space.id)
         if talk is None:
             continue
         mine = [m for m in talk.offers if direct.state.members[m].identity == profile.account.identity]

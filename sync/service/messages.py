@@ -161,7 +161,7 @@ def cancel(profile: Profile, space: Space, message: str, now_ms: int) -> bytes:
 
 
 def mark(profile: Profile, space: Space, upto: str | None, now_ms: int) -> bytes | None:
-    """Marks as read up to a message, the newest by default.  The engine tells the others (`duties.receipt_due`)."""
+    """Marks as read up to a message, the newest by default.  A background task tells the others (`receipt_due`)."""
     if upto is None:
         rows = timeline.page(profile.store, space.id, 1)
         if not rows:

@@ -114,11 +114,11 @@ class Node:
         lost = True
         while lost:
             try:
-                self.engine.settle(now)
+                self.engine.tick(now)
             except KithkinError as error:
                 refused = refused or error
             finally:
-                lost = self._perform(self.engine.take())
+                lost = self._perform(self.engine.take_effects())
         if refused is not None:
             raise refused
 
@@ -168,7 +168,7 @@ class Node:
         if self._stopped:
             return
         now = self.clock()
-        self._timer = self._loop.call_later(self.engine.next_wake(now) - now, self._wake)
+        self._timer = self._loop.call_later(self.engine.next_wake() - now, self._wake)
 
     def _wake(self) -> None:
         now = self.clock()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from crdt.docs.ids import writer_id
 from crdt.docs.personal import PersonalView
 from sync.engine.profile import Profile
-from sync.engine.tasks.duties import receipts_of
+from sync.engine.tasks.receipts import receipts_of
 from sync.service import chats, delivery, models
 from sync.service.contacts import device_model
 from sync.service.ids import chat_id, message_id

@@ -65,6 +65,12 @@ class Space:
         return self.feed_store.mine
 
     @property
+    def may_write(self) -> bool:
+        """Whether this device's feed is an open writer of the space."""
+        mine = self.mine
+        return mine is not None and self.state.open(mine.core)
+
+    @property
     def graph(self) -> ControlGraph:
         return self.members.graph
 

@@ -39,7 +39,7 @@ from sync.engine.hello import GRANTS, DeviceHandshake, encode_handover
 from sync.engine.onboarding.onboarding import Onboarding
 from sync.engine.peer import Peer, Purpose, SpaceLink
 from sync.engine.replication import PROTOCOL, Replication
-from sync.engine.tasks import duties
+from sync.engine.tasks.offers import MAX_INVITED
 from sync.service import chats
 from sync.service.ids import chat_id, identity_id
 from sync.space import facts as reading
@@ -725,8 +725,8 @@ def test_a_flood_of_offers_makes_few_invitations_and_no_chat_of_anothers_id() ->
     world.settle()
     new = set(ada.engine.profile.view.chats) - before
     assert not new & {offer.space for offer in false}
-    assert len(new) <= duties.MAX_INVITED
-    assert mine.length - length <= duties.MAX_INVITED + 4
+    assert len(new) <= MAX_INVITED
+    assert mine.length - length <= MAX_INVITED + 4
     works(world, ada, mal, "hello")
     nothing_broke(ada)
 

@@ -391,10 +391,10 @@ class Device:
         lost = True
         while lost:
             try:
-                engine.settle(self.now)
+                engine.tick(self.now)
             except KithkinError as error:
                 refused = refused or error
-            lost = self._perform(engine.take())
+            lost = self._perform(engine.take_effects())
         if refused is not None:
             raise refused
 
@@ -609,6 +609,6 @@ class Device:
             return
         times = [at for at in (core.next_wake(),) if at is not None]
         if self.engine_or_none is not None:
-            times.append(self.engine_or_none.next_wake(self.now) - BORN - self.skew)
+            times.append(self.engine_or_none.next_wake() - BORN - self.skew)
         if times:
             self.world.wake_at(self, min(times))

@@ -25,7 +25,7 @@ from identity.statement import root_certificate
 from netstack.udp.port import Address
 from sync.account.account import new_account
 from sync.engine.profile import found_profile
-from sync.engine.tasks.duties import turn_to_open
+from sync.engine.tasks.epochs import turn_to_open
 from sync.service import delivery, messages
 from sync.space import timeline
 from sync.space.space import Space

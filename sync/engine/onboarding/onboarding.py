@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 from crdt.docs.own import Chat, Contact, DeviceName, OwnWriter
 from crdt.docs.own import Invite as OwnInvite
@@ -344,8 +345,9 @@ class Onboarding:
                 flow.again = None
                 self._dial(flow, now)
 
-    def next_wake(self) -> float | None:
-        return min((flow.again for flow in self._flows.values() if flow.again is not None), default=None)
+    def next_wake(self) -> float:
+        """Unix seconds at which `wake` is due; infinity if nothing waits."""
+        return min((flow.again for flow in self._flows.values() if flow.again is not None), default=inf)
 
     def _certified(self, peer: Peer, flow: Flow, effect: Certified, now: float) -> None:
         profile, personal = self.profile, self.profile.personal

@@ -77,10 +77,10 @@ def test_commands_without_a_node_do_not_tell_more_than_once_a_minute() -> None:
         world.run(5)
         now = ben.now
         engine = Engine(ben.store, stream(f"command {now}"), now)
-        engine.settle(now)
+        engine.tick(now)
         profile = engine.profile
         messages.mark(profile, profile.spaces[chat], message_id(row.id), int(now * 1000))
-        engine.settle(now)
+        engine.tick(now)
     ben.boot()
     assert len(receipts(ben, ada)) == 1
     world.run(70)

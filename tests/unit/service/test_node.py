@@ -39,8 +39,8 @@ class Teller(Engine):
         if conn == 1:
             self.profile.effects.append(e.Disconnect(2, "it has nothing to say either"))
 
-    def settle(self, now: float) -> None:
-        super().settle(now)
+    def tick(self, now: float) -> None:
+        super().tick(now)
         if self.refusals:
             self.refusals -= 1
             raise KithkinError("disk_full", "The disk is full.")
@@ -62,7 +62,7 @@ def test_what_a_lost_connection_brings_about_is_done_in_the_same_turn(monkeypatc
     node.turn()
     assert [wire.closed for wire in wires.values()] == [True, True, False]
     assert wires[3].sent == [b"2 is gone"]
-    assert engine.take() == []
+    assert engine.take_effects() == []
 
 
 def test_a_refused_turn_still_ends_what_was_to_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
