@@ -120,14 +120,55 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class FlowStep:
-    """A pairing or an invite moved on; `step` is one of `pipeline.people`'s values."""
+class CodeShown:
+    """Approving a device: the six digits that are to be typed there.  conversation: of this profile, by number."""
 
-    flow: int
-    step: object
+    conversation: int
+    code: str
 
 
-Event = (
-    MessageChanged | DeliveryChanged | PeerChanged | DeviceChanged | ContactChanged | ChatChanged | Progress | FlowStep
-)
-Effect = Transmit | Disconnect | Dial | Listen | Unlisten | Meet | Part | Event
+@dataclass(frozen=True, slots=True)
+class CodeWanted:
+    """Linking this device: the other side shows six digits; they are to be typed here."""
+
+    conversation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CodeWrong:
+    """Linking this device: those were not the digits; `left` tries remain."""
+
+    conversation: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLinked:
+    """The new device is in, on either side."""
+
+    conversation: int
+    device: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContactMet:
+    """The invite was accepted: who that is, by which device, and the direct space with them."""
+
+    conversation: int
+    identity: bytes
+    device: bytes
+    space: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OnboardingFailed:
+    """It is over without an end; code and sentence as in `KithkinError`."""
+
+    conversation: int
+    code: str
+    sentence: str
+
+
+OnboardingStep = CodeShown | CodeWanted | CodeWrong | DeviceLinked | ContactMet | OnboardingFailed
+Event = MessageChanged | DeliveryChanged | PeerChanged | DeviceChanged | ContactChanged | ChatChanged | Progress
+Effect = Transmit | Disconnect | Dial | Listen | Unlisten | Meet | Part | OnboardingStep | Event

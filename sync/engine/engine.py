@@ -17,7 +17,7 @@ from identity.hints import Address
 from identity.keys import Random
 from netstack.wire.protomux import ChannelClosed, ChannelOpened, Fault, Message, Offered, Protomux
 from sync.engine.candidates import Candidates
-from sync.engine.dialling import Dialling, Lead, Want, Whereabouts, hint_of
+from sync.engine.dialling import Dialling, FoundKey, PendingDial, Whereabouts, hint_of
 from sync.engine.effects import Disconnect, Effect, Listen, Meet, Part, PeerChanged, Transmit, Unlisten
 from sync.engine.hello import DeviceHandshake
 from sync.engine.onboarding.onboarding import Onboarding
@@ -68,12 +68,12 @@ class Engine:
         self.dialling.online = True
         # Nobody listened while there was no port: everything is said again.
         self.transport_keys.start_over()
-        self.onboarding.forget_listening()
+        self.onboarding.invites.forget_listening()
         self.topics.start()
         self.candidates.clear()
         self._rotate(now)
         self.tasks.online(now)
-        self.onboarding.listen(now)
+        self.onboarding.invites.listen(now)
         self.tick(now)
 
     def opened(
@@ -115,7 +115,7 @@ class Engine:
             if want is not None and want.purpose is not Purpose.HELLO:
                 self.onboarding.dialled(peer, want, now)
             elif purpose is Purpose.INVITE:
-                self.onboarding.answer(peer, now)
+                self.onboarding.invites.answer(peer, now)
             else:
                 self.handshake.begin(peer, now)
             self._events(peer, now)
@@ -136,7 +136,7 @@ class Engine:
             return
         for link in list(peer.links.values()):
             self.replication.forget_link(peer, link)
-        self.onboarding.lost(peer, None)
+        self.onboarding.lost(peer)
         if peer.device is not None:
             self.tasks.connection_lost()
             if not any(p.device == peer.device for p in self.peers.values() if not p.closing):
@@ -175,7 +175,7 @@ class Engine:
         if device is None:
             self.candidates.found(topic, key, relays, now, addresses)
         elif not any(peer.device == device and not peer.closing for peer in self.peers.values()):
-            self.dialling.hurry(device, Lead(key, relays, addresses), now)
+            self.dialling.hurry(device, FoundKey(key, relays, addresses), now)
 
     def wake(self, now: float) -> None:
         """Something is due."""
@@ -247,7 +247,7 @@ class Engine:
 
         for entry in self.candidates.due(now, worth):
             local, z = self.profile.account.transport(now), self.topics.at[entry.topic].z
-            want = Want(Purpose.HELLO, None, local, topic=entry.topic, key=entry.key, z=z)
+            want = PendingDial(Purpose.HELLO, None, local, topic=entry.topic, key=entry.key, z=z)
             # A stranger is worth a question where it says that it is, not a walk through the DHT.
             hints, named = tuple(map(hint_of, entry.addresses)), bool(entry.relays or entry.addresses)
             self.dialling.dial(want, entry.key, hints, relays=entry.relays, announced=not named)
@@ -310,7 +310,7 @@ class Engine:
             self.replication.propagate(delta, now)
         self.tasks.review(deltas, now)
         if any(delta.membership or delta.space == self.profile.personal.id for delta in deltas):
-            self.onboarding.listen(now)
+            self.onboarding.invites.listen(now)
             for peer in list(self.peers.values()):
                 self.handshake.open_spaces(peer, now)
                 self._events(peer, now)
@@ -325,10 +325,10 @@ class Engine:
         rotated = self.transport_keys.wake(now)
         account = self.profile.account
         transports = (account.transport(now).public, account.next_transport(now).public)
-        self.onboarding.where = Whereabouts(int(now * 1000), transports, self._hints)
+        self.dialling.where = Whereabouts(int(now * 1000), transports, self._hints)
         if rotated or not self.tasks.starting:
             self.tasks.keys_rotated(now)
-        self.onboarding.listen(now)
+        self.onboarding.invites.listen(now)
 
     # -- frames -----------------------------------------------------------------------------------------------
 

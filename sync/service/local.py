@@ -103,9 +103,9 @@ class LocalService:
             # What a refused call may have put into the open batch goes with the memory that knows of it.
             if self._profile.uncommitted:
                 self._node.engine.start_over()
-                self._node.turn()
+                self._node.tick()
             raise
-        self._node.turn()
+        self._node.tick()
         return result
 
     # -- the node ---------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class LocalService:
         while True:
             flow = people.accept(text, node.clock())
             with node.steps(flow) as steps:
-                node.turn()
+                node.tick()
                 step = await next_step(steps, deadline)
             if isinstance(step, tuple) and isinstance(step[0], Met):
                 met = step[1]

@@ -33,7 +33,7 @@ from identity.keys import SigningKey
 from identity.statement import Statement, certificate_body, counter_sign, issue, revoke, root_certificate
 from sync.account import directory as directories
 from sync.engine import replication
-from sync.engine.dialling import Want
+from sync.engine.dialling import PendingDial
 from sync.engine.engine import Engine
 from sync.engine.hello import GRANTS, DeviceHandshake, encode_handover
 from sync.engine.onboarding.onboarding import Onboarding
@@ -775,7 +775,7 @@ def test_who_connects_again_and_again_takes_only_his_own_connection(monkeypatch:
         where = engine.dialling.whereabouts()[device_id(ada)]
         for _ in range(8):
             local = engine.profile.account.transport(mal.now)
-            want = Want(Purpose.HELLO, device_id(ada), local)
+            want = PendingDial(Purpose.HELLO, device_id(ada), local)
             engine.dialling.dial(want, where.transport(mal.now), where.hints)
 
     for _ in range(10):
