@@ -359,6 +359,9 @@ class LocalService:
                 async with asyncio.timeout(left):  # `wait_for` of 3.11 may swallow a Ctrl-C
                     await self._node.changed(id_).wait()
 
+    async def message(self, id: str, *, chat: str | None = None) -> models.Message:
+        return messages.message(self._profile, id, chat, self._now_ms())
+
     async def _first(self, id_: bytes, deadline: float) -> None:
         """Waits for the first message of an empty chat."""
         loop = asyncio.get_running_loop()

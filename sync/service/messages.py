@@ -20,7 +20,16 @@ from crdt.log.merkle import leaf_of
 from identity.errors import KithkinError
 from sync.engine.profile import Profile
 from sync.service import delivery, models
-from sync.service.ids import device_id, find_message, identity_id, message_id, not_found
+from sync.service.ids import (
+    MESSAGE,
+    device_id,
+    find_chat,
+    find_message,
+    identity_id,
+    message_id,
+    not_found,
+    prefix_of,
+)
 from sync.service.names import person_name
 from sync.service.text import check_emoji, check_text
 from sync.space import timeline
@@ -201,6 +210,19 @@ def read(
     return models.Messages(
         messages=[model(profile, space, row, reach, now_ms) for row in drawn(rows, now_ms)], more=more
     )
+
+
+def message(profile: Profile, text: str, chat: str | None, now_ms: int) -> models.Message:
+    """The message of a shown id, in one chat or in any of this profile's.  Raises `not_found`."""
+    prefix = prefix_of(text, MESSAGE)
+    chats = profile.view.chats if chat is None else [find_chat(profile, chat)]
+    for id_ in chats if prefix is not None else ():
+        space = profile.spaces.get(id_)
+        whole = timeline.find_message(profile.store, id_, prefix) if prefix is not None else None
+        row = timeline.find_row(profile.store, id_, whole) if whole is not None else None
+        if space is not None and row is not None and shown(profile, space, row):
+            return model(profile, space, row, delivery.reach(space, profile.account.device), now_ms)
+    raise not_found("message")
 
 
 def shown(profile: Profile, space: Space, row: Row) -> bool:
