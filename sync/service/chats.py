@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from crdt.docs.chat import Decline, Offer
 from crdt.docs.own import Chat, Hidden, OwnWriter
-from crdt.docs.rows import Row, at_moment
+from crdt.docs.rows import Row, at_moment, read_draw_key
 from crdt.docs.timeline import Talks
 from crdt.space import moves
 from crdt.space.control import MAX_MEMBERS, Admin, Op, Set, SpaceKind
@@ -61,7 +61,7 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
     kind: models.ChatKind = "self" if chat.kind == "self" else "direct" if chat.kind == "direct" else "group"
     last = _last(profile, space) if space is not None else None
     at = None if last is None else at_moment(last, now_ms)
-    author = b""
+    mark, author = profile.view.marks.get(id_), b""
     if space is not None and at is not None and at.member in space.state.members:
         author = space.state.members[at.member].identity
     return models.Chat(
@@ -74,6 +74,8 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
         last=moment(at.at) if at is not None else None,
         preview=at.text[:PREVIEW] if at is not None else "",
         preview_author=person_name(profile, author, space) if author else "",
+        last_order=messages.order(last, now_ms) if last is not None else "",
+        read_order=read_draw_key(mark.upto)[:-32].hex() if mark is not None else "",
     )
 
 
