@@ -40,7 +40,6 @@ from sync.engine.onboarding.onboarding import Onboarding
 from sync.engine.peer import Peer, Purpose, SpaceLink
 from sync.engine.replication import PROTOCOL, Replication
 from sync.engine.tasks import duties
-from sync.service import chats
 from sync.service.ids import chat_id, identity_id
 from sync.space import facts as reading
 from sync.space import members
@@ -436,7 +435,7 @@ def test_not_for_you_by_one_does_not_hide_what_another_gives(monkeypatch: Patch)
             replication.perform(peer, link, link.replicator.answer_history(request, lies, now, done=True), now)
 
     monkeypatch.setattr(replication, "_asked", asked)
-    bob.do(lambda engine: chats.add(engine.profile, shown(bob, "club"), identity_id(identity(ada)), ms(bob)))
+    bob.call(lambda calls: calls.chat_add(shown(bob, "club"), identity_id(identity(ada))))
     world.settle()
     ada.join("club")
     world.run_until(lambda: len(bob.space("club").state.writers) == 3, "the admission")
@@ -506,7 +505,7 @@ def test_who_floods_a_newcomer_with_names_of_feeds_does_not_keep_it_out(monkeypa
     room_for_few(monkeypatch)
     give(mal, monkeypatch, [junk_items(mal, [mal.rng(32) for _ in range(100)], 1)])
     world.cut(ada, bob)
-    bob.do(lambda engine: chats.add(engine.profile, shown(bob, "club"), identity_id(identity(ada)), ms(bob)))
+    bob.call(lambda calls: calls.chat_add(shown(bob, "club"), identity_id(identity(ada))))
     world.heal()
     world.settle()
     ada.join("club")
@@ -564,7 +563,7 @@ def test_who_does_not_give_the_history_is_passed_over(answers: str, monkeypatch:
         monkeypatch.setattr(mal.engine.replication, "_asked", lambda *rest: None)
     else:
         give(mal, monkeypatch, [])
-    mal.do(lambda engine: chats.add(engine.profile, shown(mal, "club"), identity_id(identity(bob)), ms(mal)))
+    mal.call(lambda calls: calls.chat_add(shown(mal, "club"), identity_id(identity(bob))))
     world.settle()
     bob.join("club")
     world.run(75)  # one peer is waited for a minute
@@ -587,7 +586,7 @@ def test_a_parent_that_never_comes_does_not_keep_a_newcomer_from_proving_itself(
     body = encode_control(ControlBody(parents, (Set("title", b"mine"),)))
     mal.do(lambda engine: _append(engine, club, Draft(Kind.CONTROL, lambda seq: body), mal.now))
     world.settle()
-    ada.do(lambda engine: chats.add(engine.profile, shown(ada, "club"), identity_id(identity(bob)), ms(ada)))
+    ada.call(lambda calls: calls.chat_add(shown(ada, "club"), identity_id(identity(bob))))
     world.settle()
     bob.join("club")
     world.settle()
@@ -628,7 +627,7 @@ def test_junk_identities_of_one_group_leave_room_for_whom_ada_meets(monkeypatch:
     world.friends(ada, eve)
     works(world, ada, eve, "hello")
     world.grouped("others", bob, ada)
-    bob.do(lambda engine: chats.add(engine.profile, shown(bob, "others"), identity_id(identity(mal)), ms(bob)))
+    bob.call(lambda calls: calls.chat_add(shown(bob, "others"), identity_id(identity(mal))))
     nothing_broke(ada, bob, eve)
 
 
