@@ -1,10 +1,10 @@
-"""Who is in a chat; and for a direct chat, the number that proves it."""
+"""The members of a chat, and the safety number of a direct one."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
+from apps.viewmodels.coalesced import Coalesced
 from apps.viewmodels.model import ViewModel
 from apps.viewmodels.words import MAX_TITLE, initials, one_line, shade
 from sync.service import models
@@ -44,9 +44,10 @@ class Members(ViewModel[MembersState]):
     def __init__(self, service: Service) -> None:
         super().__init__(MembersState())
         self._service = service
-        self._loading: asyncio.Task[None] | None = None
+        self._reading = Coalesced(self._read)
 
     async def load(self, chat: str) -> None:
+        """Reads who is in that chat."""
         self._become(chat=chat, members=(), contact="", number="", verified=False)
         await self._read()
 
@@ -62,11 +63,16 @@ class Members(ViewModel[MembersState]):
                 self._become(contact=other.id, number=safety.safety_number, verified=safety.verified)
 
     def touched(self, chat: str) -> None:
+        """Something about a chat changed that its event does not carry: roles, names, who is in."""
         if chat == self.state.chat:
-            self._loading = asyncio.get_running_loop().create_task(self._read())
+            self._reading.ask()
+
+    def close(self) -> None:
+        """Ends what is under way."""
+        self._reading.close()
 
     async def confirm(self) -> None:
-        """We compared the numbers, they are the same."""
+        """Marks the contact as verified: both people compared the numbers, and they match."""
         if self.state.contact and not self.state.verified:
             with self._working():
                 safety = await self._service.contact_verify(self.state.contact, confirm=True)

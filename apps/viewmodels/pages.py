@@ -8,7 +8,7 @@ from enum import StrEnum
 from apps.viewmodels.model import ViewModel
 
 
-class Kind(StrEnum):
+class PageKind(StrEnum):
     CHATS = "chats"
     CHAT = "chat"
     MEMBERS = "members"
@@ -25,11 +25,11 @@ class Kind(StrEnum):
 class Page:
     """`id`: the chat of a chat's pages, "" elsewhere."""
 
-    kind: Kind
+    kind: PageKind
     id: str = ""
 
 
-ROOT = Page(Kind.CHATS)
+ROOT = Page(PageKind.CHATS)
 MAX_DEPTH = 8
 
 
@@ -47,7 +47,7 @@ class Pages(ViewModel[Stack]):
         super().__init__(Stack())
 
     def open(self, page: Page) -> None:
-        """On top; a page that is in the stack already is gone back to."""
+        """Puts a page on top, or goes back to it where it is in the stack already."""
         pages = self.state.pages
         if page in pages:
             self._become(pages=pages[: pages.index(page) + 1])
@@ -55,11 +55,11 @@ class Pages(ViewModel[Stack]):
             self._become(pages=(ROOT, *(*pages[1:], page)[1 - MAX_DEPTH :]))
 
     def show(self, page: Page) -> None:
-        """Straight above the list."""
+        """Shows a page directly above the list of chats; whatever else was open is closed."""
         self._become(pages=(ROOT,) if page == ROOT else (ROOT, page))
 
     def back(self) -> bool:
-        """Whether there was somewhere to go back to."""
+        """Closes the top page.  Whether there was one above the list."""
         if len(self.state.pages) == 1:
             return False
         self._become(pages=self.state.pages[:-1])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from apps.viewmodels.chats import Chats
-from apps.viewmodels.later import Coalesced
+from apps.viewmodels.coalesced import Coalesced
 from apps.viewmodels.model import ViewModel
 from apps.viewmodels.words import MAX_SNIPPET, brief, initials, one_line, said_by, shade
 from sync.service import models

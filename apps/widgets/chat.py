@@ -12,7 +12,7 @@ from kivy.uix.textinput import TextInput
 
 from apps.viewmodels.bubbles import Bubble
 from apps.viewmodels.chat import ChatState
-from apps.viewmodels.pages import Kind
+from apps.viewmodels.pages import PageKind
 from apps.widgets.controls import Avatar, Sheet, Words, toast
 from apps.widgets.fonts import field_font
 from apps.widgets.timeline import Timeline
@@ -91,7 +91,7 @@ class ChatPage(View):
         self.ui.call(self.ui.home.back)
 
     def members(self) -> None:
-        self.ui.do(self.ui.home.show(Kind.MEMBERS, self.chat.id))
+        self.ui.do(self.ui.home.show(PageKind.MEMBERS, self.chat.id))
 
     # ---- the state
 
@@ -106,16 +106,16 @@ class ChatPage(View):
         )
         if state.editing:
             self.about_title = "Edit message"
-        elif state.answering:
-            self.about_title = "Answer to " + (state.answered.author if state.answered is not None else "")
+        elif state.reply_to:
+            self.about_title = "Answer to " + (state.quoted.author if state.quoted is not None else "")
         else:
             self.about_title = ""
-        self.about_text = state.answered.text if state.answered is not None else ""
+        self.about_text = state.quoted.text if state.quoted is not None else ""
         if state.round != self._round:
             # The model began anew: sent, an answer, an edit, or this page is new.
             self._round = state.round
             self.ids.composer.text = state.draft
-            if state.answering or state.editing:
+            if state.reply_to or state.editing:
                 self.ids.composer.focus = True
         self.ids.timeline.show(state.bubbles, state.target)
         self._moved()
@@ -178,8 +178,8 @@ class ChatPage(View):
 
     def _whole(self, bubble: Bubble) -> None:
         async def show() -> None:
-            self.chat.show_whole(bubble.id)
-            await self.ui.home.show(Kind.TEXT, self.chat.id)
+            self.chat.show_full_text(bubble.id)
+            await self.ui.home.show(PageKind.TEXT, self.chat.id)
 
         self.ui.do(show())
 
@@ -192,7 +192,7 @@ class ChatPage(View):
         choices: list[tuple[str, str, Any]] = []
         if not bubble.deleted:
             if self.writable:
-                choices.append(("reply", "Answer", lambda: ui.call(chat.answer, id_, self.ids.composer.text)))
+                choices.append(("reply", "Answer", lambda: ui.call(chat.reply, id_, self.ids.composer.text)))
             choices.append(("content-copy", "Copy the text", lambda: self._copy(bubble)))
             if bubble.mine and self.writable:
                 choices.append(("pencil-outline", "Edit", lambda: ui.call(chat.begin_edit, id_)))
@@ -215,7 +215,7 @@ class TextPage(View):
 
     def __init__(self, ui: Ui, id_: str) -> None:
         super().__init__(ui)
-        for piece in pieces_of(ui.home.chat(id_).state.whole):
+        for piece in pieces_of(ui.home.chat(id_).state.full_text):
             self.ids.pieces.add_widget(TextPiece(said=piece))
 
     def back(self) -> None:

@@ -8,9 +8,9 @@ from kivy.properties import BooleanProperty, NumericProperty, StringProperty
 from kivy.uix.recycleview import RecycleView
 
 from apps.viewmodels.app import AppState
-from apps.viewmodels.chats import ChatsState, Row
+from apps.viewmodels.chats import ChatsState, ListedChat
 from apps.viewmodels.devices import DevicesState
-from apps.viewmodels.pages import Kind, Stack
+from apps.viewmodels.pages import PageKind, Stack
 from apps.viewmodels.search import SearchState
 from apps.widgets.controls import Sheet, TapBox, toast
 from apps.widgets.view import Ui, View, load
@@ -50,9 +50,9 @@ class ChatList(View):
     def __init__(self, ui: Ui) -> None:
         super().__init__(ui)
         self._top = ""
-        self._rows: tuple[Row, ...] = ()
+        self._rows: tuple[ListedChat, ...] = ()
         bar = self.ids.bar
-        bar.tool("magnify", lambda: self.show(Kind.SEARCH))
+        bar.tool("magnify", lambda: self.show(PageKind.SEARCH))
         self._moon = bar.tool("weather-night", self._other_look)
         bar.tool("dots-vertical", self._menu)
         home = ui.home
@@ -62,7 +62,7 @@ class ChatList(View):
         self.follow(ui.app, self._draw_look)
 
     def show(self, kind: str) -> None:
-        self.ui.do(self.ui.home.show(Kind(kind)))
+        self.ui.do(self.ui.home.show(PageKind(kind)))
 
     def open(self, key: str) -> None:
         self.ui.do(self.ui.home.show_chat(key))
@@ -70,11 +70,11 @@ class ChatList(View):
     def _menu(self) -> None:
         Sheet(
             [
-                ("account-plus-outline", "Invite a contact", lambda: self.show(Kind.INVITE)),
-                ("qrcode-scan", "Accept an invite", lambda: self.show(Kind.ACCEPT)),
-                ("account-multiple-plus-outline", "New group", lambda: self.show(Kind.GROUP)),
-                ("cellphone-link", "Link a device", lambda: self.show(Kind.DEVICE)),
-                ("cog-outline", "Profile and devices", lambda: self.show(Kind.SETTINGS)),
+                ("account-plus-outline", "Invite a contact", lambda: self.show(PageKind.INVITE)),
+                ("qrcode-scan", "Accept an invite", lambda: self.show(PageKind.ACCEPT)),
+                ("account-multiple-plus-outline", "New group", lambda: self.show(PageKind.GROUP)),
+                ("cellphone-link", "Link a device", lambda: self.show(PageKind.DEVICE)),
+                ("cog-outline", "Profile and devices", lambda: self.show(PageKind.SETTINGS)),
             ]
         ).open(animation=False)
 
@@ -97,7 +97,7 @@ class ChatList(View):
         self._fill()
 
     def _mark_open(self, stack: Stack) -> None:
-        self._top = next((page.id for page in reversed(stack.pages) if page.kind is Kind.CHAT), "")
+        self._top = next((page.id for page in reversed(stack.pages) if page.kind is PageKind.CHAT), "")
         self._fill()
 
     def _fill(self) -> None:
@@ -105,7 +105,7 @@ class ChatList(View):
         self.ids.list.fill([row_data(row, row.id == opened) for row in self._rows])
 
 
-def row_data(row: Row, opened: bool) -> dict[str, Any]:
+def row_data(row: ListedChat, opened: bool) -> dict[str, Any]:
     return {
         "key": row.id,
         "title": row.title,

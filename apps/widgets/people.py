@@ -9,13 +9,13 @@ from kivy.core.clipboard import Clipboard
 from kivy.core.window import Window
 from kivy.properties import BooleanProperty, ListProperty, NumericProperty, StringProperty
 
+from apps.viewmodels.approval import ApproveState, Step
 from apps.viewmodels.devices import DevicesState
 from apps.viewmodels.groups import NewGroupState
+from apps.viewmodels.invites import AcceptState, InviteState
 from apps.viewmodels.members import MembersState
-from apps.viewmodels.pages import Kind
-from apps.viewmodels.people import AcceptState, InviteState
+from apps.viewmodels.pages import PageKind
 from apps.viewmodels.pictures import pictures_in
-from apps.viewmodels.sharing import ApproveState, Step
 from apps.widgets.controls import TapBox, toast
 from apps.widgets.view import Ui, View, load
 
@@ -303,7 +303,7 @@ class SettingsPage(Page):
         self.ui.do(self.ui.home.devices.rename(self.ids.name.text))
 
     def link(self) -> None:
-        self.ui.do(self.ui.home.show(Kind.DEVICE))
+        self.ui.do(self.ui.home.show(PageKind.DEVICE))
 
     def copy(self) -> None:
         Clipboard.copy(self.identity)

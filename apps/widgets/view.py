@@ -13,8 +13,8 @@ from kivy.properties import ObjectProperty
 from kivy.uix.boxlayout import BoxLayout
 
 from apps.viewmodels.app import App
-from apps.viewmodels.engine import Engine
 from apps.viewmodels.model import ViewModel
+from apps.viewmodels.service_thread import ServiceThread
 from apps.viewmodels.session import Session
 
 S = TypeVar("S", bound=Any)
@@ -24,16 +24,16 @@ S = TypeVar("S", bound=Any)
 class Ui:
     """`wide`: two panes.  `session` is there from home on."""
 
-    engine: Engine
+    thread: ServiceThread
     app: App
     wide: bool
     session: Session | None = None
 
     def do(self, work: Coroutine[Any, Any, Any]) -> None:
-        self.engine.do(work)
+        self.thread.do(work)
 
     def call(self, action: Callable[..., object], *args: object) -> None:
-        self.engine.call(action, *args)
+        self.thread.call(action, *args)
 
     @property
     def home(self) -> Session:

@@ -15,10 +15,10 @@ from kivymd.app import MDApp
 
 from apps.cli.terminal import given_passphrase
 from apps.viewmodels.app import App, AppState, Stage
-from apps.viewmodels.engine import Engine
 from apps.viewmodels.firstrun import CreateState, Place
-from apps.viewmodels.pages import Kind, Page, Stack
+from apps.viewmodels.pages import Page, PageKind, Stack
 from apps.viewmodels.ports import DeviceKind, real_profiles
+from apps.viewmodels.service_thread import ServiceThread
 from apps.widgets import firstrun
 from apps.widgets.chat import ChatPage, TextPage
 from apps.widgets.chatlist import ChatList, SearchPage
@@ -37,17 +37,17 @@ from sync.service.api import KithkinError, Network
 load("window.kv")
 ESCAPE, KEY_F = 27, 102
 
-PAGES: dict[Kind, Callable[[Ui, str], View]] = {
-    Kind.CHATS: lambda ui, _: ChatList(ui),
-    Kind.CHAT: ChatPage,
-    Kind.TEXT: TextPage,
-    Kind.MEMBERS: MembersPage,
-    Kind.SEARCH: lambda ui, _: SearchPage(ui),
-    Kind.INVITE: lambda ui, _: InvitePage(ui),
-    Kind.ACCEPT: lambda ui, _: AcceptPage(ui),
-    Kind.GROUP: lambda ui, _: GroupPage(ui),
-    Kind.DEVICE: lambda ui, _: DevicePage(ui),
-    Kind.SETTINGS: lambda ui, _: SettingsPage(ui),
+PAGES: dict[PageKind, Callable[[Ui, str], View]] = {
+    PageKind.CHATS: lambda ui, _: ChatList(ui),
+    PageKind.CHAT: ChatPage,
+    PageKind.TEXT: TextPage,
+    PageKind.MEMBERS: MembersPage,
+    PageKind.SEARCH: lambda ui, _: SearchPage(ui),
+    PageKind.INVITE: lambda ui, _: InvitePage(ui),
+    PageKind.ACCEPT: lambda ui, _: AcceptPage(ui),
+    PageKind.GROUP: lambda ui, _: GroupPage(ui),
+    PageKind.DEVICE: lambda ui, _: DevicePage(ui),
+    PageKind.SETTINGS: lambda ui, _: SettingsPage(ui),
 }
 STAGES: dict[Stage, Callable[[Ui], View]] = {
     Stage.STARTING: firstrun.Starting,
@@ -134,7 +134,9 @@ class TwoPanes(View):
         self.follow(ui.home.pages, self._draw)
 
     def _draw(self, state: Stack) -> None:
-        self._pane.show(tuple(page for page in state.pages if page.kind is not Kind.CHATS), lambda: Nothing(self.ui))
+        self._pane.show(
+            tuple(page for page in state.pages if page.kind is not PageKind.CHATS), lambda: Nothing(self.ui)
+        )
 
     def leave(self) -> None:
         self._pane.leave()
@@ -153,9 +155,9 @@ class KithkinWindow(MDApp):
     model = ObjectProperty(None)
 
     def __init__(self, place: Place, *, wide: bool, **options: Any) -> None:
-        self._engine = Engine()
+        self._thread = ServiceThread()
         super().__init__(wide=wide, model=App(place), title="Kithkin", **options)
-        self._ui = Ui(self._engine, self.model, wide)
+        self._ui = Ui(self._thread, self.model, wide)
         self._shown: tuple[object, ...] = ()
         self._view: View | None = None
         self._ends: list[Callable[[], None]] = []
@@ -170,7 +172,7 @@ class KithkinWindow(MDApp):
         return self._root
 
     def on_start(self) -> None:
-        self._engine.start()
+        self._thread.start()
         Window.bind(on_key_down=self._key)
         for model in (self.model, self.model.create):
             trigger = Clock.create_trigger(self._draw)
@@ -183,7 +185,7 @@ class KithkinWindow(MDApp):
             end()
         if self._view is not None:
             self._view.leave()
-        self._engine.stop(self.model.close())
+        self._thread.stop(self.model.close())
 
     def _draw(self, *_: object) -> None:
         state: AppState = self.model.state
@@ -201,7 +203,7 @@ class KithkinWindow(MDApp):
 
     def _view_of(self, state: AppState, words: bool) -> View:
         if state.stage is Stage.HOME and state.session is not None:
-            ui = Ui(self._engine, self.model, self.wide, state.session)
+            ui = Ui(self._thread, self.model, self.wide, state.session)
             return TwoPanes(ui) if self.wide else OnePane(ui)
         if words:
             return firstrun.Phrase(self._ui)
@@ -226,7 +228,7 @@ class KithkinWindow(MDApp):
             self._ui.call(self.model.choose, Stage.WELCOME)
             return True
         if key == KEY_F and "ctrl" in modifiers and session is not None:
-            self._ui.do(session.show(Kind.SEARCH))
+            self._ui.do(session.show(PageKind.SEARCH))
             return True
         return False
 

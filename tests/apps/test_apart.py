@@ -15,14 +15,15 @@ from netstack.shell.testnet import Testnet
 from sync.account.account import new_account
 from sync.engine.engine import Engine
 from sync.engine.profile import found_profile
-from sync.service import messages
 from sync.service.api import NO_HOST, Network
+from sync.service.ids import chat_id
 from sync.service.node import Node
 from sync.service.testnet import open_testnet
 from sync.space import timeline
 from sync.space.space import Space
 from sync.store.memory import MemoryStore
 from sync.store.port import Store
+from tests.support.calls import Calls, opened, result_of
 from tests.support.processes import HOST, Profile, Stage
 
 MONTH = 33 * 86_400.0
@@ -125,8 +126,8 @@ def chat_of(node: Node) -> Space:
 
 
 def say(node: Node, text: str) -> None:
-    messages.send(node.engine.profile, chat_of(node), text, None, int(node.clock() * 1000))
-    node.turn()
+    calls = Calls(opened(node.engine, node.clock, node.turn))
+    result_of(calls.send(chat_id(chat_of(node).id), text))
 
 
 async def hears(node: Node) -> str:

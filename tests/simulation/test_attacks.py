@@ -22,7 +22,7 @@ from crdt.log.manifest import core_key
 from crdt.log.pack import encode_pack, seal_pack
 from crdt.space.consent import sign_consent
 from crdt.space.control import Add, Admit, ControlBody, Parent, Set, encode_control
-from crdt.space.grant import Opened, make_grant
+from crdt.space.grant import make_grant
 from crdt.space.rendezvous import space_id
 from identity.codec import Writer
 from identity.device import DeviceKeys, new_device
@@ -33,14 +33,13 @@ from identity.keys import SigningKey
 from identity.statement import Statement, certificate_body, counter_sign, issue, revoke, root_certificate
 from sync.account import directory as directories
 from sync.engine import replication
-from sync.engine.dialling import PendingDial
+from sync.engine.dialling import Want
 from sync.engine.engine import Engine
 from sync.engine.hello import GRANTS, DeviceHandshake, encode_handover
 from sync.engine.onboarding.onboarding import Onboarding
 from sync.engine.peer import Peer, Purpose, SpaceLink
 from sync.engine.replication import PROTOCOL, Replication
-from sync.engine.tasks.offers import MAX_INVITED
-from sync.service import chats
+from sync.engine.tasks import duties
 from sync.service.ids import chat_id, identity_id
 from sync.space import facts as reading
 from sync.space import members
@@ -204,6 +203,7 @@ def test_a_certificate_of_ones_own_making_makes_nobody_my_device(way: str) -> No
 
 def _append(engine: Engine, space: Space, draft: Draft, now: float) -> None:
     space.append([draft], int(now * 1000))
+    engine.profile.touch(space)
 
 
 def test_who_echoes_a_channel_proves_nothing_and_is_served_nothing(monkeypatch: Patch) -> None:
@@ -302,7 +302,7 @@ def test_a_stolen_device_that_makes_hundreds_of_statements_stops_nothing() -> No
     def shut_out(engine: Engine) -> None:
         engine.profile.learn([shut])
         for space in engine.profile.spaces.values():
-            space.look_again()
+            engine.profile.touch(space)
 
     ada.do(shut_out)
     world.run(10)
@@ -333,6 +333,7 @@ def test_more_feeds_without_an_author_than_are_remembered_do_not_stop_the_start(
             body = make_update(core, 0, DocKind.CHAT, dumped)
             notes.facts.update(Plaintext(Kind.UPDATE, 1, (), body), core, 0, ms(ada))
         notes.members.vouch(ada.rng(32) for _ in range(100))
+        engine.profile.touch(notes)
 
     ada.do(flood)
     assert len(ada.space(NOTES).facts.unfolded) == len(ada.space(NOTES).members.vouched) == 64
@@ -405,9 +406,9 @@ def test_not_for_you_is_not_believed_of_what_is_for_me(monkeypatch: Patch) -> No
     assert feed.length == theirs.length and feed.opened < feed.length
     assert club.inbound.denied == {}
     assert world.of(bob, "club") == [Message("for everybody", "sent")] or world.of(bob, "club")[0].state != "delivered"
-    for epoch in lost.values():
-        club.epoch_keys.learn(epoch.id, Opened(epoch.secret, epoch.z, None))
-    ada.do(lambda engine: None)
+    club.epoch_keys.keyring.held.update(lost)
+    club.changes.keys = True
+    ada.do(lambda engine: engine.profile.touch(club))
     world.heal()
     world.settle()
     assert world.texts(ada, "club") == ["for everybody"]
@@ -434,7 +435,7 @@ def test_not_for_you_by_one_does_not_hide_what_another_gives(monkeypatch: Patch)
             replication.perform(peer, link, link.replicator.answer_history(request, lies, now, done=True), now)
 
     monkeypatch.setattr(replication, "_asked", asked)
-    bob.do(lambda engine: chats.add(engine.profile, shown(bob, "club"), identity_id(identity(ada)), ms(bob)))
+    bob.call(lambda calls: calls.chat_add(shown(bob, "club"), identity_id(identity(ada))))
     world.settle()
     ada.join("club")
     world.run_until(lambda: len(bob.space("club").state.writers) == 3, "the admission")
@@ -464,6 +465,7 @@ def open_history(device: Device, title: str) -> None:
     def change(engine: Engine) -> None:
         space = device.space(title)
         open_epoch(space, ms(device), [Set("history", b"all")])
+        engine.profile.touch(space)
 
     device.do(change)
 
@@ -503,7 +505,7 @@ def test_who_floods_a_newcomer_with_names_of_feeds_does_not_keep_it_out(monkeypa
     room_for_few(monkeypatch)
     give(mal, monkeypatch, [junk_items(mal, [mal.rng(32) for _ in range(100)], 1)])
     world.cut(ada, bob)
-    bob.do(lambda engine: chats.add(engine.profile, shown(bob, "club"), identity_id(identity(ada)), ms(bob)))
+    bob.call(lambda calls: calls.chat_add(shown(bob, "club"), identity_id(identity(ada))))
     world.heal()
     world.settle()
     ada.join("club")
@@ -561,7 +563,7 @@ def test_who_does_not_give_the_history_is_passed_over(answers: str, monkeypatch:
         monkeypatch.setattr(mal.engine.replication, "_asked", lambda *rest: None)
     else:
         give(mal, monkeypatch, [])
-    mal.do(lambda engine: chats.add(engine.profile, shown(mal, "club"), identity_id(identity(bob)), ms(mal)))
+    mal.call(lambda calls: calls.chat_add(shown(mal, "club"), identity_id(identity(bob))))
     world.settle()
     bob.join("club")
     world.run(75)  # one peer is waited for a minute
@@ -584,7 +586,7 @@ def test_a_parent_that_never_comes_does_not_keep_a_newcomer_from_proving_itself(
     body = encode_control(ControlBody(parents, (Set("title", b"mine"),)))
     mal.do(lambda engine: _append(engine, club, Draft(Kind.CONTROL, lambda seq: body), mal.now))
     world.settle()
-    ada.do(lambda engine: chats.add(engine.profile, shown(ada, "club"), identity_id(identity(bob)), ms(ada)))
+    ada.call(lambda calls: calls.chat_add(shown(ada, "club"), identity_id(identity(bob))))
     world.settle()
     bob.join("club")
     world.settle()
@@ -614,6 +616,7 @@ def test_junk_identities_of_one_group_leave_room_for_whom_ada_meets(monkeypatch:
             )
             add = Add(root.public, writer.public, new.id, (made.encoded,), new.prekey.public, consent)
             open_epoch(club, ms(mal), [add])
+        engine.profile.touch(club)
 
     mal.do(flood)
     world.settle()
@@ -624,7 +627,7 @@ def test_junk_identities_of_one_group_leave_room_for_whom_ada_meets(monkeypatch:
     world.friends(ada, eve)
     works(world, ada, eve, "hello")
     world.grouped("others", bob, ada)
-    bob.do(lambda engine: chats.add(engine.profile, shown(bob, "others"), identity_id(identity(mal)), ms(bob)))
+    bob.call(lambda calls: calls.chat_add(shown(bob, "others"), identity_id(identity(mal))))
     nothing_broke(ada, bob, eve)
 
 
@@ -725,8 +728,8 @@ def test_a_flood_of_offers_makes_few_invitations_and_no_chat_of_anothers_id() ->
     world.settle()
     new = set(ada.engine.profile.view.chats) - before
     assert not new & {offer.space for offer in false}
-    assert len(new) <= MAX_INVITED
-    assert mine.length - length <= MAX_INVITED + 4
+    assert len(new) <= duties.MAX_INVITED
+    assert mine.length - length <= duties.MAX_INVITED + 4
     works(world, ada, mal, "hello")
     nothing_broke(ada)
 
@@ -775,7 +778,7 @@ def test_who_connects_again_and_again_takes_only_his_own_connection(monkeypatch:
         where = engine.dialling.whereabouts()[device_id(ada)]
         for _ in range(8):
             local = engine.profile.account.transport(mal.now)
-            want = PendingDial(Purpose.HELLO, device_id(ada), local)
+            want = Want(Purpose.HELLO, device_id(ada), local)
             engine.dialling.dial(want, where.transport(mal.now), where.hints)
 
     for _ in range(10):

@@ -6,10 +6,10 @@ world's wires.  A store that crashes takes the process with it: what is left is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from crdt.docs.rows import Row
 from identity.errors import DecodeError, KithkinError
@@ -20,12 +20,13 @@ from netstack.udp.port import Address
 from sync.engine import effects as e
 from sync.engine.engine import Engine
 from sync.engine.onboarding.link import Linking
-from sync.service import chats, messages
-from sync.service.ids import chat_id, identity_id, message_id
+from sync.service.domain import OpenedProfile
+from sync.service.ids import chat_id, find_chat, identity_id
 from sync.space import timeline
 from sync.space.space import Space
 from sync.store.memory import Call as StoreCall
 from sync.store.memory import Crashed, MemoryStore, When
+from tests.support.calls import Calls, opened, result_of
 
 if TYPE_CHECKING:
     from tests.support.world import World
@@ -227,22 +228,21 @@ class Device:
     # -- what a person does -----------------------------------------------------------------------------------
 
     def do(self, change: Callable[[Engine], T]) -> T:
-        """One change and the turn that makes it durable, as `sync.service.local` does.  Raises Died."""
-        engine = self.engine
+        """One change and the turn that makes it durable.  Raises Died."""
+        opened = self._profile_opened()
+        return self._asked(lambda: opened.commit(lambda: change(opened.engine)))
+
+    def call(self, call: Callable[[Calls], Coroutine[Any, Any, T]]) -> T:
+        """One call of the service.  Raises Died."""
+        calls = Calls(self._profile_opened())
+        return self._asked(lambda: result_of(call(calls)))
+
+    def _profile_opened(self) -> OpenedProfile:
+        return opened(self.engine, lambda: self.now, self._turn)
+
+    def _asked(self, act: Callable[[], T]) -> T:
         done: list[T] = []
-
-        def act() -> None:
-            try:
-                result = change(engine)
-            except BaseException:
-                if engine.profile.uncommitted:
-                    engine.start_over()
-                    self._turn()
-                raise
-            self._turn()
-            done.append(result)
-
-        self._alive(act)
+        self._alive(lambda: done.append(act()))
         if not done:
             raise Died(f"{self.name} crashed")
         self._serve()
@@ -276,9 +276,9 @@ class Device:
         """Returns the shown message id: from then on it must not be lost."""
         space = self.space(chat)
         self.world.note("say", self.name, text)
-        made = self.do(lambda engine: messages.send(engine.profile, space, text, None, int(self.now * 1000)))
+        sent = self.call(lambda calls: calls.send(chat_id(space.id), text))
         self.world.run(0.002)  # nobody writes two messages in one millisecond
-        return message_id(made)
+        return sent.id
 
     def try_to_send(self, chat: str | Device, text: str) -> bool:
         """Whether the sender was told that it is sent."""
@@ -306,51 +306,49 @@ class Device:
         return timeline.page(self.store, self.space(chat).id, 100_000)
 
     def edit(self, chat: str | Device, message: str, text: str) -> None:
-        space = self.space(chat)
-        self.do(lambda engine: messages.edit(engine.profile, space, message, text, int(self.now * 1000)))
+        self.change(self.space(chat), "edit", message, text)
 
     def react(self, chat: str | Device, message: str, emoji: str) -> None:
         space = self.space(chat)
-        self.do(lambda engine: messages.react(engine.profile, space, message, emoji, int(self.now * 1000)))
+        self.call(lambda calls: calls.react(chat_id(space.id), message, emoji))
 
     def delete(self, chat: str | Device, message: str, *, everyone: bool = True) -> None:
         space = self.space(chat)
-        self.do(lambda engine: messages.delete(engine.profile, space, message, everyone, int(self.now * 1000)))
+        self.call(lambda calls: calls.delete(chat_id(space.id), message, everyone=everyone))
 
     def read(self, chat: str | Device) -> None:
         """Marks everything there as read, and tells the others."""
         space = self.space(chat)
-        self.do(lambda engine: messages.mark(engine.profile, space, None, int(self.now * 1000)))
+        self.call(lambda calls: calls.mark(chat_id(space.id)))
 
     def change(self, space: Space, what: str, message: str, text: str) -> None:
         """Edits, deletes or marks a message of the space."""
-        now_ms = int(self.now * 1000)
-
-        def act(engine: Engine) -> None:
-            if what == "edit":
-                messages.edit(engine.profile, space, message, text, now_ms)
-            elif what == "delete":
-                messages.delete(engine.profile, space, message, True, now_ms)
-            else:
-                messages.react(engine.profile, space, message, "\N{THUMBS UP SIGN}", now_ms)
-
-        self.do(act)
+        chat = chat_id(space.id)
+        if what == "edit":
+            self.call(lambda calls: calls.edit(chat, message, text))
+        elif what == "delete":
+            self.call(lambda calls: calls.delete(chat, message, everyone=True))
+        else:
+            self.call(lambda calls: calls.react(chat, message, "\N{THUMBS UP SIGN}"))
 
     def group(self, title: str, *contacts: Device) -> bytes:
-        """A new group; each contact gets an offer."""
+        """A new group; each contact gets an offer.  Its space id."""
         names = [identity_id(self.world.identities[one.owner]) for one in contacts]
-        return self.do(lambda engine: chats.new_group(engine.profile, title, names, int(self.now * 1000)))
+        made = self.call(lambda calls: calls.chat_new(title, names))
+        return find_chat(self.engine.profile, made.chat)
 
     def join(self, title: str) -> bytes:
-        """Says yes to the offer of a group of that title."""
+        """Says yes to the offer of a group of that title.  Its space id."""
         view = self.engine.profile.view
         found = next(id_ for id_, chat in sorted(view.chats.items()) if chat.title == title and chat.kind == "group")
-        shown = chat_id(found)
-        return self.do(lambda engine: chats.join(engine.profile, engine.onboarding, shown, int(self.now * 1000)))
+        self.call(lambda calls: calls.chat_join(chat_id(found)))
+        return found
 
     def leave(self, title: str) -> bytes:
-        shown = chat_id(self.space(title).id)
-        return self.do(lambda engine: chats.leave(engine.profile, shown, int(self.now * 1000)))
+        """Leaves the group of that title.  Its space id."""
+        left = self.space(title).id
+        self.call(lambda calls: calls.chat_leave(chat_id(left)))
+        return left
 
     def waits_for(self, address: Address) -> bool:
         """Whether something sent there is not acknowledged yet."""
@@ -391,10 +389,10 @@ class Device:
         lost = True
         while lost:
             try:
-                engine.tick(self.now)
+                engine.settle(self.now)
             except KithkinError as error:
                 refused = refused or error
-            lost = self._perform(engine.take_effects())
+            lost = self._perform(engine.take())
         if refused is not None:
             raise refused
 
@@ -609,6 +607,6 @@ class Device:
             return
         times = [at for at in (core.next_wake(),) if at is not None]
         if self.engine_or_none is not None:
-            times.append(self.engine_or_none.next_wake() - BORN - self.skew)
+            times.append(self.engine_or_none.next_wake(self.now) - BORN - self.skew)
         if times:
             self.world.wake_at(self, min(times))

@@ -8,8 +8,8 @@ from pathlib import Path
 import segno
 
 from apps.viewmodels.app import Stage
-from apps.viewmodels.pages import Kind
-from apps.viewmodels.sharing import Step
+from apps.viewmodels.approval import Step
+from apps.viewmodels.pages import PageKind
 from tests.unit.viewmodels.stage import SECRET, friends, home, person, stage_of, started, until
 
 
@@ -75,7 +75,7 @@ def test_friends_write_edit_react_answer_and_see_what_arrived(tmp_path: Path) ->
     async def story() -> None:
         async with person(tmp_path / "ada", "Ada") as ada, person(tmp_path / "bob", "Bob") as bob:
             chat = await friends(ada, bob)
-            assert bob.pages.state.top.kind is Kind.CHAT
+            assert bob.pages.state.top.kind is PageKind.CHAT
             theirs, mine = bob.chat(chat), ada.chat(chat)
             await ada.show_chat(chat)
             assert (mine.state.title, theirs.state.title) == ("Bob", "Ada")
@@ -92,10 +92,10 @@ def test_friends_write_edit_react_answer_and_see_what_arrived(tmp_path: Path) ->
 
             hello = theirs.state.bubbles[0].id
             await theirs.react(hello, "👍")
-            theirs.answer(hello, "")
-            assert theirs.state.answered is not None and theirs.state.answered.author == "Ada"
+            theirs.reply(hello, "")
+            assert theirs.state.quoted is not None and theirs.state.quoted.author == "Ada"
             await theirs.send("hi Ada")
-            assert (theirs.state.answering, theirs.state.draft) == ("", "")
+            assert (theirs.state.reply_to, theirs.state.draft) == ("", "")
             await until(lambda: len(mine.state.bubbles) == 2 and bool(mine.state.bubbles[0].reactions))
             assert [(r.emoji, r.count, r.mine) for r in mine.state.bubbles[0].reactions] == [("👍", 1, False)]
             quote = mine.state.bubbles[1].quote
@@ -144,7 +144,7 @@ def test_a_desktop_is_linked_by_the_picture_of_its_code(tmp_path: Path) -> None:
             picture = tmp_path / "screen.png"
             segno.make(desktop.link.state.text.upper(), error="m").save(str(picture), scale=4)
 
-            await ada.show(Kind.DEVICE)
+            await ada.show(PageKind.DEVICE)
             await ada.approve.read("kithkin:invite/AAAA")
             assert ada.approve.state.problem and not ada.approve.state.grants
             await ada.approve.read_picture(str(tmp_path / "nothing.png"))
@@ -191,7 +191,7 @@ def test_a_group_is_offered_and_joined(tmp_path: Path) -> None:
     async def story() -> None:
         async with person(tmp_path / "ada", "Ada") as ada, person(tmp_path / "bob", "Bob") as bob:
             await friends(ada, bob)
-            await ada.show(Kind.GROUP)
+            await ada.show(PageKind.GROUP)
             assert [(p.name, p.chosen) for p in ada.group.state.people] == [("Bob", False)]
             await ada.group.create("")
             assert ada.group.state.problem == "Give the group a title."
@@ -203,13 +203,13 @@ def test_a_group_is_offered_and_joined(tmp_path: Path) -> None:
 
             await until(lambda: any(row.invited for row in bob.chats.state.rows))
             invitation = bob.chats.state.rows[0]
-            assert (invitation.title, invitation.preview) == ("Mountain trip", "Invites you to this group")
+            assert (invitation.title, invitation.preview) == ("Mountain trip", "You are invited to this group")
             await bob.show_chat(invitation.id)
             theirs = bob.chat(invitation.id)
             assert (theirs.state.state, theirs.state.bubbles) == ("invited", ())
             await theirs.join()
             await until(lambda: theirs.state.state == "active" and not theirs.state.problem)
-            await ada.show(Kind.MEMBERS, group)
+            await ada.show(PageKind.MEMBERS, group)
             await until(lambda: [m.about for m in ada.members.state.members] == ["creator", ""])
 
             await until(lambda: theirs.state.subtitle == "2 members")  # before: "Joining", nothing can be written yet

@@ -19,12 +19,12 @@ that the engine computes."""
 STOP_SECONDS = 15.0
 
 
-class Engine:
+class ServiceThread:
     """`start`, then `do` and `call` from any thread, then `stop` once."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="service", daemon=True)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
