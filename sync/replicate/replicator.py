@@ -206,10 +206,6 @@ class Replicator:
         """Whether both frontiers are known and everything that may be had from this peer is here."""
         return self._exchanged and self._asking.done()
 
-    def remote_length(self, writer: bytes) -> int:
-        """The longest head of a feed that the peer told, 0 for none."""
-        return self._remote.length(writer)
-
     # Messages
 
     def _dispatch(self, message: Message, size: int, now: float) -> list[Effect]:
