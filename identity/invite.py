@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from identity.codec import Reader, Writer
 from identity.device import DeviceKeys, read_suite
@@ -28,12 +29,18 @@ from identity.statement import MAX_STATEMENT_SET, PREFIX, Statement, decode_stat
 
 PROTOCOL = "kithkin/invite/1"
 SESSION = 300  # seconds
-OFFER, JOIN, DONE = range(3)
 MAX_PROFILE = 4 * 1024
 MAX_EXTRA = 8 * 1024
 MAX_JOIN = 4 * 1024
-BROKEN = Failed("not_allowed", "The other side said something that does not belong here.")
 UNPROVED = Failed("not_allowed", "The other side does not prove to be a device of that identity.")
+
+
+class InviteMessage(IntEnum):
+    """Types of the messages under the session's keys, as on the wire."""
+
+    OFFER = 0
+    JOIN = 1
+    DONE = 2
 
 
 @dataclass(frozen=True, slots=True)

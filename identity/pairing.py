@@ -21,6 +21,7 @@ The new device (`joiner.py`) shows a QR and answers; the device that is in (`app
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from identity.codec import Reader, Writer
 from identity.device import read_suite
@@ -30,12 +31,24 @@ from identity.statement import MAX_STATEMENT_SET, PREFIX, Certificate, Statement
 
 PROTOCOL = "kithkin/pair/1"
 SESSION = 600  # seconds from the first good message to the last
-COMMIT, ANSWER, WRONG, CONFIRM, COUNTER, GRANT, JOIN, DONE = range(8)
 DECLINED = b""  # instead of Noise 3, which would tell D: the person said no
 MAX_NAME = 64  # bytes
 MAX_BODY = 256
 MAX_EXTRA = 8 * 1024
 MAX_JOIN = 8 * 1024
+
+
+class PairingMessage(IntEnum):
+    """Types of the messages under the session's keys, as on the wire."""
+
+    COMMIT = 0
+    ANSWER = 1
+    WRONG = 2
+    CONFIRM = 3
+    COUNTER = 4
+    GRANT = 5
+    JOIN = 6
+    DONE = 7
 
 
 @dataclass(frozen=True, slots=True)
