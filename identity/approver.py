@@ -22,14 +22,14 @@ from identity.pairing import (
     ApproverEffect,
     AskApproval,
     Certified,
-    Grant,
-    Joined,
-    Linked,
+    DeviceJoined,
     NewDevice,
+    PairingDone,
+    PairingGrant,
     PairingMessage,
     ShowCode,
     decode_new_device,
-    encode_grant,
+    encode_pairing_grant,
 )
 from identity.pairing_code import PairPayload, encode_pair
 from identity.proof import INITIATOR, RESPONDER, device_proof, same
@@ -163,23 +163,23 @@ class Approver:
             return []
         return [Send(DECLINED), *self._end(Failed("not_allowed", "You declined."))]
 
-    def grant(self, grant: Grant, now: float) -> list[ApproverEffect]:
+    def grant(self, grant: PairingGrant, now: float) -> list[ApproverEffect]:
         """After `Certified` was stored: what the new device gets.  Its statements must hold the new certificate.
 
         Raises KithkinError where there are more statements than one message takes.
         """
         if not self._position.takes(Call.GRANT):
             return []
-        body = encode_grant(replace(grant, statements=sendable(grant.statements, self._identity)))
+        body = encode_pairing_grant(replace(grant, statements=sendable(grant.statements, self._identity)))
         self._position.go(Call.GRANT)
         return [say(self._noise, PairingMessage.GRANT, body)]
 
     def finish(self, now: float) -> list[ApproverEffect]:
-        """After `Joined` was acted on."""
+        """After `DeviceJoined` was acted on."""
         if not self._position.takes(Call.FINISH):
             return []
         self._position.go(Call.FINISH)
-        return [say(self._noise, PairingMessage.DONE), Linked()]
+        return [say(self._noise, PairingMessage.DONE), PairingDone()]
 
     def closed(self) -> list[ApproverEffect]:
         """The connection is gone.  A certificate that was issued stands: the person sees the device and may revoke."""
@@ -248,7 +248,7 @@ class Approver:
         answer = reader.buffer(MAX_JOIN)
         reader.end()
         self._position.go(PairingMessage.JOIN)
-        return [Joined(self._device, answer)]
+        return [DeviceJoined(self._device, answer)]
 
     def _refuse(self, code: str) -> list[ApproverEffect]:
         sent: list[ApproverEffect] = [say_refusal(self._noise, code)] if self._position.state in PROVED else []

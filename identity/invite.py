@@ -68,7 +68,7 @@ class DirectSpace:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class InviteAsked:
     """To the inviter: somebody holds the invite.  Find the direct space with that identity, or make one, and call
     `Inviter.offer`; or `Inviter.refuse`.  Write nothing into it yet, and do not mark the invite as used."""
 
@@ -76,7 +76,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class SpaceOffered:
     """To the invitee: who answered, proved.  Make a writer for the space, or use the one there, and call
     `Invitee.join`."""
 
@@ -85,7 +85,7 @@ class Offered:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class InviteeJoined:
     """To the inviter: the invitee, proved.  Store the use of the invite and `add` its writer, then call
     `Inviter.finish`; or `Inviter.refuse`, if another identity used it meanwhile."""
 
@@ -94,12 +94,12 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class InviteDone:
     """To both: it is done."""
 
 
-InviterEffect = Send | Stray | Failed | Asked | Joined | Met
-InviteeEffect = Send | Failed | Offered | Met
+InviterEffect = Send | Stray | Failed | InviteAsked | InviteeJoined | InviteDone
+InviteeEffect = Send | Failed | SpaceOffered | InviteDone
 
 
 def speaks_for(person: Person, agreement: bytes) -> bool:

@@ -15,11 +15,11 @@ from identity.invite import (
     SESSION,
     UNPROVED,
     DirectSpace,
+    InviteDone,
     InviteeEffect,
     InviteMessage,
-    Met,
-    Offered,
     Person,
+    SpaceOffered,
     encode_person,
     read_person,
 )
@@ -143,12 +143,12 @@ class Invitee:
         if not same(proof, expected):
             return self._end(UNPROVED)
         self._position.go(InviteMessage.OFFER)
-        return [Offered(person, offered)]
+        return [SpaceOffered(person, offered)]
 
     def _done(self, reader: Reader) -> list[InviteeEffect]:
         reader.end()
         self._position.go(InviteMessage.DONE)
-        return [Met()]
+        return [InviteDone()]
 
     def _end(self, last: Failed) -> list[InviteeEffect]:
         self._position.state = State.OVER

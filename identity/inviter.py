@@ -13,12 +13,12 @@ from identity.invite import (
     MAX_JOIN,
     SESSION,
     UNPROVED,
-    Asked,
     DirectSpace,
+    InviteAsked,
+    InviteDone,
+    InviteeJoined,
     InviteMessage,
     InviterEffect,
-    Joined,
-    Met,
     Person,
     decode_person,
     speaks_for,
@@ -102,7 +102,7 @@ class Inviter:
             return self._end(BROKEN)
 
     def offer(self, space: DirectSpace, now: float) -> list[InviterEffect]:
-        """After `Asked`.  Raises KithkinError where we have more statements than one message takes."""
+        """After `InviteAsked`.  Raises KithkinError where we have more statements than one message takes."""
         if not self._position.takes(Call.OFFER) or self._person is None:
             return []
         them = self._person.device
@@ -115,11 +115,11 @@ class Inviter:
         return [say(self._noise, InviteMessage.OFFER, out.buffer(space.extra).finish())]
 
     def finish(self, now: float) -> list[InviterEffect]:
-        """After `Joined` was stored."""
+        """After `InviteeJoined` was stored."""
         if not self._position.takes(Call.FINISH):
             return []
         self._position.go(Call.FINISH)
-        return [say(self._noise, InviteMessage.DONE), Met()]
+        return [say(self._noise, InviteMessage.DONE), InviteDone()]
 
     def refuse(self, code: str) -> list[InviterEffect]:
         """In place of `offer` or `finish`: `already_used`, `not_allowed`, …"""
@@ -146,7 +146,7 @@ class Inviter:
             return [answer, *self._refuse("expired")]
         if self._used_by not in (None, person.identity):
             return [answer, *self._refuse("already_used")]
-        return [answer, Asked(person)]
+        return [answer, InviteAsked(person)]
 
     def _join(self, reader: Reader) -> list[InviterEffect]:
         proof, answer = reader.fixed(32), reader.buffer(MAX_JOIN)
@@ -159,7 +159,7 @@ class Inviter:
         ):
             return self._end(UNPROVED)
         self._position.go(InviteMessage.JOIN)
-        return [Joined(self._person, answer)]
+        return [InviteeJoined(self._person, answer)]
 
     def _refuse(self, code: str) -> list[InviterEffect]:
         return [say_refusal(self._noise, code), *self._end(failed(code))]

@@ -25,13 +25,13 @@ from identity.pairing import (
     Claimed,
     Granted,
     JoinerEffect,
-    Linked,
     NeedCode,
     NewDevice,
+    PairingDone,
     PairingMessage,
     WrongCode,
     encode_new_device,
-    read_grant,
+    read_pairing_grant,
     short_name,
 )
 from identity.pairing_code import PairCode, encode_pair
@@ -223,7 +223,7 @@ class Joiner:
         return [say(self._noise, PairingMessage.COUNTER, answer + counter_sign(body, self._keys.signing))]
 
     def _grant(self, reader: Reader) -> list[JoinerEffect]:
-        grant = read_grant(reader)
+        grant = read_pairing_grant(reader)
         active = {d.id for d in active_devices(grant.statements, self._identity)}
         mine = [s for s in grant.statements if isinstance(s, Certificate) and s.id == self._certificate]
         if not mine or not active.issuperset((self._keys.id, self._approver)):
@@ -234,7 +234,7 @@ class Joiner:
     def _done(self, reader: Reader) -> list[JoinerEffect]:
         reader.end()
         self._position.go(PairingMessage.DONE)
-        return [Linked()]
+        return [PairingDone()]
 
     def _end(self, last: Failed) -> list[JoinerEffect]:
         self._position.state = State.OVER

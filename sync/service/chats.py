@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crdt.docs.chat import Decline, Offer
-from crdt.docs.own import Chat, Hidden, OwnWriter
+from crdt.docs.own import Hidden, OwnChat, OwnWriter
 from crdt.docs.rows import Row, at_moment
 from crdt.docs.timeline import Talks
 from crdt.space import moves
@@ -108,22 +108,22 @@ def new_group(profile: Profile, title: str, contacts: Sequence[str], now_ms: int
     mine = space.mine
     if mine is None:
         raise ValueError("a new space has a feed of its maker")
-    _note_own(profile, space, now_ms, Chat(space.id, on=True, kind="group", state="active", title=title))
+    _note_own(profile, space, now_ms, OwnChat(space.id, on=True, kind="group", state="active", title=title))
     for identity in people:
         _offer(profile, space, identity, now_ms)
     return space.id
 
 
-def _note_own(profile: Profile, space: Space, now_ms: int, chat: Chat) -> None:
+def _note_own(profile: Profile, space: Space, now_ms: int, chat: OwnChat) -> None:
     """The chat and my feed in it, for my other devices."""
     mine, account = space.mine, profile.account
-    values: list[Chat | OwnWriter] = [chat]
+    values: list[OwnChat | OwnWriter] = [chat]
     if mine is not None:
         values.append(
             OwnWriter(space.id, mine.writer, on=True, device=account.device, prekey=account.keys.prekey.public)
         )
     if space.z is not None:
-        values.append(Chat(space.id, rendezvous=space.z))
+        values.append(OwnChat(space.id, rendezvous=space.z))
     profile.note(now_ms, *values)
 
 
@@ -174,7 +174,7 @@ def join(profile: Profile, people: Onboarding, chat: str, now_ms: int) -> bytes:
         raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
     profile.write(direct, [[answer_to(profile, offer)]], now_ms)
     _note_own(
-        profile, profile.space(id_), now_ms, Chat(id_, on=True, kind="group", state="active", creator=offer.creator)
+        profile, profile.space(id_), now_ms, OwnChat(id_, on=True, kind="group", state="active", creator=offer.creator)
     )
     return id_
 
@@ -185,7 +185,7 @@ def decline(profile: Profile, chat: str, now_ms: int) -> bytes:
         raise KithkinError("not_allowed", "You are not invited to that chat.")
     direct, _ = _talk(profile, id_)
     profile.write(direct, [[Decline(id_)]], now_ms)
-    profile.note(now_ms, Chat(id_, state="declined"))
+    profile.note(now_ms, OwnChat(id_, state="declined"))
     return id_
 
 
@@ -218,7 +218,7 @@ def leave(profile: Profile, chat: str, now_ms: int) -> bytes:
     frontiers[mine.core] = End(mine.length, mine.tree.hash())
     write_control(space, [moves.leave(space.graph, mine.core, frontiers)], now_ms)
     profile.touch(space)
-    profile.note(now_ms, Chat(space.id, state="left"))
+    profile.note(now_ms, OwnChat(space.id, state="left"))
     return space.id
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crdt.docs.own import Contact, DeviceName, OwnProfile
+from crdt.docs.own import DeviceName, OwnContact, OwnProfile
 from crdt.space.epoch import DORMANT_MS
 from identity.safety_number import safety_number
 from sync.engine.profile import Profile
@@ -42,13 +42,13 @@ def contact_model(profile: Profile, identity: bytes) -> models.Contact:
 def rename(profile: Profile, contact: str, name: str, now_ms: int) -> bytes:
     """My own name for somebody; an empty one goes back to theirs."""
     identity = find_contact(profile, contact)
-    profile.note(now_ms, Contact(identity, name=check_name(name, empty=True)))
+    profile.note(now_ms, OwnContact(identity, name=check_name(name, empty=True)))
     return identity
 
 
 def block(profile: Profile, contact: str, blocked: bool, now_ms: int) -> bytes:
     identity = find_contact(profile, contact)
-    profile.note(now_ms, Contact(identity, blocked=blocked))
+    profile.note(now_ms, OwnContact(identity, blocked=blocked))
     return identity
 
 
@@ -56,7 +56,7 @@ def verify(profile: Profile, contact: str, confirm: bool, now_ms: int) -> models
     """60 digits to compare; `confirm` says that they were equal."""
     identity = find_contact(profile, contact)
     if confirm:
-        profile.note(now_ms, Contact(identity, verified=True))
+        profile.note(now_ms, OwnContact(identity, verified=True))
     verified = bool(profile.view.contacts[identity].verified)
     return models.Safety(safety_number=safety_number(profile.account.identity, identity), verified=verified)
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from identity.errors import KithkinError
 from identity.inner import Failed
-from identity.invite import Met
+from identity.invite import InviteDone
 from sync.engine.effects import ContactChanged
 from sync.engine.onboarding.onboarding import Flow
 from sync.engine.profile import Profile
@@ -242,7 +242,7 @@ class LocalService:
             with node.steps(flow) as steps:
                 node.turn()
                 step = await next_step(steps, deadline)
-            if isinstance(step, tuple) and isinstance(step[0], Met):
+            if isinstance(step, tuple) and isinstance(step[0], InviteDone):
                 met = step[1]
                 if not isinstance(met, Flow) or met.person is None:
                     raise TIMEOUT

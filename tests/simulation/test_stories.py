@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from crdt.space.grant import Opened
+from crdt.space.grant import OpenedGrant
 from sync.service import chats
 from sync.service.ids import chat_id, identity_id
 from sync.store.memory import When
@@ -391,7 +391,7 @@ def test_what_was_denied_opens_with_a_late_key_after_a_restart_too(world: World)
     carl.restart()
     assert carl.space("club").inbound.denied == denied
     for epoch in ada.space("club").keys.values():
-        carl.space("club").epoch_keys.learn(epoch.id, Opened(epoch.secret, epoch.z, None))
+        carl.space("club").epoch_keys.learn(epoch.id, OpenedGrant(epoch.secret, epoch.z, None))
     carl.do(lambda engine: engine.profile.touch(carl.space("club")))
     assert not carl.space("club").inbound.denied
     carl.restart()

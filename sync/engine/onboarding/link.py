@@ -15,7 +15,7 @@ from identity.hints import Address
 from identity.inner import Failed, Send, Stray
 from identity.joiner import Display, Joiner
 from identity.keys import Random
-from identity.pairing import PROTOCOL, Claimed, Granted, Linked, NeedCode, WrongCode
+from identity.pairing import PROTOCOL, Claimed, Granted, NeedCode, PairingDone, WrongCode
 from identity.pairing_code import new_pair_code
 from netstack.wire.protomux import ChannelClosed, Fault, Message, Protomux
 from sync.account.account import new_account
@@ -28,7 +28,7 @@ from sync.store.port import Batch, Store, Table
 
 
 class Linking:
-    """Shows `text`; steps come as `FlowStep`s: NeedCode, WrongCode, Linked or Failed.  `device` once linked."""
+    """Shows `text`; steps come as `FlowStep`s: NeedCode, WrongCode, PairingDone or Failed.  `device` once linked."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class Linking:
                     self._effects.append(FlowStep(0, effect))
                 case Granted():
                     self._granted(conn, joiner, effect, now)
-                case Linked():
+                case PairingDone():
                     self.over = True
                     self._effects.append(FlowStep(0, effect))
                 case Failed():

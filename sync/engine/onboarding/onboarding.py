@@ -10,8 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from crdt.docs.own import Chat, Contact, DeviceName, OwnWriter
-from crdt.docs.own import Invite as OwnInvite
+from crdt.docs.own import DeviceName, OwnChat, OwnContact, OwnInvite, OwnWriter
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Add, Admit, SpaceKind
@@ -23,14 +22,13 @@ from identity.errors import DecodeError, KithkinError
 from identity.hints import Address
 from identity.inner import Failed, Send, Stray
 from identity.invite import PROTOCOL as INVITE
-from identity.invite import Asked, DirectSpace, Met, Offered, Person, person_of
-from identity.invite import Joined as InviteJoined
+from identity.invite import DirectSpace, InviteAsked, InviteDone, InviteeJoined, Person, SpaceOffered, person_of
 from identity.invite_code import InviteCode, InvitePayload, decode_invite, encode_invite, new_invite, read_invite
 from identity.invitee import Invitee
 from identity.inviter import Inviter
 from identity.keys import SigningKey, check_point
 from identity.pairing import PROTOCOL as PAIR
-from identity.pairing import AskApproval, Certified, Grant, Joined, Linked, NewDevice, ShowCode
+from identity.pairing import AskApproval, Certified, DeviceJoined, NewDevice, PairingDone, PairingGrant, ShowCode
 from identity.pairing_code import PairPayload, read_pair_code
 from identity.statement import PREFIX
 from sync.account.context import new_writer
@@ -172,11 +170,11 @@ class Onboarding:
                     self._drop(peer, sentence)
                 case Failed(_, sentence):
                     self._drop(peer, sentence)
-                case Asked(person):
+                case InviteAsked(person):
                     self._asked(peer, answering, person, now)
-                case InviteJoined(person, answer):
+                case InviteeJoined(person, answer):
                     self._joined(peer, answering, person, answer, now)
-                case Met():
+                case InviteDone():
                     pass
 
     def _asked(self, peer: Peer, answering: Answering, person: Person, now: float) -> None:
@@ -243,7 +241,7 @@ class Onboarding:
         name, where = decode_profile(person.profile)
         profile.note(
             now_ms,
-            Contact(
+            OwnContact(
                 person.identity,
                 on=True,
                 profile=name,
@@ -251,7 +249,7 @@ class Onboarding:
                 space=space.id,
                 statements=tuple(statement.encoded for statement in person.statements)[:64],
             ),
-            Chat(space.id, on=True, kind="direct", state="active", peer=person.identity, rendezvous=space.z),
+            OwnChat(space.id, on=True, kind="direct", state="active", peer=person.identity, rendezvous=space.z),
         )
         if mine is not None:
             account = profile.account
@@ -356,7 +354,7 @@ class Onboarding:
         if personal.mine is None or personal.z is None or flow.approver is None:
             return
         flow.device, flow.new = effect.certificate.device, effect.device
-        grant = Grant(
+        grant = PairingGrant(
             profile.directory.sent(profile.account.identity),
             personal.id,
             personal.mine.writer,
@@ -366,7 +364,7 @@ class Onboarding:
         )
         self._flow_effects(peer, flow, flow.approver.grant(grant, now), now)
 
-    def _admit(self, peer: Peer, flow: Flow, effect: Joined, now: float) -> None:
+    def _admit(self, peer: Peer, flow: Flow, effect: DeviceJoined, now: float) -> None:
         """The new device's writer enters the personal space, with an epoch that it can read."""
         profile, personal, now_ms = self.profile, self.profile.personal, int(now * 1000)
         try:
@@ -451,16 +449,16 @@ class Onboarding:
                     self.profile.effects.append(FlowStep(flow.id, effect))
                 case Certified():
                     self._certified(peer, flow, effect, now)
-                case Joined():
+                case DeviceJoined():
                     self._admit(peer, flow, effect, now)
-                case Linked():
+                case PairingDone():
                     self._end(flow, effect)
-                case Offered(person, offered):
+                case SpaceOffered(person, offered):
                     self._offered(peer, flow, person, offered, now)
-                case Met():
+                case InviteDone():
                     self._met(peer, flow, effect, now)
 
-    def _met(self, peer: Peer, flow: Flow, effect: Met, now: float) -> None:
+    def _met(self, peer: Peer, flow: Flow, effect: InviteDone, now: float) -> None:
         space, now_ms = self.profile.spaces.get(flow.space), int(now * 1000)
         if space is None or flow.person is None:
             return

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from crdt.docs.chat import Answer, Consent, Decline, Offer, OfferedFeed, Profile, Receipt
+from crdt.docs.chat import Answer, Consent, Decline, MemberProfile, Offer, OfferedFeed, Receipt
 from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES, ABOUT_READING
 from crdt.docs.ids import writer_id
-from crdt.docs.own import Chat, Contact, OwnWriter
+from crdt.docs.own import OwnChat, OwnContact, OwnWriter
 from crdt.docs.rows import above
 from crdt.docs.timeline import Talks, fold_offers, fold_profiles, fold_receipt_stamps, fold_receipts
 from crdt.log.manifest import core_key
@@ -75,7 +75,7 @@ def ready(space: Space) -> bool:
     return mine is not None and space.state.open(mine.core)
 
 
-def _ask_admission(profile: Home, chat: Chat, waiting: list[OwnWriter], now_ms: int) -> None:
+def _ask_admission(profile: Home, chat: OwnChat, waiting: list[OwnWriter], now_ms: int) -> None:
     """A feed for this device, with a consent for each feed of mine that may admit it."""
     account = profile.account
     space = profile.space(chat.space)
@@ -215,7 +215,7 @@ def offers(profile: Home, space: Space, connected: Collection[bytes], now_ms: in
                 identity = space.state.members[member].identity
                 profile.note(
                     now_ms,
-                    Chat(
+                    OwnChat(
                         offered,
                         on=True,
                         kind="group",
@@ -335,7 +335,7 @@ def profiles(profile: Home, space: Space, now_ms: int) -> None:
     known = fold_profiles(facts, space.rights())
     state, own = space.state, profile.view.profile
     me = state.writers[mine.core].member
-    want = Profile(own.name or "", own.about or None)
+    want = MemberProfile(own.name or "", own.about or None)
     if own.name and known.get(me) != want:
         profile.write(space, [[want]], now_ms)
     if space.kind is SpaceKind.DIRECT:
@@ -343,7 +343,7 @@ def profiles(profile: Home, space: Space, now_ms: int) -> None:
             identity = state.members[member].identity
             contact = profile.view.contacts.get(identity)
             if member != me and contact is not None and contact.profile != told.name:
-                profile.note(now_ms, Contact(identity, profile=told.name))
+                profile.note(now_ms, OwnContact(identity, profile=told.name))
                 profile.effects.append(ContactChanged(identity))
 
 
