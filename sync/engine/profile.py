@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 
 from crdt.docs.kinds import DocKind
-from crdt.docs.own import Chat, DeviceName, OwnProfile, OwnWriter, Setting
+from crdt.docs.own import DeviceName, OwnChat, OwnProfile, OwnWriter, Setting
 from crdt.docs.personal import PersonalView
 from crdt.docs.schema import Value, dump_value
 from crdt.docs.update import make_update
@@ -317,7 +317,7 @@ def first_values(context: Context, chat: Space) -> list[Value]:
         raise ValueError("a chat without a feed of mine")
     account = context.account
     return [
-        Chat(chat.id, on=True, kind="self", state="active", creator=mine.writer, rendezvous=chat.z),
+        OwnChat(chat.id, on=True, kind="self", state="active", creator=mine.writer, rendezvous=chat.z),
         OwnWriter(chat.id, mine.writer, on=True, device=account.device, prekey=account.keys.prekey.public),
         DeviceName(account.device, account.kind),
     ]

@@ -32,7 +32,7 @@ from sync.replicate.effects import (
     HistoryAsked,
     PackArrived,
     PackWanted,
-    Send,
+    SendMessage,
     Settled,
     StoreRecord,
     Violation,
@@ -166,7 +166,7 @@ class Replication:
             return
         for effect in effects:
             match effect:
-                case Send(type, body):
+                case SendMessage(type, body):
                     peer.mux.send(link.channel, type, body)
                 case Append(writer, start, blocks, leaves, tree, nodes, head):
                     space.inbound.absorb(writer, start, blocks, leaves, tree, nodes, head, int(now * 1000))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from identity.errors import KithkinError
-from identity.pairing import Linked, ShowCode
+from identity.pairing import PairingDone, ShowCode
 from sync.service import models
 from sync.service.ids import device_id
 from sync.service.node import Node
@@ -45,6 +45,6 @@ class PendingApproval:
         if self._steps is None:
             raise KithkinError("not_allowed", "The approval was not confirmed.")
         step = await next_step(self._steps, self._deadline)
-        if isinstance(step, tuple) and isinstance(step[0], Linked):
+        if isinstance(step, tuple) and isinstance(step[0], PairingDone):
             return models.Approved(device=device_id(step[1].device))
         raise refusal(step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crdt.docs.chat import Decline, Offer
-from crdt.docs.own import Chat, Hidden, OwnWriter
+from crdt.docs.own import OwnChat, Hidden, OwnWriter
 from crdt.docs.rows import Row, at_moment, read_draw_key
 from crdt.docs.timeline import Talks
 from crdt.space import moves
@@ -53,7 +53,7 @@ class Chats(Domain):
         mine = space.mine
         if mine is None:
             raise ValueError("a new space has a feed of its maker")
-        _note_own(profile, space, now_ms, Chat(space.id, on=True, kind="group", state="active", title=title))
+        _note_own(profile, space, now_ms, OwnChat(space.id, on=True, kind="group", state="active", title=title))
         for identity in people:
             _offer(profile, space, identity, now_ms)
         return _ref(space.id)
@@ -70,7 +70,7 @@ class Chats(Domain):
         if offer is None:
             raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
         profile.write(direct, [[answer_to(profile, offer)]], now_ms)
-        joined = Chat(id_, on=True, kind="group", state="active", creator=offer.creator)
+        joined = OwnChat(id_, on=True, kind="group", state="active", creator=offer.creator)
         _note_own(profile, profile.space(id_), now_ms, joined)
         return _ref(id_)
 
@@ -82,7 +82,7 @@ class Chats(Domain):
             raise KithkinError("not_allowed", "You are not invited to that chat.")
         direct, _ = _talk(profile, id_)
         profile.write(direct, [[Decline(id_)]], now_ms)
-        profile.note(now_ms, Chat(id_, state="declined"))
+        profile.note(now_ms, OwnChat(id_, state="declined"))
         return _ref(id_)
 
     @commits
@@ -98,7 +98,7 @@ class Chats(Domain):
         frontiers[mine.core] = End(mine.length, mine.tree.hash())
         write_control(space, [moves.leave(space.graph, mine.core, frontiers)], now_ms)
         profile.touch(space)
-        profile.note(now_ms, Chat(space.id, state="left"))
+        profile.note(now_ms, OwnChat(space.id, state="left"))
         return _ref(space.id)
 
     @commits
@@ -188,7 +188,7 @@ def is_listed(profile: Profile, id_: bytes) -> bool:
     return bool(newest) and not view.hides(id_, newest[0].id, newest[0].sort_key)
 
 
-def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
+def model(profile: Profile, id_: bytes, now_ms: int) -> models.OwnChat:
     """A chat as the list shows it."""
     chat, space = profile.view.chats[id_], profile.spaces.get(id_)
     kind: models.ChatKind = "self" if chat.kind == "self" else "direct" if chat.kind == "direct" else "group"
@@ -197,7 +197,7 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
     mark, author = profile.view.marks.get(id_), b""
     if space is not None and at is not None and at.member in space.state.members:
         author = space.state.members[at.member].identity
-    return models.Chat(
+    return models.OwnChat(
         id=chat_id(id_),
         title=chat_title(profile, id_),
         kind=kind,
@@ -231,16 +231,16 @@ def state_of(profile: Profile, id_: bytes) -> models.ChatState:
     return "active"
 
 
-def _note_own(profile: Profile, space: Space, now_ms: int, chat: Chat) -> None:
+def _note_own(profile: Profile, space: Space, now_ms: int, chat: OwnChat) -> None:
     """The chat and my feed in it, for my other devices."""
     mine, account = space.mine, profile.account
-    values: list[Chat | OwnWriter] = [chat]
+    values: list[OwnChat | OwnWriter] = [chat]
     if mine is not None:
         values.append(
             OwnWriter(space.id, mine.writer, on=True, device=account.device, prekey=account.keys.prekey.public)
         )
     if space.z is not None:
-        values.append(Chat(space.id, rendezvous=space.z))
+        values.append(OwnChat(space.id, rendezvous=space.z))
     profile.note(now_ms, *values)
 
 

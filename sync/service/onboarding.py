@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from identity.errors import KithkinError
 from identity.inner import Failed
-from identity.invite import Met
+from identity.invite import InviteDone
 from sync.engine.onboarding.onboarding import Flow
 from sync.service import models
 from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, Approval
@@ -70,7 +70,7 @@ class Onboarding(Domain):
             with node.steps(flow) as steps:
                 node.turn()
                 step = await next_step(steps, deadline)
-            if isinstance(step, tuple) and isinstance(step[0], Met):
+            if isinstance(step, tuple) and isinstance(step[0], InviteDone):
                 met = step[1]
                 if not isinstance(met, Flow) or met.person is None:
                     raise TIMEOUT

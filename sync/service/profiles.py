@@ -23,7 +23,7 @@ from identity.keyring_shell import forget_secret, make_secret, read_secret
 from identity.keystore import change_keystore, create_keystore, open_keystore
 from identity.keystore_file import read_keystore, replace_keystore
 from identity.labels import Label
-from identity.pairing import Linked, WrongCode
+from identity.pairing import PairingDone, WrongCode
 from identity.phrase import new_phrase, phrase_keys
 from identity.statement import root_certificate
 from netstack.shell.connection import Connection
@@ -283,7 +283,7 @@ class _Linking:
         if isinstance(step, WrongCode):
             if step.left and self._answer is not None and not self._answer.done():
                 self._answer.set_result(models.Wrong(left=step.left))
-        elif isinstance(step, Linked):
+        elif isinstance(step, PairingDone):
             self._finish(None)
         elif isinstance(step, Failed):
             self._finish(KithkinError(step.code, step.sentence))

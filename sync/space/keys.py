@@ -11,7 +11,7 @@ from crdt.log.entry import GRANT_TAG, BlockHeader, message_key, read_block
 from crdt.log.merkle import Leaf
 from crdt.space.control import ControlEntry, Epoch
 from crdt.space.epoch import EpochKey, newcomers, proves_z, usable
-from crdt.space.grant import Opened, open_grant
+from crdt.space.grant import OpenedGrant, open_grant
 from crdt.space.membership import EpochInfo
 from crdt.space.rendezvous import capability
 from identity.errors import DecodeError
@@ -97,7 +97,7 @@ class EpochKeys:
 
     # -- what comes -------------------------------------------------------------------------------------------
 
-    def learn(self, epoch: bytes, opened: Opened) -> None:
+    def learn(self, epoch: bytes, opened: OpenedGrant) -> None:
         """An epoch key out of a grant.  Whether the epoch counts is the fold's business."""
         if self.keyring.learn(epoch, opened.secret, opened.z):
             self._changes.keys_came()
@@ -142,7 +142,7 @@ class EpochKeys:
             if opened is not None and proves_z(epoch, opened.z):
                 self.learn(epoch.id, opened)
 
-    def try_grant(self, core: bytes, seq: int, header: BlockHeader, extra: Iterable[bytes] = ()) -> Opened | None:
+    def try_grant(self, core: bytes, seq: int, header: BlockHeader, extra: Iterable[bytes] = ()) -> OpenedGrant | None:
         """(E, Z) of a grant entry if it has a slot for this device; extra: further D that may have sealed it."""
         directory = self._context.directory
         writer = self._members.state.writers.get(core)

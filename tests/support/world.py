@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 
-from identity.pairing import Linked, ShowCode
+from identity.pairing import PairingDone, ShowCode
 from identity.phrase import new_phrase, phrase_keys
 from identity.statement import root_certificate
 from netstack.udp.port import Address
@@ -124,7 +124,7 @@ class World:
             if isinstance(step.step, ShowCode):
                 made.digits = step.step.code
         made.type_digits()
-        ends = [step.step for step in made.steps if isinstance(step.step, Linked)]
+        ends = [step.step for step in made.steps if isinstance(step.step, PairingDone)]
         return bool(ends)
 
     def friends(self, one: Device, other: Device, *, settle: bool = True) -> None:

@@ -16,7 +16,7 @@ from identity.device_set import MAX_DEVICES
 from identity.errors import DecodeError, KithkinError
 from identity.inner import Failed, Send
 from identity.pairing import PROTOCOL as PAIR
-from identity.pairing import AskApproval, Certified, Grant, Joined, Linked, ShowCode
+from identity.pairing import AskApproval, Certified, PairingGrant, DeviceJoined, PairingDone, ShowCode
 from identity.pairing_code import PairPayload, read_pair_code
 from sync.engine.dialling import Dialling, encode_whereabouts
 from sync.engine.effects import CodeShown, DeviceChanged, DeviceLinked
@@ -86,9 +86,9 @@ class Approvals:
                     self._profile.effects.append(CodeShown(one.id, code))
                 case Certified():
                     self._certified(peer, one, effect, now)
-                case Joined():
+                case DeviceJoined():
                     self._admit(peer, one, effect, now)
-                case Linked():
+                case PairingDone():
                     self._conversations.end(one, DeviceLinked(one.id, one.device))
 
     def _certified(self, peer: Peer, one: Conversation, effect: Certified, now: float) -> None:
@@ -98,7 +98,7 @@ class Approvals:
         if personal.mine is None or personal.z is None or one.approver is None:
             return
         one.device, one.new = effect.certificate.device, effect.device
-        grant = Grant(
+        grant = PairingGrant(
             profile.directory.sent(profile.account.identity),
             personal.id,
             personal.mine.writer,
@@ -108,7 +108,7 @@ class Approvals:
         )
         self._perform(peer, one, one.approver.grant(grant, now), now)
 
-    def _admit(self, peer: Peer, one: Conversation, effect: Joined, now: float) -> None:
+    def _admit(self, peer: Peer, one: Conversation, effect: DeviceJoined, now: float) -> None:
         """The new device's writer enters the personal space, with an epoch that it can read."""
         profile, personal, now_ms = self._profile, self._profile.personal, int(now * 1000)
         try:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from crdt.docs.own import Chat, Contact, OwnWriter
-from crdt.docs.own import Invite as OwnInvite
+from crdt.docs.own import OwnChat, OwnContact, OwnWriter
+from crdt.docs.own import OwnInvite
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Add, SpaceKind
@@ -19,7 +19,7 @@ from identity.errors import DecodeError
 from identity.hints import Address
 from identity.inner import Failed, Send, Stray
 from identity.invite import PROTOCOL as INVITE
-from identity.invite import Asked, DirectSpace, Joined, Met, Offered, Person, person_of
+from identity.invite import InviteAsked, DirectSpace, InviteeJoined, InviteDone, SpaceOffered, Person, person_of
 from identity.invite_code import InviteCode, decode_invite, encode_invite, new_invite, read_invite
 from identity.invitee import Invitee
 from identity.inviter import Inviter
@@ -144,11 +144,11 @@ class Invites:
                     peer.drop(self._profile.effects, sentence)
                 case Failed(_, sentence):
                     peer.drop(self._profile.effects, sentence)
-                case Asked(person):
+                case InviteAsked(person):
                     self._asked(peer, answering, person, now)
-                case Joined(person, answer):
+                case InviteeJoined(person, answer):
                     self._joined(peer, answering, person, answer, now)
-                case Met():
+                case InviteDone():
                     pass
 
     def _asked(self, peer: Peer, answering: Answering, person: Person, now: float) -> None:
@@ -214,7 +214,7 @@ class Invites:
         name, where = decode_profile(person.profile)
         profile.note(
             now_ms,
-            Contact(
+            OwnContact(
                 person.identity,
                 on=True,
                 profile=name,
@@ -222,7 +222,7 @@ class Invites:
                 space=space.id,
                 statements=tuple(statement.encoded for statement in person.statements)[:64],
             ),
-            Chat(space.id, on=True, kind="direct", state="active", peer=person.identity, rendezvous=space.z),
+            OwnChat(space.id, on=True, kind="direct", state="active", peer=person.identity, rendezvous=space.z),
         )
         if mine is not None:
             account = profile.account
@@ -275,9 +275,9 @@ class Invites:
                 case Failed():
                     self._conversations.fail(one, effect)
                     peer.drop(self._profile.effects, effect.sentence)
-                case Offered(person, offered):
+                case SpaceOffered(person, offered):
                     self._offered(peer, one, person, offered, now)
-                case Met():
+                case InviteDone():
                     self._met(peer, one, now)
 
     def _offered(self, peer: Peer, one: Conversation, person: Person, offered: DirectSpace, now: float) -> None:

@@ -16,7 +16,7 @@ from identity.hints import Address
 from identity.inner import Failed, Send, Stray
 from identity.joiner import Display, Joiner
 from identity.keys import Random
-from identity.pairing import PROTOCOL, Claimed, Granted, Linked, NeedCode, WrongCode
+from identity.pairing import PROTOCOL, Claimed, Granted, PairingDone, NeedCode, WrongCode
 from identity.pairing_code import new_pair_code
 from netstack.wire.protomux import ChannelClosed, Fault, Message, Protomux
 from sync.account.account import new_account
@@ -165,7 +165,7 @@ class Linking:
                     self._effects.append(CodeWrong(CONVERSATION, left))
                 case Granted():
                     self._granted(conn, joiner, effect, now)
-                case Linked():
+                case PairingDone():
                     self.over = True
                     self._effects.append(DeviceLinked(CONVERSATION, self._account.device))
                 case Failed():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crdt.docs.chat import Consent
-from crdt.docs.own import Chat, OwnWriter
+from crdt.docs.own import OwnChat, OwnWriter
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Admit
@@ -47,7 +47,7 @@ def _others(waiting: list[OwnWriter], device: bytes) -> list[OwnWriter]:
     return [w for w in waiting if w.device != device][:MAX_CONSENTS]
 
 
-def _ask_admission(profile: Profile, chat: Chat, waiting: list[OwnWriter], now_ms: int) -> None:
+def _ask_admission(profile: Profile, chat: OwnChat, waiting: list[OwnWriter], now_ms: int) -> None:
     """A feed for this device, with a consent for each feed of mine that may admit it."""
     account = profile.account
     space = profile.space(chat.space)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from crdt.docs.chat import Answer, Consent, Decline, Offer, OfferedFeed
 from crdt.docs.facts import ABOUT_OFFERS
-from crdt.docs.own import Chat
+from crdt.docs.own import OwnChat
 from crdt.docs.timeline import Talks, fold_offers
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
@@ -55,7 +55,7 @@ def answer_offers(profile: Profile, space: Space, connected: Collection[bytes], 
                 identity = space.state.members[member].identity
                 profile.note(
                     now_ms,
-                    Chat(
+                    OwnChat(
                         offered,
                         on=True,
                         kind="group",

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from crdt.docs.chat import Profile as ChatProfile
+from crdt.docs.chat import MemberProfile
 from crdt.docs.facts import ABOUT_PROFILES
-from crdt.docs.own import Contact
+from crdt.docs.own import OwnContact
 from crdt.docs.timeline import fold_profiles
 from crdt.space.control import SpaceKind
 from sync.engine.effects import ContactChanged
-from sync.engine.profile import Profile
+from sync.engine.profile import MemberProfile
 from sync.space import timeline
 from sync.space.space import Space
 
 
-def exchange_profiles(profile: Profile, space: Space, now_ms: int) -> None:
+def exchange_profiles(profile: MemberProfile, space: Space, now_ms: int) -> None:
     """My profile stands in every chat with others; theirs is noted with my contacts."""
     mine = space.mine
     if mine is None or not space.may_write or not mine.length or space.kind in (SpaceKind.PERSONAL, SpaceKind.SELF):
@@ -22,7 +22,7 @@ def exchange_profiles(profile: Profile, space: Space, now_ms: int) -> None:
     known = fold_profiles(facts, space.rights())
     state, own = space.state, profile.view.profile
     me = state.writers[mine.core].member
-    want = ChatProfile(own.name or "", own.about or None)
+    want = MemberProfile(own.name or "", own.about or None)
     if own.name and known.get(me) != want:
         profile.write(space, [[want]], now_ms)
     if space.kind is SpaceKind.DIRECT:
@@ -30,5 +30,5 @@ def exchange_profiles(profile: Profile, space: Space, now_ms: int) -> None:
             identity = state.members[member].identity
             contact = profile.view.contacts.get(identity)
             if member != me and contact is not None and contact.profile != told.name:
-                profile.note(now_ms, Contact(identity, profile=told.name))
+                profile.note(now_ms, OwnContact(identity, profile=told.name))
                 profile.effects.append(ContactChanged(identity))
