@@ -21,7 +21,7 @@ T = TypeVar("T")
 MAX_FOUND = 1024  # records told of in one walk, so that a topic full of strangers costs a bounded time
 
 
-class Walking:
+class RunningWalk:
     """A walk and its end."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -37,7 +37,7 @@ class Walking:
             self.query.cancel()
 
 
-class DhtCalls:
+class DhtClient:
     """A host's part that speaks to the DHT."""
 
     def _dht(self) -> DhtNode:
@@ -51,7 +51,7 @@ class DhtCalls:
         """Peers that announced under `topic` (32 bytes), each key once, as they are found."""
         node = self._dht()
         loop = asyncio.get_running_loop()
-        walking = Walking(loop)
+        running = RunningWalk(loop)
         seen: set[bytes] = set()
         found: asyncio.Queue[PeerRecord | None] = asyncio.Queue()
 
@@ -61,13 +61,13 @@ class DhtCalls:
                     seen.add(peer.key)
                     found.put_nowait(peer)
 
-        walking.query = hyper.lookup(node, topic, on_found, lambda outcome: found.put_nowait(None))
+        running.query = hyper.lookup(node, topic, on_found, lambda outcome: found.put_nowait(None))
         self._soon()
         try:
             while (peer := await found.get()) is not None:
                 yield peer
         finally:
-            walking.cancel()
+            running.cancel()
 
     async def look_up(self, topic: bytes, on_found: Callable[[PeerRecord], None]) -> int:
         """Tells of whoever announced under `topic` as nodes do, each record once; returns how many nodes answered."""
@@ -131,13 +131,13 @@ class DhtCalls:
         raise NotImplementedError
 
     async def _walk(self, start: Callable[[Callable[[Outcome], None]], Query]) -> Outcome:
-        walking = Walking(asyncio.get_running_loop())
-        walking.query = start(walking.end)
+        running = RunningWalk(asyncio.get_running_loop())
+        running.query = start(running.end)
         self._soon()
         try:
-            return await walking.done
+            return await running.done
         finally:
-            walking.cancel()
+            running.cancel()
 
     async def _fetch(self, start: Callable[[Callable[[T | None], None]], Query]) -> T | None:
         future: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()

@@ -16,7 +16,7 @@ from netstack.shell.ports import Ports
 from netstack.udp.port import Datagram
 
 
-class Turns:
+class Driver:
     """Drives a core.  Whoever inherits binds `_ports`, sets `_loop`, and says what becomes of events and frames."""
 
     def __init__(self, core: EndpointCore) -> None:
@@ -24,8 +24,8 @@ class Turns:
         self._ports: Ports | None = None
         self._loop: asyncio.AbstractEventLoop
         self._timer: asyncio.TimerHandle | None = None
-        self._turn: asyncio.Handle | None = None
-        self._in_turn = False
+        self._tick: asyncio.Handle | None = None
+        self._in_tick = False
         self._deferred = False
         self._leaving = False
         self._waiting: list[asyncio.Future[None]] = []  # for anything to happen
@@ -91,12 +91,12 @@ class Turns:
     def defer(self) -> None:
         """Within a turn: what it sends waits until the loop came round, so that whoever was just told of something
         hears of it first.  The kernel delivers to a peer on this machine while we send, which takes its time."""
-        self._deferred = self._in_turn and not self._leaving  # last words wait for nobody
+        self._deferred = self._in_tick and not self._leaving  # last words wait for nobody
 
     def _soon(self) -> None:
         """What is done between turns goes out at the end of this one, so that small frames share datagrams."""
-        if self._turn is None and not self._in_turn and self._ports is not None:
-            self._turn = self._loop.call_soon(self._serve)
+        if self._tick is None and not self._in_tick and self._ports is not None:
+            self._tick = self._loop.call_soon(self._serve)
 
     def _receive(self, batch: Sequence[Datagram], port: int) -> None:
         try:
@@ -112,18 +112,18 @@ class Turns:
             self._serve()
 
     def _serve(self) -> None:
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
         ports = self._ports
-        if ports is None or self._in_turn:
+        if ports is None or self._in_tick:
             return
-        self._in_turn = True
+        self._in_tick = True
         try:
             self._tell(self.core.events())
             if self._deferred:
                 self._deferred = False
-                self._turn = self._loop.call_soon(self._serve)
+                self._tick = self._loop.call_soon(self._serve)
                 return
             while ports.writable:
                 batch = self.core.outgoing()
@@ -137,7 +137,7 @@ class Turns:
             self._arm()  # one thing that went wrong does not stop the others' clock
             raise
         finally:
-            self._in_turn = False
+            self._in_tick = False
         self._tell_watchers()
         waiting, self._waiting = self._waiting, []
         for future in waiting:

@@ -31,15 +31,15 @@ from netstack.events import Closed, Ended, Event, Failed, Moved, Opened, Reason,
 from netstack.limits import Limits
 from netstack.ports import CLIENT, SERVER, SERVER6
 from netstack.shell.connection import Connection
-from netstack.shell.dht_client import DhtCalls
-from netstack.shell.driver import Turns
+from netstack.shell.dht_client import DhtClient
+from netstack.shell.driver import Driver
 from netstack.shell.interfaces import Interfaces
 from netstack.shell.ports import Ports
-from netstack.shell.surroundings import Surroundings
+from netstack.shell.system_monitor import SystemMonitor
 from netstack.udp.port import Address, ShellName
 from netstack.udx.congestion import CongestionControl
 
-FAREWELL = 0.5  # seconds that taking back announcements may hold up the end
+STOP_TIMEOUT = 0.5  # seconds that taking back announcements may hold up the end
 
 CODES = {
     Reason.NO_ANSWER: ("timeout", "nothing answers at the addresses of that peer"),
@@ -72,7 +72,7 @@ class HostStatus:
     connections: int
 
 
-class Host(Turns, DhtCalls):
+class Host(Driver, DhtClient):
     """One node.  `accept(our key, their key)` False leaves a stranger without any answer.
 
     `bootstrap` (or `known`, or mode PERSISTENT) puts it into a DHT: nodes to start from, and nodes of an earlier run.
@@ -118,7 +118,7 @@ class Host(Turns, DhtCalls):
         self.on_connection: Callable[[Connection], None] | None = None  # for those that others dialled
         self._shell_name: ShellName = shell
         self._dialing: dict[int, asyncio.Future[Connection]] = {}
-        self._surroundings: Surroundings | None = None
+        self._system: SystemMonitor | None = None
 
     async def start(self, host: str = "0.0.0.0", port: int = 0, host6: str | None = None) -> Address:
         """Binds and starts; returns the address bound.  Raises OSError as binding does.
@@ -142,8 +142,8 @@ class Host(Turns, DhtCalls):
         self._leaving = False
         self._ports = ports
         if self.dht is not None and not address[0].startswith("127."):
-            self._surroundings = Surroundings(self._slept, self._moved)
-            self._surroundings.watch()
+            self._system = SystemMonitor(self._slept, self._moved)
+            self._system.watch()
         if self.dht is not None and client is not None:
             self.dht.now = self._loop.time()
             self.dht.epoch = time.time() - self.dht.now
@@ -235,9 +235,9 @@ class Host(Turns, DhtCalls):
         ports = self._ports
         if ports is None:
             return
-        if self._surroundings is not None:
-            self._surroundings.stop()
-            self._surroundings = None
+        if self._system is not None:
+            self._system.stop()
+            self._system = None
         self._leaving = True
         now = self._loop.time()
         for conn in [*self.connections, *self._dialing]:
@@ -245,14 +245,14 @@ class Host(Turns, DhtCalls):
         self.core.shut(now)
         self._serve()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL):
+            async with asyncio.timeout(STOP_TIMEOUT):
                 while not self.core.quiet:
                     await self._progress()
         for conn in list(self.connections):  # whoever was half way in when we began to stop
             self.core.abort(conn, self._loop.time())
         self._serve()
         self._ports = None
-        for handle in (self._timer, self._turn):
+        for handle in (self._timer, self._tick):
             if handle is not None:
                 handle.cancel()
         await ports.close()

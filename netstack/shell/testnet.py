@@ -36,7 +36,7 @@ T = TypeVar("T")
 LOOPBACK = "127.0.0.1"
 
 
-class Seat:
+class RunningNode:
     """One node, its sockets, and when it wants to be woken."""
 
     __slots__ = ("node", "ready", "scheduled", "sockets")
@@ -72,8 +72,8 @@ class Testnet:
         self._rng = rng
         self._limits = limits
         self._equip = equip  # gives a node more handlers
-        self._seats: dict[DhtNode, Seat] = {}
-        self._wakes: list[tuple[float, int, Seat]] = []
+        self._running: dict[DhtNode, RunningNode] = {}
+        self._wakes: list[tuple[float, int, RunningNode]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -110,7 +110,7 @@ class Testnet:
         )
 
     def address_of(self, node: DhtNode) -> Address:
-        return self._seats[node].sockets[SERVER].address
+        return self._running[node].sockets[SERVER].address
 
     async def ask(self, node: DhtNode, start: Callable[[Callable[[T], None]], object]) -> T:
         """Runs `start(done)` at a node of this process; what `done` was called with."""
@@ -122,16 +122,16 @@ class Testnet:
 
         node.now = self._loop.time()
         start(done)
-        self._serve(self._seats[node])
+        self._serve(self._running[node])
         return await future
 
     async def kill(self, node: DhtNode) -> None:
         """Without a word to anybody."""
-        seat = self._seats.pop(node)
-        seat.scheduled = inf
+        running = self._running.pop(node)
+        running.scheduled = inf
         if node in self.nodes:
             self.nodes.remove(node)
-        for socket in seat.sockets.values():
+        for socket in running.sockets.values():
             socket.close()
             await socket.wait_closed()
 
@@ -139,7 +139,7 @@ class Testnet:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for node in list(self._seats):
+        for node in list(self._running):
             await self.kill(node)
 
     async def __aenter__(self) -> Self:
@@ -173,46 +173,46 @@ class Testnet:
             epoch=time.time() - now,
         )
         self._equip(node)
-        seat = self._seats[node] = Seat(node)
+        running = self._running[node] = RunningNode(node)
         for name, wanted in ((CLIENT, 0), (SERVER, port)):
             if name == SERVER or client:
 
                 def receive(batch: Sequence[Datagram], name: int = name) -> None:
-                    self._receive(seat, name, batch)
+                    self._receive(running, name, batch)
 
-                seat.sockets[name] = await bind(self.host, wanted, receive)
-                node.bound(name, seat.sockets[name].address)
-        self._serve(seat)
-        await seat.ready
+                running.sockets[name] = await bind(self.host, wanted, receive)
+                node.bound(name, running.sockets[name].address)
+        self._serve(running)
+        await running.ready
         return node
 
     # turns
 
-    def _receive(self, seat: Seat, port: int, batch: Sequence[Datagram]) -> None:
-        node = seat.node
+    def _receive(self, running: RunningNode, port: int, batch: Sequence[Datagram]) -> None:
+        node = running.node
         now = self._loop.time()
         for data, source, segment in batch:
             for piece in cut(data, segment) if segment else (data,):
                 node.receive(piece, source, port, now)
-        self._serve(seat)
+        self._serve(running)
 
-    def _serve(self, seat: Seat) -> None:
-        node = seat.node
-        if node not in self._seats:
+    def _serve(self, running: RunningNode) -> None:
+        node = running.node
+        if node not in self._running:
             return
         out = node.outgoing()
         if out:
-            for port, socket in seat.sockets.items():
-                batch = [item for item in out if item.port == port] if len(seat.sockets) > 1 else out
+            for port, socket in running.sockets.items():
+                batch = [item for item in out if item.port == port] if len(running.sockets) > 1 else out
                 if batch:
                     socket.send_batch(batch)
         for event in node.events():
-            if isinstance(event, Ready) and not seat.ready.done():
-                seat.ready.set_result(None)
+            if isinstance(event, Ready) and not running.ready.done():
+                running.ready.set_result(None)
         at = node.next_wake()
-        if at is not None and at < seat.scheduled:
-            seat.scheduled = at
-            heappush(self._wakes, (at, next(self._order), seat))
+        if at is not None and at < running.scheduled:
+            running.scheduled = at
+            heappush(self._wakes, (at, next(self._order), running))
             self._arm()
 
     def _arm(self) -> None:
@@ -228,12 +228,12 @@ class Testnet:
         now = self._loop.time()
         wakes = self._wakes
         while wakes and wakes[0][0] <= now:
-            at, _, seat = heappop(wakes)
-            if seat.scheduled != at:
+            at, _, running = heappop(wakes)
+            if running.scheduled != at:
                 continue
-            seat.scheduled = inf
-            seat.node.wake(now)
-            self._serve(seat)
+            running.scheduled = inf
+            running.node.wake(now)
+            self._serve(running)
         if wakes:
             self._arm()
 

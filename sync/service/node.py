@@ -25,7 +25,7 @@ from sync.engine.engine import Engine
 from sync.service import models
 from sync.service.api import ANY_HOST, NO_HOST, Network
 from sync.service.bootstrap import bootstrap_nodes
-from sync.service.discovery import Found, Places
+from sync.service.discovery import Found, TopicDiscoveries
 from sync.service.events import Announcer
 from sync.service.watch import Watch
 
@@ -41,7 +41,7 @@ class Node:
         self.engine = engine
         self.clock = clock
         self.host: Host | None = None
-        self.places: Places | None = None
+        self.places: TopicDiscoveries | None = None
         self.network = network
         self.address: Address | None = None
         self._announcer = Announcer(engine.profile)
@@ -71,7 +71,7 @@ class Node:
         host = await new_host(network, profile.nodes())
         self.address = await start_host(host, network, profile.port())
         self.host, self.network = host, network
-        self.places = Places(host, await local_network(network, self.address), self._found)
+        self.places = TopicDiscoveries(host, await local_network(network, self.address), self._found)
         host.on_connection = self._incoming
         profile.keep_port(self.address[1])
         self._nodes_due = self.clock() + KEEP_NODES

@@ -96,7 +96,7 @@ class Linking:
 
     def settle(self) -> None:
         for conn, (mux, _, _) in self._muxes.items():
-            self._effects += [Transmit(conn, frame) for frame in mux.take()]
+            self._effects += [Transmit(conn, frame) for frame in mux.take_outgoing()]
 
     def take(self) -> list[Effect]:
         effects, self._effects = self._effects, []

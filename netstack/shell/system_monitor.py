@@ -17,7 +17,7 @@ SLEPT = 15.0  # seconds by which the clocks must have drifted apart
 FAR = "192.0.2.1"  # a route to it is asked for; nothing is sent
 
 
-def asleep() -> float:
+def seconds_asleep() -> float:
     """Seconds that the machine has slept so far, counted from anywhere."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
@@ -33,7 +33,7 @@ def outward_host() -> str | None:
     return None
 
 
-class Surroundings:
+class SystemMonitor:
     """Calls `on_sleep` after a sleep and `on_move` when the way to the Internet leads over another address of ours."""
 
     def __init__(
@@ -41,14 +41,14 @@ class Surroundings:
         on_sleep: Callable[[], None],
         on_move: Callable[[], None],
         *,
-        asleep: Callable[[], float] = asleep,
+        seconds_asleep: Callable[[], float] = seconds_asleep,
         outward: Callable[[], str | None] = outward_host,
     ) -> None:
         self._on_sleep = on_sleep
         self._on_move = on_move
-        self._asleep = asleep
+        self._asleep = seconds_asleep
         self._outward = outward
-        self._slept = asleep()
+        self._slept = seconds_asleep()
         self._host = outward()
         self._timer: asyncio.TimerHandle | None = None
 
