@@ -1,20 +1,18 @@
-"""A DHT of one's own on loopback: many nodes in one process, one timer for all of them.
+"""A private DHT on loopback: many nodes in one process, with one timer for all of them.
 
     async with Testnet(10) as net:
-        ...                                  # give net.bootstrap to whoever should join
+        ...                                  # give net.bootstrap to hosts and swarms
         guest = await net.join()             # an ordinary node, behind no NAT, in the same process
         await net.ask(guest, lambda done: hyper.announce(guest, topic, key, (), done))
 
-The first node is the bootstrap node.  All are persistent at once, since their addresses are known to be reachable.
+The first node is the bootstrap node.  All store for others at once, since their addresses are known to be reachable.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
-from argparse import Namespace
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
@@ -37,7 +35,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class RunningNode:
-    """One node, its sockets, and when it wants to be woken."""
+    """One node, its sockets, and the time of its next wake-up."""
 
     __slots__ = ("node", "ready", "scheduled", "sockets")
 
@@ -49,9 +47,16 @@ class RunningNode:
 
 
 class Testnet:
-    """`size` nodes on `host`; `bootstrap`: joins an existing network instead of starting one."""
+    """A DHT of `size` nodes bound to `host`, from `async with` or `start` until `stop`.
 
-    __test__ = False  # no test, whatever pytest thinks of the name
+    `port`: that of the bootstrap node, 0 for any.  `bootstrap`: joins an existing network instead of starting one.
+    `limits`: of what each node stores.  `equip(node)` adds request handlers to a node; by default it relays handshakes.
+    `rng(size)`: random bytes.
+
+    Attributes: `bootstrap`, the addresses to give to hosts and swarms; `nodes`, the nodes themselves.
+    """
+
+    __test__ = False  # tells pytest that this class is no test
 
     def __init__(
         self,
@@ -71,7 +76,7 @@ class Testnet:
         self._port = port
         self._rng = rng
         self._limits = limits
-        self._equip = equip  # gives a node more handlers
+        self._equip = equip
         self._running: dict[DhtNode, RunningNode] = {}
         self._wakes: list[tuple[float, int, RunningNode]] = []
         self._order = count()
@@ -79,7 +84,7 @@ class Testnet:
         self._loop: asyncio.AbstractEventLoop
 
     async def start(self) -> None:
-        """Grows the network node by node.  Raises OSError as binding does."""
+        """Adds the nodes one by one; leaves none behind if one fails.  Raises OSError as binding does."""
         self._loop = asyncio.get_running_loop()
         try:
             for _ in range(self.size):
@@ -89,7 +94,7 @@ class Testnet:
             raise
 
     async def grow(self) -> DhtNode:
-        """One more persistent node."""
+        """Adds one more node that stores for others, and returns it."""
         port = self._port if not self.nodes else 0
         node = await self._add(self.host, port, Mode.PERSISTENT, self.bootstrap, client=False)
         self.nodes.append(node)
@@ -104,16 +109,17 @@ class Testnet:
         bootstrap: Sequence[Address] | None = None,
         known: Sequence[Address] = (),
     ) -> DhtNode:
-        """A node that has to find out about itself, like anybody's; it counts as none of `nodes`."""
+        """Adds a node that has to find out its own address, as any guest of the network; it is not in `nodes`."""
         return await self._add(
             "", 0, mode, self.bootstrap if bootstrap is None else bootstrap, client=True, known=known
         )
 
     def address_of(self, node: DhtNode) -> Address:
+        """Where a node of this process is bound."""
         return self._running[node].sockets[SERVER].address
 
     async def ask(self, node: DhtNode, start: Callable[[Callable[[T], None]], object]) -> T:
-        """Runs `start(done)` at a node of this process; what `done` was called with."""
+        """Runs `start(done)` at a node of this process, and returns the value with which `done` is called."""
         future: asyncio.Future[T] = self._loop.create_future()
 
         def done(value: T) -> None:
@@ -126,7 +132,7 @@ class Testnet:
         return await future
 
     async def kill(self, node: DhtNode) -> None:
-        """Without a word to anybody."""
+        """Stops one node at once, without telling any other."""
         running = self._running.pop(node)
         running.scheduled = inf
         if node in self.nodes:
@@ -136,6 +142,7 @@ class Testnet:
             await socket.wait_closed()
 
     async def stop(self) -> None:
+        """Stops every node and frees the sockets.  May be called twice."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -186,7 +193,7 @@ class Testnet:
         await running.ready
         return node
 
-    # turns
+    # inner
 
     def _receive(self, running: RunningNode, port: int, batch: Sequence[Datagram]) -> None:
         node = running.node
@@ -236,27 +243,3 @@ class Testnet:
             self._serve(running)
         if wakes:
             self._arm()
-
-
-async def testnet(options: Namespace) -> int:
-    """`python -m netstack testnet`: a network until a signal."""
-    from netstack.shell.commands import say, signalled
-
-    stop = signalled()
-    net = Testnet(options.size, host=LOOPBACK, port=options.port)
-    starting = asyncio.ensure_future(net.start())
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            starting.result()
-            host, port = net.bootstrap[0]
-            say(ready=True, bootstrap=f"{host}:{port}", size=len(net.nodes))
-            await stopping
-    finally:
-        for task in (starting, stopping):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):
-                await task
-        await net.stop()
-    return 0
