@@ -225,7 +225,7 @@ class Engine:
         self.dialling.wake(now)
         self._meet(now)
         for peer in self.peers.values():
-            for frame in peer.mux.take():
+            for frame in peer.mux.take_outgoing():
                 self.profile.effects.append(Transmit(peer.conn, frame))
 
     def _meet(self, now: float) -> None:
@@ -334,7 +334,7 @@ class Engine:
 
     def _events(self, peer: Peer, now: float) -> None:
         """Channel openings that our own opens completed."""
-        while events := peer.mux.events():
+        while events := peer.mux.take_events():
             self._handle(peer, events, now)
 
     def _handle(self, peer: Peer, events: Iterable[object], now: float) -> None:

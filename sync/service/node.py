@@ -22,7 +22,7 @@ from sync.engine.engine import Engine
 from sync.engine.perform import Driver
 from sync.service import models
 from sync.service.api import Network
-from sync.service.discovery import Found, Places
+from sync.service.discovery import Found, TopicDiscoveries
 from sync.service.events import Announcer
 from sync.service.network import address_of, hints_of, local_network, new_host, start_host
 from sync.service.watch import Watch
@@ -39,7 +39,7 @@ class Node:
         self.engine = engine
         self.clock = clock
         self.host: Host | None = None
-        self.places: Places | None = None
+        self.topics: TopicDiscoveries | None = None
         self.network = network
         self.address: Address | None = None
         self._driver = Driver(engine, self, clock)
@@ -69,7 +69,7 @@ class Node:
         host = await new_host(network, profile.nodes())
         self.address = await start_host(host, network, profile.port())
         self.host, self.network = host, network
-        self.places = Places(host, await local_network(network, self.address), self._found)
+        self.topics = TopicDiscoveries(host, await local_network(network, self.address), self._found)
         host.on_connection = self._incoming
         profile.keep_port(self.address[1])
         self._nodes_due = self.clock() + KEEP_NODES
@@ -84,8 +84,8 @@ class Node:
         await asyncio.gather(*self._dials, return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()
-        if self.places is not None:
-            await self.places.close()
+        if self.topics is not None:
+            await self.topics.close()
         if self.host is not None:
             await self.host.stop()
         for reader in self._readers:
@@ -139,13 +139,13 @@ class Node:
 
     def join_topic(self, meet: e.Meet) -> None:
         """Looks who is at a topic, in the DHT and on the local network."""
-        if self.places is not None and not self._stopped:
-            self.places.meet(meet.topic, meet.key, meet.announce)
+        if self.topics is not None and not self._stopped:
+            self.topics.meet(meet.topic, meet.key, meet.announce)
 
     def leave_topic(self, topic: bytes) -> None:
         """Takes back what was announced there."""
-        if self.places is not None:
-            self.places.part(topic)
+        if self.topics is not None:
+            self.topics.part(topic)
 
     def advance(self, step: e.OnboardingStep) -> None:
         """A step of a pairing or an invite, for whoever waits for it."""

@@ -17,8 +17,8 @@ NATS: dict[Firewall, models.NatKind] = {
 
 
 def dht(node: Node) -> models.Dht:
-    host, places = node.host, node.places
-    lan, strangers = places is not None and places.on_lan, len(node.engine.candidates)
+    host, topics = node.host, node.topics
+    lan, strangers = topics is not None and topics.on_lan, len(node.engine.candidates)
     if host is None or host.dht is None:
         return models.Dht(lan=lan, strangers=strangers)
     found = host.status()
@@ -31,7 +31,7 @@ def dht(node: Node) -> models.Dht:
         reachable=found.reachable,
         ephemeral=found.ephemeral,
         relays=[text_of(relay) for relay in found.relays],
-        topics=len(places) if places is not None else 0,
+        topics=len(topics) if topics is not None else 0,
         strangers=strangers,
         lan=lan,
     )

@@ -140,7 +140,7 @@ class Linking:
     def tick(self, now: float) -> None:
         """Frames for the other side; what they promise was committed when it was made."""
         for conn, (mux, _, _) in self._muxes.items():
-            self._effects += [Transmit(conn, frame) for frame in mux.take()]
+            self._effects += [Transmit(conn, frame) for frame in mux.take_outgoing()]
 
     def take_effects(self) -> list[Effect]:
         """Effects in order; connections are closed last, so that the last word on them is still sent."""
