@@ -46,16 +46,16 @@ def in_the_site(text: str, source: str, places: dict[str, str]) -> str:
     """The text of the page `source` with its links as the site needs them."""
     here = PurePosixPath(places[source]).parent
 
-    def new(whole: str, target: str) -> str:
+    def new(target: str) -> str | None:
         name, mark, anchor = target.partition("#")
-        if not name or "://" in target or target.startswith("mailto:"):
-            return whole
+        if not name or "://" in target:
+            return target
         wanted = os.path.normpath(PurePosixPath(source).parent / name)
         if (ROOT / wanted).is_dir():
             wanted += "/README.md"
-        if wanted in places:
-            return whole.replace(f"{target}", os.path.relpath(places[wanted], here) + mark + anchor)
-        return whole[1 : whole.index("](")]  # the words of a link to a source file
+        if wanted not in places:
+            return None  # a source file, which the site does not hold
+        return os.path.relpath(places[wanted], here) + mark + anchor
 
     return markdown.replace_targets(text, new)
 

@@ -65,14 +65,17 @@ def prose(text: str) -> Iterator[tuple[int, str]]:
             yield number + 1, line
 
 
-def replace_targets(text: str, new: Callable[[str, str], str]) -> str:
-    """The page with each link written anew: `new(whole, target)` gives what stands instead of `whole`.
+def replace_targets(text: str, new: Callable[[str], str | None]) -> str:
+    """The page with the target of each link written anew; where `new` gives None, the link's words stay alone.
 
     Code is left alone.
     """
 
     def rewrite(found: re.Match[str]) -> str:
-        return new(found[0], found["target"])
+        target = new(found["target"])
+        if target is None:
+            return found["before"].lstrip("!")[1:-2]
+        return found["before"] + target + found["after"]
 
     lines = text.split("\n")
     for number, line in prose(text):

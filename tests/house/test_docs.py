@@ -136,6 +136,13 @@ def test_dead_links_are_named(tmp_path: Path) -> None:
     assert fault(page, "../outside.md") == "outside the repository"
 
 
+def test_links_are_turned_to_where_a_page_stands_in_the_site() -> None:
+    text = "[SECURITY.md](../SECURITY.md#scope), [code](../sync/service/api.py), [bot](../examples/meet.py), `[x](y)`"
+    places = {"docs/page.md": "page.md", "SECURITY.md": "security.md", "examples/meet.py": "examples/meet.md"}
+    turned = "[SECURITY.md](security.md#scope), code, [bot](examples/meet.md), `[x](y)`"
+    assert build.in_the_site(text, "docs/page.md", places) == turned
+
+
 def test_a_diagram_that_is_not_mermaid_stops_the_build(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="parse"):
         build.draw("```mermaid\nsequenceDiagram\n  A->>\n```", tmp_path / "page.md")
