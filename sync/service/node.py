@@ -203,8 +203,6 @@ class Node:
     def _attach(self, connection: Connection, attempt: int | None) -> None:
         conn = connection.id
         self._connections[conn] = connection
-        connection.on_close = lambda reason: self._closed(conn, reason)
-        connection.on_frames = lambda frames: self._driver.frames(conn, frames)
         host, port = connection.address
         self._driver.opened(
             conn,
@@ -214,6 +212,8 @@ class Node:
             handshake=connection.handshake_hash,
             address=f"{host}:{port}",
         )
+        connection.on_close = lambda reason: self._closed(conn, reason)
+        connection.on_frames = lambda frames: self._driver.frames(conn, frames)  # frames that waited come at once
 
     def _closed(self, conn: int, reason: Reason) -> None:
         self._connections.pop(conn, None)

@@ -59,7 +59,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> tuple[Node, Teller, dict[int, Wire
 def test_what_a_lost_connection_brings_about_is_done_in_the_same_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     node, engine, wires = scene(monkeypatch)
     engine.profile.effects.append(e.Disconnect(1, "enough"))
-    node.turn()
+    node.tick()
     assert [wire.closed for wire in wires.values()] == [True, True, False]
     assert wires[3].sent == [b"2 is gone"]
     assert engine.take_effects() == []
@@ -70,5 +70,5 @@ def test_a_refused_turn_still_ends_what_was_to_be_ended(monkeypatch: pytest.Monk
     engine.refusals = 1
     engine.profile.effects.append(e.Disconnect(1, "enough"))
     with pytest.raises(KithkinError, match="full"):
-        node.turn()
+        node.tick()
     assert wires[1].closed and wires[2].closed and wires[3].sent == [b"2 is gone"]
