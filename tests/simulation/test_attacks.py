@@ -36,7 +36,7 @@ from sync.engine.dialling import PendingDial
 from sync.engine.effects import OnboardingFailed
 from sync.engine.engine import Engine
 from sync.engine.hello import GRANTS, DeviceHandshake, encode_handover
-from sync.engine.onboarding.onboarding import Onboarding
+from sync.engine.onboarding.approve import Approvals
 from sync.engine.peer import Peer, Purpose, SpaceLink
 from sync.engine.replication import PROTOCOL, Replication
 from sync.engine.tasks.offers import MAX_INVITED
@@ -736,7 +736,7 @@ def test_a_flood_of_offers_makes_few_invitations_and_no_chat_of_anothers_id() ->
 def test_a_pairing_cut_before_the_admission_is_finished_at_the_next_meeting(monkeypatch: Patch) -> None:
     world = World(18)
     ada = world.person("Ada")
-    monkeypatch.setattr(Onboarding, "_admit", lambda self, peer, *rest: self._drop(peer, "the line broke"))
+    monkeypatch.setattr(Approvals, "_admit", lambda self, peer, *rest: peer.drop(self._profile.effects, "cut off"))
     made = world._device("Ada", "desktop")
     text = made.boot_linking("desktop", "desktop")
     ada.do(
