@@ -113,7 +113,7 @@ class Profiles(Protocol):
 
 
 class Service(Protocol):
-    """One opened profile."""
+    """One opened profile.  A chat is named by its id, or as `self`: the notes to oneself."""
 
     # ---- the node
     async def ready(self) -> models.Ready:

@@ -20,7 +20,6 @@ from identity.errors import DecodeError, KithkinError
 from sync.service.api import Service
 from sync.service.calls import CALLS, Call, Kind
 from sync.service.frames import MAX_REPLY, MAX_REQUEST, VERSION, address, read_line
-from sync.service.text import check_query
 
 if TYPE_CHECKING:
     from typing import Self
@@ -251,6 +250,8 @@ class Channel:
     def begin(self, call: Call, args: dict[str, Any]) -> Exchange:
         """Sends a request."""
         if call.name == "search":
+            from sync.service.text import check_query
+
             check_query(args["query"])  # else a query that no line holds would be refused as a text
         self._last += 1
         begun = Exchange(self, self._last)
