@@ -351,6 +351,16 @@ def _(value: m.MessageEvent, page: Page) -> str:
 
 
 @shows
+def _(value: m.GoneEvent, page: Page) -> str:
+    return f"message {value.id} is gone"
+
+
+@shows
+def _(value: m.GapEvent, page: Page) -> str:
+    return "events were lost here"
+
+
+@shows
 def _(value: m.StatusEvent, page: Page) -> str:
     return f"{value.id}  {value.state}  {value.delivered} of {value.devices}"
 

@@ -11,7 +11,7 @@ from crdt.docs.facts import FactKind
 from crdt.docs.ids import NONCE_BYTES
 from crdt.docs.ids import message_id as make_id
 from crdt.docs.own import Hidden, ReadMark
-from crdt.docs.rows import Row, above, at_moment, drawn, is_late
+from crdt.docs.rows import Row, above, at_moment, draw_key, drawn, is_late
 from crdt.log.entry import Kind
 from crdt.log.merkle import leaf_of
 from identity.errors import KithkinError
@@ -262,7 +262,6 @@ def write_deletion(profile: Profile, space: Space, row: Row, now_ms: int) -> Non
     body = encode_deletion(Deletion(row.id, tuple(sorted(set(blocks)))[:1024]))
     ensure_key(space, now_ms, profile.recovery)
     space.append([Draft(Kind.DELETION, lambda seq: body)], now_ms)
-    profile.touch(space)
 
 
 def page(
@@ -331,7 +330,13 @@ def model(profile: Profile, space: Space, row: Row, reach: delivery.Reach, now_m
         source=row.source,
         late=is_late(row) and not mine,
         mine=mine,
+        order=order(row, now_ms),
     )
+
+
+def order(row: Row, now_ms: int) -> str:
+    """`models.Message.order`: the row's draw key without its id, which nothing else in the chat shares."""
+    return draw_key(row, now_ms)[:-32].hex()
 
 
 def moment(ms: int) -> datetime:
