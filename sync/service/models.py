@@ -67,6 +67,10 @@ class Testnet(Line):
     size: int
 
 
+class Version(Line):
+    version: str
+
+
 class Device(Line):
     id: str
     name: str

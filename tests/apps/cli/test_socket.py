@@ -14,9 +14,10 @@ import pytest
 
 from sync.service import models as m
 from sync.service.api import KithkinError, Network, Service
+from sync.service.calls import CALLS
 from sync.service.frames import MAX_REQUEST, SOCKET
 from sync.service.remote import SocketService, connect
-from sync.service.socket import CALLS, ServiceServer
+from sync.service.socket import ServiceServer, line_of
 from tests.apps.cli.notebook import CODE, PAIR, Notebook
 
 
@@ -313,3 +314,8 @@ def test_a_defect_in_the_engine_is_told_as_one(tmp_path: Path, capsys: pytest.Ca
 
     over_the_socket(tmp_path, play)
     assert "KeyError" in capsys.readouterr().err
+
+
+def test_an_answer_that_is_not_unicode_becomes_a_refusal_for_its_request() -> None:
+    said = json.loads(line_of({"id": 7, "value": {"name": "\udc80"}}))
+    assert (said["id"], said["error"]["code"]) == (7, "usage")
