@@ -36,6 +36,8 @@ _MAX_ADDRESS = 100
 
 
 class Greeting(BaseModel):
+    """The first line of the server: which version it speaks."""
+
     model_config = ConfigDict(extra="ignore", frozen=True)
     service: int
 

@@ -97,6 +97,8 @@ class Wrong(Line):
 
 
 class Linked(Line):
+    """This device is linked."""
+
     linked: Literal[True] = True
     identity: str
     device: str
@@ -393,11 +395,15 @@ class Checks(Line):
 
 
 class Problem(Line):
+    """Why a call was refused: a stable code and a sentence for people."""
+
     code: str
     message: str
 
 
 class Failure(Line):
+    """The line of a call that was refused."""
+
     error: Problem
 
 

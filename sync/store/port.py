@@ -39,6 +39,8 @@ class Table(IntEnum):
 
 
 class Action(IntEnum):
+    """What a change in a batch does to a key."""
+
     PUT = 0
     DELETE = 1
     DELETE_RANGE = 2
@@ -56,6 +58,8 @@ class Change(NamedTuple):
 
 
 class Extent(NamedTuple):
+    """How much a table holds."""
+
     rows: int
     octets: int  # of the values alone
 
