@@ -1,4 +1,4 @@
-"""A network of one's own for one test: loopback and one private address, seen by the calling thread and its children."""
+"""A network of its own for one test: loopback and one private address, for the calling thread and its children."""
 
 from __future__ import annotations
 
