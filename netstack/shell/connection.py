@@ -97,6 +97,7 @@ class Connection:
 
     @on_frames.setter
     def on_frames(self, callback: OnFrames | None) -> None:
+        """Sets the callback and delivers the frames that wait."""
         self._on_frames = callback
         if callback is not None and self._waiting:
             frames = list(self._waiting)
