@@ -22,7 +22,7 @@ FOUND = {
 }
 
 
-def test_what_kind_of_nat(net: Internet) -> None:
+def test_node_detects_its_kind_of_nat(net: Internet) -> None:
     hosts = {nat: net.site(nat.value, nat) for nat in router.Nat}
 
     async def story() -> dict[router.Nat, tuple[Nat, bool]]:

@@ -33,7 +33,7 @@ async def meet(one: Profile, other: Profile) -> str:
     return chat
 
 
-def test_three_homes_and_a_dht_in_the_middle(net: Internet, tmp_path: Path) -> None:
+def test_devices_behind_three_routers_link_invite_and_chat(net: Internet, tmp_path: Path) -> None:
     homes = {name: net.site(name, Nat.MASQUERADE) for name in ("ada", "desk", "bob")}
 
     async def story() -> None:
@@ -62,7 +62,7 @@ def test_three_homes_and_a_dht_in_the_middle(net: Internet, tmp_path: Path) -> N
     asyncio.run(story())
 
 
-def test_one_house_with_the_dht_dead(net: Internet, tmp_path: Path) -> None:
+def test_peers_of_one_network_chat_without_a_dht(net: Internet, tmp_path: Path) -> None:
     """They met while there was a DHT; now there is none, and nobody remembers an address."""
     router = net.router("house", Nat.MASQUERADE)
     rooms = {name: net.host(router, name) for name in ("ada", "bob")}

@@ -20,7 +20,7 @@ GROUP, PORT = "224.0.0.251", 5353
 LIMIT = 60
 
 
-def test_a_network_of_its_own(net: Internet) -> None:
+def test_swarms_on_one_lan_connect_without_a_dht_and_reveal_nothing(net: Internet) -> None:
     home = net.router("home", Nat.MASQUERADE)
     ada, bob, eve = (net.host(home, name) for name in ("ada", "bob", "eve"))
 

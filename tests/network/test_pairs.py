@@ -61,7 +61,9 @@ def among(net: Internet, middle: Stack, story: Callable[[Middle], Awaitable[T]],
         ),
     ],
 )
-def test_pairs(net: Internet, middle: Stack, pairs: list[Pair], stacks: list[Stacks], tries: int) -> None:
+def test_pairs_of_routers_connect(
+    net: Internet, middle: Stack, pairs: list[Pair], stacks: list[Stacks], tries: int
+) -> None:
     async def story(running: Middle) -> list[str]:
         seen = await every(net, running, pairs, stacks, tries)
         return [told for (pair, each), outcomes in seen.items() if (told := wrong(pair, each, outcomes, running))]
@@ -69,7 +71,7 @@ def test_pairs(net: Internet, middle: Stack, pairs: list[Pair], stacks: list[Sta
     assert among(net, middle, story) == []
 
 
-def test_two_behind_one_router_use_the_lan(net: Internet) -> None:
+def test_peers_behind_one_router_connect_over_the_lan(net: Internet) -> None:
     async def story(running: Middle) -> list[Outcome]:
         kinds = (Nat.MASQUERADE, Nat.FULLY_RANDOM, Nat.CONE)
         return await asyncio.gather(
@@ -82,7 +84,7 @@ def test_two_behind_one_router_use_the_lan(net: Internet) -> None:
     ] * len(seen)
 
 
-def test_two_homes_of_one_carrier(net: Internet) -> None:
+def test_peers_behind_one_carrier_nat_connect(net: Internet) -> None:
     """Their private addresses are equal: who answers there is not the peer, and npm is lost to itself."""
     punched, relayed = Pair(Nat.MASQUERADE, Nat.MASQUERADE), Pair(Nat.FULLY_RANDOM, Nat.FULLY_RANDOM)
 
@@ -93,7 +95,7 @@ def test_two_homes_of_one_carrier(net: Internet) -> None:
     assert among(net, Stack.JS, story) == ["direct", "relay"]
 
 
-def test_a_relayed_connection_moves_to_a_path_of_its_own(net: Internet) -> None:
+def test_relayed_connection_moves_to_a_direct_path(net: Internet) -> None:
     """Both name a relay; it carries them while one of them guesses the other's port. Nothing said is lost."""
     pairs = Pair(Nat.RANDOM, Nat.MASQUERADE), Pair(Nat.MASQUERADE, Nat.RANDOM)
 
@@ -105,7 +107,7 @@ def test_a_relayed_connection_moves_to_a_path_of_its_own(net: Internet) -> None:
     assert any(after is not None for _, after in seen)  # luck, as above
 
 
-def test_a_router_that_forgets_its_mappings_heals(net: Internet) -> None:
+def test_peer_is_reachable_again_after_its_router_forgets_mappings(net: Internet) -> None:
     """The server's mappings move; its announcer notices, and who knew the old ones finds the new ones."""
 
     async def story(running: Middle) -> list[float | None]:
@@ -115,7 +117,7 @@ def test_a_router_that_forgets_its_mappings_heals(net: Internet) -> None:
     assert None not in among(net, Stack.JS, story)
 
 
-def test_a_connection_outlives_the_mappings_of_a_router(net: Internet) -> None:
+def test_connection_survives_a_router_that_forgets_mappings(net: Internet) -> None:
     """Where the other end lets the peer in from its new port."""
 
     async def story(running: Middle) -> list[float | None]:
@@ -124,7 +126,7 @@ def test_a_connection_outlives_the_mappings_of_a_router(net: Internet) -> None:
     assert None not in among(net, Stack.JS, story)
 
 
-def test_through_bad_lines(net: Internet) -> None:
+def test_peers_connect_over_lossy_lines(net: Internet) -> None:
     """A twentieth of the packets lost, 80 ms there and back, on both sides."""
     line = Condition(loss=0.05, delay=0.020, jitter=0.005)
     desk, phone = net.site("desk", Nat.MASQUERADE, line), net.site("phone", Nat.CONE, line)

@@ -21,7 +21,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("nat", Nat, ids=lambda nat: nat.value)
-def test_mapping_and_filtering(net: Internet, nat: Nat) -> None:
+def test_router_maps_and_filters_as_its_kind_says(net: Internet, nat: Nat) -> None:
     host = net.site("site", nat)
     with Mirror(net) as mirror, inside(host) as one, inside(host) as other:
         seen = mirror.look(one)
@@ -33,7 +33,7 @@ def test_mapping_and_filtering(net: Internet, nat: Nat) -> None:
         assert mirror.unasked(other) == ANSWERS[nat]
 
 
-def test_two_hosts_behind_one_router_speak_directly_and_not_through_it(net: Internet) -> None:
+def test_hosts_behind_one_router_speak_directly_and_not_by_hairpin(net: Internet) -> None:
     router = net.router("home", Nat.MASQUERADE)
     with Mirror(net) as mirror, inside(net.host(router)) as phone, inside(net.host(router)) as desk:
         assert {address for seen in (mirror.look(phone), mirror.look(desk)) for address, _ in seen.seen} == {
@@ -46,7 +46,7 @@ def test_two_hosts_behind_one_router_speak_directly_and_not_through_it(net: Inte
 
 
 @pytest.mark.parametrize("nat", [Nat.CONE, Nat.MASQUERADE], ids=lambda nat: nat.value)
-def test_a_router_that_forgets_gives_other_ports(net: Internet, nat: Nat) -> None:
+def test_router_that_forgets_assigns_other_ports(net: Internet, nat: Nat) -> None:
     host = net.site("site", nat)
     assert host.router is not None
     with Mirror(net) as mirror, inside(host) as one:
@@ -60,7 +60,7 @@ def test_a_router_that_forgets_gives_other_ports(net: Internet, nat: Nat) -> Non
         assert one.recv(64) == b"again"
 
 
-def test_openers_die_on_the_way(net: Internet) -> None:
+def test_datagram_with_a_short_ttl_opens_its_router_and_arrives_nowhere(net: Internet) -> None:
     """A datagram of TTL 5 opens its own router and reaches nobody."""
     host, bob = net.site("ada", Nat.MASQUERADE), net.open("bob")
     with inside(host) as ada, inside(bob) as far:
@@ -73,7 +73,7 @@ def test_openers_die_on_the_way(net: Internet) -> None:
         assert far.recv(64) == b"whole way"
 
 
-def test_two_homes_behind_one_carrier(net: Internet) -> None:
+def test_homes_behind_one_carrier_share_its_address_and_hairpin(net: Internet) -> None:
     """One public host for both, the same private address in both: nothing of the other can be told by addresses."""
     carrier = net.carrier("carrier")
     ada, bob = net.home(carrier, "ada", Nat.MASQUERADE), net.home(carrier, "bob", Nat.MASQUERADE)

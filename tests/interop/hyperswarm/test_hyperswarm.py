@@ -66,7 +66,7 @@ async def meet(npm: NpmSwarms, bootstrap: Address, name: str, *, open: bool, apa
 
 @pytest.mark.parametrize("open", [True, False], ids=["open", "firewalled"])
 @pytest.mark.parametrize("apart", [0.0, 0.3, -0.3], ids=["at one instant", "npm first", "ours first"])
-def test_both_serve_and_look(open: bool, apart: float) -> None:
+def test_peers_connect_when_both_serve_and_look_up(open: bool, apart: float) -> None:
     async def story(npm: NpmSwarms) -> None:
         bootstrap = await npm.testnet(6)
         await asyncio.gather(*(meet(npm, bootstrap, name, open=open, apart=apart) for name in NAMES))
@@ -76,7 +76,7 @@ def test_both_serve_and_look(open: bool, apart: float) -> None:
 
 @pytest.mark.parametrize("open", [True, False], ids=["open", "firewalled"])
 @pytest.mark.parametrize("we_serve", [True, False], ids=["ours serves", "npm serves"])
-def test_one_serves_and_one_looks(open: bool, we_serve: bool) -> None:
+def test_peers_connect_when_one_serves_and_one_looks_up(open: bool, we_serve: bool) -> None:
     async def story(npm: NpmSwarms) -> None:
         async with Testnet(6) as net:  # a network of our nodes alone
             key = await npm.swarm("npm", net.bootstrap[0], open=open)

@@ -122,7 +122,7 @@ def place(number: int) -> tuple[tuple[str, int], ...]:
 
 @settings(max_examples=300)
 @given(st.lists(MOVES, max_size=60))
-def test_bounds_hold_and_every_connection_has_one_fate(moves: list[tuple[object, ...]]) -> None:
+def test_bounds_hold_and_every_connection_is_used_or_closed_once(moves: list[tuple[object, ...]]) -> None:
     world = World()
     for name, *given_ in moves:
         world.move(str(name), *given_)

@@ -43,7 +43,7 @@ class Listener:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_port_of_its_own_and_a_short_life(shell: ShellName) -> None:
+def test_ephemeral_ports_send_for_themselves_and_ttl_holds_for_one_datagram(shell: ShellName) -> None:
     async def story() -> None:
         before = sockets()
         got: list[tuple[bytes, int]] = []
@@ -108,7 +108,7 @@ class Stuck:
         pass
 
 
-def test_any_port_that_takes_no_more_holds_the_host_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_full_port_makes_the_host_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         own, tell = Stuck(), list[Callable[[], None]]()
 

@@ -18,7 +18,7 @@ def still(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_two_that_join_at_one_instant_meet_at_the_first_further_look_up(seed: int) -> None:
+def test_simultaneous_joiners_find_each_other_at_the_first_further_look_up(seed: int) -> None:
     town = Town(seed)
     ada, bob = Dweller(town, "ada"), Dweller(town, "bob")
     town.run(1.0)  # a walk, 0.4 s, a walk
@@ -28,7 +28,7 @@ def test_two_that_join_at_one_instant_meet_at_the_first_further_look_up(seed: in
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_a_client_and_a_server_that_join_at_one_instant_meet(seed: int) -> None:
+def test_simultaneous_client_and_server_find_each_other(seed: int) -> None:
     town = Town(seed)
     ada = Dweller(town, "ada", server=False)
     bob = Dweller(town, "bob", client=False)
@@ -37,7 +37,7 @@ def test_a_client_and_a_server_that_join_at_one_instant_meet(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_eight_that_join_over_some_seconds_with_losses_all_find_each_other(seed: int) -> None:
+def test_eight_peers_joining_with_packet_loss_all_find_each_other(seed: int) -> None:
     town = Town(seed, loss=0.3)
     everybody: list[Dweller] = []
     names = "abcdefgh"
@@ -49,7 +49,7 @@ def test_eight_that_join_over_some_seconds_with_losses_all_find_each_other(seed:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_who_goes_and_comes_back_is_found_again_and_who_left_is_not(seed: int) -> None:
+def test_resumed_peer_is_found_again_and_closed_peer_is_not(seed: int) -> None:
     town = Town(seed, loss=0.1)
     ada, bob = Dweller(town, "ada"), Dweller(town, "bob")
     town.run(15.0)
@@ -71,7 +71,7 @@ def test_who_goes_and_comes_back_is_found_again_and_who_left_is_not(seed: int) -
     assert ("bob", UNANNOUNCE) in [(name, walk) for _, name, walk in town.walks]
 
 
-def test_a_day_alone() -> None:
+def test_lone_peer_only_refreshes_its_announcement() -> None:
     town = Town(7)
     Dweller(town, "ada")
     town.run(3600.0)
@@ -82,7 +82,7 @@ def test_a_day_alone() -> None:
     assert all(REFRESH[0] <= gap <= REFRESH[1] + 1 for gap in gaps) and len(set(gaps)) > 1
 
 
-def test_with_nobody_to_ask_it_tries_again_ever_more_slowly_and_joins_when_it_can() -> None:
+def test_unreachable_network_is_retried_with_backoff_until_it_answers() -> None:
     town = Town(3, loss=1.0)
     ada = Dweller(town, "ada")
     town.run(300.0)
@@ -99,7 +99,7 @@ def test_with_nobody_to_ask_it_tries_again_ever_more_slowly_and_joins_when_it_ca
     assert ada.discovery.settled and ada.discovery.reached
 
 
-def test_a_change_of_role_breaks_off_what_runs_and_takes_back_what_was_said() -> None:
+def test_role_change_cancels_the_walk_and_withdraws_the_record() -> None:
     discovery = Discovery(still, server=True, client=True)
     assert discovery.take_effects() == [Start(1, Walk.ANNOUNCE)]
     discovery.set_role(server=False, client=True)
@@ -112,13 +112,13 @@ def test_a_change_of_role_breaks_off_what_runs_and_takes_back_what_was_said() ->
     assert (discovery.settled, discovery.next_wake()) == (True, 2.4)
 
 
-def test_a_server_alone_looks_nobody_up() -> None:
+def test_server_without_client_role_does_not_look_up() -> None:
     discovery = Discovery(still, server=True, client=False)
     discovery.done(1, True, 1.0)
     assert discovery.next_wake() == 601.0
 
 
-def test_suspended_is_silent_and_closing_twice_takes_back_once() -> None:
+def test_suspend_stops_walks_and_closing_twice_withdraws_once() -> None:
     discovery = Discovery(still)
     discovery.done(1, True, 1.0)
     discovery.suspend()

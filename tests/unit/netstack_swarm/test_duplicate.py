@@ -177,7 +177,9 @@ class Theirs:
 
 
 @pytest.mark.parametrize("kinds", [(Ours, Ours), (Ours, Theirs), (Theirs, Ours)])
-def test_both_dial_at_once_and_one_connection_is_left(kinds: tuple[type[Ours | Theirs], type[Ours | Theirs]]) -> None:
+def test_simultaneous_dials_leave_one_connection_at_both_ends(
+    kinds: tuple[type[Ours | Theirs], type[Ours | Theirs]],
+) -> None:
     redials = taken_away = 0
     for seed in range(400):
         pair = Pair(seed)
@@ -196,7 +198,7 @@ def test_both_dial_at_once_and_one_connection_is_left(kinds: tuple[type[Ours | T
 
 
 @pytest.mark.parametrize("kinds", [(Ours, Ours), (Ours, Theirs), (Theirs, Ours)])
-def test_who_forgets_everything_and_dials_again_gets_a_connection_at_once(
+def test_restarted_peer_that_dials_again_gets_a_connection_at_once(
     kinds: tuple[type[Ours | Theirs], type[Ours | Theirs]],
 ) -> None:
     for seed in range(100):

@@ -38,7 +38,7 @@ class Guests:
         return await self._queue.get()
 
 
-def test_two_nodes_meet_at_a_topic_and_by_key() -> None:
+def test_two_nodes_find_each_other_by_topic_and_by_key() -> None:
     async def story() -> None:
         seen = Guests(), Guests(), Guests()
         async with Mdns(4001, interfaces=LO) as ada, Mdns(4002, interfaces=LO) as bob:
@@ -53,7 +53,7 @@ def test_two_nodes_meet_at_a_topic_and_by_key() -> None:
     run(story)
 
 
-def test_who_comes_later_finds_who_was_there_and_who_left_is_not_found() -> None:
+def test_late_node_finds_earlier_ones_and_not_those_that_left() -> None:
     async def story() -> None:
         early, late = Guests(), Guests()
         async with Mdns(4003, interfaces=LO) as ada:
@@ -71,7 +71,7 @@ def test_who_comes_later_finds_who_was_there_and_who_left_is_not_found() -> None
     run(story)
 
 
-def test_an_address_that_is_not_ours_is_tried_again_and_hurts_nobody() -> None:
+def test_unusable_interface_address_is_tried_again_without_error() -> None:
     async def story() -> None:
         async with Mdns(4005, interfaces=["192.168.254.254"]) as nowhere:
             nowhere.join(TOPIC, ADA)

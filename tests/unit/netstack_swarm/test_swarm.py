@@ -41,7 +41,7 @@ async def first(swarm: Swarm, number: int, *, server: bool = True, client: bool 
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.02, 0.3], ids=["at one instant", "20 ms apart", "300 ms apart"])
-def test_two_that_join_meet_twenty_times_of_twenty(apart: float) -> None:
+def test_two_peers_that_join_a_topic_connect_twenty_times_of_twenty(apart: float) -> None:
     async def story() -> None:
         async with Testnet(10) as net:
 
@@ -64,7 +64,7 @@ def test_two_that_join_meet_twenty_times_of_twenty(apart: float) -> None:
     run(story)
 
 
-def test_a_story_of_three() -> None:
+def test_three_peers_share_topics_join_by_key_ban_and_leave() -> None:
     async def story() -> None:
         async with Testnet(10) as net, on(net, ADA) as ada, on(net, BOB) as bob, on(net, CLEO) as cleo:
             place = ada.join(topic(0), client=False)
@@ -110,7 +110,7 @@ def test_a_story_of_three() -> None:
     run(story)
 
 
-def test_suspended_a_swarm_is_silent_and_comes_back() -> None:
+def test_suspended_swarm_closes_connections_and_resumes() -> None:
     async def story() -> None:
         async with Testnet(10) as net, on(net, ADA) as ada, on(net, BOB) as bob:
             assert await ada.join(topic(0)).flushed()
@@ -126,7 +126,7 @@ def test_suspended_a_swarm_is_silent_and_comes_back() -> None:
     run(story)
 
 
-def test_it_is_used_inside_its_life() -> None:
+def test_swarm_raises_outside_of_start_and_close() -> None:
     async def story() -> None:
         swarm = Swarm(ADA, host="127.0.0.1")
         for _ in range(2):
@@ -145,7 +145,7 @@ def test_it_is_used_inside_its_life() -> None:
     run(story)
 
 
-def test_an_end_at_any_moment_of_a_meeting_leaves_nothing() -> None:
+def test_close_at_any_moment_of_connecting_leaves_no_task() -> None:
     async def story() -> None:
         async with Testnet(6) as net:
             for moment in range(16):
@@ -158,7 +158,7 @@ def test_an_end_at_any_moment_of_a_meeting_leaves_nothing() -> None:
     run(story)
 
 
-def test_who_is_not_accepted_is_neither_dialled_nor_answered() -> None:
+def test_unaccepted_peer_is_neither_dialled_nor_answered() -> None:
     async def story() -> None:
         def only_bob(key: bytes) -> bool:
             return key == BOB.public
@@ -182,7 +182,7 @@ def test_who_is_not_accepted_is_neither_dialled_nor_answered() -> None:
     run(story)
 
 
-def test_with_the_dht_dead_peers_of_one_network_meet_by_topic_and_by_key() -> None:
+def test_peers_of_one_network_connect_by_topic_and_by_key_without_a_dht() -> None:
     async def story() -> None:
         lo = ["127.0.0.1"]
         async with (
@@ -201,7 +201,7 @@ def test_with_the_dht_dead_peers_of_one_network_meet_by_topic_and_by_key() -> No
     run(story)
 
 
-def test_a_mistake_of_the_application_costs_one_connection() -> None:
+def test_error_in_on_connection_ends_that_connection_alone() -> None:
     async def story() -> None:
         mistakes: list[dict[str, object]] = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: mistakes.append(context))

@@ -44,7 +44,7 @@ class Guests:
         return await self._queue.get()
 
 
-def test_two_that_join_at_one_instant_meet_twenty_times_of_twenty() -> None:
+def test_simultaneous_joiners_find_each_other_twenty_times_of_twenty() -> None:
     async def story() -> None:
         async with Testnet(10) as net:
             ada, bob = await Guest.enter(net), await Guest.enter(net)
@@ -65,7 +65,7 @@ def test_two_that_join_at_one_instant_meet_twenty_times_of_twenty() -> None:
     run(story)
 
 
-def test_who_left_is_not_found_and_who_changed_to_a_client_neither() -> None:
+def test_peer_that_left_or_became_a_client_is_not_found() -> None:
     async def story() -> None:
         async with Testnet(10) as net:
             ada, bob = await Guest.enter(net), await Guest.enter(net)
@@ -89,7 +89,7 @@ def test_who_left_is_not_found_and_who_changed_to_a_client_neither() -> None:
     run(story)
 
 
-def test_another_network_is_a_reason_to_say_everything_again() -> None:
+def test_network_change_announces_again() -> None:
     async def story() -> None:
         async with Testnet(3) as net:
             ada = await Guest.enter(net)
@@ -130,7 +130,7 @@ class Crowd:
         return lambda: None
 
 
-def test_a_hundred_topics_take_turns_and_a_new_one_does_not_wait_for_refreshes() -> None:
+def test_new_topic_does_not_wait_for_refreshes_of_a_hundred_others() -> None:
     async def story() -> None:
         crowd = Crowd()
 
@@ -173,7 +173,7 @@ class Alone:
     announce = unannounce = look_up
 
 
-def test_with_the_dht_dead_two_of_one_network_meet() -> None:
+def test_peers_of_one_network_find_each_other_without_a_dht() -> None:
     async def story() -> None:
         lo = ["127.0.0.1"]
         async with Mdns(5001, interfaces=lo) as here, Mdns(5002, interfaces=lo) as there:
