@@ -1,4 +1,4 @@
-"""Every decoder of the layer gives a value or its one error for any bytes, and reads what it writes."""
+"""Every decoder returns a value or raises DecodeError for any bytes, and reads what its encoder writes."""
 
 from __future__ import annotations
 
@@ -120,12 +120,12 @@ def test_arbitrary_noise_messages_are_refused(data: bytes) -> None:
         session = NoiseSession.respond(pattern, b"", BOB_X, stream(0), psk=b"k" * 32)
         with suppress(DecodeError):
             session.read(data)
-            raise AssertionError("a message nobody wrote")
+            raise AssertionError("a message that was not written for it")
     session = NoiseSession.initiate(IK, b"", BOB, stream(0), remote_static=BOB.public)
     session.write()
     with suppress(DecodeError):
         session.read(data)
-        raise AssertionError("a message nobody wrote")
+        raise AssertionError("a message that was not written for it")
 
 
 @given(

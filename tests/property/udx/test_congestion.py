@@ -1,6 +1,6 @@
-"""What BBR makes of simulated paths: full, fair, unmoved by random loss.
+"""BBR on simulated paths: it fills them, shares them, and is not slowed by random loss.
 
-Figures are bounds well below what it reaches.
+The bounds are well below what it reaches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DELAY = 0.025
 def shares(
     conditions: Conditions, streams: int, *, apart: float = 0.0, warm: float = 2.0, seconds: float = 8.0
 ) -> list[float]:
-    """What part of the bottleneck each stream gets, as payload."""
+    """The share of the bottleneck that each stream gets, as payload."""
     link = Link(7, conditions)
     receivers: list[Half] = []
     for number in range(1, streams + 1):
@@ -73,12 +73,12 @@ def test_two_streams_share_the_bottleneck_fairly(apart: float, loss: float) -> N
 def test_stream_with_too_low_an_estimate_catches_up() -> None:
     link = Link(7, Conditions(delay=DELAY, rate=RATE, queue=50e3))
     (left, slow), (_, fast) = link.pair(1), link.pair(2)
-    for half in (left, link.halves[left.home][3]):
+    for half in (left, link.halves[left.side][3]):
         link.send(half, bytes(int(RATE * 30)), end=False)
     link.run_for(3.0)
     held = left.stream.congestion
     assert isinstance(held, Bbr)
-    for _ in range(60):  # as a machine that sleeps between two packets would have it
+    for _ in range(60):  # as if the machine slept between two packets
         held._bandwidth = WindowedMax(RATE_ROUNDS)
         held._bandwidth.add(0.03 * RATE, held._round)
         link.run_for(0.005)
@@ -98,7 +98,7 @@ def sample(now: float, **changes: float) -> Sample:
 
 
 def settled() -> tuple[Bbr, float]:
-    """A control that knows a path of 1 MB/s and 50 ms."""
+    """A controller with estimates of 1 MB/s and 50 ms."""
     bbr, now = Bbr(), 10.0
     while bbr.state is not State.PROBE_BANDWIDTH:
         now += 0.012

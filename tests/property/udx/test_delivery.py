@@ -1,4 +1,4 @@
-"""Whatever the path does, all bytes arrive once and in order, and both sides learn of the end."""
+"""Over any path all bytes arrive once and in order, and both sides learn of the end."""
 
 from __future__ import annotations
 

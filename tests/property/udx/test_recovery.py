@@ -1,6 +1,6 @@
-"""Loss recovery on a simulated path, packet by packet: what is lost is found soon and sent again once.
+"""Loss recovery on a simulated path, packet by packet: losses are detected soon and repeated once.
 
-The path has a round trip of 50 ms and no chance in it: the test says which packets are lost.
+The path has a round trip of 50 ms and no randomness: each test decides which packets are lost.
 """
 
 from __future__ import annotations

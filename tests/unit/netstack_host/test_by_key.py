@@ -1,4 +1,4 @@
-"""Hosts in a DHT of their own on loopback: they find each other by key and by topic, and leave nothing behind."""
+"""Hosts in a private DHT on loopback: they find each other by key and by topic, and leave nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The asyncio shell on loopback, over both UDP homes: connections as objects, and that nothing outlives `stop`."""
+"""Hosts on loopback over both UDP implementations: connections as objects, and nothing outlives `stop`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sockets() -> int:
 
 
 class Guests:
-    """Connections that others dialled, in order."""
+    """Incoming connections, in order."""
 
     def __init__(self, host: Host) -> None:
         self._queue: asyncio.Queue[Connection] = asyncio.Queue()
@@ -324,7 +324,7 @@ def mistaken(*_: object) -> None:
 
 
 def test_stop_flushes_final_packets_even_if_a_callback_defers() -> None:
-    """What a stopping host tells of the end may ask for time to be read; the peer hears of the end all the same."""
+    """A callback that runs while the host stops may defer sending; the peer is told of the end all the same."""
 
     async def story() -> None:
         async with Host() as server, Host() as client:

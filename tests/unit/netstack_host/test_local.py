@@ -1,4 +1,4 @@
-"""Which of this machine's addresses others are told."""
+"""Which of this machine's addresses peers are told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sleeps and changes of network, as the shell notices them and a host's node hears of them."""
+"""Sleeps and changes of network: detected by the monitor, reported by a host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Machine:
         self.slept = 100.0
         self.host: str | None = "192.168.1.7"
         self.told: list[str] = []
-        self.eyes = SystemMonitor(
+        self.monitor = SystemMonitor(
             lambda: self.told.append("slept"),
             lambda: self.told.append("moved"),
             seconds_asleep=lambda: self.slept,
@@ -26,7 +26,7 @@ class Machine:
         self.slept += slept
         self.host = host
         self.told.clear()
-        self.eyes.look()
+        self.monitor.look()
         return list(self.told)
 
 

@@ -1,4 +1,4 @@
-"""A DHT of one's own: in this process, as a command, of five hundred nodes."""
+"""A private DHT: in this process, as a command, and with five hundred nodes."""
 
 from __future__ import annotations
 

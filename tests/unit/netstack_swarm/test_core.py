@@ -1,4 +1,4 @@
-"""Whom a swarm dials, when again, and what it refuses."""
+"""Which peers a swarm dials, when it retries, and what it refuses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_backoff_grows_until_a_peer_is_given_up_and_ends_with_a_new_record() -> 
     now, waits = 0.0, []
     while True:
         assert swarm.take_effects() == [Dial(LOW, RELAYS, ())]
-        swarm.found(TOPIC, LOW, now, relays=RELAYS)  # nothing new: no reason to hurry
+        swarm.found(TOPIC, LOW, now, relays=RELAYS)  # nothing new: the back-off goes on
         swarm.failed(LOW, now)
         if swarm.next_wake() == inf:
             break
@@ -251,9 +251,9 @@ def test_dial_yields_to_an_open_connection() -> None:
 @pytest.mark.parametrize(
     "other, active, then",
     [
-        # we have the larger key: ours wins, theirs waits until it is open
+        # our key is larger: our dial wins, their connection is spare until it opens
         (LOW, [], [Take(LOW, 2, frozenset({TOPIC})), Drop(1)]),
-        # we have the smaller key: theirs is taken at once, ours is kept until they decide
+        # our key is smaller: theirs is used at once, ours is kept until they decide
         (HIGH, [Take(HIGH, 1, frozenset({TOPIC}))], []),
     ],
 )

@@ -1,4 +1,4 @@
-"""Both dial at once, over paths of any delay: one connection is left, the same at both ends; with npm's rule too."""
+"""Simultaneous dials over paths of any delay leave one connection, the same at both ends; also against npm's rule."""
 
 from __future__ import annotations
 
@@ -192,9 +192,9 @@ def test_simultaneous_dials_leave_one_connection_at_both_ends(
         assert [number for number, line in enumerate(pair.lines) if not line.over] == [ada], seed
         redials += len(pair.lines) > 2
         taken_away += any(isinstance(end, Ours) and len(end.taken) > 1 for end in pair.ends.values())
-    assert redials == 0  # nobody had to dial again
+    assert redials == 0  # no peer had to dial again
     if kinds == (Ours, Ours):
-        assert taken_away == 0  # and what an application was given stayed its own
+        assert taken_away == 0  # and no connection was taken away from the application
 
 
 @pytest.mark.parametrize("kinds", [(Ours, Ours), (Ours, Theirs), (Theirs, Ours)])
@@ -210,7 +210,7 @@ def test_restarted_peer_that_dials_again_gets_a_connection_at_once(
         again = pair.luck.choice((ADA, BOB))
         pair.ends[again] = kinds[0 if again == ADA else 1](pair, again)
         if first is not None:
-            pair.lines[first].over.add(again)  # its process is gone, and no word of it arrived
+            pair.lines[first].over.add(again)  # its process is gone without telling
         pair.ends[again].found()
         pair.run(11.0)
         assert pair.ends[ADA].current == pair.ends[BOB].current == len(pair.lines) - 1, seed

@@ -1,4 +1,4 @@
-"""Names on a local network: who knows the topic recognises them, nobody else learns or links anything."""
+"""Names on a local network: peers of the topic recognise them, others learn and link nothing."""
 
 from __future__ import annotations
 

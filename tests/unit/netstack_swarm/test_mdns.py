@@ -1,4 +1,4 @@
-"""Names over real multicast on the loopback interface: two nodes of one machine meet, move and part."""
+"""Names over real multicast on the loopback interface: two nodes of one machine find each other and leave."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(limited())
 
 
-class Guests:
-    """Who was met, in order."""
+class Found:
+    """The peers found, in order."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[tuple[bytes, tuple[Address, ...]]] = asyncio.Queue()
@@ -40,7 +40,7 @@ class Guests:
 
 def test_two_nodes_find_each_other_by_topic_and_by_key() -> None:
     async def story() -> None:
-        seen = Guests(), Guests(), Guests()
+        seen = Found(), Found(), Found()
         async with Mdns(4001, interfaces=LO) as ada, Mdns(4002, interfaces=LO) as bob:
             ada.join(TOPIC, ADA, seen[0])
             bob.join(TOPIC, BOB, seen[1])
@@ -55,7 +55,7 @@ def test_two_nodes_find_each_other_by_topic_and_by_key() -> None:
 
 def test_late_node_finds_earlier_ones_and_not_those_that_left() -> None:
     async def story() -> None:
-        early, late = Guests(), Guests()
+        early, late = Found(), Found()
         async with Mdns(4003, interfaces=LO) as ada:
             ada.join(TOPIC, ADA, early)
             async with Mdns(4004, interfaces=LO) as bob:

@@ -1,4 +1,4 @@
-"""Swarms on real sockets: who joins the same topic gets one connection, whenever it joins and whoever leaves."""
+"""Swarms on real sockets: peers of one topic get one connection each, whenever they join and whichever leaves."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from hashlib import blake2b
 import pytest
 
 from identity.keys import SigningKey
-from netstack import PeerInfo, Swarm
-from netstack.shell.connection import Connection
-from netstack.shell.testnet import Testnet
+from netstack import Connection, PeerInfo, Swarm, Testnet
 
 ADA, BOB, CLEO = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"c"))
 LIMIT = 120  # seconds before a hanging test is called failed
@@ -67,21 +65,21 @@ def test_two_peers_that_join_a_topic_connect_twenty_times_of_twenty(apart: float
 def test_three_peers_share_topics_join_by_key_ban_and_leave() -> None:
     async def story() -> None:
         async with Testnet(10) as net, on(net, ADA) as ada, on(net, BOB) as bob, on(net, CLEO) as cleo:
-            place = ada.join(topic(0), client=False)
-            assert await place.flushed()
+            handle = ada.join(topic(0), client=False)
+            assert await handle.flushed()
             to_ada = await first(bob, 0, server=False)
             info = bob.peer(ADA.public)
             assert to_ada.initiator and info is not None
             assert (info.topics, info.proven, info.connected) == (frozenset({topic(0)}), True, True)
             assert await bob.flush()
 
-            # one connection, also where two topics are shared
+            # one connection, although two topics are shared
             second = ada.join(topic(1))
             assert await second.flushed()
             assert await first(bob, 1) is to_ada
             assert len(ada.connections) == len(bob.connections) == 1
 
-            # by key, without any topic; and a ban
+            # by key without any topic, and a ban
             cleo.join_peer(ADA.public)
             async for connection in cleo:
                 assert connection.remote_key == ADA.public
@@ -90,20 +88,20 @@ def test_three_peers_share_topics_join_by_key_ban_and_leave() -> None:
                 break
             assert list(ada.connections) == [BOB.public]
 
-            # a lost connection comes back by itself
+            # a lost connection is dialled again
             again = aiter(bob)
             assert await anext(again) is to_ada
             to_ada.abort()
             assert (await anext(again)).remote_key == ADA.public
 
-            # roles and places
+            # roles and handles
             extra = ada.join(topic(1), server=False)
             assert ada.status().topics == {topic(0): (True, False), topic(1): (True, True)}
             await second.leave()
             assert ada.status().topics == {topic(0): (True, False), topic(1): (False, True)}
             await extra.leave()
             await ada.leave(topic(0))
-            assert ada.status().topics == {} and [connection async for connection in place] == []
+            assert ada.status().topics == {} and [connection async for connection in handle] == []
             status = bob.status()
             assert (status.key, status.peers.connected, status.host.online) == (BOB.public, 1, True)
 
@@ -170,12 +168,12 @@ def test_unaccepted_peer_is_neither_dialled_nor_answered() -> None:
             on(net, CLEO) as cleo,
         ):
             assert await cleo.join(topic(0), client=False).flushed()
-            place = ada.join(topic(0))
-            assert await place.flushed()
-            assert ada.status().peers.known == 0  # Cleo was found, and is nobody to us
+            handle = ada.join(topic(0))
+            assert await handle.flushed()
+            assert ada.status().peers.known == 0  # Cleo was found and is not remembered
             cleo.join_peer(ADA.public)
             assert (await first(bob, 0)).remote_key in (ADA.public, CLEO.public)
-            async for connection in place:
+            async for connection in handle:
                 assert connection.remote_key == BOB.public
                 break
 

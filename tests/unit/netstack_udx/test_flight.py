@@ -1,4 +1,4 @@
-"""Runs in flight: splitting, losing and delivering keep the books right."""
+"""Runs in flight: counts stay right when runs are split, lost and delivered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search for the largest packet, and what happens to large packets when the path changes."""
+"""The search for the largest packet, and the packets in flight when the path changes."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_stream_changes_paths_in_the_middle_of_a_transfer() -> None:
     data = bytes(range(256)) * 4000
     link.send(left, data)
     link.run(lambda: right.arrived > 300_000)
-    link.moved[right.home] = ELSEWHERE
+    link.moved[right.side] = ELSEWHERE
     left.stream.change_remote(ELSEWHERE, link.now)
     assert link.run(lambda: left.reason is not None, limit=30)
     assert bytes(right.received) == data

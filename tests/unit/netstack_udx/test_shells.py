@@ -1,4 +1,4 @@
-"""One suite for all homes of a UDP port: runs, single datagrams, floods, refusals, closing without leftovers."""
+"""One suite for all implementations of a UDP port: runs, single datagrams, floods, errors, closing without leaks."""
 
 from __future__ import annotations
 

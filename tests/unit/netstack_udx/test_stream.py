@@ -1,4 +1,4 @@
-"""The life of a stream on a simulated path: windows, ends, destroys, silence, moving peers, hostile packets."""
+"""A stream on a simulated path: windows, ends, destroys, silence, moving peers, hostile packets."""
 
 from __future__ import annotations
 

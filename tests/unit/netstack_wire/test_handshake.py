@@ -1,4 +1,4 @@
-"""The peer handshake between two keys, and what does not pass for it."""
+"""The peer handshake between two keys, and the messages that it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The secret stream as transcripts: openings, frames, keep-alives, and lengths that lie."""
+"""The secret stream as transcripts: openings, frames, keep-alives, and false lengths."""
 
 from __future__ import annotations
 
