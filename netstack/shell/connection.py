@@ -144,6 +144,11 @@ class Connection:
             yield frame
 
     @property
+    def unread(self) -> int:
+        """Frames received and not read yet; flow control slows the peer while there are many."""
+        return len(self._waiting)
+
+    @property
     def queued(self) -> int:
         """Bytes sent and not acknowledged yet."""
         return self._port.queued(self.id)

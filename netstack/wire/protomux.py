@@ -122,6 +122,11 @@ class Protomux:
         self._events: list[Event] = []
         self._queue: list[tuple[int, bytes]] = []  # (our number, type | body) in the order written
 
+    @property
+    def parked(self) -> int:
+        """Bytes held for channels that we have not opened, with `PARKED_COST` for each message."""
+        return self._parked
+
     # our actions
 
     def pair(self, protocol: str, id: bytes | None = None) -> None:

@@ -121,4 +121,4 @@ def test_arbitrary_frames_fault_at_most_once_and_stay_bounded(frames: list[bytes
         faults += sum(isinstance(event, Fault) for event in mux.receive(frame))
         mux.take_outgoing()
     assert faults == (mux.fault is not None)
-    assert mux._parked <= 5000 + 1000
+    assert mux.parked <= 5000 + 1000

@@ -59,10 +59,17 @@ def test_host_reports_sleep_and_network_change_to_watchers() -> None:
             assert isinstance(node, DhtNode)
             await host.ready()
             heard: list[object] = []
-            host.watch(heard.append)
-            host._slept()
-            host._moved()
-            await host._progress()
+            changed = asyncio.Event()
+
+            def watch(event: object) -> None:
+                heard.append(event)
+                if isinstance(event, NetworkChanged):
+                    changed.set()
+
+            host.watch(watch)
+            host.system_slept()
+            host.network_changed()
+            await changed.wait()
             assert heard[-2:] == [Woken(), NetworkChanged(None, online=True)]
             assert Ephemeral() not in heard, "its address is given, not found out"
             assert Persistent not in map(type, heard)

@@ -127,7 +127,10 @@ def test_suspended_swarm_closes_connections_and_resumes() -> None:
 def test_swarm_raises_outside_of_start_and_close() -> None:
     async def story() -> None:
         swarm = Swarm(ADA, host="127.0.0.1")
-        for _ in range(2):
+        for state in ("not started", "closed"):
+            if state == "closed":
+                await swarm.start()
+                await swarm.close()
             for use in (lambda: swarm.join(topic(0)), lambda: swarm.join_peer(BOB.public), swarm.listen):
                 with pytest.raises(ValueError, match="not running"):
                     use()
@@ -136,9 +139,6 @@ def test_swarm_raises_outside_of_start_and_close() -> None:
                     other.join(b"short")
             await swarm.close()
             await swarm.close()
-            if not swarm._started:
-                await swarm.start()
-                await swarm.close()
 
     run(story)
 
