@@ -1,4 +1,4 @@
-"""The npm stack in this network: what it connects here is what we have to connect, so the network lets it through."""
+"""The npm implementation connects in this network, so that the network is a fair test of ours."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_packets_are_lost_at_random() -> None:
     assert len(way.due(0.0)) + way.tally.lost == 10_000
 
 
-def test_wire_connects_two_namespaces(ground: None) -> None:
+def test_wire_connects_two_namespaces(namespaces: None) -> None:
     with Path(Condition(delay=0.005)) as path, path.left.space.socket() as one, path.right.space.socket() as other:
         one.settimeout(5)
         other.settimeout(5)
@@ -67,7 +67,7 @@ def test_wire_connects_two_namespaces(ground: None) -> None:
         assert (left.lost, right.carried >= 1) == (1, True)
 
 
-def test_leftovers_of_a_killed_run_are_removed(ground: None) -> None:
+def test_leftovers_of_a_killed_run_are_removed(namespaces: None) -> None:
     alive = Namespace.make("alive")
     dead = Namespace(f"{alive.name.split('.')[0]}.1.0.left")
     subprocess.run(["ip", "netns", "add", dead.name], check=True)
