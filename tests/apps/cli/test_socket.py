@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sync.service import models as m
+from sync.service import remote
 from sync.service.api import KithkinError, Network, Service
 from sync.service.calls import CALLS
 from sync.service.frames import MAX_REQUEST, SOCKET
@@ -176,6 +177,23 @@ def test_events_asked_for_before_a_message_hold_it(tmp_path: Path) -> None:
         fake.end_events()
         seen = [event.message.text async for event in events if isinstance(event, m.MessageEvent)]
         assert seen == ["one", "two"]
+
+    over_the_socket(tmp_path, play)
+
+
+def test_slow_reader_of_events_over_the_socket_is_told_of_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "MAX_WAITING", 2)
+
+    async def play(fake: FakeService, service: SocketService) -> None:
+        events = service.events()
+        for text in ("one", "two", "lost", "lost too"):
+            await service.send("self", text)
+        fake.end_events()
+        await service.status()
+        seen = [event.message.text if isinstance(event, m.MessageEvent) else event.event async for event in events]
+        assert seen == ["one", "two", "gap"]
 
     over_the_socket(tmp_path, play)
 
