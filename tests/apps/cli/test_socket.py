@@ -46,7 +46,7 @@ async def code_of(call: Awaitable[object]) -> str:
     return caught.value.code
 
 
-def test_the_socket_is_for_its_owner_alone_and_goes_with_the_node(tmp_path: Path) -> None:
+def test_socket_has_mode_0600_and_is_removed_when_the_node_stops(tmp_path: Path) -> None:
     async def play(fake: FakeService, service: SocketService) -> None:
         assert stat.S_IMODE((tmp_path / SOCKET).stat().st_mode) == 0o600
 
@@ -55,7 +55,7 @@ def test_the_socket_is_for_its_owner_alone_and_goes_with_the_node(tmp_path: Path
     assert asyncio.run(connect(tmp_path)) is None
 
 
-def test_a_dead_process_leaves_a_socket_that_the_next_replaces(tmp_path: Path) -> None:
+def test_socket_left_by_a_dead_process_is_replaced_by_the_next_node(tmp_path: Path) -> None:
     async def play() -> None:
         import socket
 
@@ -69,7 +69,7 @@ def test_a_dead_process_leaves_a_socket_that_the_next_replaces(tmp_path: Path) -
     asyncio.run(play())
 
 
-def test_a_profile_lies_deeper_than_a_socket_address_may_be_long(tmp_path: Path) -> None:
+def test_socket_works_in_a_folder_whose_path_is_too_long_for_an_address(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["a-rather-long-folder-name"] * 8)
     deep.mkdir(parents=True)
 
@@ -80,7 +80,7 @@ def test_a_profile_lies_deeper_than_a_socket_address_may_be_long(tmp_path: Path)
     assert not (deep / SOCKET).exists()
 
 
-def test_every_command_answers_over_the_socket_as_in_process(tmp_path: Path) -> None:
+def test_every_call_answers_over_the_socket_as_in_process(tmp_path: Path) -> None:
     async def play(fake: FakeService, service: SocketService) -> None:
         twin = FakeService.new(Network())
 
@@ -137,7 +137,7 @@ def test_every_command_answers_over_the_socket_as_in_process(tmp_path: Path) -> 
     over_the_socket(tmp_path, play)
 
 
-def test_refusals_arrive_with_their_code(tmp_path: Path) -> None:
+def test_refusals_arrive_over_the_socket_with_their_code(tmp_path: Path) -> None:
     async def play(fake: FakeService, service: SocketService) -> None:
         assert [
             await code_of(service.send("nowhere", "x")),
@@ -169,7 +169,7 @@ def test_refusals_arrive_with_their_code(tmp_path: Path) -> None:
     over_the_socket(tmp_path, play)
 
 
-def test_events_asked_for_before_a_message_hold_it(tmp_path: Path) -> None:
+def test_events_requested_before_a_message_include_it(tmp_path: Path) -> None:
     async def play(fake: FakeService, service: SocketService) -> None:
         events = service.events()
         await service.send("self", "one")
@@ -198,7 +198,7 @@ def test_slow_reader_of_events_over_the_socket_is_told_of_a_gap(
     over_the_socket(tmp_path, play)
 
 
-def test_an_approval_is_described_confirmed_and_done(tmp_path: Path) -> None:
+def test_approval_shows_its_grants_then_digits_then_the_new_device(tmp_path: Path) -> None:
     async def play(fake: FakeService, service: SocketService) -> None:
         async with service.device_approve(PAIR) as approval:
             assert approval.grant.grants == ["It reads all your chats."]
@@ -210,7 +210,7 @@ def test_an_approval_is_described_confirmed_and_done(tmp_path: Path) -> None:
     over_the_socket(tmp_path, play)
 
 
-def test_an_approval_left_unconfirmed_ends_without_a_device(tmp_path: Path) -> None:
+def test_approval_left_without_confirming_adds_no_device(tmp_path: Path) -> None:
     async def play(fake: FakeService, service: SocketService) -> None:
         async with service.device_approve(PAIR):
             pass
@@ -226,7 +226,7 @@ def test_an_approval_left_unconfirmed_ends_without_a_device(tmp_path: Path) -> N
     over_the_socket(tmp_path, play)
 
 
-def test_a_caller_that_goes_takes_its_calls_along(tmp_path: Path) -> None:
+def test_calls_of_a_closed_connection_are_cancelled_in_the_node(tmp_path: Path) -> None:
     async def play() -> None:
         async with served(tmp_path) as (fake, service):
             waiting = asyncio.create_task(service.read("self", wait=1_000))
@@ -240,7 +240,7 @@ def test_a_caller_that_goes_takes_its_calls_along(tmp_path: Path) -> None:
     asyncio.run(asyncio.wait_for(play(), 30))
 
 
-def test_a_cancelled_call_is_cancelled_in_the_node(tmp_path: Path) -> None:
+def test_cancelled_call_is_cancelled_in_the_node(tmp_path: Path) -> None:
     async def play(fake: FakeService, service: SocketService) -> None:
         waiting = asyncio.create_task(service.read("self", wait=1_000))
         await service.status()
@@ -251,7 +251,7 @@ def test_a_cancelled_call_is_cancelled_in_the_node(tmp_path: Path) -> None:
     over_the_socket(tmp_path, play)
 
 
-def test_a_node_that_ends_answers_nobody_and_says_so(tmp_path: Path) -> None:
+def test_calls_fail_with_timeout_when_the_node_stops(tmp_path: Path) -> None:
     async def play() -> None:
         fake = FakeService.new(Network())
         async with ServiceServer(fake, tmp_path):
@@ -283,7 +283,7 @@ def test_a_node_that_ends_answers_nobody_and_says_so(tmp_path: Path) -> None:
     ],
     ids=["noise", "list", "empty", "negative id", "more keys", "long name", "surrogate", "long line", "no utf-8"],
 )
-def test_what_is_no_request_ends_that_connection_alone(tmp_path: Path, line: bytes) -> None:
+def test_line_that_is_no_request_ends_only_its_own_connection(tmp_path: Path, line: bytes) -> None:
     async def play(fake: FakeService, service: SocketService) -> None:
         reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET)
         assert json.loads(await reader.readline()) == {"service": 1}
@@ -310,7 +310,7 @@ def test_what_is_no_request_ends_that_connection_alone(tmp_path: Path, line: byt
     ],
     ids=["unknown", "private", "missing", "wrong type", "unknown argument", "self"],
 )
-def test_a_wrong_call_is_refused_and_the_connection_lives(tmp_path: Path, request_line: dict[str, object]) -> None:
+def test_invalid_call_is_refused_and_the_connection_stays_open(tmp_path: Path, request_line: dict[str, object]) -> None:
     async def play(fake: FakeService, service: SocketService) -> None:
         reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET)
         await reader.readline()
@@ -323,7 +323,9 @@ def test_a_wrong_call_is_refused_and_the_connection_lives(tmp_path: Path, reques
     over_the_socket(tmp_path, play)
 
 
-def test_a_defect_in_the_engine_is_told_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unexpected_exception_in_a_call_is_reported_as_internal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def play(fake: FakeService, service: SocketService) -> None:
         fake.names.clear()
         assert await code_of(service.profile()) == "internal"
