@@ -15,6 +15,7 @@ from sync.space.space import Space
 
 IDENTITY, DEVICE, CHAT, MESSAGE = "id", "dev", "chat", "msg"
 SHOWN = 20  # bytes
+SELF = "self"
 
 
 def identity_id(identity: bytes) -> str:
@@ -64,7 +65,11 @@ def among(text: str, kind: str, known: Iterable[bytes], what: str) -> bytes:
 
 
 def find_chat(profile: Profile, text: str) -> bytes:
-    """The space id of a chat in my list."""
+    """The space id of a chat in my list; `self` is the notes to myself, whose id nobody wants to look up."""
+    if text == SELF:
+        for id_, chat in profile.view.chats.items():
+            if chat.kind == SELF:
+                return id_
     return among(text, CHAT, profile.view.chats, "chat")
 
 

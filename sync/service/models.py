@@ -66,6 +66,10 @@ class Testnet(Line):
     size: int
 
 
+class Version(Line):
+    version: str
+
+
 class Device(Line):
     id: str
     name: str
