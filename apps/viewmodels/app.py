@@ -89,7 +89,7 @@ class App(ViewModel[AppState]):
             self._become(stage=stage)
 
     async def open(self, passphrase: str | None) -> None:
-        """Raises KithkinError where the profile cannot be opened."""
+        """Opens the profile and shows it; None: the keyring has the passphrase.  Raises KithkinError where that fails."""
         await self._end_session()
         folder = self._options.folder
         async with contextlib.AsyncExitStack() as stack:
