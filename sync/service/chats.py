@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crdt.docs.chat import Decline, Offer
-from crdt.docs.own import Chat, Hidden, OwnWriter
+from crdt.docs.own import Hidden, OwnChat, OwnWriter
 from crdt.docs.rows import Row, at_moment, read_draw_key
 from crdt.docs.timeline import Talks
 from crdt.space import moves
@@ -14,7 +14,7 @@ from crdt.space.lineage import End
 from identity.errors import KithkinError
 from sync.account.context import new_writer
 from sync.engine.profile import Profile
-from sync.engine.tasks.duties import admitting_feeds, answer_to, talks_of
+from sync.engine.tasks.offers import admitting_feeds, answer_to, group_talks
 from sync.service import messages, models
 from sync.service.domain import Domain, commits
 from sync.service.ids import chat_id, find_chat, find_contact, find_space, identity_id
@@ -53,7 +53,7 @@ class Chats(Domain):
         mine = space.mine
         if mine is None:
             raise ValueError("a new space has a feed of its maker")
-        _note_own(profile, space, now_ms, Chat(space.id, on=True, kind="group", state="active", title=title))
+        _note_own(profile, space, now_ms, OwnChat(space.id, on=True, kind="group", state="active", title=title))
         for identity in people:
             _offer(profile, space, identity, now_ms)
         return _ref(space.id)
@@ -70,7 +70,7 @@ class Chats(Domain):
         if offer is None:
             raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
         profile.write(direct, [[answer_to(profile, offer)]], now_ms)
-        joined = Chat(id_, on=True, kind="group", state="active", creator=offer.creator)
+        joined = OwnChat(id_, on=True, kind="group", state="active", creator=offer.creator)
         _note_own(profile, profile.space(id_), now_ms, joined)
         return _ref(id_)
 
@@ -82,7 +82,7 @@ class Chats(Domain):
             raise KithkinError("not_allowed", "You are not invited to that chat.")
         direct, _ = _talk(profile, id_)
         profile.write(direct, [[Decline(id_)]], now_ms)
-        profile.note(now_ms, Chat(id_, state="declined"))
+        profile.note(now_ms, OwnChat(id_, state="declined"))
         return _ref(id_)
 
     @commits
@@ -97,8 +97,7 @@ class Chats(Domain):
         ensure_key(space, now_ms)
         frontiers[mine.core] = End(mine.length, mine.tree.hash())
         write_control(space, [moves.leave(space.graph, mine.core, frontiers)], now_ms)
-        profile.touch(space)
-        profile.note(now_ms, Chat(space.id, state="left"))
+        profile.note(now_ms, OwnChat(space.id, state="left"))
         return _ref(space.id)
 
     @commits
@@ -164,7 +163,6 @@ class Chats(Domain):
         if mine is None or not space.graph.can(mine.core, op):
             raise KithkinError("not_allowed", refusal)
         write_control(space, [op], self._now_ms)
-        self._profile.touch(space)
         return _ref(space.id)
 
 
@@ -231,16 +229,16 @@ def state_of(profile: Profile, id_: bytes) -> models.ChatState:
     return "active"
 
 
-def _note_own(profile: Profile, space: Space, now_ms: int, chat: Chat) -> None:
+def _note_own(profile: Profile, space: Space, now_ms: int, chat: OwnChat) -> None:
     """The chat and my feed in it, for my other devices."""
     mine, account = space.mine, profile.account
-    values: list[Chat | OwnWriter] = [chat]
+    values: list[OwnChat | OwnWriter] = [chat]
     if mine is not None:
         values.append(
             OwnWriter(space.id, mine.writer, on=True, device=account.device, prekey=account.keys.prekey.public)
         )
     if space.z is not None:
-        values.append(Chat(space.id, rendezvous=space.z))
+        values.append(OwnChat(space.id, rendezvous=space.z))
     profile.note(now_ms, *values)
 
 
@@ -269,7 +267,7 @@ def _talk(profile: Profile, offered: bytes) -> tuple[Space, Talks]:
     for chat in profile.view.chats.values():
         space = profile.spaces.get(chat.space)
         if chat.kind == "direct" and space is not None and (peer is None or chat.peer == peer):
-            talk = talks_of(profile, space).get(offered)
+            talk = group_talks(profile, space).get(offered)
             if talk is not None and talk.offers:
                 return writable(profile, space), talk
     raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
@@ -321,7 +319,7 @@ def _invited(profile: Profile, space: Space) -> list[bytes]:
         direct = profile.spaces.get(contact.space) if contact.space is not None else None
         if direct is None:
             continue
-        talk = talks_of(profile, direct).get(space.id)
+        talk = group_talks(profile, direct).get(space.id)
         if talk is None:
             continue
         mine = [m for m in talk.offers if direct.state.members[m].identity == profile.account.identity]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crdt.docs.own import Contact, DeviceName, OwnProfile
+from crdt.docs.own import DeviceName, OwnContact, OwnProfile
 from crdt.space.epoch import DORMANT_MS
 from identity.safety_number import safety_number
 from sync.engine.effects import ContactChanged
@@ -39,25 +39,25 @@ class Contacts(Domain):
     def contact_rename(self, contact: str, name: str) -> models.ContactRef:
         """My own name for somebody; an empty one goes back to theirs."""
         identity = find_contact(self._profile, contact)
-        return self._note(Contact(identity, name=check_name(name, empty=True)))
+        return self._note(OwnContact(identity, name=check_name(name, empty=True)))
 
     @commits
     def contact_block(self, contact: str) -> models.ContactRef:
-        return self._note(Contact(find_contact(self._profile, contact), blocked=True))
+        return self._note(OwnContact(find_contact(self._profile, contact), blocked=True))
 
     @commits
     def contact_unblock(self, contact: str) -> models.ContactRef:
-        return self._note(Contact(find_contact(self._profile, contact), blocked=False))
+        return self._note(OwnContact(find_contact(self._profile, contact), blocked=False))
 
     @commits
     def contact_verify(self, contact: str, *, confirm: bool = False) -> models.Safety:
         profile, identity = self._profile, find_contact(self._profile, contact)
         if confirm:
-            profile.note(self._now_ms, Contact(identity, verified=True))
+            profile.note(self._now_ms, OwnContact(identity, verified=True))
         verified = bool(profile.view.contacts[identity].verified)
         return models.Safety(safety_number=safety_number(profile.account.identity, identity), verified=verified)
 
-    def _note(self, contact: Contact) -> models.ContactRef:
+    def _note(self, contact: OwnContact) -> models.ContactRef:
         """Notes it for my other devices and tells whoever listens here."""
         self._profile.note(self._now_ms, contact)
         self._profile.effects.append(ContactChanged(contact.identity))
