@@ -280,6 +280,7 @@ def talk(phone: Screen, desktop: Screen, friend: Contact, chat: str, album: Albu
 
     # An edit, with the pointer.
     desktop.click("I found the map on my desk", kind="MessageRow")
+    desktop.wait("Edit", kind="SheetRow")
     album.keep(desktop, "menu")
     desktop.click("Edit", kind="SheetRow")
     desktop.wait("Edit message")
