@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from apps.cli import parser
 from docs.site import build, markdown
+from identity.errors import KithkinError
 from tests.house.names import ROOT
 
 FILES = sorted(
@@ -84,6 +87,22 @@ def test_every_decision_is_in_the_index() -> None:
     folder = ROOT / "docs" / "decisions"
     linked = {link.target for link in markdown.links((folder / "README.md").read_text("utf-8"))}
     assert {path.name for path in folder.glob("0*.md")} <= linked
+
+
+def test_every_command_shown_is_one_that_the_command_line_takes() -> None:
+    shown = re.compile(r"^ *(?:\$ )?kithkin ([^#\n]+)", re.MULTILINE)
+    tried = 0
+    for page in FILES:
+        for fence in markdown.fences(page.read_text("utf-8")):
+            for words in shown.findall(fence.text) if fence.language in ("", "sh") else ():
+                tried += 1
+                try:
+                    parser.parse(shlex.split(words))
+                except SystemExit as end:  # --help and --version
+                    assert end.code == 0, f"{page.name}: kithkin {words}"
+                except KithkinError as error:
+                    pytest.fail(f"{page.name}: kithkin {words}: {error.message}")
+    assert tried > 40
 
 
 def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path: Path) -> None:
