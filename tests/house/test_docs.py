@@ -110,11 +110,14 @@ def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path: Pa
     pages = sorted((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 20
     loaded = re.compile(r"<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href|srcset)=\"?([^\"\s>]+)")
+    linked = re.compile(r"<a\b[^>]*?\bhref=\"?([^\"\s>]+)")
     for page in pages:
-        for target in loaded.findall(page.read_text("utf-8")):
-            assert not re.match(r"(?:https?:)?//", target), f"{page.name} loads {target}"
-            if not target.startswith(("data:", "#")) and page.name != "404.html":
-                assert (page.parent / urlsplit(target).path).exists(), f"{page.name}: {target}"
+        text = page.read_text("utf-8")
+        foreign = [target for target in loaded.findall(text) if re.match(r"(?:https?:)?//", target)]
+        assert not foreign, f"{page.name} loads {foreign}"
+        for target in {*loaded.findall(text), *linked.findall(text)} if page.name != "404.html" else ():
+            if not re.match(r"(?:https?:)?//|data:|#", target):
+                assert (page.parent / unquote(urlsplit(target).path)).exists(), f"{page.name}: {target}"
 
 
 # ---- the reader of Markdown itself -----------------------------------------------------------------------------------
