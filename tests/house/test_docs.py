@@ -83,12 +83,6 @@ def test_the_site_offers_every_page_and_no_other() -> None:
     assert set(offered) == held - listed_in_an_index
 
 
-def test_every_decision_is_in_the_index() -> None:
-    folder = ROOT / "docs" / "decisions"
-    linked = {link.target for link in markdown.links((folder / "README.md").read_text("utf-8"))}
-    assert {path.name for path in folder.glob("0*.md")} <= linked
-
-
 def test_every_command_shown_is_one_that_the_command_line_takes() -> None:
     shown = re.compile(r"^ *(?:\$ )?kithkin ([^#\n]+)", re.MULTILINE)
     tried = 0
@@ -118,6 +112,15 @@ def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path: Pa
         for target in {*loaded.findall(text), *linked.findall(text)} if page.name != "404.html" else ():
             if not re.match(r"(?:https?:)?//|data:|#", target):
                 assert (page.parent / unquote(urlsplit(target).path)).exists(), f"{page.name}: {target}"
+
+
+def test_every_path_that_the_map_for_contributors_names_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    named = set(
+        re.findall(r"`((?:identity|netstack|crdt|sync|apps|docs|tests|examples|requirements)/[\w./*-]*)`", text)
+    )
+    assert len(named) > 40
+    assert not [path for path in sorted(named) if not list(ROOT.glob(path))]
 
 
 # ---- the reader of Markdown itself -----------------------------------------------------------------------------------
