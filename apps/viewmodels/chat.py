@@ -258,7 +258,7 @@ class Chat(ViewModel[ChatState]):
         self._known = chat
         title = one_line(chat.title, MAX_TITLE)
         # Whoever joined can write once a device of a member has admitted the new feed.
-        count = "Joining" if not chat.members else "1 member" if chat.members == 1 else f"{chat.members} members"
+        count = "Joining…" if not chat.members else "1 member" if chat.members == 1 else f"{chat.members} members"
         self._become(
             title=title,
             initials=initials(title),

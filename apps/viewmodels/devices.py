@@ -1,4 +1,4 @@
-"""My profile and my devices, and who is connected."""
+"""My profile, my devices, and whether anybody is connected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from sync.service.api import KithkinError, Service
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class ListedDevice:
+    """One row.  `about`: whether it is online, or when it was last seen."""
+
     id: str
     name: str
     about: str
@@ -30,7 +32,7 @@ class DevicesState:
     initials: str = ""
     shade: int = 0
     identity: str = ""
-    devices: tuple[Device, ...] = ()
+    devices: tuple[ListedDevice, ...] = ()
     network: str = ""
     notice: str = ""
     busy: bool = False
@@ -38,6 +40,8 @@ class DevicesState:
 
 
 class Devices(ViewModel[DevicesState]):
+    """`load` once, then tell it of peers and devices.  now: the moment, for times."""
+
     def __init__(self, service: Service, now: Callable[[], datetime]) -> None:
         super().__init__(DevicesState())
         self._service = service
@@ -67,7 +71,7 @@ class Devices(ViewModel[DevicesState]):
         network = "Connected" if self._peers else "Offline, messages will be sent later"
         self._become(devices=devices, network=network)
 
-    def _device(self, device: models.Device) -> Device:
+    def _device(self, device: models.Device) -> ListedDevice:
         if device.this:
             about = "This device"
         elif device.id in self._peers:
@@ -80,7 +84,7 @@ class Devices(ViewModel[DevicesState]):
             about = "Last seen " + (f"at {clock(device.last_seen)}" if today else brief(device.last_seen, now))
         else:
             about = "Never connected"
-        return Device(device.id, one_line(device.name, MAX_TITLE), about, device.this, device.state == "active")
+        return ListedDevice(device.id, one_line(device.name, MAX_TITLE), about, device.this, device.state == "active")
 
     def peer(self, peer: models.Peer, connected: bool) -> None:
         """A device of anybody connected or disconnected."""

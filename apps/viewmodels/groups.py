@@ -1,4 +1,4 @@
-"""A new group: its title and whom to invite."""
+"""A new group: its title and who is invited."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from sync.service.api import KithkinError, Service
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Invitee:
+    """One row: a contact, and whether it is chosen."""
+
     id: str
     name: str
     initials: str
@@ -23,16 +25,20 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class NewGroupState:
-    people: tuple[Person, ...] = ()
+    """`people`: the contacts that may be invited."""
+
+    people: tuple[Invitee, ...] = ()
     busy: bool = False
     problem: str = ""
 
 
 class NewGroup(ViewModel[NewGroupState]):
-    def __init__(self, service: Service, made: Callable[[str], Awaitable[None]]) -> None:
+    """`load`, `toggle` people, `create`; `created(chat)` is called with the new group."""
+
+    def __init__(self, service: Service, created: Callable[[str], Awaitable[None]]) -> None:
         super().__init__(NewGroupState())
         self._service = service
-        self._made = made
+        self._created = created
         self._contacts: dict[str, models.Contact] = {}
         self._loaded = False
         self._reading = Coalesced(self._read)
@@ -57,7 +63,7 @@ class NewGroup(ViewModel[NewGroupState]):
         chosen = {person.id for person in self.state.people if person.chosen}
         able = [c for c in self._contacts.values() if c.state == "active" and not c.blocked]
         people = tuple(
-            Person(c.id, one_line(c.name, MAX_TITLE), initials(c.name), shade(c.name), c.id in chosen)
+            Invitee(c.id, one_line(c.name, MAX_TITLE), initials(c.name), shade(c.name), c.id in chosen)
             for c in sorted(able, key=lambda contact: contact.name.casefold())
         )
         self._become(people=people, problem="")
@@ -84,7 +90,7 @@ class NewGroup(ViewModel[NewGroupState]):
 
     async def create(self, title: str) -> None:
         """Makes the group and invites who is chosen."""
-        # A group is made at once, before the window could take the button away: a second press comes too late.
+        # A group is made at once, before the window can disable the button: a second press must do nothing.
         if self.state.busy or self._done:
             return
         chat = ""
@@ -96,4 +102,4 @@ class NewGroup(ViewModel[NewGroupState]):
             self._done = True
             self._become(people=tuple(replace(person, chosen=False) for person in self.state.people))
         if chat:
-            await self._made(chat)
+            await self._created(chat)

@@ -11,7 +11,7 @@ from sync.service import models
 from sync.service.api import Service
 
 WORDS: dict[models.MemberState, str] = {
-    "invited": "invited, has not joined yet",
+    "invited": "invited, not joined yet",
     "active": "",
     "left": "has left",
     "removed": "was removed",
@@ -19,7 +19,9 @@ WORDS: dict[models.MemberState, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ListedMember:
+    """One row.  `about`: role and state in words."""
+
     id: str
     name: str
     initials: str
@@ -32,7 +34,7 @@ class MembersState:
     """`number`: the safety number with `contact`, the other person of a direct chat."""
 
     chat: str = ""
-    members: tuple[Member, ...] = ()
+    members: tuple[ListedMember, ...] = ()
     contact: str = ""
     number: str = ""
     verified: bool = False
@@ -41,6 +43,8 @@ class MembersState:
 
 
 class Members(ViewModel[MembersState]):
+    """`load` a chat whenever its page is opened."""
+
     def __init__(self, service: Service) -> None:
         super().__init__(MembersState())
         self._service = service
@@ -79,7 +83,7 @@ class Members(ViewModel[MembersState]):
                 self._become(verified=safety.verified)
 
 
-def member_of(member: models.Member) -> Member:
+def member_of(member: models.Member) -> ListedMember:
     name = one_line(member.name, MAX_TITLE)
     about = ", ".join(word for word in (member.role if member.role != "member" else "", WORDS[member.state]) if word)
-    return Member(member.id, name, initials(name), shade(name), about)
+    return ListedMember(member.id, name, initials(name), shade(name), about)

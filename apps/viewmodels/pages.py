@@ -1,4 +1,4 @@
-"""Where in the app a person is: a stack of pages, the same for one pane and for two."""
+"""Which pages are open: a stack, the same for one pane and for two."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from apps.viewmodels.model import ViewModel
 
 
 class PageKind(StrEnum):
+    """What a page shows.  `TEXT`: one long message; `DEVICE`: approving a device."""
+
     CHATS = "chats"
     CHAT = "chat"
     MEMBERS = "members"
@@ -35,14 +37,19 @@ MAX_DEPTH = 8
 
 @dataclass(frozen=True, slots=True)
 class Stack:
+    """The list of chats at the bottom, the page that is seen on top."""
+
     pages: tuple[Page, ...] = (ROOT,)
 
     @property
     def top(self) -> Page:
+        """The page that is seen."""
         return self.pages[-1]
 
 
 class Pages(ViewModel[Stack]):
+    """At most `MAX_DEPTH` pages; of more, those next to the list are closed."""
+
     def __init__(self) -> None:
         super().__init__(Stack())
 

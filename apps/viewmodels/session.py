@@ -26,7 +26,10 @@ def wall_clock() -> datetime:
 
 
 class Session:
-    """`start`, use the parts, `stop`.  `lost(sentence)` is called if the service ends by itself."""
+    """`start`, use the parts, `stop`.
+
+    lost: called with a sentence (or "") if the service ends by itself.  now: the moment, for all times that are shown.
+    """
 
     def __init__(
         self, service: Service, lost: Callable[[str], None], *, now: Callable[[], datetime] = wall_clock
@@ -116,27 +119,27 @@ class Session:
             self.devices.reload()
             self.group.reload()
 
-    # ---- where to go
+    # ---- pages
 
     def chat(self, id_: str) -> Chat:
-        """The view-model of a chat, kept while the session lasts: its draft and its place stay."""
+        """The view-model of a chat, kept until the session stops, and with it the draft and what is loaded."""
         found = self._chats.get(id_)
         if found is None:
             found = self._chats[id_] = Chat(self.service, id_, self.now)
         return found
 
     async def show_chat(self, id_: str, message: str | None = None) -> None:
-        """Opens a chat straight above the list; at a message, if one is named."""
+        """Opens a chat directly above the list, at a message if one is named."""
         chat = self.chat(id_)
         await chat.open(message)
         top = self.pages.state.top
         if message is not None and top.kind is PageKind.SEARCH:
-            self.pages.open(Page(PageKind.CHAT, id_))  # so that back leads to what was found
+            self.pages.open(Page(PageKind.CHAT, id_))  # so that "back" leads to the results
         else:
             self.pages.show(Page(PageKind.CHAT, id_))
 
     async def show(self, kind: PageKind, id_: str = "") -> None:
-        """Opens another page, fresh."""
+        """Opens a page other than a chat, in its first state."""
         match kind:
             case PageKind.INVITE:
                 self.invite.reset()

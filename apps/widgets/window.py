@@ -1,4 +1,4 @@
-"""The window: which view belongs to which stage and page, in one pane or two; the engine's beginning and end."""
+"""The window: which view belongs to which stage and page, in one pane or two; the service's start and end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kivymd.app import MDApp
 
 from apps.cli.terminal import given_passphrase
 from apps.viewmodels.app import App, AppState, Stage
-from apps.viewmodels.firstrun import CreateState, Place
+from apps.viewmodels.firstrun import CreateState, LaunchOptions
 from apps.viewmodels.pages import Page, PageKind, Stack
 from apps.viewmodels.ports import DeviceKind, real_profiles
 from apps.viewmodels.service_thread import ServiceThread
 from apps.widgets import firstrun
 from apps.widgets.chat import ChatPage, TextPage
 from apps.widgets.chatlist import ChatList, SearchPage
-from apps.widgets.look import SEED
+from apps.widgets.colours import PRIMARY
 from apps.widgets.people import (
     AcceptPage,
     DevicePage,
@@ -60,7 +60,7 @@ STAGES: dict[Stage, Callable[[Ui], View]] = {
 
 
 class Pane(BoxLayout):
-    """Shows the view of the top page; those below are kept as they were left."""
+    """Shows the view of the top page; the views below are kept as they are."""
 
     def __init__(self, ui: Ui, **options: Any) -> None:
         super().__init__(**options)
@@ -69,8 +69,9 @@ class Pane(BoxLayout):
         self._top: View | None = None
 
     def show(self, pages: tuple[Page, ...], blank: Callable[[], View] | None = None) -> None:
-        for gone in [page for page in self._views if page not in pages]:
-            view = self._views.pop(gone)
+        """pages: the stack, its top last.  blank: makes the view for an empty stack."""
+        for closed in [page for page in self._views if page not in pages]:
+            view = self._views.pop(closed)
             if view is self._top:
                 self._put(None)
             view.leave()
@@ -100,7 +101,7 @@ class Pane(BoxLayout):
         self._views.clear()
 
 
-class Nothing(View):
+class NoChat(View):
     """The right pane while no chat is open."""
 
 
@@ -114,7 +115,7 @@ class OnePane(View):
         self.follow(ui.home.pages, self._draw)
 
     def _draw(self, state: Stack) -> None:
-        # The list below is kept, so that going back is at once; of the others, those in the stack.
+        # Views of pages below the top one are kept, so that going back is immediate.
         self._pane.show(state.pages)
 
     def leave(self) -> None:
@@ -134,9 +135,7 @@ class TwoPanes(View):
         self.follow(ui.home.pages, self._draw)
 
     def _draw(self, state: Stack) -> None:
-        self._pane.show(
-            tuple(page for page in state.pages if page.kind is not PageKind.CHATS), lambda: Nothing(self.ui)
-        )
+        self._pane.show(tuple(page for page in state.pages if page.kind is not PageKind.CHATS), lambda: NoChat(self.ui))
 
     def leave(self) -> None:
         self._pane.leave()
@@ -145,18 +144,18 @@ class TwoPanes(View):
 
 
 class Root(BoxLayout):
-    """The ground that everything stands on."""
+    """The background of the window."""
 
 
 class KithkinWindow(MDApp):
-    """`wide`: two panes.  The model lives in `engine`; this class only shows it."""
+    """`wide`: two panes.  The view-models run in the service thread; this class only shows them."""
 
     wide = BooleanProperty(False)
     model = ObjectProperty(None)
 
-    def __init__(self, place: Place, *, wide: bool, **options: Any) -> None:
+    def __init__(self, options: LaunchOptions, *, wide: bool, **attributes: Any) -> None:
         self._thread = ServiceThread()
-        super().__init__(wide=wide, model=App(place), title="Kithkin", **options)
+        super().__init__(wide=wide, model=App(options), title="Kithkin", **attributes)
         self._ui = Ui(self._thread, self.model, wide)
         self._shown: tuple[object, ...] = ()
         self._view: View | None = None
@@ -164,7 +163,7 @@ class KithkinWindow(MDApp):
 
     def build(self) -> Any:
         theme = self.theme_cls
-        theme.primary_palette = SEED
+        theme.primary_palette = PRIMARY
         theme.theme_style_switch_animation = False
         theme.theme_style = "Dark" if self.model.state.dark else "Light"
         Window.softinput_mode = "below_target"
@@ -217,7 +216,7 @@ class KithkinWindow(MDApp):
         self._root.add_widget(view)
 
     def _key(self, _: object, key: int, __: object, ___: object, modifiers: list[str]) -> bool:
-        """Escape (a phone's back) goes back, Ctrl+F searches."""
+        """Escape (the back button of a phone) goes back, Ctrl+F searches."""
         session = self.model.state.session
         if key == ESCAPE:
             if session is not None:
@@ -233,14 +232,14 @@ class KithkinWindow(MDApp):
         return False
 
 
-def open_window(place: Place, *, wide: bool) -> None:
+def open_window(options: LaunchOptions, *, wide: bool) -> None:
     """Returns when the window was closed and everything is stored."""
     if Window is None:
-        raise KithkinError("not_allowed", "No window can be opened here; is there a display?")
-    KithkinWindow(place, wide=wide).run()
+        raise KithkinError("not_allowed", "No window can be opened. Is a display available?")
+    KithkinWindow(options, wide=wide).run()
 
 
-def place_of(folder: Path, kind: DeviceKind, network: Network) -> Place:
-    """The passphrase is asked for, unless KITHKIN_PASSPHRASE_FILE names a file with it."""
-    os.umask(0o077)  # whatever this process makes is its user's alone
-    return Place(real_profiles(), folder, kind, network, given_passphrase())
+def launch_options(folder: Path, kind: DeviceKind, network: Network) -> LaunchOptions:
+    """What a window is started with.  The person enters the passphrase, unless KITHKIN_PASSPHRASE_FILE names a file."""
+    os.umask(0o077)  # files of this process are readable by its user alone
+    return LaunchOptions(real_profiles(), folder, kind, network, given_passphrase())

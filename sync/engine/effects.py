@@ -80,12 +80,39 @@ class MessageChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryChanged:
-    """Devices opened more of my feed in this space: entries `start` to `end` (not included) may have moved on."""
+class MessageHidden:
+    """My devices agree that a message is not shown to me any more, or again (hidden False)."""
 
     space: bytes
+    message: bytes
+    hidden: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryChanged:
+    """A device opened more of a feed of mine in this space: entries `start` to `end` (not included) have moved on.
+    core: the feed's core key."""
+
+    space: bytes
+    core: bytes
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptsChanged:
+    """Somebody told in this space how far they have read."""
+
+    space: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ListChanged:
+    """My devices agree on something else about this chat as it stands in the list: its state, my read mark, what of it
+    is hidden from me up to some place."""
+
+    space: bytes
+    cleared: bool = False  # everything up to a place is hidden now
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,5 +197,16 @@ class OnboardingFailed:
 
 
 OnboardingStep = CodeShown | CodeWanted | CodeWrong | DeviceLinked | ContactMet | OnboardingFailed
-Event = MessageChanged | DeliveryChanged | PeerChanged | DeviceChanged | ContactChanged | ChatChanged | Progress
+Event = (
+    MessageChanged
+    | MessageHidden
+    | DeliveryChanged
+    | ReceiptsChanged
+    | ListChanged
+    | PeerChanged
+    | DeviceChanged
+    | ContactChanged
+    | ChatChanged
+    | Progress
+)
 Effect = Transmit | Disconnect | Dial | Listen | Unlisten | Meet | Part | OnboardingStep | Event

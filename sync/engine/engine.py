@@ -16,6 +16,7 @@ from identity.hello import PROTOCOL as HELLO
 from identity.hints import Address
 from identity.keys import Random
 from netstack.wire.protomux import ChannelClosed, ChannelOpened, Fault, Message, Offered, Protomux
+from sync.engine import news
 from sync.engine.candidates import Candidates
 from sync.engine.dialling import Dialling, FoundKey, PendingDial, Whereabouts, hint_of
 from sync.engine.effects import Disconnect, Effect, Listen, Meet, Part, PeerChanged, Transmit, Unlisten
@@ -28,6 +29,7 @@ from sync.engine.replication import Replication
 from sync.engine.tasks.schedule import Schedule
 from sync.engine.topics import Topics, missing
 from sync.engine.transport_keys import TransportKeys
+from sync.space.delta import SpaceDelta
 from sync.space.epochs import drop_keys
 from sync.store.port import Store
 
@@ -56,6 +58,7 @@ class Engine:
         self.tasks = Schedule(self.profile, self.peers, self._defect)
         self._hints: tuple[str, ...] = ()
         self.faults: list[Exception] = []
+        self._told = self.profile.view  # what watchers know of my lists
         self._latest = now  # the latest time heard of
         self.tasks.review((), now)
 
@@ -305,6 +308,7 @@ class Engine:
         deltas = self.profile.take_deltas()
         if not committing and not deltas:
             return False
+        self._tell(deltas)
         self.tasks.note(deltas, now)
         for delta in deltas:
             self.replication.propagate(delta, now)
@@ -315,6 +319,14 @@ class Engine:
                 self.handshake.open_spaces(peer, now)
                 self._events(peer, now)
         return True
+
+    def _tell(self, deltas: list[SpaceDelta]) -> None:
+        """News for whoever watches."""
+        profile = self.profile
+        before, self._told = self._told, profile.view
+        if before is not profile.view:
+            profile.effects += news.of_view(before, profile.view, profile.account.device)
+        profile.effects += news.of_receipts(deltas)
 
     def _rotate(self, now: float) -> None:
         """Weekly keys, epoch keys that nobody needs any more, and where this node is reached."""

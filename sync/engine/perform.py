@@ -27,14 +27,17 @@ from sync.engine.effects import (
     Disconnect,
     Effect,
     Event,
+    ListChanged,
     Listen,
     Meet,
     MessageChanged,
+    MessageHidden,
     OnboardingFailed,
     OnboardingStep,
     Part,
     PeerChanged,
     Progress,
+    ReceiptsChanged,
     Transmit,
     Unlisten,
 )
@@ -265,7 +268,10 @@ class Driver(Generic[C]):
                     self._port.advance(effect)
                 case (
                     MessageChanged()
+                    | MessageHidden()
                     | DeliveryChanged()
+                    | ReceiptsChanged()
+                    | ListChanged()
                     | PeerChanged()
                     | DeviceChanged()
                     | ContactChanged()

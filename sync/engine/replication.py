@@ -18,8 +18,8 @@ from crdt.space.epoch import DORMANT_MS
 from crdt.space.rendezvous import capability, channel_id, channel_proof
 from identity.errors import DecodeError
 from identity.proof import same
-from sync.engine import history
-from sync.engine.effects import ChatChanged, DeliveryChanged, Progress
+from sync.engine import history, news
+from sync.engine.effects import ChatChanged, Progress
 from sync.engine.peer import Peer, SpaceLink
 from sync.engine.profile import Profile
 from sync.replicate.effects import (
@@ -195,14 +195,8 @@ class Replication:
         before = space.reports.get(core_key(writer))
         space.records.hear(writer, counter, data, int(now * 1000))
         after = space.reports.get(core_key(writer))
-        mine = space.mine
-        if mine is None or after is None or after is before:
-            return
-        core8 = mine.core[:8]
-        old = next((h.length for h in before.opened if h.core8 == core8), 0) if before is not None else 0
-        new = next((h.length for h in after.opened if h.core8 == core8), 0)
-        if new > old:
-            self.profile.effects.append(DeliveryChanged(space.id, old, new))
+        if after is not None and after is not before:
+            self.profile.effects += news.of_record(space, self.profile.account.identity, before, after)
 
     # -- history ----------------------------------------------------------------------------------------------
 

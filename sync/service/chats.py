@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crdt.docs.chat import Decline, Offer
-from crdt.docs.own import OwnChat, Hidden, OwnWriter
+from crdt.docs.own import Hidden, OwnChat, OwnWriter
 from crdt.docs.rows import Row, at_moment, read_draw_key
 from crdt.docs.timeline import Talks
 from crdt.space import moves
@@ -14,7 +14,7 @@ from crdt.space.lineage import End
 from identity.errors import KithkinError
 from sync.account.context import new_writer
 from sync.engine.profile import Profile
-from sync.engine.tasks.duties import admitting_feeds, answer_to, talks_of
+from sync.engine.tasks.offers import admitting_feeds, answer_to, group_talks
 from sync.service import messages, models
 from sync.service.domain import Domain, commits
 from sync.service.ids import chat_id, find_chat, find_contact, find_space, identity_id
@@ -97,7 +97,6 @@ class Chats(Domain):
         ensure_key(space, now_ms)
         frontiers[mine.core] = End(mine.length, mine.tree.hash())
         write_control(space, [moves.leave(space.graph, mine.core, frontiers)], now_ms)
-        profile.touch(space)
         profile.note(now_ms, OwnChat(space.id, state="left"))
         return _ref(space.id)
 
@@ -164,7 +163,6 @@ class Chats(Domain):
         if mine is None or not space.graph.can(mine.core, op):
             raise KithkinError("not_allowed", refusal)
         write_control(space, [op], self._now_ms)
-        self._profile.touch(space)
         return _ref(space.id)
 
 
@@ -188,7 +186,7 @@ def is_listed(profile: Profile, id_: bytes) -> bool:
     return bool(newest) and not view.hides(id_, newest[0].id, newest[0].sort_key)
 
 
-def model(profile: Profile, id_: bytes, now_ms: int) -> models.OwnChat:
+def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
     """A chat as the list shows it."""
     chat, space = profile.view.chats[id_], profile.spaces.get(id_)
     kind: models.ChatKind = "self" if chat.kind == "self" else "direct" if chat.kind == "direct" else "group"
@@ -197,7 +195,7 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.OwnChat:
     mark, author = profile.view.marks.get(id_), b""
     if space is not None and at is not None and at.member in space.state.members:
         author = space.state.members[at.member].identity
-    return models.OwnChat(
+    return models.Chat(
         id=chat_id(id_),
         title=chat_title(profile, id_),
         kind=kind,
@@ -269,7 +267,7 @@ def _talk(profile: Profile, offered: bytes) -> tuple[Space, Talks]:
     for chat in profile.view.chats.values():
         space = profile.spaces.get(chat.space)
         if chat.kind == "direct" and space is not None and (peer is None or chat.peer == peer):
-            talk = talks_of(profile, space).get(offered)
+            talk = group_talks(profile, space).get(offered)
             if talk is not None and talk.offers:
                 return writable(profile, space), talk
     raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
@@ -321,7 +319,7 @@ def _invited(profile: Profile, space: Space) -> list[bytes]:
         direct = profile.spaces.get(contact.space) if contact.space is not None else None
         if direct is None:
             continue
-        talk = talks_of(profile, direct).get(space.id)
+        talk = group_talks(profile, direct).get(space.id)
         if talk is None:
             continue
         mine = [m for m in talk.offers if direct.state.members[m].identity == profile.account.identity]

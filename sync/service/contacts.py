@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crdt.docs.own import OwnContact, DeviceName, OwnProfile
+from crdt.docs.own import DeviceName, OwnContact, OwnProfile
 from crdt.space.epoch import DORMANT_MS
 from identity.safety_number import safety_number
 from sync.engine.effects import ContactChanged
@@ -86,7 +86,7 @@ def own_profile(profile: Profile) -> models.Profile:
     return models.Profile(identity=identity_id(profile.account.identity), name=mine.name or "", about=mine.about or "")
 
 
-def contact_model(profile: Profile, identity: bytes) -> models.OwnContact:
+def contact_model(profile: Profile, identity: bytes) -> models.Contact:
     """A contact as the list shows it."""
     contact = profile.view.contacts[identity]
     state: models.ContactState = "blocked" if contact.blocked else "pending" if contact.pending else "active"
@@ -97,7 +97,7 @@ def contact_model(profile: Profile, identity: bytes) -> models.OwnContact:
             known = space.state.members.get(member)
             if known is not None and known.identity == identity:
                 about = told.about or ""
-    return models.OwnContact(
+    return models.Contact(
         id=identity_id(identity),
         name=person_name(profile, identity, space),
         state=state,

@@ -42,7 +42,7 @@ class OpenedProfile:
             result = change()
         except BaseException:
             # What a refused call may have put into the open batch goes with the memory that knows of it.
-            if len(profile.context.batch) or profile.dirty:
+            if profile.uncommitted:
                 self.engine.start_over()
                 self.tick()
             raise

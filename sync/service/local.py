@@ -13,8 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from identity.errors import KithkinError
-from sync.service import doctor, models
-from sync.service import network as standing
+from sync.service import doctor, models, status
 from sync.service.chats import Chats
 from sync.service.contacts import Contacts, Devices
 from sync.service.files import Files
@@ -100,8 +99,8 @@ class LocalService(Onboarding, Devices, Contacts, Chats, Messages, Files):
             identity=identity_id(account.identity),
             device=device_id(account.device),
             online=node.host is not None,
-            peers=standing.peers(node),
-            dht=standing.dht(node),
+            peers=status.peers(node),
+            dht=status.dht(node),
             pending=len(outbox(profile, self._now_ms)),
             feeds=len(feeds),
             entries=sum(feed.length for feed in feeds),

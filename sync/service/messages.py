@@ -262,7 +262,6 @@ def write_deletion(profile: Profile, space: Space, row: Row, now_ms: int) -> Non
     body = encode_deletion(Deletion(row.id, tuple(sorted(set(blocks)))[:1024]))
     ensure_key(space, now_ms, profile.recovery)
     space.append([Draft(Kind.DELETION, lambda seq: body)], now_ms)
-    profile.touch(space)
 
 
 def page(

@@ -221,8 +221,8 @@ class File(Line):
 class Message(Line):
     """One bubble.  `author` is an identity, `reactions` maps an emoji to identities, `source` is the quoted source of
     an imported line.  `checked` is false while a message from a history pack is not yet verified against its feed;
-    `late` says that it arrived long after its own time.  `order` is opaque text: messages of one chat stand in the order
-    of it, and no two have the same."""
+    `late` says that it arrived long after its own time.  `order` is opaque text: a chat's messages sort by it, and no
+    two have the same."""
 
     id: str
     author: str

@@ -23,9 +23,9 @@ from sync.engine.perform import Driver
 from sync.service import models
 from sync.service.api import Network
 from sync.service.discovery import Found, TopicDiscoveries
-from sync.service.events import Announcer
+from sync.service.events import EventMapper
+from sync.service.gap_queue import GapQueue
 from sync.service.network import address_of, hints_of, local_network, new_host, start_host
-from sync.service.watch import Watch
 
 KEEP_NODES = 600.0  # seconds between two times that the profile learns which DHT nodes answer
 MAX_EVENTS = 10_000  # that a slow reader may have waiting
@@ -43,12 +43,11 @@ class Node:
         self.network = network
         self.address: Address | None = None
         self._driver = Driver(engine, self, clock)
-        self._announcer = Announcer(engine.profile)
-        self._watch = Watch(engine.profile)
+        self._mapper = EventMapper(engine.profile)
         self._connections: dict[int, Connection] = {}
         self._dials: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._readers: set[asyncio.Queue[models.Event | None]] = set()
+        self._readers: set[GapQueue[models.Event]] = set()
         self._changed: dict[bytes, asyncio.Event] = {}
         self._conversations: dict[int, asyncio.Queue[e.OnboardingStep]] = {}
         self._stopped = False
@@ -89,7 +88,7 @@ class Node:
         if self.host is not None:
             await self.host.stop()
         for reader in self._readers:
-            reader.put_nowait(None)
+            reader.end()
 
     # -- ticks --------------------------------------------------------------------------------------------------
 
@@ -159,7 +158,7 @@ class Node:
         if isinstance(space, bytes) and (changed := self._changed.pop(space, None)) is not None:
             changed.set()
         if self._readers:
-            self._say(self._announcer.lines(event, int(self.clock() * 1000)))
+            self._say(self._mapper.lines(event, int(self.clock() * 1000)))
 
     def refused(self, error: KithkinError) -> None:
         """Nobody waits for this tick: the next command is told, and the engine tries again meanwhile."""
@@ -168,8 +167,6 @@ class Node:
         """Sends what is queued, and sets the timer for the engine's next wake-up."""
         if self.host is not None:
             self.host.flush()  # a message is on its way before its sender is told that it is safe
-        if self._readers:
-            self._say(self._watch.lines(int(self.clock() * 1000)))
         if self._timer is not None:
             self._timer.cancel()
         if not self._stopped:
@@ -203,8 +200,6 @@ class Node:
     def _attach(self, connection: Connection, attempt: int | None) -> None:
         conn = connection.id
         self._connections[conn] = connection
-        connection.on_close = lambda reason: self._closed(conn, reason)
-        connection.on_frames = lambda frames: self._driver.frames(conn, frames)
         host, port = connection.address
         self._driver.opened(
             conn,
@@ -214,6 +209,8 @@ class Node:
             handshake=connection.handshake_hash,
             address=f"{host}:{port}",
         )
+        connection.on_close = lambda reason: self._closed(conn, reason)
+        connection.on_frames = lambda frames: self._driver.frames(conn, frames)  # frames that waited come at once
 
     def _closed(self, conn: int, reason: Reason) -> None:
         self._connections.pop(conn, None)
@@ -226,11 +223,14 @@ class Node:
             if self.host is not None and self._readers:
                 self.host.defer()
             for reader in self._readers:
-                if reader.qsize() < MAX_EVENTS:
-                    reader.put_nowait(line)
+                reader.put(line)
 
     async def events(self) -> AsyncIterator[models.Event]:
-        reader: asyncio.Queue[models.Event | None] = asyncio.Queue()
+        """Everything that happens from now on, until the node stops.  A reader that stays behind by `MAX_EVENTS` finds
+        a `GapEvent` in place of what it lost."""
+        reader: GapQueue[models.Event] = GapQueue(MAX_EVENTS, models.GapEvent())
+        if not self._readers:
+            self._mapper.begin()
         self._readers.add(reader)
         try:
             while (line := await reader.get()) is not None:

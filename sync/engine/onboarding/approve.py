@@ -16,7 +16,7 @@ from identity.device_set import MAX_DEVICES
 from identity.errors import DecodeError, KithkinError
 from identity.inner import Failed, Send
 from identity.pairing import PROTOCOL as PAIR
-from identity.pairing import AskApproval, Certified, PairingGrant, DeviceJoined, PairingDone, ShowCode
+from identity.pairing import AskApproval, Certified, DeviceJoined, PairingDone, PairingGrant, ShowCode
 from identity.pairing_code import PairPayload, read_pair_code
 from sync.engine.dialling import Dialling, encode_whereabouts
 from sync.engine.effects import CodeShown, DeviceChanged, DeviceLinked

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from crdt.docs.own import OwnChat, OwnContact, OwnWriter
-from crdt.docs.own import OwnInvite
+from crdt.docs.own import OwnChat, OwnContact, OwnInvite, OwnWriter
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Add, SpaceKind
@@ -19,7 +18,7 @@ from identity.errors import DecodeError
 from identity.hints import Address
 from identity.inner import Failed, Send, Stray
 from identity.invite import PROTOCOL as INVITE
-from identity.invite import InviteAsked, DirectSpace, InviteeJoined, InviteDone, SpaceOffered, Person, person_of
+from identity.invite import DirectSpace, InviteAsked, InviteDone, InviteeJoined, Person, SpaceOffered, person_of
 from identity.invite_code import InviteCode, decode_invite, encode_invite, new_invite, read_invite
 from identity.invitee import Invitee
 from identity.inviter import Inviter

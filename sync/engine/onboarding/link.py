@@ -16,7 +16,7 @@ from identity.hints import Address
 from identity.inner import Failed, Send, Stray
 from identity.joiner import Display, Joiner
 from identity.keys import Random
-from identity.pairing import PROTOCOL, Claimed, Granted, PairingDone, NeedCode, WrongCode
+from identity.pairing import PROTOCOL, Claimed, Granted, NeedCode, PairingDone, WrongCode
 from identity.pairing_code import new_pair_code
 from netstack.wire.protomux import ChannelClosed, Fault, Message, Protomux
 from sync.account.account import new_account

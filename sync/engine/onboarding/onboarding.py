@@ -1,4 +1,4 @@
-"""Coming in: people by invite, devices by pairing.  Sends each connection and each wake-up to the part it belongs to."""
+"""People come in by invite, devices by pairing: each connection and wake-up goes to the part that it belongs to."""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from crdt.docs.own import OwnContact
 from crdt.docs.timeline import fold_profiles
 from crdt.space.control import SpaceKind
 from sync.engine.effects import ContactChanged
-from sync.engine.profile import MemberProfile
+from sync.engine.profile import Profile
 from sync.space import timeline
 from sync.space.space import Space
 
 
-def exchange_profiles(profile: MemberProfile, space: Space, now_ms: int) -> None:
+def exchange_profiles(profile: Profile, space: Space, now_ms: int) -> None:
     """My profile stands in every chat with others; theirs is noted with my contacts."""
     mine = space.mine
     if mine is None or not space.may_write or not mine.length or space.kind in (SpaceKind.PERSONAL, SpaceKind.SELF):

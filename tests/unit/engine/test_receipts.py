@@ -79,8 +79,8 @@ def test_commands_without_a_node_do_not_tell_more_than_once_a_minute() -> None:
         world.run(5)
         now = ben.now
         engine = Engine(ben.store, stream(f"command {now}"), now)
-        engine.settle(now)
-        calls = Calls(opened(engine, partial(float, now), partial(engine.settle, now)))
+        engine.tick(now)
+        calls = Calls(opened(engine, partial(float, now), partial(engine.tick, now)))
         result_of(calls.mark(chat_id(chat), upto=message_id(row.id)))
     ben.boot()
     assert len(receipts(ben, ada)) == 1

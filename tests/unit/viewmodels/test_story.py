@@ -8,7 +8,7 @@ from pathlib import Path
 import segno
 
 from apps.viewmodels.app import Stage
-from apps.viewmodels.approval import Step
+from apps.viewmodels.approval import ApprovalStep
 from apps.viewmodels.pages import PageKind
 from tests.unit.viewmodels.stage import SECRET, friends, home, person, stage_of, started, until
 
@@ -23,7 +23,7 @@ def test_first_run_shows_the_words_once_and_opens(tmp_path: Path) -> None:
             await create.create("Ada", "short", "short")
             assert create.state.problem == "Choose a passphrase of at least 8 characters."
             await create.create("Ada", SECRET, SECRET + "x")
-            assert create.state.problem == "The two passphrases differ."
+            assert create.state.problem == "The passphrases do not match."
             await create.create(" ", SECRET, SECRET)
             assert create.state.problem == "A name is needed here."
             await create.create("Ada", SECRET, SECRET)
@@ -49,7 +49,7 @@ def test_a_locked_profile_asks_until_the_passphrase_is_right(tmp_path: Path) -> 
         async with started(tmp_path / "ada", given=None) as app:
             assert app.state.stage is Stage.LOCKED
             await app.unlock.unlock("")
-            assert app.unlock.state.problem == "Type the passphrase of this profile."
+            assert app.unlock.state.problem == "Enter your passphrase."
             await app.unlock.unlock("wrong horse")
             assert app.unlock.state.problem and app.state.stage is Stage.LOCKED
             await app.unlock.unlock(SECRET)
@@ -116,7 +116,7 @@ def test_friends_write_edit_react_answer_and_see_what_arrived(tmp_path: Path) ->
             assert [found.snippet for found in ada.search.state.found] == ["hello *Bob* [b]not bold[/b]"]
             ada.search.look_for("unheard")
             await ada.search.settled()
-            assert ada.search.state.summary == "No message has these words"
+            assert ada.search.state.summary == "No messages found"
             ada.search.look_for("%")
             await ada.search.settled()
             assert (ada.search.state.found, ada.search.state.problem) == ((), "")
@@ -148,22 +148,22 @@ def test_a_desktop_is_linked_by_the_picture_of_its_code(tmp_path: Path) -> None:
             await ada.approve.read("kithkin:invite/AAAA")
             assert ada.approve.state.problem and not ada.approve.state.grants
             await ada.approve.read_picture(str(tmp_path / "nothing.png"))
-            assert ada.approve.state.problem == "There is no such file."
+            assert ada.approve.state.problem == "File not found."
             await ada.approve.read_picture(str(picture))
             assert ada.approve.state.problem == ""
             assert any("history" in sentence for sentence in ada.approve.state.grants)
             confirming = asyncio.create_task(ada.approve.confirm())
-            await until(lambda: ada.approve.state.step is Step.DIGITS)
+            await until(lambda: ada.approve.state.step is ApprovalStep.DIGITS)
             digits = ada.approve.state.digits
 
             await desktop.link.submit("12")
             assert desktop.link.state.problem == "Type the six digits that your other device shows."
             await desktop.link.submit(str((int(digits) + 1) % 1_000_000).zfill(6))
-            assert desktop.link.state.problem == "Those are not the digits. You have 2 tries left."
+            assert desktop.link.state.problem == "Wrong digits. You have 2 tries left."
             await desktop.link.submit(digits[:3] + " " + digits[3:])
             await confirming
             await linking
-            assert ada.approve.state.step is Step.DONE
+            assert ada.approve.state.step is ApprovalStep.DONE
             desk = home(desktop)
             await until(lambda: desk.devices.state.name == "Ada")
             await desk.show_chat(notes)
@@ -212,7 +212,7 @@ def test_a_group_is_offered_and_joined(tmp_path: Path) -> None:
             await ada.show(PageKind.MEMBERS, group)
             await until(lambda: [m.about for m in ada.members.state.members] == ["creator", ""])
 
-            await until(lambda: theirs.state.subtitle == "2 members")  # before: "Joining", nothing can be written yet
+            await until(lambda: theirs.state.subtitle == "2 members")  # before: "Joining…", nothing can be written yet
             await theirs.send("me")
             assert not theirs.state.problem
             await until(lambda: len(ada.chat(group).state.bubbles) == 2)
