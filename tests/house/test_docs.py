@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,17 +16,19 @@ from docs.site import build, markdown
 from identity.errors import KithkinError
 from tests.house.names import ROOT
 
-FILES = sorted(
-    ROOT / name
-    for name in subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    if (ROOT / name).exists()
-)
+ELSEWHERE = {".git", ".venv", "build", "dist", "node_modules"}
+
+
+def markdown_files(folder: Path) -> Iterator[Path]:
+    """Those of the repository, in order; not what was installed or built in it."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".md" and path.is_file():
+            yield path
+        elif path.is_dir() and path.name not in ELSEWHERE and not path.name.endswith("cache"):
+            yield from markdown_files(path)
+
+
+FILES = list(markdown_files(ROOT))
 PAGES = [path.relative_to(ROOT).as_posix() for path in FILES]
 NAVIGATION = re.compile(r"^\s+- .+: (\S+\.md)$", re.MULTILINE)
 
