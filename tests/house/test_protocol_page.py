@@ -91,6 +91,11 @@ def test_sections_are_numbered_without_holes() -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+def test_the_first_pages_link_to_every_section() -> None:
+    first = PAGE.split("\n## 2. ", 1)[0]
+    assert [number for number in sections() if f"(#{number}-" not in first] == []
+
+
 def test_lines_fit_a_screen() -> None:
     lines = list(enumerate(PAGE.splitlines(), 1))
     assert [place for place, line in lines if len(line) > (TABLE_WIDTH if line.startswith("|") else WIDTH)] == []
