@@ -29,7 +29,7 @@ SEALED_ID = 32 + TAG
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ExpectedDevice:
     """A device that may be at the other end: of my kin or of a contact.  `secret` is DH(my D, its D)."""
 
     device: bytes
@@ -46,16 +46,19 @@ class Proved:
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """It is none of the candidates.  Open no space channel, and let the connection idle out as any other."""
+    """It is none of the devices expected here.  Open no space channel, and let the connection idle out as any other."""
 
 
 HelloEffect = Send | Proved | Stranger
 
 
-def candidates(
+def expected_devices(
     mine: AgreementKey, devices: Iterable[tuple[bytes, bytes]], cache: MutableMapping[bytes, bytes]
-) -> list[Candidate]:
-    """(device id, D) pairs as candidates.  `cache` maps D to DH results and belongs to the caller."""
+) -> list[ExpectedDevice]:
+    """(device id, D) pairs with their shared secrets, myself and bad keys left out.
+
+    `cache` maps D to DH results and belongs to the caller.
+    """
     found = []
     for device, agreement in devices:
         if agreement == mine.public:
@@ -66,7 +69,7 @@ def candidates(
                 secret = cache[agreement] = mine.agree(agreement)
             except DecodeError:
                 continue
-        found.append(Candidate(device, secret))
+        found.append(ExpectedDevice(device, secret))
     return found
 
 
@@ -78,7 +81,7 @@ class State(Enum):
     OVER = auto()
 
 
-class Dialler:
+class HelloDialler:
     """The side that opened the connection.  `start`, then `receive`.
 
     `me` is my device id, `hashed` the 64-byte handshake hash.  Give `to` (known form), or `z` and the `members` of its
@@ -90,9 +93,9 @@ class Dialler:
         me: bytes,
         hashed: bytes,
         *,
-        to: Candidate | None = None,
+        to: ExpectedDevice | None = None,
         z: bytes | None = None,
-        members: Iterable[Candidate] = (),
+        members: Iterable[ExpectedDevice] = (),
     ) -> None:
         if (to is None) == (z is None):
             raise ValueError("a dialler knows either the device or the space")
@@ -140,7 +143,7 @@ class Dialler:
         return [Stranger()]
 
 
-class Listener:
+class HelloListener:
     """The side that was dialled.  `spaces` maps each Z that may be dialled by to the members' devices of its space."""
 
     def __init__(
@@ -148,8 +151,8 @@ class Listener:
         me: bytes,
         hashed: bytes,
         *,
-        known: Iterable[Candidate],
-        spaces: Mapping[bytes, Iterable[Candidate]],
+        known: Iterable[ExpectedDevice],
+        spaces: Mapping[bytes, Iterable[ExpectedDevice]],
         rng: Random,
     ) -> None:
         self._me, self._hash, self._rng = me, hashed, rng
@@ -183,7 +186,7 @@ class Listener:
                 return [Send(seal_name(z, self._hash, self._me))]
         return [Send(self._rng(SEALED_ID))]
 
-    def _prove(self, proof: bytes, among: Iterable[Candidate]) -> list[HelloEffect]:
+    def _prove(self, proof: bytes, among: Iterable[ExpectedDevice]) -> list[HelloEffect]:
         for c in among:
             if same(proof, device_proof(Label.HELLO, c.secret, self._hash, INITIATOR, c.device, self._me)):
                 self._state = State.OVER

@@ -46,6 +46,9 @@ class Failed:
     sentence: str
 
 
+BROKEN = Failed("not_allowed", "The other side said something that does not belong here.")
+
+
 def failed(code: str) -> Failed:
     """A failure with the sentence of its code; one that we do not know reads as a plain refusal."""
     known = code if code in SENTENCES else "not_allowed"

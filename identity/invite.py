@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from identity.codec import Reader, Writer
 from identity.device import DeviceKeys, read_suite
@@ -28,12 +29,18 @@ from identity.statement import MAX_STATEMENT_SET, PREFIX, Statement, decode_stat
 
 PROTOCOL = "kithkin/invite/1"
 SESSION = 300  # seconds
-OFFER, JOIN, DONE = range(3)
 MAX_PROFILE = 4 * 1024
 MAX_EXTRA = 8 * 1024
 MAX_JOIN = 4 * 1024
-BROKEN = Failed("not_allowed", "The other side said something that does not belong here.")
 UNPROVED = Failed("not_allowed", "The other side does not prove to be a device of that identity.")
+
+
+class InviteMessage(IntEnum):
+    """Types of the messages under the session's keys, as on the wire."""
+
+    OFFER = 0
+    JOIN = 1
+    DONE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class DirectSpace:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class InviteAsked:
     """To the inviter: somebody holds the invite.  Find the direct space with that identity, or make one, and call
     `Inviter.offer`; or `Inviter.refuse`.  Write nothing into it yet, and do not mark the invite as used."""
 
@@ -69,7 +76,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class SpaceOffered:
     """To the invitee: who answered, proved.  Make a writer for the space, or use the one there, and call
     `Invitee.join`."""
 
@@ -78,7 +85,7 @@ class Offered:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class InviteeJoined:
     """To the inviter: the invitee, proved.  Store the use of the invite and `add` its writer, then call
     `Inviter.finish`; or `Inviter.refuse`, if another identity used it meanwhile."""
 
@@ -87,12 +94,12 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class InviteDone:
     """To both: it is done."""
 
 
-InviterEffect = Send | Stray | Failed | Asked | Joined | Met
-InviteeEffect = Send | Failed | Offered | Met
+InviterEffect = Send | Stray | Failed | InviteAsked | InviteeJoined | InviteDone
+InviteeEffect = Send | Failed | SpaceOffered | InviteDone
 
 
 def speaks_for(person: Person, agreement: bytes) -> bool:

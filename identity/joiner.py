@@ -6,63 +6,64 @@ other is a stray: three tries in all means three for the QR, not three for each 
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import Enum
 
 from identity.code_exchange import ELEMENT, MAC, TRIES, CodeExchange, code_mac, normal_code
 from identity.codec import Reader, Writer
 from identity.device import DeviceKeys, device_id
 from identity.device_set import active_devices
 from identity.errors import DecodeError
-from identity.inner import REFUSE, Failed, Send, Stray, failed, hear, read_refusal, say
+from identity.inner import BROKEN, REFUSE, Failed, Send, Stray, failed, hear, read_refusal, say
 from identity.keys import AgreementKey, Random
 from identity.labels import Label
 from identity.noise import XKPSK0, NoiseSession
 from identity.pairing import (
-    ANSWER,
-    COMMIT,
-    CONFIRM,
-    COUNTER,
     DECLINED,
-    DONE,
-    GRANT,
-    JOIN,
     MAX_BODY,
     MAX_JOIN,
     SESSION,
-    WRONG,
     Claimed,
     Granted,
     JoinerEffect,
-    Linked,
     NeedCode,
     NewDevice,
+    PairingDone,
+    PairingMessage,
     WrongCode,
     encode_new_device,
-    read_grant,
+    read_pairing_grant,
     short_name,
 )
 from identity.pairing_code import PairCode, encode_pair
 from identity.proof import INITIATOR, RESPONDER, device_proof, same
 from identity.statement import Certificate, counter_sign, read_certificate_body, statement_id
+from identity.transitions import Call, Event, Handshake, Position
 
 
 class State(Enum):
-    NOISE_1 = auto()
-    NOISE_3 = auto()
-    COMMITTED = auto()  # waits for COMMIT
-    CODE = auto()  # waits for our person
-    VERDICT = auto()  # waits for CONFIRM or WRONG
-    GRANTED = auto()  # waits for GRANT
-    WRITER = auto()  # waits for our shell
-    LAST = auto()  # waits for DONE
-    OVER = auto()
+    """What a joiner waits for."""
+
+    NOISE_1 = "waits for Noise 1"
+    NOISE_3 = "waits for Noise 3"
+    COMMITTED = "waits for COMMIT"
+    CODE = "waits for its person to type the digits"
+    VERDICT = "waits for CONFIRM or WRONG"
+    GRANTED = "waits for GRANT"
+    WRITER = "waits for its shell to make a writer"
+    LAST = "waits for DONE"
+    OVER = "nothing more will come"
 
 
-HEARS = {  # state -> messages that it waits for
-    State.COMMITTED: (COMMIT,),
-    State.VERDICT: (CONFIRM, WRONG),
-    State.GRANTED: (GRANT,),
-    State.LAST: (DONE,),
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    (State.NOISE_1, Handshake.NOISE_1): State.NOISE_3,
+    (State.NOISE_3, Handshake.NOISE_3): State.COMMITTED,
+    (State.COMMITTED, PairingMessage.COMMIT): State.CODE,
+    (State.CODE, Call.SUBMIT_CODE): State.VERDICT,
+    (State.VERDICT, PairingMessage.WRONG): State.COMMITTED,  # the third time OVER
+    (State.VERDICT, PairingMessage.CONFIRM): State.GRANTED,
+    (State.GRANTED, PairingMessage.GRANT): State.WRITER,
+    (State.WRITER, Call.JOIN): State.LAST,
+    (State.LAST, PairingMessage.DONE): State.OVER,
 }
 
 
@@ -96,7 +97,7 @@ class Joiner:
             display.rng,
             psk=display.code.payload.psk,
         )
-        self._state = State.NOISE_1
+        self._position = Position(TRANSITIONS, State.NOISE_1)
         self._until = float(display.code.payload.expires)
         self._attempt = 0
         self._element = b""
@@ -104,25 +105,40 @@ class Joiner:
         self._identity = self._approver = self._certificate = b""
 
     def receive(self, message: bytes, now: float) -> list[JoinerEffect]:
-        if self._state is State.OVER:
+        """What a message of the other side leads to.  Never raises; nothing once the session is over."""
+        if self._position.state is State.OVER:
             return []
         if now > self._until:
             return self._end(failed("expired"))
         try:
-            if self._state is State.NOISE_1:
+            if self._position.takes(Handshake.NOISE_1):
                 return self._noise_1(message, now)
-            if self._state is State.NOISE_3:
+            if self._position.takes(Handshake.NOISE_3):
                 return self._noise_3(message)
-            return self._transport(message)
+            kind, reader = hear(self._noise, message)
+            if kind == REFUSE:
+                return self._end(read_refusal(reader))
+            self._position.check(kind)
+            match kind:
+                case PairingMessage.COMMIT:
+                    return self._commit(reader)
+                case PairingMessage.WRONG:
+                    return self._wrong(reader)
+                case PairingMessage.CONFIRM:
+                    return self._confirm(reader)
+                case PairingMessage.GRANT:
+                    return self._grant(reader)
+                case _:
+                    return self._done(reader)
         except DecodeError:
-            if self._state is State.NOISE_1:
-                self._state = State.OVER
+            if self._position.state is State.NOISE_1:
+                self._position.state = State.OVER
                 return [Stray("It does not hold the pairing code.")]
-            return self._end(Failed("not_allowed", "The other side said something that does not belong here."))
+            return self._end(BROKEN)
 
     def submit_code(self, typed: str, now: float) -> list[JoinerEffect]:
         """The digits as typed.  Whatever is no code counts as a try too, so that both sides count alike."""
-        if self._state is not State.CODE:
+        if not self._position.takes(Call.SUBMIT_CODE):
             return []
         if now > self._until:
             return self._end(failed("expired"))
@@ -130,23 +146,23 @@ class Joiner:
         try:
             self._key = run.finish(self._element)
         except DecodeError:
-            return self._end(Failed("not_allowed", "The other side said something that does not belong here."))
-        self._state = State.VERDICT
+            return self._end(BROKEN)
+        self._position.go(Call.SUBMIT_CODE)
         mac = code_mac(self._key, RESPONDER, self._attempt, self._noise.hash)
-        return [say(self._noise, ANSWER, run.element + mac)]
+        return [say(self._noise, PairingMessage.ANSWER, run.element + mac)]
 
     def join(self, answer: bytes, now: float) -> list[JoinerEffect]:
         """Our writer and consent for the personal space, in the form that the layer above gave it; at most 8 KiB."""
-        if self._state is not State.WRITER:
+        if not self._position.takes(Call.JOIN):
             return []
         if len(answer) > MAX_JOIN:
             raise ValueError("the answer to a grant is too long")
-        self._state = State.LAST
-        return [say(self._noise, JOIN, Writer().buffer(answer).finish())]
+        self._position.go(Call.JOIN)
+        return [say(self._noise, PairingMessage.JOIN, Writer().buffer(answer).finish())]
 
     def closed(self) -> list[JoinerEffect]:
         """The connection is gone."""
-        if self._state in (State.OVER, State.NOISE_1):
+        if self._position.state in (State.OVER, State.NOISE_1):
             return []
         return self._end(failed("timeout"))
 
@@ -154,10 +170,10 @@ class Joiner:
         if self._noise.read(message):
             raise DecodeError("nothing was to be said yet")
         if self._display.claimed:
-            self._state = State.OVER
+            self._position.state = State.OVER
             return [Stray("The pairing code is in use by another connection.")]
         self._display.claimed = True
-        self._state = State.NOISE_3
+        self._position.go(Handshake.NOISE_1)
         self._until = now + SESSION
         return [Claimed(), Send(self._noise.write(encode_new_device(self._display.new)))]
 
@@ -166,31 +182,13 @@ class Joiner:
             return self._end(Failed("not_allowed", "The other device declined."))
         if self._noise.read(message):
             raise DecodeError("nothing was to be said yet")
-        self._state = State.COMMITTED
+        self._position.go(Handshake.NOISE_3)
         return []
-
-    def _transport(self, message: bytes) -> list[JoinerEffect]:
-        kind, reader = hear(self._noise, message)
-        if kind == REFUSE:
-            return self._end(read_refusal(reader))
-        if kind not in HEARS.get(self._state, ()):
-            raise DecodeError("message out of turn")
-        if kind == COMMIT:
-            return self._commit(reader)
-        if kind == WRONG:
-            return self._wrong(reader)
-        if kind == CONFIRM:
-            return self._confirm(reader)
-        if kind == GRANT:
-            return self._grant(reader)
-        reader.end()
-        self._state = State.OVER
-        return [Linked()]
 
     def _commit(self, reader: Reader) -> list[JoinerEffect]:
         self._element = reader.fixed(ELEMENT)
         reader.end()
-        self._state = State.CODE
+        self._position.go(PairingMessage.COMMIT)
         return [NeedCode(TRIES - self._attempt)]
 
     def _wrong(self, reader: Reader) -> list[JoinerEffect]:
@@ -200,7 +198,7 @@ class Joiner:
         left = TRIES - self._attempt
         if left == 0:
             return [WrongCode(0), *self._end(failed("wrong_code"))]
-        self._state = State.COMMITTED
+        self._position.go(PairingMessage.WRONG)
         return [WrongCode(left)]
 
     def _confirm(self, reader: Reader) -> list[JoinerEffect]:
@@ -220,19 +218,24 @@ class Joiner:
         if not same(proof, device_proof(Label.PAIRING, secret, hashed, INITIATOR, approver, me)):
             raise DecodeError("the other device does not prove its key")
         self._identity, self._approver, self._certificate = identity, approver, statement_id(body)
-        self._state = State.GRANTED
+        self._position.go(PairingMessage.CONFIRM)
         answer = device_proof(Label.PAIRING, secret, hashed, RESPONDER, me, approver)
-        return [say(self._noise, COUNTER, answer + counter_sign(body, self._keys.signing))]
+        return [say(self._noise, PairingMessage.COUNTER, answer + counter_sign(body, self._keys.signing))]
 
     def _grant(self, reader: Reader) -> list[JoinerEffect]:
-        grant = read_grant(reader)
+        grant = read_pairing_grant(reader)
         active = {d.id for d in active_devices(grant.statements, self._identity)}
         mine = [s for s in grant.statements if isinstance(s, Certificate) and s.id == self._certificate]
         if not mine or not active.issuperset((self._keys.id, self._approver)):
             return self._end(Failed("not_allowed", "The other device is not, or no longer, a device of that identity."))
-        self._state = State.WRITER
+        self._position.go(PairingMessage.GRANT)
         return [Granted(self._identity, self._approver, mine[0], grant)]
 
+    def _done(self, reader: Reader) -> list[JoinerEffect]:
+        reader.end()
+        self._position.go(PairingMessage.DONE)
+        return [PairingDone()]
+
     def _end(self, last: Failed) -> list[JoinerEffect]:
-        self._state = State.OVER
+        self._position.state = State.OVER
         return [last]

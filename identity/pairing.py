@@ -21,6 +21,7 @@ The new device (`joiner.py`) shows a QR and answers; the device that is in (`app
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from identity.codec import Reader, Writer
 from identity.device import read_suite
@@ -30,12 +31,24 @@ from identity.statement import MAX_STATEMENT_SET, PREFIX, Certificate, Statement
 
 PROTOCOL = "kithkin/pair/1"
 SESSION = 600  # seconds from the first good message to the last
-COMMIT, ANSWER, WRONG, CONFIRM, COUNTER, GRANT, JOIN, DONE = range(8)
 DECLINED = b""  # instead of Noise 3, which would tell D: the person said no
 MAX_NAME = 64  # bytes
 MAX_BODY = 256
 MAX_EXTRA = 8 * 1024
 MAX_JOIN = 8 * 1024
+
+
+class PairingMessage(IntEnum):
+    """Types of the messages under the session's keys, as on the wire."""
+
+    COMMIT = 0
+    ANSWER = 1
+    WRONG = 2
+    CONFIRM = 3
+    COUNTER = 4
+    GRANT = 5
+    JOIN = 6
+    DONE = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +62,7 @@ class NewDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class PairingGrant:
     """What a paired device gets: every statement of the identity, and the way into the personal space.
 
     `writer` is W of the approver's personal feed, `z` the rendezvous secret of the personal space, `history` whether
@@ -93,15 +106,15 @@ class Granted:
     identity: bytes
     approver: bytes
     certificate: Certificate
-    grant: Grant
+    grant: PairingGrant
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
+class PairingDone:
     """Both sides have everything."""
 
 
-# Effects of the approver, beside Send, Failed and Linked
+# Effects of the approver, beside Send, Failed and PairingDone
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +142,15 @@ class Certified:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class DeviceJoined:
     """The new device's writer and consent, as `Joiner.join` gave them: admit it, then call `Approver.finish`."""
 
     device: bytes
     answer: bytes
 
 
-JoinerEffect = Send | Stray | Failed | Claimed | NeedCode | WrongCode | Granted | Linked
-ApproverEffect = Send | Failed | AskApproval | ShowCode | Certified | Joined | Linked
+JoinerEffect = Send | Stray | Failed | Claimed | NeedCode | WrongCode | Granted | PairingDone
+ApproverEffect = Send | Failed | AskApproval | ShowCode | Certified | DeviceJoined | PairingDone
 
 
 def encode_new_device(new: NewDevice) -> bytes:
@@ -156,7 +169,7 @@ def decode_new_device(data: bytes) -> NewDevice:
     return new
 
 
-def encode_grant(grant: Grant) -> bytes:
+def encode_pairing_grant(grant: PairingGrant) -> bytes:
     """`version | suite | history | space id | W | Z | statements | extra`."""
     if len(grant.extra) > MAX_EXTRA:
         raise ValueError("too much beside the grant")
@@ -164,13 +177,13 @@ def encode_grant(grant: Grant) -> bytes:
     return out.buffer(encode_statements(grant.statements)).buffer(grant.extra).finish()
 
 
-def read_grant(reader: Reader) -> Grant:
+def read_pairing_grant(reader: Reader) -> PairingGrant:
     """Raises DecodeError."""
     read_suite(reader)
     history = reader.flag()
     space, writer, z = reader.fixed(32), check_point(reader.fixed(32)), reader.fixed(32)
     statements = decode_statements(reader.buffer(MAX_STATEMENT_SET))
-    grant = Grant(statements, space, writer, z, history, reader.buffer(MAX_EXTRA))
+    grant = PairingGrant(statements, space, writer, z, history, reader.buffer(MAX_EXTRA))
     reader.end()
     return grant
 

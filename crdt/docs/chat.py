@@ -131,7 +131,7 @@ class Decline:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class MemberProfile:
     """What a member calls itself: a copy of the profile in its personal space."""
 
     name: str
@@ -209,7 +209,7 @@ ANSWER = Shape(
 )
 DECLINE = Shape(Decline, (Member("decline", "space", KEY),))
 PROFILE = Shape(
-    Profile,
+    MemberProfile,
     (
         Member("name", "name", NAME),
         Member("about", "about", words(4096), optional=True),

@@ -12,7 +12,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
 
-from crdt.docs.chat import Answer, Decline, Edit, Message, Offer, Profile, Reaction, Receipt
+from crdt.docs.chat import Answer, Decline, Edit, MemberProfile, Message, Offer, Reaction, Receipt
 from crdt.docs.deletion import Block, Deletion, decode_deletion, encode_deletion
 from crdt.docs.guard import Admit
 from crdt.docs.ids import message_id, sort_key
@@ -20,7 +20,7 @@ from crdt.docs.kinds import DocKind
 from crdt.docs.schema import parse_value
 from identity.errors import DecodeError
 
-FactValue = Message | Edit | Reaction | Receipt | Profile | Offer | Answer | Decline | Deletion | Block
+FactValue = Message | Edit | Reaction | Receipt | MemberProfile | Offer | Answer | Decline | Deletion | Block
 
 ABOUT_MESSAGE = b"\x01"  # | message id
 ABOUT_BLOCK = b"\x02"  # | core | seq
@@ -111,7 +111,7 @@ def facts_of(admit: Admit, author_core: bytes, core: bytes, seq: int, stamp: int
                 about, kind = ABOUT_MESSAGE + value.message, FactKind.REACTION
             case Receipt():
                 about, kind = ABOUT_READING, FactKind.RECEIPT
-            case Profile():
+            case MemberProfile():
                 about, kind = ABOUT_PROFILES, FactKind.PROFILE
             case Offer() | Answer() | Decline():
                 about, kind = ABOUT_OFFERS, FactKind.OFFER

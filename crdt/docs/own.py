@@ -23,7 +23,7 @@ class OwnProfile:
 
 
 @dataclass(frozen=True, slots=True)
-class Contact:
+class OwnContact:
     """A person, by identity (root key).  An empty `name` goes back to `profile`, the name they gave themselves."""
 
     identity: bytes
@@ -38,7 +38,7 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True)
-class Chat:
+class OwnChat:
     """A chat, by space id: what a device of mine needs to list it, ask for admission and find its members."""
 
     space: bytes
@@ -70,7 +70,7 @@ class ReadMark:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class OwnDraft:
     """Text not sent yet; empty when sent or thrown away."""
 
     space: bytes
@@ -79,7 +79,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Invite:
+class OwnInvite:
     """An invite I gave out, by its key I: every device of mine answers it until it expires.
 
     payload: the very bytes of its text; both sides' handshake covers them.
@@ -139,7 +139,7 @@ OWN_PROFILE = Shape(
     ),
 )
 CONTACT = Shape(
-    Contact,
+    OwnContact,
     (
         Member("id", "identity", KEY),
         _ON,
@@ -153,7 +153,7 @@ CONTACT = Shape(
     ),
 )
 CHAT = Shape(
-    Chat,
+    OwnChat,
     (
         Member("space", "space", KEY),
         _ON,
@@ -174,7 +174,7 @@ READ_MARK = Shape(
     ReadMark, (Member("space", "space", KEY), Member("upto", "upto", SORT_KEY), Member("id", "message", KEY))
 )
 DRAFT = Shape(
-    Draft,
+    OwnDraft,
     (
         Member("space", "space", KEY),
         Member("text", "text", words(MAX_DRAFT, empty=True), optional=True),
@@ -182,7 +182,7 @@ DRAFT = Shape(
     ),
 )
 INVITE = Shape(
-    Invite,
+    OwnInvite,
     (
         Member("key", "key", KEY),
         _ON,

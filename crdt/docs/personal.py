@@ -16,12 +16,12 @@ from crdt.docs.guard import Admit
 from crdt.docs.ids import sort_key
 from crdt.docs.kinds import KINDS, DocKind
 from crdt.docs.own import (
-    Chat,
-    Contact,
     DeviceName,
-    Draft,
     Hidden,
-    Invite,
+    OwnChat,
+    OwnContact,
+    OwnDraft,
+    OwnInvite,
     OwnProfile,
     OwnWriter,
     ReadMark,
@@ -35,12 +35,12 @@ T = TypeVar("T")
 # what names the subject of a patch; every other field is a register of its own
 SUBJECTS: dict[type[Any], tuple[str, ...]] = {
     OwnProfile: (),
-    Contact: ("identity",),
-    Chat: ("space",),
+    OwnContact: ("identity",),
+    OwnChat: ("space",),
     Setting: ("name",),
     ReadMark: ("space",),
-    Draft: ("space",),
-    Invite: ("key",),
+    OwnDraft: ("space",),
+    OwnInvite: ("key",),
     OwnWriter: ("space", "writer"),
     DeviceName: ("device",),
     Hidden: ("space", "message"),
@@ -109,13 +109,13 @@ class PersonalView:
     """Everything my devices agree on.  Sets hold what is in them now; patches are folded field by field."""
 
     profile: OwnProfile = field(default_factory=OwnProfile)
-    contacts: dict[bytes, Contact] = field(default_factory=dict)  # identity
-    chats: dict[bytes, Chat] = field(default_factory=dict)  # space
+    contacts: dict[bytes, OwnContact] = field(default_factory=dict)  # identity
+    chats: dict[bytes, OwnChat] = field(default_factory=dict)  # space
     settings: dict[str, str] = field(default_factory=dict)
     marks: dict[bytes, ReadMark] = field(default_factory=dict)  # space
     markers: dict[bytes, bytes] = field(default_factory=dict)  # space -> core of the feed that set its mark first
-    drafts: dict[bytes, Draft] = field(default_factory=dict)  # space, those with text
-    invites: dict[bytes, Invite] = field(default_factory=dict)  # I
+    drafts: dict[bytes, OwnDraft] = field(default_factory=dict)  # space, those with text
+    invites: dict[bytes, OwnInvite] = field(default_factory=dict)  # I
     writers: dict[tuple[bytes, bytes], OwnWriter] = field(default_factory=dict)  # space, W
     devices: dict[bytes, str] = field(default_factory=dict)  # device id -> name
     hidden: dict[tuple[bytes, bytes | None], Hidden] = field(default_factory=dict)  # space, message or None
@@ -173,13 +173,13 @@ class Personal:
     def view(self) -> PersonalView:
         """What all facts so far say."""
         view = PersonalView(profile=next(iter(self._all(OwnProfile).values()), OwnProfile()))
-        view.contacts.update((key[0], value) for key, value in self._present(Contact).items())
-        view.chats.update((key[0], value) for key, value in self._present(Chat).items())
+        view.contacts.update((key[0], value) for key, value in self._present(OwnContact).items())
+        view.chats.update((key[0], value) for key, value in self._present(OwnChat).items())
         view.settings.update((key[0], value.value) for key, value in self._all(Setting).items() if value.value)
         view.marks.update((key[0], value) for key, value in self._all(ReadMark).items())
         view.markers.update((space, core) for space, (_, _, core) in sorted(self._markers.items()))
-        view.drafts.update((key[0], value) for key, value in self._all(Draft).items() if value.text)
-        view.invites.update((key[0], value) for key, value in self._present(Invite).items())
+        view.drafts.update((key[0], value) for key, value in self._all(OwnDraft).items() if value.text)
+        view.invites.update((key[0], value) for key, value in self._present(OwnInvite).items())
         view.writers.update(((key[0], key[1]), value) for key, value in self._present(OwnWriter).items())
         view.devices.update((key[0], value.name) for key, value in self._all(DeviceName).items() if value.name)
         view.hidden.update(((key[0], key[1]), value) for key, value in self._present(Hidden).items())

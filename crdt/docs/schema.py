@@ -9,24 +9,26 @@ from __future__ import annotations
 from typing import Any
 
 from crdt.docs import chat, own
-from crdt.docs.chat import Answer, Decline, Edit, Message, Offer, Profile, Reaction, Receipt
+from crdt.docs.chat import Answer, Decline, Edit, MemberProfile, Message, Offer, Reaction, Receipt
 from crdt.docs.fields import Invalid, Shape, parse, scan_object
 from crdt.docs.kinds import DocKind
 from crdt.docs.own import (
-    Chat,
-    Contact,
     DeviceName,
-    Draft,
     Hidden,
-    Invite,
+    OwnChat,
+    OwnContact,
+    OwnDraft,
+    OwnInvite,
     OwnProfile,
     OwnWriter,
     ReadMark,
     Setting,
 )
 
-ChatValue = Message | Edit | Reaction | Receipt | Offer | Answer | Decline | Profile
-OwnValue = OwnProfile | Contact | Chat | Setting | ReadMark | Draft | Invite | OwnWriter | DeviceName | Hidden
+ChatValue = Message | Edit | Reaction | Receipt | Offer | Answer | Decline | MemberProfile
+OwnValue = (
+    OwnProfile | OwnContact | OwnChat | Setting | ReadMark | OwnDraft | OwnInvite | OwnWriter | DeviceName | Hidden
+)
 Value = ChatValue | OwnValue
 
 # kind -> root -> shapes; where a root holds several, the first member of the object tells which

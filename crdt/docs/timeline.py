@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from crdt.docs.chat import Answer, Decline, Edit, Message, Offer, Profile, Reaction, Receipt
+from crdt.docs.chat import Answer, Decline, Edit, MemberProfile, Message, Offer, Reaction, Receipt
 from crdt.docs.facts import Fact, FactKind, decode_fact, facts_of, facts_of_deletion, message_prefix, messages_of
 from crdt.docs.rows import Row
 from crdt.log.stamp import stamp_ms
@@ -203,11 +203,11 @@ def fold_receipt_stamps(facts: Iterable[Fact], rights: Rights) -> dict[bytes, in
     return stamps
 
 
-def fold_profiles(facts: Iterable[Fact], rights: Rights) -> dict[bytes, Profile]:
+def fold_profiles(facts: Iterable[Fact], rights: Rights) -> dict[bytes, MemberProfile]:
     """member id -> its latest profile."""
-    best: dict[bytes, tuple[bytes, Profile]] = {}
+    best: dict[bytes, tuple[bytes, MemberProfile]] = {}
     for fact in facts:
-        if isinstance(fact.value, Profile) and (member := rights.acting(fact)) is not None:
+        if isinstance(fact.value, MemberProfile) and (member := rights.acting(fact)) is not None:
             order = fact.order()
             if member not in best or order > best[member][0]:
                 best[member] = order, fact.value

@@ -28,7 +28,7 @@ SLOT = HINT + SECRETS + TAG
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class EpochGrant:
     """e: one-use X25519 public key; slots: 88 bytes each, ascending by hint (so their order tells nothing)."""
 
     e: bytes
@@ -36,7 +36,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedGrant:
     """What a slot held; sender: D of the device that sealed it, None where the recovery key opened it."""
 
     secret: bytes = field(repr=False)
@@ -44,12 +44,12 @@ class Opened:
     sender: bytes | None
 
 
-def encode_grant(grant: Grant) -> bytes:
+def encode_grant(grant: EpochGrant) -> bytes:
     out = Writer().raw(grant.e).uint(len(grant.slots))
     return out.raw(b"".join(grant.slots)).finish()
 
 
-def decode_grant(data: bytes) -> Grant:
+def decode_grant(data: bytes) -> EpochGrant:
     """Raises DecodeError for more than 301 slots, a wrong length, or hints that do not ascend."""
     reader = Reader(data)
     e, count = reader.fixed(32), reader.uint(MAX_SLOTS)
@@ -58,7 +58,7 @@ def decode_grant(data: bytes) -> Grant:
     slots = tuple(reader.fixed(SLOT) for _ in range(count))
     if any(a[:HINT] > b[:HINT] for a, b in pairwise(slots)):
         raise DecodeError("hints ascend")
-    return Grant(e, slots)
+    return EpochGrant(e, slots)
 
 
 def make_grant(
@@ -99,24 +99,24 @@ def make_grant(
         hint + _seal_slot(_slot_key(shared, publics, space, place, index), secret + z)
         for index, (hint, shared, publics) in enumerate(made)
     )
-    return encode_grant(Grant(once.public, sealed))
+    return encode_grant(EpochGrant(once.public, sealed))
 
 
 def open_grant(
-    grant: Grant | bytes,
+    grant: EpochGrant | bytes,
     core: bytes,
     seq: int,
     space: bytes,
     device: AgreementKey,
     prekeys: Iterable[AgreementKey],
     senders: Iterable[bytes],
-) -> Opened | None:
+) -> OpenedGrant | None:
     """(E, Z) and the D among `senders` that sealed them to this device, or None.
 
     device: my D; prekeys: my P kept, newest first is quickest.  One agreement a sender finds the slot, so a grant that
     is not for me costs no more than that.  Raises DecodeError for bytes that are no grant.
     """
-    if not isinstance(grant, Grant):
+    if not isinstance(grant, EpochGrant):
         grant = decode_grant(grant)
     place = _place(core, seq)
     kept = tuple(prekeys)
@@ -140,16 +140,18 @@ def open_grant(
                     text = _open_slot(_slot_key(shared, publics, space, place, index), slot)
                 except DecodeError:
                     continue
-                return Opened(text[:32], text[32:], sender)
+                return OpenedGrant(text[:32], text[32:], sender)
     return None
 
 
-def open_recovery(grant: Grant | bytes, core: bytes, seq: int, space: bytes, recovery: AgreementKey) -> Opened | None:
+def open_recovery(
+    grant: EpochGrant | bytes, core: bytes, seq: int, space: bytes, recovery: AgreementKey
+) -> OpenedGrant | None:
     """(E, Z) by the phrase alone, which knows no device yet.  Raises DecodeError for bytes that are no grant.
 
     Who sealed them is unknown until the entry is opened and names its device: ask `recovery_sender` then.
     """
-    if not isinstance(grant, Grant):
+    if not isinstance(grant, EpochGrant):
         grant = decode_grant(grant)
     place = _place(core, seq)
     for index, slot in enumerate(grant.slots):
@@ -158,15 +160,15 @@ def open_recovery(grant: Grant | bytes, core: bytes, seq: int, space: bytes, rec
             text = _open_slot(_slot_key(recovery.agree(grant.e), publics, space, place, index), slot)
         except DecodeError:
             continue
-        return Opened(text[:32], text[32:], None)
+        return OpenedGrant(text[:32], text[32:], None)
     return None
 
 
 def recovery_sender(
-    grant: Grant | bytes, core: bytes, seq: int, space: bytes, recovery: AgreementKey, senders: Iterable[bytes]
+    grant: EpochGrant | bytes, core: bytes, seq: int, space: bytes, recovery: AgreementKey, senders: Iterable[bytes]
 ) -> bytes | None:
     """The D among `senders` whose hint stands on the recovery slot: nobody else could have put it there."""
-    if not isinstance(grant, Grant):
+    if not isinstance(grant, EpochGrant):
         grant = decode_grant(grant)
     place = _place(core, seq)
     publics = recovery.public + grant.e

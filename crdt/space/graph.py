@@ -29,7 +29,7 @@ PREVIEW = b"\xff" * 32
 LATEST = 2**64 - 1  # stamp of a preview: nothing was written later
 
 
-class Status(Enum):
+class EntryStatus(Enum):
     COMPLETE = "complete"
     WAITING = "waiting"
     UNKNOWN = "unknown"
@@ -217,10 +217,10 @@ class ControlGraph:
 
     # -- what is here -----------------------------------------------------------------------------------------
 
-    def status(self, entry: bytes) -> Status:
+    def status(self, entry: bytes) -> EntryStatus:
         if entry in self._history.rows:
-            return Status.COMPLETE
-        return Status.WAITING if entry in self._waiting else Status.UNKNOWN
+            return EntryStatus.COMPLETE
+        return EntryStatus.WAITING if entry in self._waiting else EntryStatus.UNKNOWN
 
     def entry(self, id_: bytes) -> ControlEntry | None:
         """A complete entry."""

@@ -1,65 +1,20 @@
 """Moves: the operations that a client writes for what a person asks, and what it owes the space unasked.
 
-Pure functions of a graph; who writes them adds an epoch with `open_epoch` where the text asks for one
-(`docs/protocol.md`, "Writing").  Adding and admitting are the dataclasses `Add` and `Admit` as they are.
+Pure functions of a graph.  Where the docstring of one asks for an epoch, the caller writes it with
+`sync.space.epochs.open_epoch` (`docs/protocol.md`, "Writing").  Creating, adding and admitting need no function: they
+are the dataclasses `Create`, `Add` and `Admit`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from crdt.space.consent import sign_succession
-from crdt.space.control import Close, ControlBody, Create, FeedEnd, Op, Parent, Revoke, SpaceKind, Succeed, Witness
-from crdt.space.epoch import EpochKey, Recipient, epoch_op, next_z, recipients
+from crdt.space.control import Close, FeedEnd, Op, Parent, Revoke, Succeed, Witness
 from crdt.space.graph import ControlGraph
 from crdt.space.lineage import START, End
 from crdt.space.membership import SpaceState
-from identity.keys import Random, SigningKey
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """An entry that opens an epoch: its body, who gets slots in its grant, and the secrets that the grant carries."""
-
-    body: ControlBody
-    recipients: tuple[Recipient, ...]
-    secret: bytes = field(repr=False)
-    z: bytes = field(repr=False)
-
-    def key(self, entry: bytes) -> EpochKey:
-        """The epoch's key, once the entry has its block hash."""
-        return EpochKey(entry, self.secret, self.z)
-
-
-def open_epoch(
-    rng: Random,
-    graph: ControlGraph,
-    writer: bytes,
-    seq: int,
-    ops: Iterable[Op],
-    *,
-    known: Mapping[bytes, EpochKey],
-    latest: Mapping[bytes, tuple[int, bytes]],
-    now_ms: int,
-    core: bytes,
-) -> Opening:
-    """The entry of `writer` (W, feed `core`) at `seq` that does `ops` and opens the epoch they call for.
-
-    known: epochs whose keys are here; latest: as `epoch.recipients` takes it.
-    """
-    before, parents = tuple(ops), graph.tips(core)
-    after = graph.preview(writer, before, seq=seq, parents=parents)
-    z = next_z(rng, after, known)
-    body = ControlBody(parents, (*before, epoch_op(after, z)))
-    return Opening(body, tuple(recipients(after, core, latest, now_ms)), rng(32), z)
-
-
-def create(
-    kind: SpaceKind, title: str, *, identity: bytes, device: bytes, statements: tuple[bytes, ...], prekey: bytes
-) -> tuple[Op, ...]:
-    """For block 0 of the creator's feed, with the epoch in the same entry; members are added in later entries."""
-    return (Create(kind, title, identity, device, statements, prekey),)
+from identity.keys import SigningKey
 
 
 def remove(graph: ControlGraph, member: bytes, frontiers: Mapping[bytes, End]) -> Close:
@@ -132,11 +87,6 @@ def duties(
         *_witnesses(state, opened),
         *_longer_closes(graph, state, core, frontiers or {}),
     )
-
-
-def answer(graph: ControlGraph, core: bytes, opened: Iterable[FeedEnd]) -> tuple[Op, ...]:
-    """The witnesses alone: what was opened here and a close or a fallen admission hides."""
-    return duties(graph, core, opened=opened)
 
 
 def _revocations(state: SpaceState, known: Mapping[bytes, tuple[bytes, ...]]) -> list[Op]:

@@ -20,7 +20,7 @@ from crdt.space.rendezvous import capability, channel_id
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from identity.hello import PROTOCOL as HELLO
-from identity.hello import Candidate, Dialler, HelloEffect, Listener, Proved, Stranger
+from identity.hello import ExpectedDevice, HelloDialler, HelloEffect, HelloListener, Proved, Stranger
 from identity.inner import Send
 from identity.keys import check_point
 from identity.statement import MAX_STATEMENT, PREFIX
@@ -59,20 +59,20 @@ class DeviceHandshake:
         if peer.initiator:
             secret = self.profile.directory.shared(peer.to) if peer.to is not None else None
             if peer.z is not None:
-                dialler = Dialler(account.device, peer.hash, z=peer.z, members=self._by_topic(now).get(peer.z, ()))
+                dialler = HelloDialler(account.device, peer.hash, z=peer.z, members=self._by_topic(now).get(peer.z, ()))
             elif peer.to is not None and secret is not None:
-                dialler = Dialler(account.device, peer.hash, to=Candidate(peer.to, secret))
+                dialler = HelloDialler(account.device, peer.hash, to=ExpectedDevice(peer.to, secret))
             else:
                 self._drop(peer, "no device is known at that address")
                 return
             peer.hello = dialler
             self._hello(peer, dialler.start(), now)
         else:
-            peer.hello = Listener(
+            peer.hello = HelloListener(
                 account.device, peer.hash, known=self.known(), spaces=self._by_topic(now), rng=self.profile.rng
             )
 
-    def known(self) -> list[Candidate]:
+    def known(self) -> list[ExpectedDevice]:
         """Every active device of mine and of people I share a space with, and those just met by invite."""
         directory, found = self.profile.directory, {}
         for identity in sorted(self.people()):
@@ -80,7 +80,7 @@ class DeviceHandshake:
                 if device.id != self.profile.account.device:
                     secret = directory.shared(device.id)
                     if secret is not None:
-                        found[device.id] = Candidate(device.id, secret)
+                        found[device.id] = ExpectedDevice(device.id, secret)
         return list(found.values())
 
     def people(self) -> set[bytes]:
@@ -90,10 +90,10 @@ class DeviceHandshake:
             found.update(member.identity for member in space.state.members.values())
         return found
 
-    def _by_topic(self, now: float) -> dict[bytes, list[Candidate]]:
+    def _by_topic(self, now: float) -> dict[bytes, list[ExpectedDevice]]:
         """Z -> the devices of its space, of every Z that we meet under: for connections that a topic brought about."""
         directory, me = self.profile.directory, self.profile.account.device
-        spaces: dict[bytes, list[Candidate]] = {}
+        spaces: dict[bytes, list[ExpectedDevice]] = {}
         for space in self.profile.spaces.values():
             if not gathers(self.profile, space):
                 continue
@@ -103,7 +103,7 @@ class DeviceHandshake:
                 mine = [device.id for device in directory.active(self.profile.account.identity)]
                 listed = sorted({*space.devices(), *(mine if space.personal else ())} - {me})
                 shared = [(device, directory.shared(device)) for device in listed]
-                members = [Candidate(device, secret) for device, secret in shared if secret is not None]
+                members = [ExpectedDevice(device, secret) for device, secret in shared if secret is not None]
             for z, _ in secrets(space, me, int(now * 1000)):
                 spaces[z] = members
         return spaces
@@ -239,7 +239,6 @@ class DeviceHandshake:
         admit = Admit(writer, device, statements, prekey, consent)
         if verify_consent(personal.id, mine.core, admit) and personal.graph.can(mine.core, admit):
             open_epoch(personal, int(now * 1000), [admit], recovery=profile.recovery)
-            profile.touch(personal)
 
     # -- grants handed over -----------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from identity.hello import Dialler, Listener
+from identity.hello import HelloDialler, HelloListener
 from netstack.wire.protomux import Protomux
 from sync.engine.effects import Disconnect, Effect
 from sync.replicate.replicator import Replicator
@@ -66,7 +66,7 @@ class Peer:
     topic: bytes = b""
     z: bytes | None = field(default=None, repr=False)
     main: int = 0  # channel of hello, pairing or invite
-    hello: Dialler | Listener | None = None
+    hello: HelloDialler | HelloListener | None = None
     device: bytes | None = None  # proved
     identity: bytes | None = None
     proved_at: float = 0.0

@@ -58,15 +58,15 @@ _SENTENCES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
+class SendMessage:
     """One message of the channel: (type, body)."""
 
     type: int
     body: bytes = field(repr=False)
 
 
-def send(message: Message) -> Send:
-    return Send(*encode(message))
+def send(message: Message) -> SendMessage:
+    return SendMessage(*encode(message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Violation:
 
 
 Effect = (
-    Send
+    SendMessage
     | Append
     | StoreRecord
     | Acked

@@ -20,7 +20,7 @@ class _Assembly:
     chunks: list[bytes] = field(default_factory=list, repr=False)
 
 
-class History:
+class HistoryExchange:
     """Both directions of one channel.  A request is open until its answer says `done`."""
 
     def __init__(self, inflow: Inflow, outflow: Outflow) -> None:

@@ -18,7 +18,7 @@ from sync.replicate.effects import Acked, Effect, FetchAnswered, Rule, Settled, 
 from sync.replicate.encoding import decode
 from sync.replicate.flow import Inflow
 from sync.replicate.fork import branch_of
-from sync.replicate.history import History
+from sync.replicate.history import HistoryExchange
 from sync.replicate.messages import (
     MAX_FEEDS,
     MAX_PART,
@@ -68,7 +68,7 @@ class Replicator:
         self._out = Outflow(view)
         self._remote = Remote(view, admits, self._out)
         self._asking = Asking(view, self._remote, self._inflow, self._out, claims if claims is not None else Claims())
-        self._history = History(self._inflow, self._out)
+        self._history = HistoryExchange(self._inflow, self._out)
         self._records: dict[bytes, int] = {}  # counters the peer has, or was sent
         self._fetching: set[Point] = set()
         self._ours: tuple[dict[bytes, Head], dict[bytes, int], tuple[bytes, ...]] | None = None  # what we say we hold
@@ -205,10 +205,6 @@ class Replicator:
     def settled(self) -> bool:
         """Whether both frontiers are known and everything that may be had from this peer is here."""
         return self._exchanged and self._asking.done()
-
-    def remote_length(self, writer: bytes) -> int:
-        """The longest head of a feed that the peer told, 0 for none."""
-        return self._remote.length(writer)
 
     # Messages
 

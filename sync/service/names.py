@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crdt.docs.chat import Profile as Told
+from crdt.docs.chat import MemberProfile
 from crdt.docs.facts import ABOUT_PROFILES
 from crdt.docs.timeline import fold_profiles
 from crdt.space.control import SpaceKind
@@ -14,9 +14,9 @@ from sync.space import timeline
 from sync.space.space import Space
 
 
-def told_profiles(space: Space) -> Mapping[bytes, Told]:
+def told_profiles(space: Space) -> Mapping[bytes, MemberProfile]:
     """member id -> the profile that a member put into this chat."""
-    found: Mapping[bytes, Told] = space.facts.remember(
+    found: Mapping[bytes, MemberProfile] = space.facts.remember(
         "profiles",
         ABOUT_PROFILES,
         lambda: fold_profiles(timeline.facts_of_kind(space.context.store, space.id, ABOUT_PROFILES), space.rights()),

@@ -12,7 +12,7 @@ from crdt.log.manifest import core_key
 from crdt.log.merkle import Leaf
 from crdt.space.control import ControlBody, Create, Op, SpaceKind, encode_control
 from crdt.space.epoch import dormant, droppable, epoch_op, next_z, recipients, recovers
-from crdt.space.grant import Opened, make_grant
+from crdt.space.grant import OpenedGrant, make_grant
 from crdt.space.rendezvous import space_id
 from identity.keys import SigningKey
 from sync.account.context import Context
@@ -78,7 +78,7 @@ def open_epoch(
         )
 
     ((_, leaf),) = space.append([Draft(Kind.CONTROL, lambda seq: body, grant, secret)], now_ms)
-    space.epoch_keys.learn(leaf[1], Opened(secret, z, None))
+    space.epoch_keys.learn(leaf[1], OpenedGrant(secret, z, None))
     if space.z is None:
         space.epoch_keys.set_z(z)
     return leaf
@@ -116,5 +116,4 @@ def drop_keys(space: Space, now_ms: int) -> None:
             behind.append(device)
     for epoch, at in list(keyring.superseded.items()):
         if droppable(at, now_ms, unopened=behind, pending=bool(space.inbound.sealed)):
-            keyring.drop(epoch)
-            space.changes.dropped = True
+            space.epoch_keys.drop(epoch)

@@ -19,7 +19,7 @@ Row = tuple[bytes, bytes]
 
 
 class Table(IntEnum):
-    """Each is an ordered map of its own.  Numbers are on disk: never reuse one; new ones may be added freely."""
+    """Each is an ordered map of its own.  Numbers are on disk: never reuse one that a release used."""
 
     META = 1  # single values of the profile: schema of the engine, cursors, settings of this device
     FEED = 2  # a feed's head and length
@@ -32,15 +32,10 @@ class Table(IntEnum):
     ROW = 9  # the timeline as people see it
     PERSONAL = 10  # registers and sets of the personal space
     PEER = 11  # addresses and frontiers of devices
-    PARKED = 12  # blocks that wait for earlier ones
-    BLOB = 13  # file chunks
-    SPACE = 14  # spaces this device is in
-    KEY = 15  # private keys of feeds, prekeys
-    ITEM = 16  # items from packs that are not yet checked against their feed
-    OUTBOX = 17  # acknowledged frontiers
-    INVITE = 18  # open invites and pairings
-    MESSAGE = 19  # message id -> key of its row
-    INDEX = 20  # messages whose row the search index has not seen
+    SPACE = 12  # spaces this device is in
+    ITEM = 13  # items from packs that are not yet checked against their feed
+    MESSAGE = 14  # message id -> key of its row
+    INDEX = 15  # messages whose row the search index has not seen
 
 
 class Action(IntEnum):

@@ -17,7 +17,14 @@ from identity.inner import read_refusal
 from identity.invite import decode_person, encode_person, person_of
 from identity.invite_code import InvitePayload, decode_invite, encode_invite, new_invite, read_invite
 from identity.keystore import Cost, create_keystore, decode_keystore
-from identity.pairing import Grant, NewDevice, decode_new_device, encode_grant, encode_new_device, read_grant
+from identity.pairing import (
+    NewDevice,
+    PairingGrant,
+    decode_new_device,
+    encode_new_device,
+    encode_pairing_grant,
+    read_pairing_grant,
+)
 from identity.pairing_code import PairPayload, decode_pair, encode_pair, new_pair_code, read_pair_code
 from identity.payload import decode_payload, encode_payload
 from identity.phrase import normal_phrase
@@ -35,7 +42,7 @@ PHONE = ADA.devices[0]
 KEYS = new_device(stream("keys"), 1_800_000_000)
 POINT = ADA.identity
 PERSON = person_of(ADA.identity, ADA.statements, PHONE, b"profile")
-GRANT = Grant(ADA.statements, b"s" * 32, POINT, b"z" * 32, True, b"extra")
+GRANT = PairingGrant(ADA.statements, b"s" * 32, POINT, b"z" * 32, True, b"extra")
 NEW = NewDevice(KEYS.signing.public, KEYS.agreement.public, KEYS.prekey.public, "desk")
 
 DECODERS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
@@ -47,7 +54,7 @@ DECODERS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "pair": (decode_pair, encode_pair(new_pair_code(stream(2), 5, [("1.2.3.4", 5)]).payload)),
     "invite": (decode_invite, encode_invite(new_invite(stream(3), POINT, 5, name="x").payload)),
     "new device": (decode_new_device, encode_new_device(NEW)),
-    "grant": (lambda data: read_grant(Reader(data)), encode_grant(GRANT)),
+    "grant": (lambda data: read_pairing_grant(Reader(data)), encode_pairing_grant(GRANT)),
     "person": (decode_person, encode_person(PERSON)),
     "hello": (decode_hello, b"\1" + bytes(32)),
     "sealed name": (lambda data: open_name(b"z" * 32, bytes(64), data), bytes(48)),
@@ -150,7 +157,7 @@ def test_fields_come_back(fields: list[int | bytes | str]) -> None:
 def test_what_is_written_is_what_is_read() -> None:
     assert decode_person(encode_person(PERSON)) == PERSON
     assert decode_new_device(encode_new_device(NEW)) == NEW
-    back = read_grant(Reader(encode_grant(GRANT)))
+    back = read_pairing_grant(Reader(encode_pairing_grant(GRANT)))
     assert back.statements == tuple(sorted(GRANT.statements, key=lambda s: s.id))
     assert (back.space, back.writer, back.z, back.history, back.extra) == (
         GRANT.space,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crdt.docs.own import Contact
+from crdt.docs.own import OwnContact
 from crdt.space.rendezvous import topics
 from identity.keys import SigningKey
 from sync.engine.candidates import BURST, MAX_KEYS, REFILL
@@ -223,7 +223,7 @@ def test_who_is_blocked_is_not_met() -> None:
     topic = topics_now(ada, ada.space("Bob"))[0]
     assert topic in dht_of(world).topics_of(ada)
     bobs = world.identities["Bob"]
-    ada.do(lambda engine: engine.profile.note(int(ada.now * 1000), Contact(bobs, blocked=True)))
+    ada.do(lambda engine: engine.profile.note(int(ada.now * 1000), OwnContact(bobs, blocked=True)))
     world.run(2.0)
     assert topic not in dht_of(world).topics_of(ada)
 

@@ -53,7 +53,7 @@ class Dweller:
         self.serve()
 
     def serve(self) -> None:
-        for effect in self.discovery.effects():
+        for effect in self.discovery.take_effects():
             match effect:
                 case Start(number, walk):
                     self.town.walks.append((round(self.town.now, 3), self.name, walk.name))

@@ -9,14 +9,14 @@ import pytest
 from identity.hello import (
     PROVE,
     SEALED_ID,
-    Candidate,
-    Dialler,
-    Listener,
+    ExpectedDevice,
+    HelloDialler,
+    HelloListener,
     Proved,
     Stranger,
-    candidates,
     decode_hello,
     encode_prove,
+    expected_devices,
 )
 from identity.inner import Send
 from identity.proof import PROOF
@@ -29,21 +29,21 @@ ADA, BOB, EVE = family("ada", 2), family("bob", 2), family("eve")
 A, B, E = ADA.devices[0], BOB.devices[1], EVE.devices[0]
 
 
-def known(*devices: object, mine: object = A) -> list[Candidate]:
-    return candidates(mine.agreement, [(d.id, d.agreement.public) for d in devices], {})  # type: ignore[attr-defined]
+def known(*devices: object, mine: object = A) -> list[ExpectedDevice]:
+    return expected_devices(mine.agreement, [(d.id, d.agreement.public) for d in devices], {})  # type: ignore[attr-defined]
 
 
-def listener(me: object = B, knows: object = (A,), z: bytes | None = Z, seed: str = "listener") -> Listener:
+def listener(me: object = B, knows: object = (A,), z: bytes | None = Z, seed: str = "listener") -> HelloListener:
     among = known(*knows, mine=me)  # type: ignore[misc]
     spaces = {OLD_Z: [], z: among} if z else {}
-    return Listener(me.id, HASH, known=among, spaces=spaces, rng=stream(seed))  # type: ignore[attr-defined]
+    return HelloListener(me.id, HASH, known=among, spaces=spaces, rng=stream(seed))  # type: ignore[attr-defined]
 
 
-def to(device: object = B, mine: object = A) -> Candidate:
+def to(device: object = B, mine: object = A) -> ExpectedDevice:
     return known(device, mine=mine)[0]
 
 
-def run(dialler: Dialler, listener: Listener) -> tuple[list[object], list[int]]:
+def run(dialler: HelloDialler, listener: HelloListener) -> tuple[list[object], list[int]]:
     """What each side found, and the sizes that went over the wire."""
     found: list[object] = []
     sizes: list[int] = []
@@ -62,13 +62,13 @@ def run(dialler: Dialler, listener: Listener) -> tuple[list[object], list[int]]:
 
 
 def test_at_a_known_transport_key() -> None:
-    found, sizes = run(Dialler(A.id, HASH, to=to()), listener())
+    found, sizes = run(HelloDialler(A.id, HASH, to=to()), listener())
     assert sorted(found, key=str) == [("dialler", Proved(B.id)), ("listener", Proved(A.id))]
     assert sizes == [1 + PROOF, PROOF]
 
 
 def test_found_by_topic() -> None:
-    found, sizes = run(Dialler(A.id, HASH, z=Z, members=known(B, BOB.devices[0])), listener())
+    found, sizes = run(HelloDialler(A.id, HASH, z=Z, members=known(B, BOB.devices[0])), listener())
     assert sorted(found, key=str) == [("dialler", Proved(B.id, Z)), ("listener", Proved(A.id, Z))]
     assert sizes == [1 + PROOF, SEALED_ID, 1 + PROOF, PROOF]
 
@@ -77,13 +77,13 @@ def test_a_stranger_gets_the_same_from_who_knows_nobody_and_from_somebody_else()
     """Eve knows that Bob's device exists, and tries its key and its space."""
     shapes = []
     for answers in (listener(), listener(me=ADA.devices[1]), listener(knows=(), z=None)):
-        found, sizes = run(Dialler(E.id, HASH, to=to(mine=E)), answers)
+        found, sizes = run(HelloDialler(E.id, HASH, to=to(mine=E)), answers)
         assert sorted(found, key=str) == [("dialler", Stranger()), ("listener", Stranger())]
         shapes.append(sizes)
     assert shapes == [[1 + PROOF, PROOF]] * 3
     shapes = []
     for answers in (listener(), listener(me=ADA.devices[1]), listener(knows=(), z=None)):
-        found, sizes = run(Dialler(E.id, HASH, z=b"guess" + bytes(27), members=known(B, mine=E)), answers)
+        found, sizes = run(HelloDialler(E.id, HASH, z=b"guess" + bytes(27), members=known(B, mine=E)), answers)
         assert found == [("dialler", Stranger())], "the listener waits for a proof that may never come"
         assert names_of(answers.receive(encode_prove(bytes(PROOF)))) == ["Send", "Stranger"]
         shapes.append(sizes)
@@ -101,52 +101,52 @@ def test_answers_to_strangers_are_fresh_random_bytes() -> None:
 
 def test_z_alone_proves_no_device() -> None:
     """Eve was in the space once and knows Z: she learns that Bob's device is here, and is still a stranger."""
-    found, _ = run(Dialler(E.id, HASH, z=Z, members=known(B, mine=E)), listener())
+    found, _ = run(HelloDialler(E.id, HASH, z=Z, members=known(B, mine=E)), listener())
     assert sorted(found, key=str) == [("dialler", Stranger()), ("listener", Stranger())]
 
 
 def test_an_earlier_z_says_which_it_was() -> None:
-    answers = Listener(B.id, HASH, known=(), spaces={Z: [], OLD_Z: known(A, mine=B)}, rng=stream(1))
-    found, _ = run(Dialler(A.id, HASH, z=OLD_Z, members=known(B)), answers)
+    answers = HelloListener(B.id, HASH, known=(), spaces={Z: [], OLD_Z: known(A, mine=B)}, rng=stream(1))
+    found, _ = run(HelloDialler(A.id, HASH, z=OLD_Z, members=known(B)), answers)
     assert ("listener", Proved(A.id, OLD_Z)) in found and ("dialler", Proved(B.id, OLD_Z)) in found
 
 
 def test_a_proof_is_worth_nothing_on_another_connection_or_sent_back() -> None:
-    (first,) = Dialler(A.id, HASH, to=to()).start()
+    (first,) = HelloDialler(A.id, HASH, to=to()).start()
     assert isinstance(first, Send)
-    elsewhere = Listener(B.id, b"i" * 64, known=known(A, mine=B), spaces={}, rng=stream(1))
+    elsewhere = HelloListener(B.id, b"i" * 64, known=known(A, mine=B), spaces={}, rng=stream(1))
     assert names_of(elsewhere.receive(first.data)) == ["Send", "Stranger"]
-    back = Dialler(A.id, HASH, to=to())
+    back = HelloDialler(A.id, HASH, to=to())
     back.start()
     assert back.receive(first.data[1:]) == [Stranger()]
-    mine = Listener(A.id, HASH, known=known(B), spaces={}, rng=stream(1))
+    mine = HelloListener(A.id, HASH, known=known(B), spaces={}, rng=stream(1))
     assert names_of(mine.receive(first.data)) == ["Send", "Stranger"]
 
 
 def test_a_borrowed_d_is_not_the_device_that_borrowed_it() -> None:
-    """Eve certifies a device of hers with Ada's D.  Bob has both as candidates and hears Ada: it is Ada."""
+    """Eve certifies a device of hers with Ada's D.  Bob expects both and hears Ada: it is Ada."""
     borrowed = replace(E, agreement=A.agreement)
     certify(EVE.identity, E, borrowed, 5)
     assert borrowed.agreement.public == A.agreement.public and borrowed.id != A.id
-    found, _ = run(Dialler(A.id, HASH, to=to()), listener(knows=(borrowed, A)))
+    found, _ = run(HelloDialler(A.id, HASH, to=to()), listener(knows=(borrowed, A)))
     assert ("listener", Proved(A.id)) in found
-    found, _ = run(Dialler(A.id, HASH, to=to()), listener(knows=(borrowed,)))
+    found, _ = run(HelloDialler(A.id, HASH, to=to()), listener(knows=(borrowed,)))
     assert ("listener", Stranger()) in found
 
 
 def test_candidates_leave_out_myself_and_keys_that_agree_on_nothing() -> None:
     cache: dict[bytes, bytes] = {}
     devices = [(A.id, A.agreement.public), (B.id, B.agreement.public), (E.id, bytes(32))]
-    assert [c.device for c in candidates(A.agreement, devices, cache)] == [B.id]
+    assert [c.device for c in expected_devices(A.agreement, devices, cache)] == [B.id]
     assert cache == {B.agreement.public: A.agreement.agree(B.agreement.public)}
     marked = {B.agreement.public: b"m" * 32}
-    assert candidates(A.agreement, devices, marked)[0].secret == b"m" * 32
+    assert expected_devices(A.agreement, devices, marked)[0].secret == b"m" * 32
 
 
 @pytest.mark.parametrize("junk", [b"", b"\0", b"\3" + bytes(32), bytes(34), b"\xfd\0\0" + bytes(32), bytes(70_000)])
 def test_what_is_no_hello_is_met_with_silence(junk: bytes) -> None:
     assert listener().receive(junk) == [Stranger()]
-    for dialler in (Dialler(A.id, HASH, to=to()), Dialler(A.id, HASH, z=Z, members=known(B))):
+    for dialler in (HelloDialler(A.id, HASH, to=to()), HelloDialler(A.id, HASH, z=Z, members=known(B))):
         dialler.start()
         assert dialler.receive(junk) == [Stranger()]
         assert dialler.receive(junk) == [] and dialler.start() == []
@@ -157,11 +157,11 @@ def test_out_of_turn() -> None:
     assert answers.receive(encode_prove(bytes(32))) == [Stranger()] and answers.receive(b"") == []
     assert decode_hello(encode_prove(bytes(32))) == (PROVE, bytes(32))
     with pytest.raises(ValueError):
-        Dialler(A.id, HASH)
+        HelloDialler(A.id, HASH)
     with pytest.raises(ValueError):
-        Dialler(A.id, HASH, to=to(), z=Z)
+        HelloDialler(A.id, HASH, to=to(), z=Z)
 
 
 def test_a_device_that_the_dialler_does_not_know_is_a_stranger() -> None:
-    found, _ = run(Dialler(A.id, HASH, z=Z, members=known(BOB.devices[0])), listener())
+    found, _ = run(HelloDialler(A.id, HASH, z=Z, members=known(BOB.devices[0])), listener())
     assert found == [("dialler", Stranger())]

@@ -9,7 +9,7 @@ import pytest
 
 from identity.device import DeviceKeys
 from identity.inner import Failed, Send
-from identity.invite import SESSION, Asked, DirectSpace, Joined, Offered, Person, person_of
+from identity.invite import SESSION, DirectSpace, InviteAsked, InviteeJoined, Person, SpaceOffered, person_of
 from identity.invite_code import InviteCode, new_invite
 from identity.invitee import Invitee
 from identity.inviter import Inviter
@@ -88,13 +88,13 @@ class Talk:
         word = f"Failed {effect.code}" if isinstance(effect, Failed) else type(effect).__name__
         self.seen.append(f"{who} {word}")
         self.kept[word] = effect
-        if isinstance(effect, Asked):
+        if isinstance(effect, InviteAsked):
             if self.early_refusal:
                 return [("ada", e) for e in self.ada.refuse(self.early_refusal)]
             return [("ada", e) for e in self.ada.offer(self.space, self.now)]
-        if isinstance(effect, Offered):
+        if isinstance(effect, SpaceOffered):
             return [("bob", e) for e in self.bob.join(b"writer and consent", self.now)]
-        if isinstance(effect, Joined):
+        if isinstance(effect, InviteeJoined):
             if self.late_refusal:
                 return [("ada", e) for e in self.ada.refuse(self.late_refusal)]
             return [("ada", e) for e in self.ada.finish(self.now)]
@@ -103,18 +103,24 @@ class Talk:
 
 def test_two_people_meet() -> None:
     told = Talk(inviter(), invitee())
-    assert told.run() == ["ada Asked", "bob Offered", "ada Joined", "ada Met", "bob Met"]
-    assert told.kept["Asked"] == Asked(me(BOB, 0, b"Bob"))
-    assert told.kept["Offered"] == Offered(me(ADA, 0, b"Ada"), SPACE)
-    assert told.kept["Joined"] == Joined(me(BOB, 0, b"Bob"), b"writer and consent")
+    assert told.run() == [
+        "ada InviteAsked",
+        "bob SpaceOffered",
+        "ada InviteeJoined",
+        "ada InviteDone",
+        "bob InviteDone",
+    ]
+    assert told.kept["InviteAsked"] == InviteAsked(me(BOB, 0, b"Bob"))
+    assert told.kept["SpaceOffered"] == SpaceOffered(me(ADA, 0, b"Ada"), SPACE)
+    assert told.kept["InviteeJoined"] == InviteeJoined(me(BOB, 0, b"Bob"), b"writer and consent")
 
 
 def test_any_device_of_the_inviter_answers() -> None:
-    assert Talk(inviter(device=1), invitee(device=1)).run()[-1] == "bob Met"
+    assert Talk(inviter(device=1), invitee(device=1)).run()[-1] == "bob InviteDone"
 
 
 def test_the_use_belongs_to_an_identity_which_may_repeat_it() -> None:
-    assert Talk(inviter(used_by=BOB.identity), invitee(device=1)).run()[-1] == "bob Met"
+    assert Talk(inviter(used_by=BOB.identity), invitee(device=1)).run()[-1] == "bob InviteDone"
     eve = family("eve")
     told = Talk(inviter(used_by=BOB.identity), invitee(eve))
     assert told.run() == ["ada Failed already_used", "bob Failed already_used"]
@@ -127,7 +133,7 @@ def test_two_at_once_the_second_is_told_at_the_end() -> None:
 
 def test_a_blocked_person_is_refused_without_a_reason() -> None:
     told = Talk(inviter(), invitee(), early_refusal="not_allowed")
-    assert told.run() == ["ada Asked", "ada Failed not_allowed", "bob Failed not_allowed"]
+    assert told.run() == ["ada InviteAsked", "ada Failed not_allowed", "bob Failed not_allowed"]
     odd = Talk(inviter(), invitee(), early_refusal="reason_of_tomorrow")
     assert odd.run()[-1] == "bob Failed not_allowed"
 
@@ -192,7 +198,7 @@ def test_a_certificate_with_somebody_s_d_is_not_that_somebody() -> None:
     (first,) = bob.start(NOW)
     assert isinstance(first, Send)
     answer, asked = ada.receive(first.data, NOW)
-    assert isinstance(answer, Send) and isinstance(asked, Asked)
+    assert isinstance(answer, Send) and isinstance(asked, InviteAsked)
     ada._person = me(as_eve)  # whatever made Ada think so: the proofs name the ids
     (offer,) = ada.offer(SPACE, NOW)
     assert isinstance(offer, Send) and bob.receive(answer.data, NOW) == []
@@ -204,17 +210,17 @@ def test_an_invite_that_claims_another_identity() -> None:
     mallory = family("mallory")
     fake = replace(CODE, payload=replace(CODE.payload, key=mallory.root.public), key=mallory.root)
     told = Talk(inviter(mallory, code=fake), invitee(code=fake))
-    assert told.run() == ["ada Asked", "bob Failed not_allowed"]
+    assert told.run() == ["ada InviteAsked", "bob Failed not_allowed"]
     named = inviter(mallory, code=fake)
     named._me = me(ADA, 0, b"Ada")  # Ada's statements, which Mallory has seen, and not her D
-    assert Talk(named, invitee(code=fake)).run() == ["ada Asked", "bob Failed not_allowed"]
+    assert Talk(named, invitee(code=fake)).run() == ["ada InviteAsked", "bob Failed not_allowed"]
 
 
 def test_who_stole_i_speaks_as_nobody_else() -> None:
     """With the secret of I anybody can write message 1 in Bob's name.  Without Bob's D he reads nothing and joins
     nothing, so nothing counts before JOIN."""
     told = Talk(inviter(), invitee(), bend=lambda who, n, data: None if (who, n) == ("bob", 2) else data)
-    assert told.run() == ["ada Asked", "bob Offered"]
+    assert told.run() == ["ada InviteAsked", "bob SpaceOffered"]
     assert names_of(told.ada.receive(bytes(100), NOW)) == ["Failed"]
 
 
@@ -241,7 +247,7 @@ def test_no_message_may_be_bent_repeated_or_reflected(who: str, how: str) -> Non
             return b"" if how == "empty" else data + bytes(70_000)
 
         told.bend = bend
-        assert "bob Met" not in told.run()
+        assert "bob InviteDone" not in told.run()
 
 
 def test_an_invitee_must_prove_its_d_for_that_device_id() -> None:
@@ -256,7 +262,7 @@ def test_an_invitee_must_prove_its_d_for_that_device_id() -> None:
         return told.bob._noise.encrypt(join[:1] + bytes(32) + join[33:])
 
     told.bend = unproved
-    assert told.run() == ["ada Asked", "bob Offered", "ada Failed not_allowed"]
+    assert told.run() == ["ada InviteAsked", "bob SpaceOffered", "ada Failed not_allowed"]
 
 
 def test_time_runs_out_and_lines_break() -> None:
@@ -284,10 +290,10 @@ def test_the_invitee_may_decline() -> None:
     act = told.act
 
     def declines(who: str, effect: object) -> list[tuple[str, object]]:
-        if isinstance(effect, Offered):
-            told.seen.append("bob Offered")
+        if isinstance(effect, SpaceOffered):
+            told.seen.append("bob SpaceOffered")
             return [("bob", e) for e in told.bob.decline()]
         return act(who, effect)
 
     told.act = declines  # type: ignore[method-assign]
-    assert told.run() == ["ada Asked", "bob Offered", "bob Failed not_allowed", "ada Failed not_allowed"]
+    assert told.run() == ["ada InviteAsked", "bob SpaceOffered", "bob Failed not_allowed", "ada Failed not_allowed"]

@@ -20,11 +20,11 @@ from identity.pairing import (
     AskApproval,
     Certified,
     Claimed,
-    Grant,
+    DeviceJoined,
     Granted,
-    Joined,
-    Linked,
     NeedCode,
+    PairingDone,
+    PairingGrant,
     ShowCode,
     WrongCode,
 )
@@ -113,11 +113,11 @@ class Talk:
             return [("desk", e) for e in self.desk.submit_code(text, self.now)]
         if isinstance(effect, Certified):
             issued = () if self.withhold else (effect.certificate,)
-            grant = Grant((*self.statements, *issued), SPACE, W, Z, effect.history, b"extra")
+            grant = PairingGrant((*self.statements, *issued), SPACE, W, Z, effect.history, b"extra")
             return [("phone", e) for e in self.phone.grant(grant, self.now)]
         if isinstance(effect, Granted):
             return [("desk", e) for e in self.desk.join(b"writer and consent", self.now)]
-        if isinstance(effect, Joined):
+        if isinstance(effect, DeviceJoined):
             return [("phone", e) for e in self.phone.finish(self.now)]
         return []
 
@@ -134,9 +134,9 @@ STORY = [
     "desk NeedCode 3",
     "phone Certified",
     "desk Granted",
-    "phone Joined",
-    "phone Linked",
-    "desk Linked",
+    "phone DeviceJoined",
+    "phone PairingDone",
+    "desk PairingDone",
 ]
 
 
@@ -152,14 +152,14 @@ def in_any_order(seen: list[str]) -> list[str]:
 def test_the_straight_story() -> None:
     told = talk()
     assert in_any_order(told.run()) == in_any_order(STORY)
-    granted, certified, joined = told.kept["Granted"], told.kept["Certified"], told.kept["Joined"]
-    assert isinstance(granted, Granted) and isinstance(certified, Certified) and isinstance(joined, Joined)
+    granted, certified, joined = told.kept["Granted"], told.kept["Certified"], told.kept["DeviceJoined"]
+    assert isinstance(granted, Granted) and isinstance(certified, Certified) and isinstance(joined, DeviceJoined)
     assert (granted.identity, granted.approver) == (ADA.identity, PHONE.id)
     assert (granted.grant.space, granted.grant.writer, granted.grant.z) == (SPACE, W, Z)
     assert granted.grant.history and granted.grant.extra == b"extra"
     assert granted.certificate == certified.certificate and granted.certificate.device == DESK.id
     assert certified.device.prekey == DESK.prekey.public and certified.device.name == "desk"
-    assert joined == Joined(DESK.id, b"writer and consent")
+    assert joined == DeviceJoined(DESK.id, b"writer and consent")
     assert [d.id for d in active_devices(granted.grant.statements, ADA.identity)] == [
         *[d.id for d in ADA.devices],
         DESK.id,
@@ -176,7 +176,7 @@ def test_what_is_granted_is_what_was_said() -> None:
 def test_digits_may_be_typed_as_they_are_read_out() -> None:
     assert normal_code(" 123-456\n") == normal_code("123 456") == "123456"
     told = talk(typed=["000000", None])
-    assert "phone Linked" in told.run()
+    assert "phone PairingDone" in told.run()
 
 
 def test_a_miss_may_be_tried_again() -> None:
@@ -189,7 +189,7 @@ def test_a_miss_may_be_tried_again() -> None:
         "desk WrongCode 1",
         "desk NeedCode 1",
     ]
-    assert seen[-2:] == ["phone Linked", "desk Linked"]
+    assert seen[-2:] == ["phone PairingDone", "desk PairingDone"]
 
 
 def test_three_misses_end_it_on_both_sides() -> None:
@@ -214,7 +214,7 @@ def test_nothing_is_shown_or_certified_before_the_person_agrees() -> None:
     _, second = desk.receive(first.data, NOW)
     assert isinstance(second, Send)
     assert names_of(phone.receive(second.data, NOW)) == ["AskApproval"]
-    assert phone.grant(Grant((), SPACE, W, Z, True), NOW) == [] == phone.finish(NOW)
+    assert phone.grant(PairingGrant((), SPACE, W, Z, True), NOW) == [] == phone.finish(NOW)
     assert desk.submit_code("123456", NOW) == [] == desk.join(b"", NOW)
 
 
@@ -298,7 +298,7 @@ def test_who_does_not_hold_the_code_is_a_stray_and_the_code_stays_good() -> None
     for junk in (b"", b"x", bytes(48), bytes(70_000)):
         assert names_of(shown.connected(OUTER).receive(junk, NOW)) == ["Stray"]
     told = Talk(approver(shown.code.payload), shown.connected(OUTER))
-    assert told.run()[-1] == "desk Linked"
+    assert told.run()[-1] == "desk PairingDone"
 
 
 def test_another_connection_underneath_is_another_pairing() -> None:
@@ -437,9 +437,9 @@ def test_no_message_may_be_bent_repeated_or_reflected(who: str, how: str) -> Non
 
         told.bend = bend
         seen = told.run()
-        assert not {"phone Linked", "desk Linked"} <= set(seen), f"message {at} of {who}"
+        assert not {"phone PairingDone", "desk PairingDone"} <= set(seen), f"message {at} of {who}"
         if at < total or who == "desk":
-            assert "desk Linked" not in seen
+            assert "desk PairingDone" not in seen
 
 
 def run_and_count(who: str) -> list[bytes]:
@@ -549,4 +549,4 @@ def test_a_run_of_spake2() -> None:
 
 
 def test_effects_are_values() -> None:
-    assert Claimed() == Claimed() and Linked() == Linked() and Stray("a") != Stray("b")
+    assert Claimed() == Claimed() and PairingDone() == PairingDone() and Stray("a") != Stray("b")

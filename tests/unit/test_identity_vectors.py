@@ -11,10 +11,27 @@ from identity.codec import Reader, Writer
 from identity.device import decode_device_keys, device_id, encode_device_keys, new_device
 from identity.device_set import active_devices
 from identity.digest import base32, shown_id
-from identity.hello import Candidate, Dialler, Listener, Proved, decode_hello, open_name, seal_name, topic_tag
+from identity.hello import (
+    ExpectedDevice,
+    HelloDialler,
+    HelloListener,
+    Proved,
+    decode_hello,
+    open_name,
+    seal_name,
+    topic_tag,
+)
 from identity.hints import read_hints, write_hints
 from identity.inner import Send
-from identity.invite import Asked, DirectSpace, Joined, Offered, decode_person, encode_person, person_of
+from identity.invite import (
+    DirectSpace,
+    InviteAsked,
+    InviteeJoined,
+    SpaceOffered,
+    decode_person,
+    encode_person,
+    person_of,
+)
 from identity.invite_code import decode_invite, encode_invite, new_invite
 from identity.invitee import Invitee
 from identity.inviter import Inviter
@@ -22,8 +39,16 @@ from identity.joiner import Display
 from identity.keys import Random
 from identity.keystore import Cost, create_keystore, decode_keystore, open_keystore
 from identity.labels import Label
-from identity.pairing import AskApproval, Certified, Grant, Granted, NeedCode, ShowCode, decode_new_device
-from identity.pairing import Joined as Admitted
+from identity.pairing import (
+    AskApproval,
+    Certified,
+    DeviceJoined,
+    Granted,
+    NeedCode,
+    PairingGrant,
+    ShowCode,
+    decode_new_device,
+)
 from identity.pairing_code import decode_pair, encode_pair, new_pair_code
 from identity.payload import decode_payload
 from identity.phrase import new_phrase, phrase_keys
@@ -230,12 +255,14 @@ def test_pairing() -> None:
             return [(who, e) for e in joiner.submit_code(known["typed"][-1], NOW)]
         if isinstance(effect, Certified):
             known["certificate"] = effect.certificate.encoded.hex()
-            grant = Grant((*ADA.statements, effect.certificate), b"s" * 32, ADA.identity, b"z" * 32, effect.history)
+            grant = PairingGrant(
+                (*ADA.statements, effect.certificate), b"s" * 32, ADA.identity, b"z" * 32, effect.history
+            )
             return [(who, e) for e in approver.grant(grant, NOW)]
         if isinstance(effect, Granted):
             known["granted"] = effect
             return [(who, e) for e in joiner.join(b"writer and consent", NOW)]
-        if isinstance(effect, Admitted):
+        if isinstance(effect, DeviceJoined):
             known["answer"] = effect.answer
             return [(who, e) for e in approver.finish(NOW)]
         return []
@@ -304,16 +331,16 @@ def test_invite() -> None:
 
     def act(who: str, effect: object) -> list[tuple[str, object]]:
         seen.append(effect)
-        if isinstance(effect, Asked):
+        if isinstance(effect, InviteAsked):
             return [(who, e) for e in inviter.offer(space, NOW)]
-        if isinstance(effect, Offered):
+        if isinstance(effect, SpaceOffered):
             return [(who, e) for e in invitee.join(b"writer and consent", NOW)]
-        if isinstance(effect, Joined):
+        if isinstance(effect, InviteeJoined):
             return [(who, e) for e in inviter.finish(NOW)]
         return []
 
     messages = play([("invitee", e) for e in invitee.start(NOW)], {"invitee": invitee, "inviter": inviter}, act)
-    assert Joined(bob_me, b"writer and consent") in seen and Offered(ada_me, space) in seen
+    assert InviteeJoined(bob_me, b"writer and consent") in seen and SpaceOffered(ada_me, space) in seen
     made = {
         "now": NOW,
         "outer_hash": OUTER.hex(),
@@ -334,17 +361,20 @@ def test_invite() -> None:
     assert decode_person(bytes.fromhex(kept["inviter"]["person"])) == ada_me
     again = Inviter(code, keys=ada, me=ada_me, used_by=None, outer_hash=OUTER, rng=replay(kept["inviter"]["random"]))
     first = again.receive(bytes.fromhex(kept["messages"][0]["data"]), NOW)
-    assert first == [Send(bytes.fromhex(kept["messages"][1]["data"])), Asked(bob_me)]
+    assert first == [Send(bytes.fromhex(kept["messages"][1]["data"])), InviteAsked(bob_me)]
 
 
 def test_hello() -> None:
     a, b = ADA.devices[0], BOB.devices[0]
     secret = a.agreement.agree(b.agreement.public)
     z = b"z" * 32
-    one, other = Candidate(b.id, secret), Candidate(a.id, secret)
-    known = conversation(Dialler(a.id, OUTER, to=one), Listener(b.id, OUTER, known=[other], spaces={}, rng=stream(1)))
+    one, other = ExpectedDevice(b.id, secret), ExpectedDevice(a.id, secret)
+    known = conversation(
+        HelloDialler(a.id, OUTER, to=one), HelloListener(b.id, OUTER, known=[other], spaces={}, rng=stream(1))
+    )
     topic = conversation(
-        Dialler(a.id, OUTER, z=z, members=[one]), Listener(b.id, OUTER, known=[], spaces={z: [other]}, rng=stream(1))
+        HelloDialler(a.id, OUTER, z=z, members=[one]),
+        HelloListener(b.id, OUTER, known=[], spaces={z: [other]}, rng=stream(1)),
     )
     made = {
         "handshake_hash": OUTER.hex(),
@@ -365,14 +395,14 @@ def test_hello() -> None:
     first = [decode_hello(bytes.fromhex(kept[form][0])) for form in ("known", "topic")]
     assert [(form, value.hex()) for form, value in first] == [(0, kept["proofs"][0]), (1, kept["topic_tag"])]
     assert open_name(z, OUTER, bytes.fromhex(kept["topic"][1])) == b.id
-    fresh = Listener(b.id, OUTER, known=[other], spaces={}, rng=stream(1))
+    fresh = HelloListener(b.id, OUTER, known=[other], spaces={}, rng=stream(1))
     assert fresh.receive(bytes.fromhex(kept["known"][0])) == [
         Send(bytes.fromhex(kept["known"][1])),
         Proved(a.id, None),
     ]
 
 
-def conversation(dialler: Dialler, listener: Listener) -> list[str]:
+def conversation(dialler: HelloDialler, listener: HelloListener) -> list[str]:
     said: list[str] = []
     queue: list[tuple[Any, object]] = [(listener, e) for e in dialler.start()]
     while queue:

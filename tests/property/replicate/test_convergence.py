@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync.replicate.effects import Send
+from sync.replicate.effects import SendMessage
 from tests.unit.replicate.nodes import World, writer_key
 
 NAMES = ("Ada", "Bo", "Cy", "Di")
@@ -125,13 +125,13 @@ def test_a_peer_that_says_anything_puts_nothing_wrong_anywhere(
 ) -> None:
     world = World(*NAMES, seed=seed)
 
-    def lie(message: Send) -> Send:
+    def lie(message: SendMessage) -> SendMessage:
         if not message.body or data.draw(st.integers(0, 2)):
             return message
         at = data.draw(st.integers(0, len(message.body) - 1))
         change = data.draw(st.integers(1, 255))
         body = message.body[:at] + bytes([message.body[at] ^ change]) + message.body[at + 1 :]
-        return Send(message.type, body[: data.draw(st.sampled_from([len(body), at]))])
+        return SendMessage(message.type, body[: data.draw(st.sampled_from([len(body), at]))])
 
     world["Di"].tamper = lie
     play(world, script)

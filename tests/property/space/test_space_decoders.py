@@ -29,7 +29,7 @@ from crdt.space.control import (
     decode_control,
     encode_control,
 )
-from crdt.space.grant import HINT, SLOT, Grant, decode_grant, encode_grant
+from crdt.space.grant import HINT, SLOT, EpochGrant, decode_grant, encode_grant
 from crdt.space.record import (
     DeviceRecord,
     Range,
@@ -77,7 +77,7 @@ bodies = st.builds(
     ).map(lambda parts: (*parts[0], *parts[1], *parts[2])),
 )
 grants = st.builds(
-    Grant,
+    EpochGrant,
     b32,
     st.lists(st.binary(min_size=SLOT, max_size=SLOT), max_size=9).map(
         lambda slots: tuple(sorted(slots, key=lambda slot: slot[:HINT]))
@@ -118,7 +118,7 @@ def test_control_bodies_come_back(body: ControlBody) -> None:
 
 
 @given(grants)
-def test_grants_come_back(grant: Grant) -> None:
+def test_grants_come_back(grant: EpochGrant) -> None:
     assert decode_grant(encode_grant(grant)) == grant
 
 
@@ -147,7 +147,9 @@ def test_damaged_control_bodies(body: ControlBody, data: st.DataObject) -> None:
 
 
 @given(grants, reports, records, st.data())
-def test_damaged_grants_and_records(grant: Grant, report: Report, record: DeviceRecord, data: st.DataObject) -> None:
+def test_damaged_grants_and_records(
+    grant: EpochGrant, report: Report, record: DeviceRecord, data: st.DataObject
+) -> None:
     read(decode_grant, encode_grant, damaged(encode_grant(grant), data))
     read(decode_report, encode_report, damaged(encode_report(report), data))
     read(decode_record, encode_record, damaged(encode_record(record), data))

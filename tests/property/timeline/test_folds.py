@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt.docs import own
-from crdt.docs.chat import Answer, Decline, Offer, Profile
+from crdt.docs.chat import Answer, Decline, MemberProfile, Offer
 from crdt.docs.facts import Fact, decode_fact
 from crdt.docs.ids import SORT_KEY_BYTES, sort_key, split_sort_key
 from crdt.docs.kinds import DocKind
@@ -128,7 +128,7 @@ few_offers = st.one_of(
     st.builds(Offer, spaces, spaces, st.sampled_from(["a", "b"])),
     st.builds(Decline, spaces),
     st.builds(Answer, spaces, values.statements, st.lists(values.feeds, min_size=1, max_size=1).map(tuple)),
-    st.builds(Profile, st.sampled_from(["a", "b"])),
+    st.builds(MemberProfile, st.sampled_from(["a", "b"])),
 )
 chat_facts = st.lists(
     st.tuples(few_offers | values.chat_values, st.sampled_from([PHONE, BEN]), st.integers(0, 3)), max_size=12
@@ -156,12 +156,12 @@ names = st.sampled_from(["", "a", "b"])
 def own_facts(draw: st.DrawFn) -> list[OwnFact]:
     """Patches of a few subjects by three devices."""
     subjects = st.one_of(
-        st.builds(own.Contact, few, values.flags, st.none() | names, blocked=values.flags),
-        st.builds(own.Chat, few, values.flags, title=st.none() | names),
+        st.builds(own.OwnContact, few, values.flags, st.none() | names, blocked=values.flags),
+        st.builds(own.OwnChat, few, values.flags, title=st.none() | names),
         st.builds(own.OwnProfile, st.none() | st.just("a") | st.just("b"), st.none() | names),
         st.builds(own.Setting, st.just("theme"), names),
         st.builds(own.ReadMark, few, st.binary(min_size=26, max_size=26), few),
-        st.builds(own.Draft, few, names),
+        st.builds(own.OwnDraft, few, names),
         st.builds(own.OwnWriter, few, few, values.flags),
         st.builds(own.DeviceName, few, st.just("a") | st.just("b")),
         st.builds(own.Hidden, few, st.none() | few, values.flags),

@@ -9,12 +9,12 @@ from crdt.docs.guard import Admit, examine
 from crdt.docs.ids import sort_key
 from crdt.docs.kinds import DocKind
 from crdt.docs.own import (
-    Chat,
-    Contact,
     DeviceName,
-    Draft,
     Hidden,
-    Invite,
+    OwnChat,
+    OwnContact,
+    OwnDraft,
+    OwnInvite,
     OwnProfile,
     OwnWriter,
     ReadMark,
@@ -51,16 +51,16 @@ class Mine:
 
 def test_fields_of_one_contact_come_from_both_devices() -> None:
     mine = Mine()
-    mine.write(PHONE, 1, Contact(BEN, on=True, profile="Ben", pending=True, space=SPACE))
-    mine.write(PHONE, 2, Contact(BEN, name="Benny"))
-    mine.write(DESK, 3, Contact(BEN, blocked=True, pending=False))
-    mine.write(DESK, 1, Contact(BEN, name="older"))
+    mine.write(PHONE, 1, OwnContact(BEN, on=True, profile="Ben", pending=True, space=SPACE))
+    mine.write(PHONE, 2, OwnContact(BEN, name="Benny"))
+    mine.write(DESK, 3, OwnContact(BEN, blocked=True, pending=False))
+    mine.write(DESK, 1, OwnContact(BEN, name="older"))
     assert mine.view().contacts == {
-        BEN: Contact(BEN, True, "Benny", "Ben", pending=False, blocked=True, space=SPACE),
+        BEN: OwnContact(BEN, True, "Benny", "Ben", pending=False, blocked=True, space=SPACE),
     }
-    mine.write(PHONE, 4, Contact(BEN, on=False))
+    mine.write(PHONE, 4, OwnContact(BEN, on=False))
     assert mine.view().contacts == {}
-    mine.write(DESK, 5, Contact(BEN, on=True))
+    mine.write(DESK, 5, OwnContact(BEN, on=True))
     assert mine.view().contacts[BEN].name == "Benny"
 
 
@@ -70,28 +70,28 @@ def test_chats_profile_settings_devices_and_drafts() -> None:
         PHONE,
         1,
         OwnProfile("Ada", "engines"),
-        Chat(SPACE, on=True, kind="group", state="active", creator=PHONE, title="Picnic", rendezvous=KEY),
+        OwnChat(SPACE, on=True, kind="group", state="active", creator=PHONE, title="Picnic", rendezvous=KEY),
         Setting("theme", "dark"),
         Setting("tone", "bell"),
         DeviceName(KEY, "phone"),
-        Draft(SPACE, "half a thou"),
-        Draft(OTHER, "another"),
+        OwnDraft(SPACE, "half a thou"),
+        OwnDraft(OTHER, "another"),
     )
     mine.write(
         DESK,
         2,
         OwnProfile(about=""),
-        Chat(SPACE, state="left"),
+        OwnChat(SPACE, state="left"),
         Setting("tone", ""),
-        Draft(SPACE, ""),
+        OwnDraft(SPACE, ""),
         DeviceName(KEY, "old phone"),
     )
     view = mine.view()
     assert view.profile == OwnProfile("Ada", "")
-    assert view.chats == {SPACE: Chat(SPACE, True, "group", "left", PHONE, "Picnic", rendezvous=KEY)}
+    assert view.chats == {SPACE: OwnChat(SPACE, True, "group", "left", PHONE, "Picnic", rendezvous=KEY)}
     assert view.settings == {"theme": "dark"}
     assert view.devices == {KEY: "old phone"}
-    assert view.drafts == {OTHER: Draft(OTHER, "another")}
+    assert view.drafts == {OTHER: OwnDraft(OTHER, "another")}
 
 
 def test_a_read_mark_only_goes_forward() -> None:
@@ -105,13 +105,13 @@ def test_a_read_mark_only_goes_forward() -> None:
 def test_invites_and_waiting_writers_are_sets() -> None:
     mine = Mine()
     consents = (Consent(PHONE, bytes(64)),)
-    mine.write(PHONE, 1, Invite(KEY, True, bytes(32), bytes(32), 1, 99))
+    mine.write(PHONE, 1, OwnInvite(KEY, True, bytes(32), bytes(32), 1, 99))
     mine.write(DESK, 2, OwnWriter(SPACE, DESK, True, KEY, BEN, consents), OwnWriter(OTHER, DESK, True))
-    mine.write(DESK, 3, Invite(KEY, used_by=BEN))
+    mine.write(DESK, 3, OwnInvite(KEY, used_by=BEN))
     view = mine.view()
-    assert view.invites == {KEY: Invite(KEY, True, bytes(32), bytes(32), 1, 99, BEN)}
+    assert view.invites == {KEY: OwnInvite(KEY, True, bytes(32), bytes(32), 1, 99, BEN)}
     assert view.waiting_writers(SPACE) == [OwnWriter(SPACE, DESK, True, KEY, BEN, consents)]
-    mine.write(PHONE, 4, OwnWriter(SPACE, DESK, on=False), Invite(KEY, on=False))
+    mine.write(PHONE, 4, OwnWriter(SPACE, DESK, on=False), OwnInvite(KEY, on=False))
     assert mine.view().waiting_writers(SPACE) == []
     assert mine.view().invites == {}
 
@@ -131,7 +131,7 @@ def test_hidden_for_me_alone() -> None:
 
 def test_what_a_closed_feed_wrote_beyond_its_end_is_undone() -> None:
     mine = Mine()
-    mine.write(PHONE, 1, Contact(BEN, on=True, name="Ben"))
-    mine.beyond.add((DESK, mine.write(DESK, 2, Contact(BEN, on=False), Setting("theme", "dark"))))
-    assert mine.view().contacts == {BEN: Contact(BEN, True, "Ben")}
+    mine.write(PHONE, 1, OwnContact(BEN, on=True, name="Ben"))
+    mine.beyond.add((DESK, mine.write(DESK, 2, OwnContact(BEN, on=False), Setting("theme", "dark"))))
+    assert mine.view().contacts == {BEN: OwnContact(BEN, True, "Ben")}
     assert mine.view().settings == {}

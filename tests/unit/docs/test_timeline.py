@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from crdt.docs.chat import Answer, Consent, Decline, Edit, File, Message, Offer, OfferedFeed, Profile, Reaction, Receipt
+from crdt.docs.chat import (
+    Answer,
+    Consent,
+    Decline,
+    Edit,
+    File,
+    MemberProfile,
+    Message,
+    Offer,
+    OfferedFeed,
+    Reaction,
+    Receipt,
+)
 from crdt.docs.deletion import Block, Deletion, decode_deletion, encode_deletion
 from crdt.docs.facts import Fact, block_prefix, facts_of, facts_of_deletion, messages_of
 from crdt.docs.guard import Admit, examine
@@ -276,13 +288,13 @@ def test_receipts_name_the_highest_entry_read() -> None:
 def test_profiles_and_offers_are_each_members_latest() -> None:
     room = Room()
     space, signature = bytes([9]) * 32, bytes(64)
-    room.say(PHONE, 1, Profile("Ada"))
-    room.say(DESK, 2, Profile("Ada L.", about="engines"))
+    room.say(PHONE, 1, MemberProfile("Ada"))
+    room.say(DESK, 2, MemberProfile("Ada L.", about="engines"))
     room.say(PHONE, 3, Offer(space, PHONE, "Picnic", (PHONE, DESK)))
     room.say(BEN, 4, Decline(space))
     answer = Answer(space, (b"cert",), (OfferedFeed(BEN, EVE, DESK, (Consent(PHONE, signature),)),))
     room.say(BEN, 5, answer)
-    assert fold_profiles(room.facts, room.rights()) == {ADA_ID: Profile("Ada L.", "engines")}
+    assert fold_profiles(room.facts, room.rights()) == {ADA_ID: MemberProfile("Ada L.", "engines")}
     talks = fold_offers(room.facts, room.rights())[space]
     assert talks.offers == {ADA_ID: Offer(space, PHONE, "Picnic", (PHONE, DESK))}
     assert talks.replies == {BEN_ID: answer}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from crdt.docs.chat import Decline, Edit, File, Message, Profile, Reaction, Receipt
+from crdt.docs.chat import Decline, Edit, File, MemberProfile, Message, Reaction, Receipt
 from crdt.docs.ids import client_id, document_key, writer_id
 from crdt.docs.kinds import DocKind
-from crdt.docs.own import Contact, Draft, ReadMark
+from crdt.docs.own import OwnContact, OwnDraft, ReadMark
 from crdt.docs.schema import dump_value, parse_value
 from crdt.docs.update import make_update
 from crdt.docs.yjs import client_bytes, varuint
@@ -44,10 +44,10 @@ ID = '"id":"' + "A" * 43 + '"'
         Receipt((("B" * 16, 1), ("A" * 16, 1))),
         Receipt((("A" * 16, 1), ("A" * 16, 2))),
         Receipt((("a" * 16, 1),)),
-        Profile(""),
+        MemberProfile(""),
         Decline(b""),
-        Contact(bytes(31)),
-        Draft(bytes(32), "x" * 65_537),
+        OwnContact(bytes(31)),
+        OwnDraft(bytes(32), "x" * 65_537),
         ReadMark(bytes(32), bytes(25), bytes(32)),
     ],
 )

@@ -14,21 +14,21 @@ from crdt.docs.chat import (
     Decline,
     Edit,
     File,
+    MemberProfile,
     Message,
     Offer,
     OfferedFeed,
-    Profile,
     Reaction,
     Receipt,
 )
 from crdt.docs.ids import client_id, document_key
 from crdt.docs.own import (
-    Chat,
-    Contact,
     DeviceName,
-    Draft,
     Hidden,
-    Invite,
+    OwnChat,
+    OwnContact,
+    OwnDraft,
+    OwnInvite,
     OwnProfile,
     OwnWriter,
     ReadMark,
@@ -82,16 +82,16 @@ chat_values = st.one_of(
     st.builds(Offer, ids, ids, text(40), st.lists(ids, max_size=6).map(tuple)),
     st.builds(Answer, ids, statements, st.lists(feeds, min_size=1, max_size=3).map(tuple)),
     st.builds(Decline, ids),
-    st.builds(Profile, text(30), maybe | text(60), maybe | files),
+    st.builds(MemberProfile, text(30), maybe | text(60), maybe | files),
 )
 sort_keys = st.binary(min_size=26, max_size=26)
 personal_values = st.one_of(
     st.builds(OwnProfile, maybe | text(30), maybe | text(60, 0), maybe | files),
     st.builds(
-        Contact, ids, flags, maybe | text(20, 0), maybe | text(20, 0), flags, flags, flags, maybe | ids, statements
+        OwnContact, ids, flags, maybe | text(20, 0), maybe | text(20, 0), flags, flags, flags, maybe | ids, statements
     ),
     st.builds(
-        Chat,
+        OwnChat,
         ids,
         flags,
         maybe | st.sampled_from(["self", "direct", "group"]),
@@ -104,9 +104,9 @@ personal_values = st.one_of(
     ),
     st.builds(Setting, text(20), maybe | text(40, 0)),
     st.builds(ReadMark, ids, sort_keys, ids),
-    st.builds(Draft, ids, maybe | text(60, 0), maybe | ids),
+    st.builds(OwnDraft, ids, maybe | text(60, 0), maybe | ids),
     st.builds(
-        Invite,
+        OwnInvite,
         ids,
         flags,
         maybe | ids,

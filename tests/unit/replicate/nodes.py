@@ -21,7 +21,7 @@ from sync.replicate.effects import (
     HistoryAsked,
     PackArrived,
     PackWanted,
-    Send,
+    SendMessage,
     Settled,
     StoreRecord,
     Violation,
@@ -122,7 +122,7 @@ class Link:
     """One end: the replicator and what it has sent that is not delivered yet."""
 
     replicator: Replicator
-    sent: deque[Send] = field(default_factory=deque)
+    sent: deque[SendMessage] = field(default_factory=deque)
 
 
 class Peer:
@@ -140,7 +140,7 @@ class Peer:
         self.seen: list[str] = []
         self.packs: list[tuple[bytes, bytes]] = []  # what it serves as history: (key, sealed)
         self.history: list[tuple[bytes, bytes]] = []  # what it got
-        self.tamper: Callable[[Send], Send] = lambda message: message
+        self.tamper: Callable[[SendMessage], SendMessage] = lambda message: message
 
     def write(self, *blocks: bytes, feed: str | None = None, push: bool = True) -> None:
         """Appends to the feed of this name (its own unless said) and tells everybody."""
@@ -193,7 +193,7 @@ class Peer:
         after: list[Callable[[], None]] = []
         for effect in effects:
             match effect:
-                case Send():
+                case SendMessage():
                     if other in self.links:
                         self.links[other].sent.append(self.tamper(effect))
                 case Append():
@@ -319,7 +319,7 @@ class World:
         ]
 
 
-def blocks_of(message: Send) -> Blocks:
+def blocks_of(message: SendMessage) -> Blocks:
     found = decode(message.type, message.body)
     assert isinstance(found, Blocks)
     return found

@@ -10,7 +10,7 @@ import pytest
 from crdt.log.head import sign_head
 from crdt.log.manifest import core_key
 from crdt.log.merkle import leaf_hash, leaf_of
-from sync.replicate.effects import Rule, Send, Violation, send
+from sync.replicate.effects import Rule, SendMessage, Violation, send
 from sync.replicate.encoding import decode, encode
 from sync.replicate.flow import Inflow
 from sync.replicate.messages import (
@@ -228,7 +228,7 @@ def test_a_peer_that_stalls_is_left_for_another() -> None:
     world.link("Ada", "Cy")
     world.run()
     world.link("Ada", "Bo")
-    world["Ada"].tamper = lambda message: Send(99, b"") if message.type == 3 else message  # never answers
+    world["Ada"].tamper = lambda message: SendMessage(99, b"") if message.type == 3 else message  # never answers
     world.run()
     world.link("Cy", "Bo")
     world.run()
@@ -301,7 +301,7 @@ def test_a_message_never_ends_inside_a_pair_whose_first_block_is_withheld() -> N
     world["Ada"].view.of(writer_key("Ada").public).withhold(2, 4, 6)
     ends: list[int] = []
 
-    def note(message: Send) -> Send:
+    def note(message: SendMessage) -> SendMessage:
         if message.type == 3:
             ends.append(blocks_of(message).start + len(blocks_of(message).blocks))
         return message
@@ -328,7 +328,7 @@ def test_a_lie_about_the_sizes_of_two_withheld_neighbours_harms_nobody() -> None
     """Their parent fixes only the sum, so the lie passes; whoever stores it still serves and follows the feed."""
     world = withheld_world(4, 5)
 
-    def lie(message: Send) -> Send:
+    def lie(message: SendMessage) -> SendMessage:
         if message.type != 3:
             return message
         blocks = list(blocks_of(message).blocks)
@@ -365,7 +365,7 @@ def tampered(kind: type, change: str) -> list[str]:
     world["Ada"].write(*numbered("Ada", 9))
     world["Ada"].record(2)
 
-    def tamper(message: Send) -> Send:
+    def tamper(message: SendMessage) -> SendMessage:
         found = decode(message.type, message.body)
         if not isinstance(found, kind):
             return message
@@ -389,11 +389,11 @@ def tampered(kind: type, change: str) -> list[str]:
             case Record(), "data":
                 return send(replace(found, data=b"forged"))
             case _, "truncated":
-                return Send(message.type, message.body[:-1])
+                return SendMessage(message.type, message.body[:-1])
             case _, "trailing":
-                return Send(message.type, message.body + b"\x00")
+                return SendMessage(message.type, message.body + b"\x00")
             case _, "oversize":
-                return Send(message.type, bytes(MAX_MESSAGE + 1))
+                return SendMessage(message.type, bytes(MAX_MESSAGE + 1))
         raise LookupError(change)
 
     world["Ada"].tamper = tamper
@@ -479,7 +479,7 @@ def test_unknown_messages_are_ignored() -> None:
     world = World("Ada", "Bo")
     world["Ada"].write(b"hello")
     world.link("Ada", "Bo")
-    world["Ada"].links["Bo"].sent.appendleft(Send(77, b"from a later version"))
+    world["Ada"].links["Bo"].sent.appendleft(SendMessage(77, b"from a later version"))
     world.run()
     assert world["Bo"].read("Ada") == [b"hello"]
 
@@ -489,7 +489,7 @@ def test_wants_that_cannot_be_served_are_refused() -> None:
     world["Ada"].write(*numbered("Ada", 3))
     world.link("Ada", "Bo")
 
-    def beyond(message: Send) -> Send:
+    def beyond(message: SendMessage) -> SendMessage:
         found = decode(message.type, message.body)
         return send(Wants(tuple(replace(w, start=3) for w in found.wants))) if isinstance(found, Wants) else message
 

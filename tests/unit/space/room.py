@@ -25,6 +25,7 @@ from crdt.space.control import (
     Admit,
     ControlBody,
     ControlEntry,
+    Create,
     Epoch,
     FeedEnd,
     Op,
@@ -32,12 +33,12 @@ from crdt.space.control import (
     decode_control,
     encode_control,
 )
-from crdt.space.epoch import EpochKey, proves_z, usable
+from crdt.space.epoch import EpochKey, epoch_op, next_z, proves_z, recipients, usable
 from crdt.space.grant import make_grant, open_grant
 from crdt.space.graph import ControlGraph
 from crdt.space.lineage import End, FeedLineage
 from crdt.space.membership import SpaceState
-from crdt.space.moves import Opening, create, open_epoch, succeed
+from crdt.space.moves import succeed
 from crdt.space.rendezvous import space_id
 from crdt.space.rules import Limits
 from identity.device import DeviceKeys, new_device
@@ -147,15 +148,7 @@ class Phone:
     def found(self, kind: SpaceKind = SpaceKind.GROUP, title: str = "walks") -> bytes:
         """Creates a space; gives its id."""
         self.enter(space_id(self.core))
-        ops = create(
-            kind,
-            title,
-            identity=self.person.root.public,
-            device=self.keys.id,
-            statements=self.statements,
-            prekey=self.prekey,
-        )
-        self.act(*ops)
+        self.act(Create(kind, title, self.person.root.public, self.keys.id, self.statements, self.prekey))
         return self.here.space
 
     def consent(self, admitting: Phone, identity: bytes | None) -> bytes:
@@ -176,35 +169,15 @@ class Phone:
         return Admit(other.w.public, other.keys.id, other.statements, other.prekey, other.consent(self, None))
 
     def act(self, *ops: Op) -> ControlEntry:
-        """Writes operations and the epoch they call for."""
-        opening = open_epoch(
-            self.rng,
-            self.here,
-            self.w.public,
-            self.line.end.length,
-            ops,
-            known=self.epochs,
-            latest={},
-            now_ms=self.clock,
-            core=self.core,
-        )
-        return self.publish(opening)
-
-    def publish(self, opening: Opening) -> ControlEntry:
-        seq = self.line.end.length
-        grant = make_grant(
-            self.rng,
-            opening.secret,
-            opening.z,
-            self.core,
-            seq,
-            self.here.space,
-            self.keys.agreement,
-            [(r.agreement, r.prekey) for r in opening.recipients],
-        )
-        key, _ = message_key(opening.secret, self.core, seq)
-        entry = self._write(opening.body, key, GRANT_TAG, grant)
-        self.epochs[entry.id] = opening.key(entry.id)
+        """Writes operations and the epoch they call for; what a node does is `sync.space.epochs.open_epoch`."""
+        seq, parents = self.line.end.length, self.here.tips(self.core)
+        after = self.here.preview(self.w.public, ops, seq=seq, parents=parents)
+        z, secret = next_z(self.rng, after, self.epochs), self.rng(32)
+        slots = [(r.agreement, r.prekey) for r in recipients(after, self.core, {}, self.clock)]
+        grant = make_grant(self.rng, secret, z, self.core, seq, self.here.space, self.keys.agreement, slots)
+        key, _ = message_key(secret, self.core, seq)
+        entry = self._write(ControlBody(parents, (*ops, epoch_op(after, z))), key, GRANT_TAG, grant)
+        self.epochs[entry.id] = EpochKey(entry.id, secret, z)
         return entry
 
     def do(self, *ops: Op) -> ControlEntry:

@@ -8,7 +8,7 @@ from crdt.space.grant import (
     HINT,
     MAX_SLOTS,
     SLOT,
-    Grant,
+    EpochGrant,
     decode_grant,
     encode_grant,
     make_grant,
@@ -59,7 +59,7 @@ def test_one_thing_wrong_and_nothing_opens(
 def test_a_slot_moved_to_another_index_does_not_open() -> None:
     grant = decode_grant(made())
     for order in ((1, 0, 2), (2, 1, 0), (0, 2, 1)):
-        moved = Grant(grant.e, tuple(grant.slots[k] for k in order))
+        moved = EpochGrant(grant.e, tuple(grant.slots[k] for k in order))
         opened = [
             open_grant(moved, CORE, 5, SPACE, device, [prekey], [SENDER.public]) is not None
             for device, prekey in ((PHONE, PHONE_P), (DESK, DESK_P), (SENDER, KEYS[7]))
@@ -81,7 +81,7 @@ def test_a_stolen_prekey_alone_forges_no_sender() -> None:
     slots = [(PHONE.public, PHONE_P.public)]
     forged = decode_grant(make_grant(stream("f"), SECRET, Z, CORE, 5, SPACE, STRANGER, slots))
     genuine = decode_grant(make_grant(stream("g"), SECRET, Z, CORE, 5, SPACE, SENDER, slots))
-    spliced = Grant(forged.e, (genuine.slots[0][:HINT] + forged.slots[0][HINT:],))
+    spliced = EpochGrant(forged.e, (genuine.slots[0][:HINT] + forged.slots[0][HINT:],))
     assert open_grant(spliced, CORE, 5, SPACE, PHONE, [PHONE_P], [SENDER.public]) is None
 
 
@@ -90,7 +90,7 @@ def test_bad_keys_of_one_device_cost_only_that_device() -> None:
     grant = make_grant(stream("g"), SECRET, Z, CORE, 0, SPACE, SENDER, slots)
     assert len(decode_grant(grant).slots) == 1
     assert open_grant(grant, CORE, 0, SPACE, DESK, [DESK_P], [bytes(32), SENDER.public]) is not None
-    evil = encode_grant(Grant(bytes(32), decode_grant(grant).slots))
+    evil = encode_grant(EpochGrant(bytes(32), decode_grant(grant).slots))
     assert open_grant(evil, CORE, 0, SPACE, DESK, [DESK_P], [SENDER.public]) is None
 
 

@@ -28,7 +28,7 @@ from crdt.space.control import (
     encode_control,
 )
 from crdt.space.epoch import epoch_op, usable
-from crdt.space.graph import ControlGraph, Status
+from crdt.space.graph import ControlGraph, EntryStatus
 from crdt.space.lineage import End
 from crdt.space.moves import close_own, duties, leave, remove
 from crdt.space.rendezvous import space_id
@@ -133,18 +133,18 @@ def test_missing_parents_are_named(feeds: Feeds) -> None:
     entries = c.here.entries()
     graph = ControlGraph(c.here.space, feeds.lineage())
     assert graph.add(entries[-1]) == []
-    assert graph.status(entries[-1].id) is Status.WAITING
+    assert graph.status(entries[-1].id) is EntryStatus.WAITING
     assert set(graph.missing()) == set(entries[-1].parents)
     for entry in entries[:-1]:
         graph.add(entry)
-    assert graph.status(entries[-1].id) is Status.COMPLETE
+    assert graph.status(entries[-1].id) is EntryStatus.COMPLETE
 
 
 def test_a_parent_named_at_a_wrong_place_is_never_taken(feeds: Feeds) -> None:
     c, _a = group("ca", feeds)
     last = c.here.entries()[-1]
     wrong = replace(last, id=b"\7" * 32, parents=(last.parent._replace(seq=99),))
-    assert c.here.add(wrong) == [] and c.here.status(wrong.id) is Status.UNKNOWN
+    assert c.here.add(wrong) == [] and c.here.status(wrong.id) is EntryStatus.UNKNOWN
 
 
 def test_a_close_waits_for_the_proof_of_its_tree_hash(feeds: Feeds) -> None:
@@ -153,9 +153,9 @@ def test_a_close_waits_for_the_proof_of_its_tree_hash(feeds: Feeds) -> None:
     ahead.trees = list(b.line.trees)
     far = ahead.append(b"a block that only the creator has")
     entry = c.do(Close(c.state.writers[b.core].member, (FeedEnd(b.w.public, *far),)))
-    assert c.here.status(entry.id) is Status.WAITING
+    assert c.here.status(entry.id) is EntryStatus.WAITING
     give(c, a)
-    assert a.here.status(entry.id) is Status.WAITING and a.state.open(b.core)
+    assert a.here.status(entry.id) is EntryStatus.WAITING and a.state.open(b.core)
     assert [(u.core, u.end) for u in a.here.unproved()] == [(b.core, far)]
     feeds.lines[b.core] = [ahead]
     assert [e.id for e in a.here.recheck()] == [entry.id]
@@ -352,7 +352,7 @@ def test_waiting_is_bounded() -> None:
     parent = ControlEntry(b"p" * 32, b"w" * 32, 0, bytes(32), 0, (), (Set("k", b""),)).parent
     for k in range(1100):
         graph.add(ControlEntry(k.to_bytes(32, "big"), b"w" * 32, k, bytes(32), 0, (parent,), (Set("k", b""),)))
-    assert sum(graph.status(k.to_bytes(32, "big")) is Status.WAITING for k in range(1100)) == 1000
+    assert sum(graph.status(k.to_bytes(32, "big")) is EntryStatus.WAITING for k in range(1100)) == 1000
 
 
 def test_lineage_of_a_feed() -> None:
@@ -394,7 +394,7 @@ def test_branches_beyond_a_bound_wait_until_somebody_names_them(feeds: Feeds) ->
     taken = [e for entry in branches for e in c.here.add(entry)]
     assert len(taken) == 65  # the first one lies beside nothing
     last = branches[-1]
-    assert c.here.status(last.id) is Status.WAITING
+    assert c.here.status(last.id) is EntryStatus.WAITING
     seq = a.line.end.length
     root = a.line.append(b"names it").root
     naming = ControlEntry(b"n" * 32, a.w.public, seq, root, 0, (last.parent,), (Set("x", b""),))

@@ -11,7 +11,7 @@ from netstack.dht.events import NetworkChanged
 from netstack.dht.records import PeerRecord
 from netstack.shell.testnet import Testnet
 from netstack.swarm.shell.mdns import Mdns
-from netstack.swarm.shell.topic_discovery import Meeting
+from netstack.swarm.shell.topic_discovery import TopicDiscovery
 from tests.support.town_hall import Guest
 
 ADA, BOB, CLEO = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"c"))
@@ -51,14 +51,14 @@ def test_two_that_join_at_one_instant_meet_twenty_times_of_twenty() -> None:
 
             async def once(number: int) -> None:
                 seen = Guests(), Guests()
-                meetings = (
-                    Meeting(ada, topic(number), ADA, on_peer=seen[0]),
-                    Meeting(bob, topic(number), BOB, on_peer=seen[1]),
+                discoveries = (
+                    TopicDiscovery(ada, topic(number), ADA, on_peer=seen[0]),
+                    TopicDiscovery(bob, topic(number), BOB, on_peer=seen[1]),
                 )
                 assert (await seen[0].next(), await seen[1].next()) == (BOB.public, ADA.public)
-                for meeting in meetings:
-                    meeting.abandon()
-                    await meeting.wait_closed()
+                for discovery in discoveries:
+                    discovery.abandon()
+                    await discovery.wait_closed()
 
             await asyncio.gather(*(once(number) for number in range(20)))
 
@@ -70,18 +70,18 @@ def test_who_left_is_not_found_and_who_changed_to_a_client_neither() -> None:
         async with Testnet(10) as net:
             ada, bob = await Guest.enter(net), await Guest.enter(net)
             nobody, seen = Guests(), Guests()
-            meeting = Meeting(ada, topic(0), ADA, on_peer=nobody, client=False)
-            assert await meeting.flushed()
-            first = Meeting(bob, topic(0), BOB, on_peer=seen, server=False)
+            discovery = TopicDiscovery(ada, topic(0), ADA, on_peer=nobody, client=False)
+            assert await discovery.flushed()
+            first = TopicDiscovery(bob, topic(0), BOB, on_peer=seen, server=False)
             assert await seen.next() == ADA.public
             first.close()
-            meeting.want(server=False, client=True)
-            assert await meeting.flushed()
+            discovery.set_role(server=False, client=True)
+            assert await discovery.flushed()
             late = Guests()
-            second = Meeting(bob, topic(0), BOB, on_peer=late, server=False)
+            second = TopicDiscovery(bob, topic(0), BOB, on_peer=late, server=False)
             assert await second.flushed()
             assert late._queue.empty() and nobody._queue.empty()
-            for each in (meeting, second):
+            for each in (discovery, second):
                 each.close()
                 await each.wait_closed()
             assert ada.walks[:3] == ["announce", "unannounce", "look up"] and ada.watchers == bob.watchers == []
@@ -93,19 +93,19 @@ def test_another_network_is_a_reason_to_say_everything_again() -> None:
     async def story() -> None:
         async with Testnet(3) as net:
             ada = await Guest.enter(net)
-            meeting = Meeting(ada, topic(0), ADA, on_peer=Guests())
-            assert await meeting.flushed()
+            discovery = TopicDiscovery(ada, topic(0), ADA, on_peer=Guests())
+            assert await discovery.flushed()
             for watcher in ada.watchers:
                 watcher(NetworkChanged(("192.0.2.1", 1), True))
-            assert await meeting.flushed()
+            assert await discovery.flushed()
             assert ada.walks == ["announce", "announce"]
-            meeting.suspend()
-            await meeting.wait_closed()
-            meeting.resume()
-            assert await meeting.flushed()
+            discovery.suspend()
+            await discovery.wait_closed()
+            discovery.resume()
+            assert await discovery.flushed()
             assert ada.walks == ["announce", "announce", "unannounce", "announce"]
-            meeting.close()
-            await meeting.wait_closed()
+            discovery.close()
+            await discovery.wait_closed()
 
     run(story)
 
@@ -134,27 +134,27 @@ def test_a_hundred_topics_take_turns_and_a_new_one_does_not_wait_for_refreshes()
     async def story() -> None:
         crowd = Crowd()
 
-        def meet(number: int) -> Meeting:
-            return Meeting(crowd, topic(number), ADA, on_peer=Guests(), server=False)  # type: ignore[arg-type]
+        def meet(number: int) -> TopicDiscovery:
+            return TopicDiscovery(crowd, topic(number), ADA, on_peer=Guests(), server=False)  # type: ignore[arg-type]
 
-        meetings = [meet(number) for number in range(100)]
+        discoveries = [meet(number) for number in range(100)]
         for served in range(100):
             while len(crowd.walking) <= served:
                 await asyncio.sleep(0)
             under_way = [future for _, future in crowd.walking if not future.done()]
             assert len(under_way) <= 4
             under_way[0].set_result(1)
-        for meeting in meetings:
-            assert await meeting.flushed()
+        for discovery in discoveries:
+            assert await discovery.flushed()
         while len(crowd.walking) < 102:  # the first further look-ups
             await asyncio.sleep(0.01)
         late = meet(100)
         while topic(100) not in [target for target, _ in crowd.walking]:
             await asyncio.sleep(0)
         assert sum(not future.done() for _, future in crowd.walking) == 3  # two that look again, one that joins
-        for meeting in (*meetings, late):
-            meeting.abandon()
-            await meeting.wait_closed()
+        for discovery in (*discoveries, late):
+            discovery.abandon()
+            await discovery.wait_closed()
 
     run(story)
 
@@ -178,12 +178,12 @@ def test_with_the_dht_dead_two_of_one_network_meet() -> None:
         lo = ["127.0.0.1"]
         async with Mdns(5001, interfaces=lo) as here, Mdns(5002, interfaces=lo) as there:
             seen: asyncio.Queue[PeerRecord] = asyncio.Queue()
-            served = Meeting(Alone(), topic(0), ADA, on_peer=seen.put_nowait, client=False, mdns=here)  # type: ignore[arg-type]
-            asked = Meeting(Alone(), topic(0), BOB, on_peer=seen.put_nowait, server=False, mdns=there)  # type: ignore[arg-type]
+            served = TopicDiscovery(Alone(), topic(0), ADA, on_peer=seen.put_nowait, client=False, mdns=here)  # type: ignore[arg-type]
+            asked = TopicDiscovery(Alone(), topic(0), BOB, on_peer=seen.put_nowait, server=False, mdns=there)  # type: ignore[arg-type]
             assert await served.flushed() and await asked.flushed()
             assert await seen.get() == PeerRecord(ADA.public, (("127.0.0.1", 5001),))
             # who takes another's place is not taken away with it
-            again = Meeting(Alone(), topic(0), CLEO, on_peer=seen.put_nowait, client=False, mdns=here)  # type: ignore[arg-type]
+            again = TopicDiscovery(Alone(), topic(0), CLEO, on_peer=seen.put_nowait, client=False, mdns=here)  # type: ignore[arg-type]
             served.close()
             assert await seen.get() == PeerRecord(CLEO.public, (("127.0.0.1", 5001),))
             again.close()

@@ -1,4 +1,4 @@
-"""Doing a thing once for many reasons: what is asked for while it runs is done once more afterwards."""
+"""Work that many events ask for and that is done once: what is asked for while it runs is done once more afterwards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Awaitable, Callable
 
 
 class Coalesced:
-    """`ask()` as often as wanted; `work` runs at most once at a time, and at least once after the last `ask`."""
+    """`ask()` as often as wanted; `work` runs at most once at a time, and at least once after the last `ask`.
+
+    pause: seconds between the end of one run and the next.
+    """
 
     def __init__(self, work: Callable[[], Awaitable[None]], pause: float = 0.0) -> None:
         self._work = work
@@ -17,6 +20,7 @@ class Coalesced:
         self._task: asyncio.Task[None] | None = None
 
     def ask(self) -> None:
+        """Has the work done soon; returns at once."""
         self._asked = True
         if not self._closed and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -34,6 +38,7 @@ class Coalesced:
             await asyncio.shield(self._task)
 
     def close(self) -> None:
+        """Ends what runs; nothing runs afterwards."""
         self._closed = True
         if self._task is not None:
             self._task.cancel()

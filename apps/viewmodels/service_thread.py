@@ -1,4 +1,4 @@
-"""The thread beside the window: an event loop of its own in which the service and all view-models live.
+"""The thread beside the window, with an event loop in which the service and all view-models run.
 
 The window never waits for it.  Work goes in with `do` and `call`, states come out through `ViewModel.watch`.
 """
@@ -15,19 +15,20 @@ from typing import Any
 
 SWITCH = 0.001
 """Seconds after which one thread lets another run.  Python's 5 ms would cost the window a third of a frame each time
-that the engine computes."""
+that the service computes."""
 STOP_SECONDS = 15.0
 
 
-class Engine:
+class ServiceThread:
     """`start`, then `do` and `call` from any thread, then `stop` once."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="service", daemon=True)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
+        """Starts the thread."""
         sys.setswitchinterval(SWITCH)
         self._thread.start()
 
@@ -36,11 +37,11 @@ class Engine:
         self._loop.run_forever()
 
     def do(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Starts a coroutine there.  What it raises is a defect of ours and goes to standard error."""
+        """Starts a coroutine in the thread.  An exception is a bug and goes to standard error."""
         self._loop.call_soon_threadsafe(self._begin, work)
 
     def call(self, action: Callable[..., object], *args: object) -> None:
-        """Calls a plain function there."""
+        """Calls a plain function in the thread."""
         self._loop.call_soon_threadsafe(action, *args)
 
     def _begin(self, work: Coroutine[Any, Any, Any]) -> None:

@@ -7,7 +7,7 @@ import asyncio
 from netstack.dht.events import Ephemeral, Mode, NetworkChanged, Persistent, Woken
 from netstack.dht.node import DhtNode
 from netstack.shell.host import Host
-from netstack.shell.surroundings import Surroundings, asleep, outward_host
+from netstack.shell.system_monitor import SystemMonitor, outward_host, seconds_asleep
 
 
 class Machine:
@@ -15,10 +15,10 @@ class Machine:
         self.slept = 100.0
         self.host: str | None = "192.168.1.7"
         self.told: list[str] = []
-        self.eyes = Surroundings(
+        self.eyes = SystemMonitor(
             lambda: self.told.append("slept"),
             lambda: self.told.append("moved"),
-            asleep=lambda: self.slept,
+            seconds_asleep=lambda: self.slept,
             outward=lambda: self.host,
         )
 
@@ -48,7 +48,7 @@ def test_a_move_is_another_way_out() -> None:
 
 
 def test_this_machine_answers() -> None:
-    assert asleep() >= -1.0
+    assert seconds_asleep() >= -1.0
     assert outward_host() is None or outward_host() != "0.0.0.0"
 
 

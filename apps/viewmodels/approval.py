@@ -1,4 +1,4 @@
-"""Letting another device of mine in: read its code, say what it gets, show the six digits."""
+"""Approving another device of mine: read its code, say what it gets, show the six digits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from sync.service.api import KithkinError, Service
 APPROVE_SECONDS = 300.0
 
 
-class Step(StrEnum):
+class ApprovalStep(StrEnum):
+    """What is on the screen: a field for the code, what approving grants, and so on."""
+
     READ = "read"
     CONFIRM = "confirm"
     CONNECT = "connect"
@@ -27,7 +29,7 @@ class Step(StrEnum):
 class ApproveState:
     """`grants`: what the new device would get, in sentences; `digits`: to be typed there."""
 
-    step: Step = Step.READ
+    step: ApprovalStep = ApprovalStep.READ
     grants: tuple[str, ...] = ()
     history: models.History = "all"
     digits: str = ""
@@ -36,6 +38,8 @@ class ApproveState:
 
 
 class Approve(ViewModel[ApproveState]):
+    """`read` a code, `confirm` what it grants, and wait until the digits were typed on the new device."""
+
     def __init__(self, service: Service) -> None:
         super().__init__(ApproveState())
         self._service = service
@@ -43,33 +47,36 @@ class Approve(ViewModel[ApproveState]):
         self._work: asyncio.Task[None] | None = None
 
     def reset(self) -> None:
+        """For another device."""
         self.close()
         self._text = ""
-        self._become(step=Step.READ, grants=(), history="all", digits="", problem="", busy=False)
+        self._become(step=ApprovalStep.READ, grants=(), history="all", digits="", problem="", busy=False)
 
     def close(self) -> None:
+        """Withdraws what is under way."""
         if self._work is not None:
             self._work.cancel()
 
     async def read(self, text: str) -> None:
-        """Says what the device would get.  Nothing has happened yet."""
+        """Reads the code of the new device and says what it would get.  Nothing has happened yet."""
         if self._may_read():
             with self._working():
                 await self._look(text.strip(), self.state.history)
 
     def _may_read(self) -> bool:
         # A picture may be dropped at any moment, also while the digits are shown.
-        return not self.state.busy and self.state.step in (Step.READ, Step.CONFIRM)
+        return not self.state.busy and self.state.step in (ApprovalStep.READ, ApprovalStep.CONFIRM)
 
     async def read_picture(self, path: str) -> None:
+        """As `read`, with the text of the QR code in a picture file."""
         if not self._may_read():
             return
         with self._working():
             await self._look(await asyncio.to_thread(read_picture, Path(path).expanduser()), self.state.history)
 
     async def set_history(self, history: models.History) -> None:
-        """Whether it gets the messages from before now."""
-        if self.state.step is Step.CONFIRM and not self.state.busy:
+        """Whether it gets past messages."""
+        if self.state.step is ApprovalStep.CONFIRM and not self.state.busy:
             with self._working():
                 await self._look(self._text, history)
 
@@ -79,24 +86,24 @@ class Approve(ViewModel[ApproveState]):
         async with self._service.device_approve(text, history=history) as approval:
             grant = approval.grant
         self._text = text
-        self._become(step=Step.CONFIRM, grants=tuple(grant.grants), history=grant.history)
+        self._become(step=ApprovalStep.CONFIRM, grants=tuple(grant.grants), history=grant.history)
 
     async def confirm(self) -> None:
         """Connects, shows the digits, and waits until they were typed."""
-        if self.state.step is not Step.CONFIRM or self.state.busy:
+        if self.state.step is not ApprovalStep.CONFIRM or self.state.busy:
             return
         self._work = asyncio.current_task()
         done = False
-        self._become(step=Step.CONNECT)
+        self._become(step=ApprovalStep.CONNECT)
         try:
             with self._working():
                 async with self._service.device_approve(
                     self._text, history=self.state.history, wait=APPROVE_SECONDS
                 ) as approval:
                     digits = (await approval.confirm()).code
-                    self._become(step=Step.DIGITS, digits=digits)
+                    self._become(step=ApprovalStep.DIGITS, digits=digits)
                     await approval.done()
                     done = True
         finally:
             self._work = None
-            self._become(step=Step.DONE if done else Step.READ, digits="")
+            self._become(step=ApprovalStep.DONE if done else ApprovalStep.READ, digits="")
