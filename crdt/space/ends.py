@@ -1,4 +1,4 @@
-"""Ends: where closes end a feed (`docs/protocol.md` 24, "Closes").
+"""Ends: where closes end a feed (`docs/protocol.md` 11, "Closes").
 
 What a close is worth is decided once, from its own past: the rank of its author there, whether it speaks of the
 author's own member, whom it ends, and which of its items cut off nothing that the author had seen.

@@ -1,4 +1,4 @@
-"""Rules: whether an operation has the right to count, by the state of its own past (`docs/protocol.md` 24, "Rights").
+"""Rules: whether an operation has the right to count, by the state of its own past (`docs/protocol.md` 11, "Rights").
 
 One function an operation.  Rights follow admission, never a claimed identity.
 """

@@ -1,4 +1,4 @@
-"""View: what a set of operations that all count amounts to (`docs/protocol.md` 24, "State").
+"""View: what a set of operations that all count amounts to (`docs/protocol.md` 11, "State").
 
 Views are built one out of another and share what did not change.  Members are the numbers of their create or add.
 """
