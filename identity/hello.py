@@ -55,7 +55,10 @@ HelloEffect = Send | Proved | Stranger
 def expected_devices(
     mine: AgreementKey, devices: Iterable[tuple[bytes, bytes]], cache: MutableMapping[bytes, bytes]
 ) -> list[ExpectedDevice]:
-    """(device id, D) pairs with their shared secrets, myself and bad keys left out.  `cache` maps D to DH results and belongs to the caller."""
+    """(device id, D) pairs with their shared secrets; myself and keys that agree on nothing are left out.
+
+    `cache` maps D to DH results and belongs to the caller.
+    """
     found = []
     for device, agreement in devices:
         if agreement == mine.public:

@@ -8,7 +8,7 @@ from math import inf
 import pytest
 
 from netstack.swarm.core.discovery import REFRESH, Discovery, Start, Stop, Walk
-from tests.support.town import Dweller, Town
+from tests.support.simulated_topic import SimulatedTopic, TopicPeer
 
 LOOK_UP, ANNOUNCE, UNANNOUNCE = "LOOK_UP", "ANNOUNCE", "UNANNOUNCE"
 
@@ -19,8 +19,8 @@ def still(size: int) -> bytes:
 
 @pytest.mark.parametrize("seed", range(50))
 def test_two_that_join_at_one_instant_meet_at_the_first_further_look_up(seed: int) -> None:
-    town = Town(seed)
-    ada, bob = Dweller(town, "ada"), Dweller(town, "bob")
+    town = SimulatedTopic(seed)
+    ada, bob = TopicPeer(town, "ada"), TopicPeer(town, "bob")
     town.run(1.0)  # a walk, 0.4 s, a walk
     assert "bob" in ada.found or "ada" in bob.found
     town.run(4.0)
@@ -29,20 +29,20 @@ def test_two_that_join_at_one_instant_meet_at_the_first_further_look_up(seed: in
 
 @pytest.mark.parametrize("seed", range(50))
 def test_a_client_and_a_server_that_join_at_one_instant_meet(seed: int) -> None:
-    town = Town(seed)
-    ada = Dweller(town, "ada", server=False)
-    bob = Dweller(town, "bob", client=False)
+    town = SimulatedTopic(seed)
+    ada = TopicPeer(town, "ada", server=False)
+    bob = TopicPeer(town, "bob", client=False)
     town.run(4.0)
     assert (set(ada.found), set(bob.found)) == ({"bob"}, set())
 
 
 @pytest.mark.parametrize("seed", range(50))
 def test_eight_that_join_over_some_seconds_with_losses_all_find_each_other(seed: int) -> None:
-    town = Town(seed, loss=0.3)
-    everybody: list[Dweller] = []
+    town = SimulatedTopic(seed, loss=0.3)
+    everybody: list[TopicPeer] = []
     names = "abcdefgh"
     for name in names:
-        town.at(town.luck.uniform(0.0, 3.0), lambda name=name: everybody.append(Dweller(town, name)))  # type: ignore[misc]
+        town.at(town.luck.uniform(0.0, 3.0), lambda name=name: everybody.append(TopicPeer(town, name)))  # type: ignore[misc]
     town.run(20.0)
     seen = {(one.name, other) for one in everybody for other in one.found}
     assert seen == set(permutations(names, 2))
@@ -50,8 +50,8 @@ def test_eight_that_join_over_some_seconds_with_losses_all_find_each_other(seed:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_who_goes_and_comes_back_is_found_again_and_who_left_is_not(seed: int) -> None:
-    town = Town(seed, loss=0.1)
-    ada, bob = Dweller(town, "ada"), Dweller(town, "bob")
+    town = SimulatedTopic(seed, loss=0.1)
+    ada, bob = TopicPeer(town, "ada"), TopicPeer(town, "bob")
     town.run(15.0)
     for dweller in (ada, bob):
         dweller.discovery.suspend()
@@ -72,8 +72,8 @@ def test_who_goes_and_comes_back_is_found_again_and_who_left_is_not(seed: int) -
 
 
 def test_a_day_alone() -> None:
-    town = Town(7)
-    Dweller(town, "ada")
+    town = SimulatedTopic(7)
+    TopicPeer(town, "ada")
     town.run(3600.0)
     assert [walk for _, _, walk in town.walks[:4]] == [ANNOUNCE, LOOK_UP, LOOK_UP, LOOK_UP]
     later = [at for at, _, walk in town.walks[4:] if walk == ANNOUNCE]
@@ -83,8 +83,8 @@ def test_a_day_alone() -> None:
 
 
 def test_with_nobody_to_ask_it_tries_again_ever_more_slowly_and_joins_when_it_can() -> None:
-    town = Town(3, loss=1.0)
-    ada = Dweller(town, "ada")
+    town = SimulatedTopic(3, loss=1.0)
+    ada = TopicPeer(town, "ada")
     town.run(300.0)
     tries = [at for at, _, _ in town.walks]
     gaps = [after - before for before, after in pairwise(tries)]

@@ -12,7 +12,7 @@ from netstack.dht.records import PeerRecord
 from netstack.shell.testnet import Testnet
 from netstack.swarm.shell.mdns import Mdns
 from netstack.swarm.shell.topic_discovery import Meeting
-from tests.support.town_hall import Guest
+from tests.support.node_walks import NodeWalks
 
 ADA, BOB, CLEO = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"c"))
 LIMIT = 120  # seconds before a hanging test is called failed
@@ -47,7 +47,7 @@ class Guests:
 def test_two_that_join_at_one_instant_meet_twenty_times_of_twenty() -> None:
     async def story() -> None:
         async with Testnet(10) as net:
-            ada, bob = await Guest.enter(net), await Guest.enter(net)
+            ada, bob = await NodeWalks.join(net), await NodeWalks.join(net)
 
             async def once(number: int) -> None:
                 seen = Guests(), Guests()
@@ -68,7 +68,7 @@ def test_two_that_join_at_one_instant_meet_twenty_times_of_twenty() -> None:
 def test_who_left_is_not_found_and_who_changed_to_a_client_neither() -> None:
     async def story() -> None:
         async with Testnet(10) as net:
-            ada, bob = await Guest.enter(net), await Guest.enter(net)
+            ada, bob = await NodeWalks.join(net), await NodeWalks.join(net)
             nobody, seen = Guests(), Guests()
             meeting = Meeting(ada, topic(0), ADA, on_peer=nobody, client=False)
             assert await meeting.flushed()
@@ -92,7 +92,7 @@ def test_who_left_is_not_found_and_who_changed_to_a_client_neither() -> None:
 def test_another_network_is_a_reason_to_say_everything_again() -> None:
     async def story() -> None:
         async with Testnet(3) as net:
-            ada = await Guest.enter(net)
+            ada = await NodeWalks.join(net)
             meeting = Meeting(ada, topic(0), ADA, on_peer=Guests())
             assert await meeting.flushed()
             for watcher in ada.watchers:

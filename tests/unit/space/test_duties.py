@@ -46,7 +46,7 @@ def shown(a: Phone, a2: Phone) -> dict[bytes, tuple[bytes, ...]]:
     return {a2.keys.id: (revoked(a.person, a2).encoded, *a.statements, *a2.statements)}
 
 
-def test_a_revocation_is_told_and_the_owners_close_follows(feeds: Feeds) -> None:
+def test_known_revocation_is_published_and_its_owner_closes_the_feed(feeds: Feeds) -> None:
     c, a, a2 = two_phones(feeds)
     known = shown(a, a2)
     told = duties(c.here, c.core, revoked=known)
@@ -64,7 +64,7 @@ def test_a_revocation_is_told_and_the_owners_close_follows(feeds: Feeds) -> None
     assert duties(a.here, a.core, revoked=known) == () == duties(c.here, c.core, revoked=known)
 
 
-def test_a_revoked_device_reads_nothing_it_opens_itself_into(feeds: Feeds) -> None:
+def test_epoch_opened_by_a_revoked_device_does_not_count(feeds: Feeds) -> None:
     c, a, a2 = two_phones(feeds)
     c.act(*duties(c.here, c.core, revoked=shown(a, a2)))
     give(c, a2)
@@ -73,7 +73,7 @@ def test_a_revoked_device_reads_nothing_it_opens_itself_into(feeds: Feeds) -> No
     assert trick.id not in c.state.epochs
 
 
-def test_a_made_up_revocation_is_void(feeds: Feeds) -> None:
+def test_revocation_without_valid_statements_is_void(feeds: Feeds) -> None:
     c, _a, a2 = two_phones(feeds)
     stranger = Person("s")
     forged = revoke(stranger.root.public, a2.keys.id, created=1, generation=1, signer=None, key=stranger.root, stay=[])
@@ -83,7 +83,7 @@ def test_a_made_up_revocation_is_void(feeds: Feeds) -> None:
     assert not c.state.writers[a2.core].revoked and len(c.state.roster) == 3
 
 
-def test_the_phrase_has_the_last_word(feeds: Feeds) -> None:
+def test_newer_generation_of_the_phrase_reverses_a_revocation(feeds: Feeds) -> None:
     c, a, a2 = two_phones(feeds)
     c.act(*duties(c.here, c.core, revoked=shown(a, a2)))
     assert c.state.writers[a2.core].revoked
@@ -106,7 +106,7 @@ def test_the_phrase_has_the_last_word(feeds: Feeds) -> None:
     assert not c.state.writers[a2.core].revoked and len(c.state.roster) == 3
 
 
-def test_a_preview_leaves_no_trace(feeds: Feeds) -> None:
+def test_preview_does_not_change_the_graph(feeds: Feeds) -> None:
     c, a = group("ca", feeds)
     before, tips = c.state, c.here.tips()
     n = phone(Person("n"), "n1", feeds)
@@ -119,7 +119,7 @@ def test_a_preview_leaves_no_trace(feeds: Feeds) -> None:
     assert c.state.open(n.core)
 
 
-def test_a_device_without_a_certificate_gets_no_slot(feeds: Feeds) -> None:
+def test_device_without_certificate_gets_no_slot_in_the_grant(feeds: Feeds) -> None:
     c, a = group("ca", feeds)
     n = phone(Person("n"), "n1", feeds)
     entry = c.act(replace(c.add_op(n), statements=()))

@@ -1,4 +1,4 @@
-"""The walks of one node of a `Testnet`, as a meeting asks for them."""
+"""The walks of one node of a `Testnet`, as topic discovery asks for them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from netstack.shell.testnet import Testnet
 OnPeer = Callable[[PeerRecord], None]
 
 
-class Guest:
-    """An ordinary node; `relays` are claimed in its announcements."""
+class NodeWalks:
+    """One ephemeral node: looks up, announces and unannounces, and counts which walks were asked for."""
 
     def __init__(self, net: Testnet, node: DhtNode) -> None:
         self.net = net
@@ -26,7 +26,7 @@ class Guest:
         self.walks: list[str] = []
 
     @classmethod
-    async def enter(cls, net: Testnet) -> Guest:
+    async def join(cls, net: Testnet) -> NodeWalks:
         return cls(net, await net.join(Mode.EPHEMERAL))
 
     async def look_up(self, topic: bytes, on_found: OnPeer) -> int:

@@ -15,7 +15,9 @@ from netstack.swarm.core.discovery import Discovery, Start, Stop, Walk
 NODES = 20
 
 
-class Town:
+class SimulatedTopic:
+    """The nodes that store one topic, a queue of calls in virtual time, and the walks that were begun."""
+
     def __init__(self, seed: int, *, loss: float = 0.0, hop: tuple[float, float] = (0.005, 0.08)) -> None:
         self.luck = Random(seed)
         self.now = 0.0
@@ -40,23 +42,23 @@ class Town:
         return self.luck.uniform(*self.hop)
 
 
-class Dweller:
-    """Somebody with a name who meets others at the topic."""
+class TopicPeer:
+    """A peer with a name: runs the production `Discovery` core and records whom it found, and when."""
 
-    def __init__(self, town: Town, name: str, *, server: bool = True, client: bool = True) -> None:
-        self.town = town
+    def __init__(self, topic: SimulatedTopic, name: str, *, server: bool = True, client: bool = True) -> None:
+        self.topic = topic
         self.name = name
         self.found: dict[str, float] = {}
         self._stopped: set[int] = set()
         self._armed = 0
-        self.discovery = Discovery(town.luck.randbytes, server=server, client=client)
+        self.discovery = Discovery(topic.luck.randbytes, server=server, client=client)
         self.serve()
 
     def serve(self) -> None:
         for effect in self.discovery.effects():
             match effect:
                 case Start(number, walk):
-                    self.town.walks.append((round(self.town.now, 3), self.name, walk.name))
+                    self.topic.walks.append((round(self.topic.now, 3), self.name, walk.name))
                     self._walk(number, walk)
                 case Stop(number):
                     self._stopped.add(number)
@@ -64,32 +66,32 @@ class Dweller:
         armed = self._armed
         at = self.discovery.next_wake()
         if at < float("inf"):
-            self.town.at(at, lambda: self._wake(armed))
+            self.topic.at(at, lambda: self._wake(armed))
 
     def _wake(self, armed: int) -> None:
         if armed == self._armed:
-            self.discovery.wake(self.town.now)
+            self.discovery.wake(self.topic.now)
             self.serve()
 
     def _walk(self, number: int, walk: Walk) -> None:
-        town = self.town
-        answering = [node for node in town.stored if town.luck.random() >= town.loss]
-        reads = [(town.now + town.step() + town.step(), node) for node in answering]
-        end = max((at for at, _ in reads), default=town.now + 1.0)
+        topic = self.topic
+        answering = [node for node in topic.stored if topic.luck.random() >= topic.loss]
+        reads = [(topic.now + topic.step() + topic.step(), node) for node in answering]
+        end = max((at for at, _ in reads), default=topic.now + 1.0)
         for at, node in reads:
-            town.at(at, lambda node=node: self._read(number, node))  # type: ignore[misc]
+            topic.at(at, lambda node=node: self._read(number, node))  # type: ignore[misc]
         if walk is not Walk.LOOK_UP:
-            writes = [(end + town.step(), node) for node in answering if town.luck.random() >= town.loss]
+            writes = [(end + topic.step(), node) for node in answering if topic.luck.random() >= topic.loss]
             end = max((at for at, _ in writes), default=end + 1.0)
             for at, node in writes:
-                town.at(at, lambda node=node: self._write(number, node, walk))  # type: ignore[misc]
+                topic.at(at, lambda node=node: self._write(number, node, walk))  # type: ignore[misc]
             answering = [node for _, node in writes]
-        town.at(end, lambda: self._over(number, bool(answering)))
+        topic.at(end, lambda: self._over(number, bool(answering)))
 
     def _read(self, number: int, node: set[str]) -> None:
         if number not in self._stopped and self.discovery.client:
             for name in sorted(node - {self.name}):
-                self.found.setdefault(name, self.town.now)
+                self.found.setdefault(name, self.topic.now)
 
     def _write(self, number: int, node: set[str], walk: Walk) -> None:
         if number in self._stopped:
@@ -101,5 +103,5 @@ class Dweller:
 
     def _over(self, number: int, ok: bool) -> None:
         if number not in self._stopped:
-            self.discovery.done(number, ok, self.town.now)
+            self.discovery.done(number, ok, self.topic.now)
             self.serve()
