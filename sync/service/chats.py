@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from crdt.docs.chat import Decline, Offer
 from crdt.docs.own import Hidden, OwnChat, OwnWriter
 from crdt.docs.rows import Row, at_moment
-from crdt.docs.timeline import Talks
+from crdt.docs.timeline import OfferReplies
 from crdt.space import moves
 from crdt.space.control import MAX_MEMBERS, Admin, Op, Set, SpaceKind
 from crdt.space.lineage import End
@@ -189,7 +189,7 @@ def decline(profile: Profile, chat: str, now_ms: int) -> bytes:
     return id_
 
 
-def _talk(profile: Profile, offered: bytes) -> tuple[Space, Talks]:
+def _talk(profile: Profile, offered: bytes) -> tuple[Space, OfferReplies]:
     """The direct space in which a group was offered, and what was said there."""
     peer = profile.view.chats[offered].peer
     for chat in profile.view.chats.values():
@@ -201,7 +201,7 @@ def _talk(profile: Profile, offered: bytes) -> tuple[Space, Talks]:
     raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
 
 
-def _offers_of_others(profile: Profile, direct: Space, talk: Talks) -> list[Offer]:
+def _offers_of_others(profile: Profile, direct: Space, talk: OfferReplies) -> list[Offer]:
     members = direct.state.members
     me = profile.account.identity
     return [offer for member, offer in talk.offers.items() if member in members and members[member].identity != me]

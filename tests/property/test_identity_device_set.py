@@ -15,13 +15,13 @@ from identity.device_set import (
     MAX_COUNTED,
     MAX_DEVICES,
     active_devices,
+    certificates_to_keep,
     fold,
     generation_of,
     issued_by,
     relevant,
     revoked_devices,
     sendable,
-    standing,
 )
 from identity.digest import digest
 from identity.errors import KithkinError
@@ -114,9 +114,9 @@ def test_queries_list_issued_revoked_and_standing_statements() -> None:
     assert issued_by([A, B, c], ROOT, device("B")) == (c,)
     out = gone("x", "B", "A", ["cC"])
     assert names([A, B, c, out]) == ("A", "C") and revoked_devices([A, B, c, out], ROOT) == {device("B")}
-    assert standing([A, B, c, out], ROOT) == (A.id, c.id)
+    assert certificates_to_keep([A, B, c, out], ROOT) == (A.id, c.id)
     again = cert("c2", "C", "A", 7)
-    assert standing([A, B, c, again], ROOT) == (A.id, B.id, c.id), "one for each device, its earliest"
+    assert certificates_to_keep([A, B, c, again], ROOT) == (A.id, B.id, c.id), "one for each device, its earliest"
     assert names([A, B, c, gone("y", "B", "A")]) == ("A",)
 
 
@@ -127,7 +127,15 @@ def test_recovery_that_lists_standing_statements_keeps_exactly_the_active_device
     result = fold(before, ROOT)
     assert result is not None
     new = Certificate(
-        b"n" * 32, ROOT, device("N"), device("N"), device("N"), 50, 50, None, tuple(sorted(standing(before, ROOT)))
+        b"n" * 32,
+        ROOT,
+        device("N"),
+        device("N"),
+        device("N"),
+        50,
+        50,
+        None,
+        tuple(sorted(certificates_to_keep(before, ROOT))),
     )
     assert names([*before, new]) == ("A", "C", "N")
 

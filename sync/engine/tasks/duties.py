@@ -15,7 +15,7 @@ from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES, ABOUT_READING
 from crdt.docs.ids import writer_id
 from crdt.docs.own import OwnChat, OwnContact, OwnWriter
 from crdt.docs.rows import above
-from crdt.docs.timeline import Talks, fold_offers, fold_profiles, fold_receipt_stamps, fold_receipts
+from crdt.docs.timeline import OfferReplies, fold_offers, fold_profiles, fold_receipt_stamps, fold_receipts
 from crdt.log.manifest import core_key
 from crdt.log.stamp import stamp_ms
 from crdt.space import moves
@@ -162,7 +162,7 @@ def owed(profile: Home, space: Space, now_ms: int) -> None:
         root = space.feed_store.root_at(feed, feed.opened) if feed.opened else None
         if root is not None and core != mine.core:
             opened.append(FeedEnd(feed.writer, feed.opened, root))
-    ops = moves.duties(space.graph, mine.core, opened=opened, frontiers=frontiers, revoked=revoked)
+    ops = moves.obligations(space.graph, mine.core, opened=opened, frontiers=frontiers, revoked=revoked)
     if not ops:
         return
     if any(isinstance(op, Revoke | Close) for op in ops):
@@ -183,9 +183,9 @@ def _revoked(profile: Home, space: Space) -> dict[bytes, tuple[bytes, ...]]:
     return found
 
 
-def talks_of(profile: Home, space: Space) -> dict[bytes, Talks]:
+def talks_of(profile: Home, space: Space) -> dict[bytes, OfferReplies]:
     """What a direct space says about offered groups, by space id."""
-    found: dict[bytes, Talks] = space.facts.remember(
+    found: dict[bytes, OfferReplies] = space.facts.remember(
         "offers",
         ABOUT_OFFERS,
         lambda: fold_offers(timeline.facts_of_kind(profile.store, space.id, ABOUT_OFFERS), space.rights()),

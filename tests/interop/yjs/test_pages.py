@@ -17,7 +17,7 @@ from crdt.docs.ids import message_id
 from crdt.docs.kinds import KINDS, DocKind
 from crdt.docs.page import PageEntry, build_page, export_page, page_content
 from crdt.docs.schema import Value, dump_value
-from crdt.docs.timeline import Rights, Row, fold_message
+from crdt.docs.timeline import Row, TimelinePolicy, fold_message
 from crdt.docs.update import make_update
 from tests.interop.yjs.oracle import Yjs, yjs
 from tests.unit.docs.values import CORE, OTHER, letters
@@ -96,7 +96,7 @@ def test_a_chat_page_opens_in_yjs_with_the_same_messages(oracle: Yjs) -> None:
         assert isinstance(verdict, Admit)
         found = facts_of(verdict, entry.core, entry.core, entry.seq, STAMP + entry.seq, 0)
         facts += [fact for fact in found if not hides(fact.core, fact.seq, fact.place)]
-    rights = Rights(member=lambda core: core, shows=lambda core, seq: True)
+    rights = TimelinePolicy(member=lambda core: core, shows=lambda core, seq: True)
     ids = sorted({fact.message for fact in facts if fact.message is not None})
     rows = [fold_message(one, [fact for fact in facts if fact.message == one], rights) for one in ids]
     shown = {row.id: row.text for row in rows if isinstance(row, Row)}

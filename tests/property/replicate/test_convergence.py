@@ -110,7 +110,7 @@ def test_all_peers_hold_the_same_after_links_heal(script: list[Move], seed: int)
         assert peer.view.heads() == first.heads()
         assert peer.view.held_records == first.held_records
         assert not [line for line in peer.seen if "broke" in line or "fork" in line]
-        assert all(link.replicator.settled for link in peer.links.values())
+        assert all(link.replicator.caught_up for link in peer.links.values())
         for name in NAMES:
             # what its author erased may still be elsewhere; never anything else than what was written
             truth = world[name].view.of(writer_key(name).public).leaves

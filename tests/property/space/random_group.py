@@ -29,7 +29,7 @@ from crdt.space.epoch import epoch_op, usable
 from crdt.space.graph import ControlGraph
 from crdt.space.lineage import START, End, FeedLineage
 from crdt.space.membership import SpaceState
-from crdt.space.moves import close_own, duties, remove
+from crdt.space.moves import close_own, obligations, remove
 from crdt.space.rendezvous import space_id
 
 
@@ -216,7 +216,7 @@ class RandomGroup:
         elif x < 0.75:
             device.write(Set("colour", bytes((rng.randrange(256),))))
         else:
-            owed = duties(device.graph, device.core)
+            owed = obligations(device.graph, device.core)
             if owed or usable(state, device.core) is None:
                 device.act(*owed)
 

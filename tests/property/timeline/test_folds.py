@@ -16,7 +16,7 @@ from crdt.docs.kinds import DocKind
 from crdt.docs.personal import OwnFact, Personal, decode_own_fact, fold_personal
 from crdt.docs.rows import decode_row, drawn
 from crdt.docs.schema import dump_value
-from crdt.docs.timeline import Rights, Row, fold_message, fold_offers, fold_profiles, fold_receipts
+from crdt.docs.timeline import Row, TimelinePolicy, fold_message, fold_offers, fold_profiles, fold_receipts
 from identity.errors import DecodeError
 from tests.property.timeline.worlds import (
     ADMIN,
@@ -35,7 +35,7 @@ from tests.property.timeline.worlds import (
 )
 from tests.unit.docs import values
 
-ALL = Rights(MEMBERS.get, lambda core, seq: True, may_delete)
+ALL = TimelinePolicy(MEMBERS.get, lambda core, seq: True, may_delete)
 
 
 @given(worlds(), st.randoms(use_true_random=False), st.lists(st.integers(0, 40), max_size=6))

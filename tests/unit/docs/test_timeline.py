@@ -25,7 +25,7 @@ from crdt.docs.ids import import_nonce, message_id, writer_id
 from crdt.docs.kinds import DocKind
 from crdt.docs.rows import Row, at_moment, decode_row, drawn, is_late
 from crdt.docs.schema import ChatValue, dump_value
-from crdt.docs.timeline import Rights, fold_message, fold_offers, fold_profiles, fold_receipts, unseen
+from crdt.docs.timeline import TimelinePolicy, fold_message, fold_offers, fold_profiles, fold_receipts, unseen
 from crdt.docs.update import make_update
 from crdt.log.stamp import make_stamp
 
@@ -66,11 +66,11 @@ class Room:
         self.seqs[core] = self.seqs.get(core, -1) + 1
         return self.seqs[core]
 
-    def rights(self) -> Rights:
+    def rights(self) -> TimelinePolicy:
         def clears(core: bytes, seq: int) -> list[Fact]:
             return [fact for fact in self.facts if fact.about == block_prefix(core, seq)]
 
-        return Rights(
+        return TimelinePolicy(
             MEMBERS.get,
             lambda core, seq: (core, seq) not in self.beyond,
             lambda deleter, author: deleter in self.admins,

@@ -40,7 +40,7 @@ from crdt.docs.personal import decode_own_fact, own_facts_of
 from crdt.docs.rows import decode_row
 from crdt.docs.rules import Rule
 from crdt.docs.schema import Value, dump_value, parse_value
-from crdt.docs.timeline import Rights, fold_message
+from crdt.docs.timeline import TimelinePolicy, fold_message
 from crdt.docs.update import make_update
 from tests.property.guard.hostile import HOSTILE
 from tests.support.vectors import matches
@@ -154,7 +154,7 @@ def test_timeline_bytes_equal_the_recorded_vectors() -> None:
     facts = facts_of(admitted(DocKind.CHAT), CORE, CORE, 7, STAMP, ARRIVED)
     gone = facts_of_deletion(body, OTHER, 9, STAMP + 1, ARRIVED)
     own = own_facts_of(admitted(DocKind.PERSONAL), CORE, 7, STAMP)
-    rights = Rights(lambda core: core, lambda core, seq: True, lambda deleter, author: deleter == OTHER)
+    rights = TimelinePolicy(lambda core: core, lambda core, seq: True, lambda deleter, author: deleter == OTHER)
     about = [fact for fact in facts if fact.message == ID]
     rows = [
         fold_message(ID, about[:1], rights),

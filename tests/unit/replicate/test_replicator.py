@@ -48,7 +48,7 @@ def test_peers_with_equal_feeds_exchange_one_digest_each() -> None:
     world.traffic.clear()
     world.link("Ada", "Bo")
     assert world.run().kinds() == ["Digest", "Digest"]
-    assert world["Ada"].seen[-2:] == ["Ada 1 durable at Bo", "settled with Bo"]
+    assert world["Ada"].seen[-2:] == ["Ada 1 durable at Bo", "caught up with Bo"]
 
 
 def test_blocks_written_while_apart_arrive_once_after_connecting() -> None:
@@ -61,8 +61,8 @@ def test_blocks_written_while_apart_arrive_once_after_connecting() -> None:
     assert world["Ada"].read("Bo") == numbered("Bo", 5)
     assert Counter(world.kinds()) == {"Digest": 2, "Frontier": 2, "Wants": 2, "Blocks": 2, "Ack": 2}
     assert [sorted(peer.seen) for peer in world.peers.values()] == [
-        ["Ada 300 durable at Bo", "settled with Bo"],
-        ["Bo 5 durable at Ada", "settled with Ada"],
+        ["Ada 300 durable at Bo", "caught up with Bo"],
+        ["Bo 5 durable at Ada", "caught up with Ada"],
     ]
 
 
@@ -85,11 +85,11 @@ def test_blocks_not_yet_durable_are_not_acknowledged() -> None:
     world["Ada"].write(b"hello")
     world.run()
     assert world["Bo"].read("Ada") == [b"hello"]
-    assert world["Ada"].seen == ["settled with Bo"]
+    assert world["Ada"].seen == ["caught up with Bo"]
     world.cut("Ada", "Bo")
     world.link("Ada", "Bo")  # equal frontiers say nothing about disks either
     world.run()
-    assert world["Ada"].seen == ["settled with Bo"] * 2
+    assert world["Ada"].seen == ["caught up with Bo"] * 2
 
 
 def test_peer_passes_on_feeds_and_records_of_others() -> None:
@@ -101,7 +101,7 @@ def test_peer_passes_on_feeds_and_records_of_others() -> None:
     world.link("desktop", "friend")
     world.run()
     assert world["friend"].read("phone") == numbered("phone", 40)
-    assert world["friend"].seen == ["phone record 7 from desktop", "settled with desktop"]
+    assert world["friend"].seen == ["phone record 7 from desktop", "caught up with desktop"]
     world["desktop"].write(b"live")
     world.link("phone", "friend")
     world.run()
@@ -168,12 +168,12 @@ def test_feed_of_a_writer_is_fetched_once_the_writer_is_admitted() -> None:
     world.run()
     world["Ada"].write(b"more")
     world.run()
-    assert (world["Bo"].read("Ada"), world["Bo"].seen) == ([], ["settled with Ada"])
+    assert (world["Bo"].read("Ada"), world["Bo"].seen) == ([], ["caught up with Ada"])
     world["Bo"].refused.clear()
     world["Bo"].perform("Ada", world["Bo"].links["Ada"].replicator.admission_changed(0.0))
     world.run()
     assert world["Bo"].read("Ada") == [*numbered("Ada", 3), b"more"]
-    assert world["Bo"].seen[1:] == ["Ada record 1 from Ada", "settled with Ada"]
+    assert world["Bo"].seen[1:] == ["Ada record 1 from Ada", "caught up with Ada"]
 
 
 def test_only_newer_device_records_are_sent() -> None:
@@ -238,7 +238,7 @@ def test_stalled_feed_is_fetched_from_another_peer() -> None:
     world["Bo"].perform("Cy", waiting.wake(world.now))
     world.run()
     assert world["Bo"].read("Ada") == numbered("Ada", 10)
-    assert sorted(world["Bo"].seen) == ["settled with Ada", "settled with Cy"]
+    assert sorted(world["Bo"].seen) == ["caught up with Ada", "caught up with Cy"]
 
 
 def test_history_packs_arrive_before_blocks_are_requested() -> None:
@@ -259,7 +259,7 @@ def test_history_packs_arrive_before_blocks_are_requested() -> None:
     world["new"].perform("old", new.hold_blocks(False, 0.0))
     world.run()
     assert world["new"].read("old") == [(len(block), leaf_hash(block)) for block in numbered("old", 100)]
-    assert world["new"].seen[-1] == "settled with old"
+    assert world["new"].seen[-1] == "caught up with old"
 
 
 def test_hashes_are_sent_for_packed_entries_and_blocks_after_them() -> None:
@@ -498,7 +498,7 @@ def test_wants_that_cannot_be_served_are_refused() -> None:
     world["Bo"].tamper = beyond
     world.run()
     assert ("Ada", "Bo", Refuse.__name__) in world.traffic
-    assert world["Bo"].seen == ["settled with Ada"]
+    assert world["Bo"].seen == ["caught up with Ada"]
     assert WantRecords.__name__ not in world.kinds()
 
 

@@ -30,7 +30,7 @@ from crdt.space.control import (
 from crdt.space.epoch import epoch_op, usable
 from crdt.space.graph import ControlGraph, EntryStatus
 from crdt.space.lineage import End
-from crdt.space.moves import close_own, duties, leave, remove
+from crdt.space.moves import close_own, leave, obligations, remove
 from crdt.space.rendezvous import space_id
 from crdt.space.rules import Limits
 from identity.digest import digest
@@ -215,14 +215,14 @@ def test_successor_closes_the_old_feed_again_at_a_greater_length(feeds: Feeds) -
     late = a.act()
     give(a, c)
     new = a.restore("a2", backup)
-    assert duties(new.here, new.core, frontiers={a.core: a.line.end}) != ()
+    assert obligations(new.here, new.core, frontiers={a.core: a.line.end}) != ()
     share(c, new)
     assert late.id not in c.state.epochs and c.state.ends[a.core] == backup[0]
-    close = duties(new.here, new.core, frontiers={a.core: a.line.end})
+    close = obligations(new.here, new.core, frontiers={a.core: a.line.end})
     new.act(*close)
     share(c, new)
     assert c.state.ends[a.core] == a.line.end and late.id in c.state.epochs
-    assert duties(new.here, new.core, frontiers={a.core: a.line.end}) == ()
+    assert obligations(new.here, new.core, frontiers={a.core: a.line.end}) == ()
 
 
 def test_witness_shows_a_message_that_a_close_hid(feeds: Feeds) -> None:
@@ -232,12 +232,12 @@ def test_witness_shows_a_message_that_a_close_hid(feeds: Feeds) -> None:
     c.act(Close(c.state.writers[b.core].member, (FeedEnd(b.w.public, *short),)))
     give(c, a)
     assert not a.state.shows(b.core, seen.length - 1)
-    ops = duties(a.here, a.core, opened=[seen])
+    ops = obligations(a.here, a.core, opened=[seen])
     assert len(ops) == 1
     a.act(*ops)
     give(a, c)
     assert c.state.shows(b.core, seen.length - 1, seen.root) and not c.state.within(b.core, seen.length - 1)
-    assert duties(a.here, a.core, opened=[seen]) == ()
+    assert obligations(a.here, a.core, opened=[seen]) == ()
 
 
 def test_member_admits_at_most_six_devices(feeds: Feeds) -> None:
