@@ -1,4 +1,4 @@
-"""Every decoder of the identity layer returns a value or DecodeError, whatever the bytes; and values come back."""
+"""Every decoder of the identity layer returns a value or raises DecodeError for any bytes; values decode as encoded."""
 
 from __future__ import annotations
 

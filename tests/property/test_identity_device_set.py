@@ -1,4 +1,4 @@
-"""The device set against the reference model, and what must hold whatever people and thieves sign."""
+"""The device set against the reference model, and its limits under floods of signed statements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A peer that passed the handshake and then says anything at all: a session ends or goes on, and never raises."""
+"""A peer that passed the handshake and sends any message: a session ends or goes on, and never raises."""
 
 from __future__ import annotations
 

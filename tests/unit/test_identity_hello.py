@@ -1,4 +1,4 @@
-"""Hello: who proves what to whom, and what a stranger sees."""
+"""Hello: which device is proved to whom, and what an unknown dialler sees."""
 
 from __future__ import annotations
 

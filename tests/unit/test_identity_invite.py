@@ -1,4 +1,4 @@
-"""Invites as transcripts: two people meet, and who must not."""
+"""Invites as transcripts: two people connect, and everybody else is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The OS keyring as a slot's secret: there, not there, or holding something else."""
+"""The OS keyring as a slot's secret: present, absent, or holding something else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairing as transcripts: the straight story, what people do wrong, and what strangers try."""
+"""Pairing as transcripts: success, mistakes of people, and attacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts that people paste: each kind says what it is, damage is told from the wrong kind."""
+"""Texts that people paste: each kind is recognised, and damage is told apart from the wrong kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Device statements: who must sign what, and what a changed byte does."""
+"""Device statements: who must sign what, and that any changed byte is refused."""
 
 from __future__ import annotations
 

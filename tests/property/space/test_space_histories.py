@@ -1,4 +1,4 @@
-"""Random histories of a group with liars in it: everybody ends with one state, and nobody with a right not given."""
+"""Random histories of a group with liars: all devices reach one state, and nobody gains a right that was not given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folds: one result whatever the order, and nobody reaches into what is another's."""
+"""Folds: the result does not depend on the order of facts, and no writer changes rows of another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people see of a chat, told as short stories."""
+"""Rows of a chat: each test is one short story."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stamps: a clock that never goes back and follows nobody far."""
+"""Stamps: a clock that never goes back and ignores clocks far ahead."""
 
 from __future__ import annotations
 

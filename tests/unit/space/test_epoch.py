@@ -1,4 +1,4 @@
-"""Epochs: which to use, when to open or drop one, whose Z it takes, who gets a slot."""
+"""Epochs: which one to use, when to open or drop one, which Z it takes, who gets a slot."""
 
 from __future__ import annotations
 

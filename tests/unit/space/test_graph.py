@@ -1,4 +1,4 @@
-"""Arrival of control entries: waiting, proofs, lies about one's own past, forks, and what the moves write."""
+"""Arrival of control entries: waiting, proofs, false claims about the own past, forks, and what the moves write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a device owes a space, with real statements: revocations, owners' closes, and the phrase's last word."""
+"""What a device has to write by itself, with real statements: revocations, closes, a later generation of the phrase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What control entries lack is known without looking through all that wait, and is bounded."""
+"""Missing parents of control entries are known without a scan of all waiting entries, and are bounded."""
 
 from __future__ import annotations
 
