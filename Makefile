@@ -14,7 +14,7 @@ export PATH := $(BIN):$(PATH)
 export KITHKIN_BOOTSTRAP :=
 export KITHKIN_LAN := off
 
-.PHONY: venv test check format demo bench soak lock clean
+.PHONY: venv test check format demo docs coverage bench soak lock clean
 
 venv: .stamps/python .stamps/node
 
@@ -45,7 +45,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 check: .stamps/python
 	ruff check .
 	ruff format --check .
-	mypy --strict $(PACKAGES) benchmarks $(wildcard examples/*.py) tests
+	mypy --strict $(PACKAGES) benchmarks docs/site $(wildcard examples/*.py) tests
 	lint-imports
 
 test: venv check
@@ -57,6 +57,19 @@ format: .stamps/python
 
 demo: .stamps/runtime
 	kithkin demo
+
+# What the site needs: no system package, no compiler, no network once it is installed.
+.stamps/docs: requirements/docs.txt .stamps/runtime
+	$(PIP) --require-hashes -r requirements/docs.txt
+	@touch $@
+
+# The site, into build/site.  A warning (a dead link, a name that is not in the source) is an error.
+docs: .stamps/docs
+	python docs/site/build.py
+
+# The suite with every process that it starts measured; docs/evidence/coverage.txt says what the figure means.
+coverage: venv
+	pytest $(PYTEST_FLAGS) --cov --cov-report=term | tee build/coverage.txt
 
 # About a quarter of an hour, four minutes of it Autobase; the raw rounds are kept.
 bench: venv

@@ -83,8 +83,8 @@ class Actor:
         for at in range(0, count, batch):
             some = [Message(home.rng(16), f"{at + i} {text}"[:size]) for i in range(min(batch, count - at))]
             messages.write_messages(home, space, some, int(time.time() * 1000))
-            engine.settle(time.time())
-            engine.take()
+            engine.tick(time.time())
+            engine.take_effects()
         return {"seconds": time.monotonic() - start}
 
     async def _length(self, chat: str) -> dict[str, Any]:

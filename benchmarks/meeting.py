@@ -15,7 +15,7 @@ import time
 from collections.abc import Coroutine
 
 from benchmarks.spread import load, machine, quantile, spread
-from netstack.swarm import Swarm
+from netstack import Swarm
 from netstack.udp.port import Address
 from tests.support.npm_swarm import NpmSwarms
 

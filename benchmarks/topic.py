@@ -19,8 +19,8 @@ from typing import Any
 from benchmarks.peers import Peers
 from benchmarks.scene import ROOT
 from benchmarks.spread import load, machine, quantile, spread
+from netstack import Swarm
 from netstack.dht.address import parse_address
-from netstack.swarm import Swarm
 
 LIMIT = 60
 

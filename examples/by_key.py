@@ -1,12 +1,9 @@
-"""A server that is found by its key alone, from behind whatever router: `python examples/by_key.py`."""
+"""A server that is found by its key alone, also from behind a router: `python examples/by_key.py`."""
 
 import asyncio
 from collections.abc import Sequence
 
-from identity.keys import SigningKey
-from netstack.shell.connection import Connection
-from netstack.shell.host import Host
-from netstack.shell.testnet import Testnet
+from netstack import Connection, Host, SigningKey, Testnet
 
 KEY = SigningKey.from_seed(b"not a secret: thirty-two bytes!!")
 

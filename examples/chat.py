@@ -1,9 +1,9 @@
 """A chat with everybody who says the same word.
 
-    python -m netstack testnet --port 49737                         a network to meet in
-    python examples/chat.py WORD --bootstrap 127.0.0.1:49737        as often as you like, wherever you like
-    python examples/chat.py WORD --lan                              no network but this one's cable
-    python examples/chat.py WORD --public                           the network of the world
+    python -m netstack testnet --port 49737                         a network of your own
+    python examples/chat.py WORD --bootstrap 127.0.0.1:49737        run it several times
+    python examples/chat.py WORD --lan                              this local network alone
+    python examples/chat.py WORD --public                           the public network
 
 Lines typed go to everybody; lines of others come with the first digits of their key.
 """
@@ -13,9 +13,7 @@ import asyncio
 import sys
 from hashlib import blake2b
 
-from netstack.dht.address import parse_address
-from netstack.shell.connection import Connection
-from netstack.swarm import PUBLIC_NODES, Swarm
+from netstack import PUBLIC_NODES, Connection, Swarm, parse_address
 
 
 async def listen(connection: Connection) -> None:
@@ -37,17 +35,17 @@ async def main() -> None:
     bootstrap = PUBLIC_NODES if options.public else options.bootstrap
 
     async with Swarm(bootstrap=bootstrap, lan=options.lan) as swarm, asyncio.TaskGroup() as talks:
-        place = swarm.join(topic)
+        room = swarm.join(topic)
 
         async def greet() -> None:
-            async for connection in place:
+            async for connection in room:
                 talks.create_task(listen(connection))
 
         talks.create_task(greet())
         while line := await asyncio.to_thread(sys.stdin.readline):
             for connection in swarm.connections.values():
                 connection.send(line.rstrip("\n").encode())
-        await place.leave()
+        await room.leave()
         for connection in swarm.connections.values():
             connection.close()
 

@@ -1,10 +1,9 @@
-"""Two peers that know one topic meet: `python examples/meet.py`, a whole network in one process."""
+"""Two peers join one topic and connect: `python examples/meet.py`, with a network of ten nodes in one process."""
 
 import asyncio
 from hashlib import blake2b
 
-from netstack.shell.testnet import Testnet
-from netstack.swarm import Swarm
+from netstack import Swarm, Testnet
 
 TOPIC = blake2b(b"an example of the kithkin netstack", digest_size=32).digest()
 

@@ -1,4 +1,4 @@
-"""Two peers of one network meet without any server, DHT or internet: `python examples/one_network.py`.
+"""Two peers of one local network connect without any server, DHT or internet: `python examples/one_network.py`.
 
 Here on the loopback interface, so that it runs anywhere; `lan=True` uses all private networks of the machine.
 """
@@ -6,7 +6,7 @@ Here on the loopback interface, so that it runs anywhere; `lan=True` uses all pr
 import asyncio
 from hashlib import blake2b
 
-from netstack.swarm import Swarm
+from netstack import Swarm
 
 TOPIC = blake2b(b"an example of the kithkin netstack", digest_size=32).digest()
 

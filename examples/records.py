@@ -1,10 +1,8 @@
-"""Values that the network keeps for two days: by their hash, or under a key: `python examples/records.py`."""
+"""Values that the DHT keeps for two days, under their hash or under a public key: `python examples/records.py`."""
 
 import asyncio
 
-from identity.keys import SigningKey
-from netstack.shell.host import Host
-from netstack.shell.testnet import Testnet
+from netstack import Host, SigningKey, Testnet
 
 KEY = SigningKey.from_seed(b"not a secret: thirty-two bytes!!")
 

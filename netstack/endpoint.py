@@ -43,7 +43,7 @@ from netstack.udx.congestion import CongestionControl
 from netstack.udx.intake import cut, dispatch
 from netstack.udx.packet import MAGIC
 from netstack.udx.stream import UdxStream
-from netstack.wire.handshake import Dial
+from netstack.wire.handshake import Initiator
 
 __all__ = ["Accept", "EndpointCore", "datagrams", "dialable"]
 
@@ -190,7 +190,7 @@ class EndpointCore:
             relay_through=through_relay,
         )
         try:
-            dial = Dial(key or SigningKey.generate(self._rng), remote, payload, self._rng)
+            dial = Initiator(key or SigningKey.generate(self._rng), remote, payload, self._rng)
         except DecodeError:
             self._links.forget(link)
             raise

@@ -288,7 +288,7 @@ class Link:
         if self.phase is Phase.OPENING and secret.opened:
             self._open()
             if self.path is PathKind.RELAYED:
-                self.stream.hurry()
+                self.stream.probe_now()
         id = self.id
         self._events.extend([Frame(id, frame) for frame in frames if frame])
         return bool(frames)

@@ -332,6 +332,16 @@ def _(value: m.MessageEvent, page: Page) -> str:
 
 
 @show.register
+def _(value: m.GoneEvent, page: Page) -> str:
+    return f"message {value.id} is gone"
+
+
+@show.register
+def _(value: m.GapEvent, page: Page) -> str:
+    return "events were lost here"
+
+
+@show.register
 def _(value: m.StatusEvent, page: Page) -> str:
     return f"{value.id}  {value.state}  {value.delivered} of {value.devices}"
 

@@ -11,6 +11,6 @@ from sync.service.api import Network
 def main(folder: Path, network: Network) -> None:
     """Returns when the window was closed."""
     prepare("desktop")
-    from apps.widgets.window import open_window, place_of
+    from apps.widgets.window import launch_options, open_window
 
-    open_window(place_of(folder, "desktop", network), wide=True)
+    open_window(launch_options(folder, "desktop", network), wide=True)

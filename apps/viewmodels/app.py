@@ -1,4 +1,4 @@
-"""The app from start to end: which stage is shown, and the one opened service.
+"""The app from start to end: which stage is shown, and the opened service.
 
 starting -> welcome -> create | link -> home
          -> locked -> home
@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from apps.viewmodels.firstrun import Create, Link, Place, Unlock
+from apps.viewmodels.firstrun import Create, LaunchOptions, Link, Unlock
 from apps.viewmodels.model import ViewModel
 from apps.viewmodels.session import Session
 from sync.service.api import KithkinError, Service
 from sync.service.remote import connect
 from sync.service.socket import ServiceServer
 
-LOOK = "window.json"
-NODE_STOPPED = "The node of this profile has stopped."
+APPEARANCE = "window.json"
+NODE_STOPPED = "The background process of this profile has stopped."
 
 
 class Stage(StrEnum):
+    """What the window shows: one of the pages before a profile is open, or (`HOME`) the profile."""
+
     STARTING = "starting"
     WELCOME = "welcome"
     CREATE = "create"
@@ -45,27 +47,30 @@ class AppState:
 
 
 class App(ViewModel[AppState]):
-    def __init__(self, place: Place) -> None:
-        super().__init__(AppState(dark=read_look(place.folder)))
-        self._place = place
+    """`start` once, `close` once."""
+
+    def __init__(self, options: LaunchOptions) -> None:
+        super().__init__(AppState(dark=read_appearance(options.folder)))
+        self._options = options
         self._stack = contextlib.AsyncExitStack()
         self._starting = False
-        self.create = Create(place, self._made)
-        self.link = Link(place, self._made)
+        self.create = Create(options, self._created)
+        self.link = Link(options, self._created)
         self.unlock = Unlock(self.open)
 
     @property
-    def place(self) -> Place:
-        return self._place
+    def options(self) -> LaunchOptions:
+        """What the app was started with."""
+        return self._options
 
     async def start(self) -> None:
-        """Opens what is there: by a running node, by the passphrase given, or by the keyring; else asks."""
+        """Opens the profile through a running node, or with a passphrase of the environment or the keyring, or asks."""
         if self._starting:
             return
         self._starting = True
         self._become(stage=Stage.STARTING, problem="")
         try:
-            await self.open(self._place.given)
+            await self.open(self._options.passphrase)
         except KithkinError as refusal:
             match refusal.code:
                 case "profile_not_found":
@@ -78,7 +83,7 @@ class App(ViewModel[AppState]):
             self._starting = False
 
     def choose(self, stage: Stage) -> None:
-        """From the welcome to creating or linking, and back."""
+        """Goes from the welcome page to creating or linking, and back; not while the recovery words are shown."""
         if self.state.stage in (Stage.WELCOME, Stage.CREATE, Stage.LINK) and not self.create.state.words:
             self.link.cancel()
             self._become(stage=stage)
@@ -86,15 +91,15 @@ class App(ViewModel[AppState]):
     async def open(self, passphrase: str | None) -> None:
         """Raises KithkinError where the profile cannot be opened."""
         await self._end_session()
-        folder = self._place.folder
+        folder = self._options.folder
         async with contextlib.AsyncExitStack() as stack:
             service: Service
-            # A node that runs on this profile already is used, not fought.
+            # A node that already runs on this profile is used: a second one could not open it.
             node = await connect(folder)
             if node is not None:
                 service = await stack.enter_async_context(node)
             else:
-                opening = self._place.profiles.open_service(folder, passphrase, network=self._place.network)
+                opening = self._options.profiles.open_service(folder, passphrase, network=self._options.network)
                 service = await stack.enter_async_context(opening)
                 # So that commands and a second window work on this profile while this window has it.
                 await stack.enter_async_context(ServiceServer(service, folder))
@@ -102,10 +107,10 @@ class App(ViewModel[AppState]):
             await session.start()
             stack.push_async_callback(session.stop)
             self._stack = stack.pop_all()
-        self._become(stage=Stage.HOME, session=session, dark=read_look(folder))
+        self._become(stage=Stage.HOME, session=session, dark=read_appearance(folder))
 
-    async def _made(self, passphrase: str | None) -> None:
-        """Opens a profile that was just made."""
+    async def _created(self, passphrase: str | None) -> None:
+        """Opens a profile that was just created or linked."""
         try:
             await self.open(passphrase)
         except KithkinError as refusal:
@@ -116,7 +121,7 @@ class App(ViewModel[AppState]):
         self._become(stage=Stage.STOPPED, problem=problem or NODE_STOPPED, session=None)
 
     async def close(self) -> None:
-        """Everything is stored when this returns."""
+        """Ends the session.  Everything is stored when this returns."""
         self.link.cancel()
         await self._end_session()
 
@@ -125,20 +130,22 @@ class App(ViewModel[AppState]):
         await stack.aclose()
 
     def set_dark(self, dark: bool) -> None:
+        """Makes the window dark or light, and keeps that for the opened profile."""
         self._become(dark=dark)
         if self.state.session is not None:
-            write_look(self._place.folder, dark)
+            write_appearance(self._options.folder, dark)
 
 
-def read_look(folder: Path) -> bool:
-    """Whether this window is dark.  A file beside the store: it tells nobody anything."""
+def read_appearance(folder: Path) -> bool:
+    """Whether the window of this profile is dark.  A plain file beside the store: it says nothing about anybody."""
     try:
-        told = json.loads((folder / LOOK).read_text()[:1000])
+        stored = json.loads((folder / APPEARANCE).read_text()[:1000])
     except (OSError, ValueError):
         return False
-    return isinstance(told, dict) and told.get("dark") is True
+    return isinstance(stored, dict) and stored.get("dark") is True
 
 
-def write_look(folder: Path, dark: bool) -> None:
+def write_appearance(folder: Path, dark: bool) -> None:
+    """Keeps it; a folder that cannot be written to is no reason to stop."""
     with contextlib.suppress(OSError):
-        (folder / LOOK).write_text(json.dumps({"dark": dark}))
+        (folder / APPEARANCE).write_text(json.dumps({"dark": dark}))

@@ -1,4 +1,4 @@
-"""A message as it is drawn: one frozen bubble, made fit to draw, cheap to compare."""
+"""A message as it is drawn: one frozen bubble, fit to draw and cheap to compare."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from apps.viewmodels.words import clock, cut, day, one_line, said_by, shade
+from apps.viewmodels.words import clock, cut, day, one_line, shade, shown_author
 from sync.service import models
 
 TOGETHER = timedelta(minutes=5)
-"""Messages of one author within this time stand together: the name is said once."""
+"""Messages of one author within this time are drawn close together, with the name above the first."""
 MAX_REACTIONS = 8
 QUOTE = 90
 DELETED = "This message was deleted"
@@ -18,6 +18,8 @@ DELETED = "This message was deleted"
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
+    """One emoji below a bubble.  `mine`: I am among those who chose it."""
+
     emoji: str
     count: int
     mine: bool
@@ -25,7 +27,7 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The beginning of the message that this one answers."""
+    """The beginning of the message that this one replies to."""
 
     author: str
     text: str
@@ -33,8 +35,8 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Bubble:
-    """`author` is "" where it needs no saying.  `day` is the heading above it, where a day begins.  `joined`: stands
-    close below the one before.  `note`: what is said beside the time."""
+    """`author` is "" where it is not shown.  `day` is the heading above it, where a day begins.  `joined`: drawn close
+    below the one before.  `cut`: the text goes on.  `note`: a remark beside the time."""
 
     id: str
     text: str
@@ -60,7 +62,11 @@ Find = Callable[[str], Quote | None]
 def bubbles_of(
     messages: Sequence[models.Message], *, named: bool, me: str, find: Find, now: datetime
 ) -> tuple[Bubble, ...]:
-    """`named`: authors are said (in groups).  `find`: what a reply answers, as far as it is known."""
+    """The bubbles of messages in timeline order.
+
+    named: authors are shown (in groups).  me: my identity, for reactions.  find: the quote of a message id, None while
+    it is unknown.  now: the moment, for headings.
+    """
     made: list[Bubble] = []
     before: models.Message | None = None
     for message in messages:
@@ -82,14 +88,14 @@ def _bubble(
         and abs(message.at - before.at) <= TOGETHER
     )
     text, cut_off = (DELETED, False) if message.deleted else cut(message.text)
-    author = said_by("You" if message.mine else message.author_name, message.source)
+    author = shown_author(message.author_name, message.source, mine=message.mine)
     if message.source is None and (message.mine or not named):
         author = ""
     notes = [
-        *(["imported"] if message.source else []),
+        *(["imported"] if message.source and joined else []),
         *(["edited"] if message.edited and not message.deleted else []),
         *(["arrived late"] if message.late else []),
-        *([] if message.checked else ["not yet checked"]),
+        *([] if message.checked else ["not verified yet"]),
     ]
     return Bubble(
         id=message.id,
@@ -119,5 +125,6 @@ def reactions_of(reactions: dict[str, list[str]], me: str) -> tuple[Reaction, ..
 
 
 def quote_of(message: models.Message) -> Quote:
-    author = said_by("You" if message.mine else message.author_name, message.source)
+    """The message as a reply quotes it."""
+    author = shown_author(message.author_name, message.source, mine=message.mine)
     return Quote(author, DELETED if message.deleted else one_line(message.text, QUOTE))

@@ -1,31 +1,36 @@
-"""One chat: a window of at most 300 messages on its timeline, what is being written, and what may be done.
+"""One chat: the loaded part of its timeline, what is being written, and what may be done.
 
-The window is kept whole from one end to the other: `older` and `newer` say that the timeline goes on there.
+Events bring whole messages, which are put at their place in the excerpt; pages are read when somebody opens the chat or
+scrolls, and once where events were lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from apps.viewmodels.bubbles import Bubble, Quote, bubbles_of, quote_of
-from apps.viewmodels.later import Coalesced
+from apps.viewmodels.coalesced import Coalesced
+from apps.viewmodels.excerpt import MAX_MESSAGES, Excerpt
 from apps.viewmodels.model import ViewModel
 from apps.viewmodels.words import MAX_TITLE, clean, initials, one_line, shade
 from sync.service import models
 from sync.service.api import KithkinError, Service
 
-WINDOW = 300
-STEP = 60
+PAGE = 60
 MAX_QUOTES = 500
-GONE = Quote("", "A message that is not here")
+UNAVAILABLE = Quote("", "This message is not available")
+"""The quote of a message that was deleted here, or that never came."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatState:
-    """`target`: the message that a search led to.  `answering` and `editing` are message ids of the composer;
-    `draft` is what it begins with whenever `round` rises.  `whole`: a long text shown in full."""
+    """`target`: the message that a search led to.  `reply_to` and `editing` are message ids of the composer, `quoted`
+    is the text of either; the composer's field takes `draft` whenever `round` rises.  `full_text`: a long message in
+    full.  `older` and `newer`: the timeline goes on beyond the bubbles."""
 
     title: str = ""
     subtitle: str = ""
@@ -37,196 +42,248 @@ class ChatState:
     older: bool = False
     newer: bool = False
     target: str = ""
-    answering: str = ""
-    answered: Quote | None = None
+    reply_to: str = ""
+    quoted: Quote | None = None
     editing: str = ""
     draft: str = ""
     round: int = 0
-    whole: str = ""
+    full_text: str = ""
     busy: bool = False
     problem: str = ""
 
 
+Event = models.MessageEvent | models.StatusEvent | models.GoneEvent
+
+
 class Chat(ViewModel[ChatState]):
+    """`open` it before anything else; `take` every event of this chat from then on, `close` at the end.
+
+    now: the moment, for headings such as "Today".
+    """
+
     def __init__(self, service: Service, id_: str, now: Callable[[], datetime]) -> None:
         super().__init__(ChatState())
         self.id = id_
         self._service = service
         self._now = now
         self._me = ""
-        self._messages: list[models.Message] = []
-        self._quotes: dict[str, Quote] = {}
-        self._wanted: set[str] = set()
+        self._known: models.Chat | None = None
+        self._excerpt = Excerpt()
+        self._quotes: dict[str, Quote] = {}  # of messages outside the excerpt
         self._marked: str | None = None
         self._visible = False
-        self._catching = Coalesced(self._catch_up)
-        self._quoting = Coalesced(self._find_quotes)
+        self._reading = asyncio.Lock()
+        self._meanwhile: list[Event] = []
+        self._drawing = Coalesced(self._draw_soon)
+        self._refreshing = Coalesced(self._refresh)
+        self._quoting = Coalesced(self._read_quotes)
         self._marking = Coalesced(self._mark)
-        self._whole_again = False
 
     # ---- opening and moving
 
     async def open(self, message: str | None = None) -> None:
-        """The newest messages, or those around one."""
-        if not self._me:
-            self._me = (await self._service.profile()).identity
+        """Shows the newest messages, or those around one."""
         try:
+            if not self._me:
+                self._me = (await self._service.profile()).identity
             for chat in (await self._service.chats()).chats:
                 if chat.id == self.id:
-                    self.changed(chat)
+                    self._describe(chat)
             if self.state.state == "invited":
                 return
+            self._become(problem="")
             if message is not None:
-                await self._around(message)
-            elif not self._messages or self.state.newer:
-                page = await self._service.read(self.id, limit=STEP)
-                self._hold(page.messages, older=page.more, newer=False, target="", problem="")
+                await self._read_around(message)
+            elif self._excerpt.newer:
+                await self.newest()
             else:
-                self._whole_again = True
-                await self._catch_up()
+                await self._refresh()
         except KithkinError as error:
             self._become(problem=error.message)
 
-    async def _around(self, message: str) -> None:
-        """A page whose middle is that message.  `read` leaves out the message it counts from, hence the detour."""
-        read, chat = self._service.read, self.id
-        older = await read(chat, before=message, limit=STEP // 2)
-        if older.messages:
-            newer = await read(chat, after=older.messages[-1].id, limit=STEP // 2)
-        else:
-            after = await read(chat, after=message, limit=STEP)
-            this = (
-                await read(chat, before=after.messages[0].id, limit=1) if after.messages else await read(chat, limit=1)
-            )
-            newer = models.Messages(messages=[*this.messages, *after.messages], more=after.more)
-        self._hold([*older.messages, *newer.messages], older=older.more, newer=newer.more, target=message, problem="")
+    async def _read_around(self, message: str) -> None:
+        """Reads a page whose middle is that message.  `read` leaves out the message that it counts from."""
+        async with self._read(target=message):
+            middle = await self._service.message(message, chat=self.id)
+            older = await self._service.read(self.id, before=message, limit=PAGE // 2)
+            newer = await self._service.read(self.id, after=message, limit=PAGE // 2 - 1)
+            found = [*older.messages, middle, *newer.messages]
+            self._excerpt.replace(found, older=older.more, newer=newer.more)
 
     async def load_older(self) -> None:
-        if not self.state.older or self.state.busy or not self._messages:
+        """Reads the page before the first message, where there is one."""
+        if not self._excerpt.older or self.state.busy:
             return
         with self._working():
-            page = await self._service.read(self.id, before=self._messages[0].id, limit=STEP)
-            kept = [*page.messages, *self._messages]
-            self._hold(kept[:WINDOW], older=page.more, newer=self.state.newer or len(kept) > WINDOW)
+            async with self._read():
+                if len(self._excerpt):
+                    page = await self._service.read(self.id, before=self._excerpt.first.id, limit=PAGE)
+                    self._excerpt.extend_older(page.messages, more=page.more)
 
     async def load_newer(self) -> None:
-        if not self.state.newer or self.state.busy or not self._messages:
+        """Reads the page after the last message, where there is one."""
+        if not self._excerpt.newer or self.state.busy:
             return
         with self._working():
-            page = await self._service.read(self.id, after=self._messages[-1].id, limit=STEP)
-            kept = [*self._messages, *page.messages]
-            self._hold(kept[-WINDOW:], older=self.state.older or len(kept) > WINDOW, newer=page.more)
+            async with self._read():
+                if len(self._excerpt):
+                    page = await self._service.read(self.id, after=self._excerpt.last.id, limit=PAGE)
+                    self._excerpt.extend_newer(page.messages, more=page.more)
 
     async def newest(self) -> None:
-        """Straight to the end."""
-        if self.state.newer:
-            page = await self._service.read(self.id, limit=STEP)
-            self._hold(page.messages, older=page.more, newer=False, target="")
+        """Goes to the end of the timeline, if it is not loaded."""
+        if self._excerpt.newer:
+            async with self._read(target=""):
+                await self._read_newest(PAGE)
 
-    def _hold(self, messages: list[models.Message], **changes: object) -> None:
-        """Makes these the window.  What replies answer is looked for where it is not in here."""
-        self._messages = messages
-        for message in messages:
-            self._quotes[message.id] = quote_of(message)
-        while len(self._quotes) > MAX_QUOTES + WINDOW:
-            del self._quotes[next(iter(self._quotes))]
-        self._draw(**changes)
-        missing = {m.reply_to for m in messages if m.reply_to is not None and m.reply_to not in self._quotes}
-        if missing - self._wanted:
-            self._wanted |= missing
+    async def _refresh(self) -> None:
+        """Reads again what is loaded, with one call: after a gap in the events, or where names and rights changed."""
+        if self.state.state == "invited":
+            return
+        excerpt = self._excerpt
+        try:
+            async with self._read():
+                if excerpt.newer and len(excerpt):
+                    await self._read_in_place()
+                else:
+                    await self._read_newest(min(MAX_MESSAGES, max(PAGE, len(excerpt) + 1)))
+        except KithkinError as error:
+            self._become(problem=error.message)
+
+    async def _read_newest(self, limit: int) -> None:
+        page = await self._service.read(self.id, limit=limit)
+        self._excerpt.replace(page.messages, older=page.more, newer=False)
+
+    async def _read_in_place(self) -> None:
+        """As many messages as are loaded, from the same first one on; the newest where that one has gone."""
+        first, older = self._excerpt.first, self._excerpt.older
+        try:
+            page = await self._service.read(self.id, after=first.id, limit=max(1, len(self._excerpt) - 1))
+        except KithkinError as error:
+            if error.code != "not_found":
+                raise
+            await self._read_newest(PAGE)
+        else:
+            self._excerpt.replace([first, *page.messages], older=older, newer=page.more)
+
+    @contextlib.asynccontextmanager
+    async def _read(self, **changes: object) -> AsyncIterator[None]:
+        """For a block that reads pages into the excerpt, one block at a time; `changes` of the state follow it.  Events
+        that come while it waits may be newer than its pages, so they are taken again after it."""
+        async with self._reading:
+            self._meanwhile.clear()
+            yield
+            for event in self._meanwhile:
+                self._put(event)
+            self._draw(**changes)
+
+    def _draw(self, **changes: object) -> None:
+        """Makes the bubbles of the excerpt, and asks for what they quote and for a read mark."""
+        excerpt, named = self._excerpt, self.state.kind == "group"
+        bubbles = bubbles_of(excerpt.messages, named=named, me=self._me, find=self._quote, now=self._now())
+        self._become(bubbles=bubbles, older=excerpt.older, newer=excerpt.newer, **changes)
+        if self._unknown_quotes():
             self._quoting.ask()
         self._seen()
 
-    def _draw(self, **changes: object) -> None:
-        named = self.state.kind == "group"
-        find = self._quotes.get
-        bubbles = bubbles_of(self._messages, named=named, me=self._me, find=find, now=self._now())
-        self._become(bubbles=bubbles, **changes)
-
-    async def _find_quotes(self) -> None:
-        for wanted in [one for one in self._wanted if one not in self._quotes]:
-            try:
-                before = await self._service.read(self.id, before=wanted, limit=1)
-                after = before.messages[-1].id if before.messages else None
-                if after is not None:
-                    found = (await self._service.read(self.id, after=after, limit=1)).messages
-                else:
-                    following = (await self._service.read(self.id, after=wanted, limit=1)).messages
-                    found = (await self._service.read(self.id, before=following[0].id, limit=1)).messages
-                self._quotes[wanted] = quote_of(found[0]) if found and found[0].id == wanted else GONE
-            except (KithkinError, IndexError):
-                self._quotes[wanted] = GONE
+    async def _draw_soon(self) -> None:
+        """Once for all events that came together."""
         self._draw()
 
-    # ---- what happens meanwhile
+    # ---- quotes of replies
+
+    def _quote(self, id_: str) -> Quote | None:
+        held = self._excerpt.get(id_)
+        return quote_of(held) if held is not None else self._quotes.get(id_)
+
+    def _unknown_quotes(self) -> list[str]:
+        replies = (message.reply_to for message in self._excerpt if not message.deleted)
+        return list(dict.fromkeys(id_ for id_ in replies if id_ is not None and self._quote(id_) is None))
+
+    async def _read_quotes(self) -> None:
+        """Reads what is quoted and not loaded, each message once."""
+        for id_ in self._unknown_quotes():
+            try:
+                self._quotes[id_] = quote_of(await self._service.message(id_, chat=self.id))
+            except KithkinError as error:
+                if error.code != "not_found":
+                    return
+                self._quotes[id_] = UNAVAILABLE
+        while len(self._quotes) > MAX_QUOTES:
+            del self._quotes[next(iter(self._quotes))]
+        self._draw()
+
+    # ---- events
+
+    def take(self, event: Event) -> None:
+        """A message came, looks different now, or is no longer shown."""
+        if self._reading.locked():
+            self._meanwhile.append(event)
+        if self._put(event):
+            self._drawing.ask()
+            if self._excerpt.is_hollow:
+                self._refreshing.ask()
+
+    def _put(self, event: Event) -> bool:
+        """Whether something that is drawn has changed."""
+        match event:
+            case models.MessageEvent(message=message):
+                quoted = message.id in self._quotes
+                if quoted:
+                    self._quotes[message.id] = quote_of(message)
+                return self._excerpt.put(message) or quoted
+            case models.GoneEvent(id=id_):
+                quoted = id_ in self._quotes
+                if quoted:
+                    self._quotes[id_] = UNAVAILABLE
+                return self._excerpt.remove(id_) or quoted
+            case models.StatusEvent(id=id_, state=state):
+                return self._excerpt.set_state(id_, state)
+
+    def gap(self) -> None:
+        """Events were lost: what is loaded is read again."""
+        if self._excerpt.loaded:
+            self._quotes.clear()
+            self._refreshing.ask()
 
     def changed(self, chat: models.Chat) -> None:
         """The list says something else about this chat."""
+        before = self._known
+        self._describe(chat)
+        # With these, names of authors, what counts and who must have a message may change in every row.
+        if before is not None and _shape(before) != _shape(chat) and (self._excerpt.loaded or chat.state == "active"):
+            self._refreshing.ask()
+
+    def _describe(self, chat: models.Chat) -> None:
+        self._known = chat
         title = one_line(chat.title, MAX_TITLE)
-        # Whoever joined is in once a member's device has let the feed in.
-        count = "Joining" if not chat.members else "1 member" if chat.members == 1 else f"{chat.members} members"
+        # Whoever joined can write once a device of a member has admitted the new feed.
+        count = "Joining…" if not chat.members else "1 member" if chat.members == 1 else f"{chat.members} members"
         self._become(
             title=title,
             initials=initials(title),
             shade=shade(title),
             kind=chat.kind,
             state=chat.state,
-            subtitle={"self": "On all your devices", "direct": "", "group": count}[chat.kind],
+            subtitle={"self": "Synced to all your devices", "direct": "", "group": count}[chat.kind],
         )
-        if self._messages or chat.state == "active":
-            self._whole_again = True
-            self._catching.ask()
 
-    def message(self, message: models.Message, new: bool) -> None:
-        """A message came, or looks different now."""
-        for at, held in enumerate(self._messages):
-            if held.id == message.id:
-                self._messages[at] = message
-                self._hold(self._messages)
-                return
-        if new and not self.state.newer:
-            self._catching.ask()
-
-    def status(self, id_: str, state: models.MessageState) -> None:
-        for at in range(len(self._messages) - 1, -1, -1):
-            if self._messages[at].id == id_:
-                self._messages[at] = self._messages[at].model_copy(update={"state": state})
-                self._draw()
-                return
-
-    async def _catch_up(self) -> None:
-        """Reads on from the end of the window; all of it again where something came in before its end."""
-        if self.state.newer or self.state.state == "invited":
-            return
-        again, self._whole_again = self._whole_again, False
-        try:
-            if not again and self._messages:
-                page = await self._service.read(self.id, after=self._messages[-1].id, limit=WINDOW)
-                # More than what is new: a late one went to its place further up.
-                if page.messages:
-                    kept = [*self._messages, *page.messages]
-                    older = self.state.older or len(kept) > WINDOW
-                    self._hold(kept[-WINDOW:], older=older, newer=page.more)
-                    return
-            limit = min(WINDOW, max(STEP, len(self._messages) + 1))
-            page = await self._service.read(self.id, limit=limit)
-            self._hold(page.messages, older=page.more, newer=False)
-        except KithkinError as error:
-            self._become(problem=error.message)
+    # ---- reading
 
     def visible(self, visible: bool) -> None:
-        """Whether a person can see the end of the window now."""
+        """Whether a person can see the end of what is loaded now."""
         self._visible = visible
         self._seen()
 
     def _seen(self) -> None:
-        if self._visible and self._messages and not self.state.newer and self._messages[-1].id != self._marked:
+        excerpt = self._excerpt
+        if self._visible and len(excerpt) and not excerpt.newer and excerpt.last.id != self._marked:
             self._marking.ask()
 
     async def _mark(self) -> None:
-        if not self._messages:
+        if not len(self._excerpt):
             return
-        last = self._messages[-1].id
+        last = self._excerpt.last.id
         try:
             await self._service.mark(self.id, upto=last)
             self._marked = last
@@ -234,17 +291,19 @@ class Chat(ViewModel[ChatState]):
             self._become(problem=error.message)
 
     async def settled(self) -> None:
-        for work in (self._catching, self._quoting, self._marking):
+        """Returns once nothing is being read or drawn any more."""
+        for work in (self._refreshing, self._drawing, self._quoting, self._marking):
             await work.settled()
 
     def close(self) -> None:
-        for work in (self._catching, self._quoting, self._marking):
+        """Ends what is under way."""
+        for work in (self._refreshing, self._drawing, self._quoting, self._marking):
             work.close()
 
     # ---- writing
 
     def keep_draft(self, text: str) -> None:
-        """What stands in the composer when it is left."""
+        """Keeps what stands in the composer when it is left."""
         self._become(draft=text)
 
     async def send(self, text: str) -> None:
@@ -256,55 +315,60 @@ class Chat(ViewModel[ChatState]):
             if state.editing:
                 await self._service.edit(self.id, state.editing, text)
             else:
-                await self._service.send(self.id, text, reply=state.answering or None)
+                await self._service.send(self.id, text, reply=state.reply_to or None)
             self._compose("")
         if not self.state.problem:
             await self.newest()
 
     def _compose(self, draft: str, **changes: object) -> None:
-        blank: dict[str, object] = {"answering": "", "answered": None, "editing": ""}
+        blank: dict[str, object] = {"reply_to": "", "quoted": None, "editing": ""}
         self._become(draft=draft, round=self.state.round + 1, problem="", **{**blank, **changes})
 
-    def answer(self, id_: str, draft: str) -> None:
-        self._compose(draft, answering=id_, answered=self._quotes.get(id_))
+    def reply(self, id_: str, draft: str) -> None:
+        """What is sent next is a reply to that message.  draft: what stands in the composer already."""
+        self._compose(draft, reply_to=id_, quoted=self._quote(id_))
 
     def begin_edit(self, id_: str) -> None:
         """Puts the text of a message of mine into the composer."""
-        for message in self._messages:
-            if message.id == id_ and message.mine and not message.deleted:
-                self._compose(message.text, editing=id_, answered=self._quotes.get(id_))
+        message = self._excerpt.get(id_)
+        if message is not None and message.mine and not message.deleted:
+            self._compose(message.text, editing=id_, quoted=quote_of(message))
 
     def drop(self) -> None:
-        """Neither an answer nor an edit any more."""
+        """Ends a reply or an edit without sending it."""
         self._compose("" if self.state.editing else self.state.draft)
 
     def text_of(self, id_: str) -> str:
-        return next((clean(message.text) for message in self._messages if message.id == id_), "")
+        """The text of a loaded message in full, fit to draw; "" for any other id."""
+        message = self._excerpt.get(id_)
+        return clean(message.text) if message is not None else ""
 
-    def show_whole(self, id_: str) -> None:
-        self._become(whole=self.text_of(id_))
+    def show_full_text(self, id_: str) -> None:
+        """Puts the text of a loaded message into `full_text`."""
+        self._become(full_text=self.text_of(id_))
 
     # ---- acting on messages and on the chat
 
     async def react(self, id_: str, emoji: str) -> None:
-        await self._act(self._service.react, id_, emoji)
+        """Puts my reaction on a message, or takes it back where it is there."""
+        with self._working():
+            await self._service.react(self.id, id_, emoji)
 
     async def delete(self, id_: str, *, everyone: bool) -> None:
+        """Hides a message on my devices, or deletes it for all members."""
         with self._working():
             await self._service.delete(self.id, id_, everyone=everyone)
             if not everyone:
-                self._hold([message for message in self._messages if message.id != id_])
+                self.take(models.GoneEvent(chat=self.id, id=id_))
 
     async def cancel(self, id_: str) -> None:
+        """Withdraws a message that no other device has yet."""
         with self._working():
             await self._service.cancel(self.id, id_)
-            self._hold([message for message in self._messages if message.id != id_])
-
-    async def _act(self, call: Callable[..., object], *args: str) -> None:
-        with self._working():
-            await call(self.id, *args)  # type: ignore[misc]
+            self.take(models.GoneEvent(chat=self.id, id=id_))
 
     async def join(self) -> None:
+        """Accepts the invitation to this group, and opens it."""
         if self.state.state != "invited" or self.state.busy:
             return
         with self._working():
@@ -313,9 +377,14 @@ class Chat(ViewModel[ChatState]):
             await self.open()
 
     async def decline(self) -> bool:
-        """Whether the invitation is gone."""
+        """Declines the invitation to this group.  Whether that was done."""
         if self.state.state != "invited" or self.state.busy:
             return False
         with self._working():
             await self._service.chat_decline(self.id)
         return not self.state.problem
+
+
+def _shape(chat: models.Chat) -> tuple[object, ...]:
+    """What of a chat, apart from its messages, shows in their bubbles."""
+    return chat.title, chat.state, chat.members

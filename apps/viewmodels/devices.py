@@ -1,4 +1,4 @@
-"""My profile and my devices, and who is connected."""
+"""My profile, my devices, and whether anybody is connected."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from apps.viewmodels.later import Coalesced
+from apps.viewmodels.coalesced import Coalesced
 from apps.viewmodels.model import ViewModel
 from apps.viewmodels.words import MAX_TITLE, brief, clock, day, initials, one_line, shade
 from sync.service import models
@@ -14,7 +14,9 @@ from sync.service.api import KithkinError, Service
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class ListedDevice:
+    """One row.  `about`: whether it is online, or when it was last seen."""
+
     id: str
     name: str
     about: str
@@ -24,13 +26,13 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class DevicesState:
-    """`network` says how many are connected; `notice` is news about a device of mine, to be seen once."""
+    """`network` says whether anybody is connected; `notice` is a sentence about a device of mine, to be shown once."""
 
     name: str = ""
     initials: str = ""
     shade: int = 0
     identity: str = ""
-    devices: tuple[Device, ...] = ()
+    devices: tuple[ListedDevice, ...] = ()
     network: str = ""
     notice: str = ""
     busy: bool = False
@@ -38,6 +40,8 @@ class DevicesState:
 
 
 class Devices(ViewModel[DevicesState]):
+    """`load` once, then tell it of peers and devices.  now: the moment, for times."""
+
     def __init__(self, service: Service, now: Callable[[], datetime]) -> None:
         super().__init__(DevicesState())
         self._service = service
@@ -47,6 +51,7 @@ class Devices(ViewModel[DevicesState]):
         self._loading = Coalesced(self.load)
 
     async def load(self) -> None:
+        """Reads my profile, my devices and who is connected."""
         with self._working():
             profile = await self._service.profile()
             listed = (await self._service.devices()).devices
@@ -63,17 +68,14 @@ class Devices(ViewModel[DevicesState]):
 
     def _draw(self) -> None:
         devices = tuple(self._device(device) for device in self._listed.values())
-        count = len(self._peers)
-        words = (
-            "Nobody is connected" if not count else "1 device connected" if count == 1 else f"{count} devices connected"
-        )
-        self._become(devices=devices, network=words)
+        network = "Connected" if self._peers else "Offline, messages will be sent later"
+        self._become(devices=devices, network=network)
 
-    def _device(self, device: models.Device) -> Device:
+    def _device(self, device: models.Device) -> ListedDevice:
         if device.this:
             about = "This device"
         elif device.id in self._peers:
-            about = "Connected now"
+            about = "Online"
         elif device.state == "revoked":
             about = "Revoked"
         elif device.last_seen is not None:
@@ -81,33 +83,44 @@ class Devices(ViewModel[DevicesState]):
             today = day(device.last_seen, now) == "Today"
             about = "Last seen " + (f"at {clock(device.last_seen)}" if today else brief(device.last_seen, now))
         else:
-            about = "Not seen yet"
-        return Device(device.id, one_line(device.name, MAX_TITLE), about, device.this, device.state == "active")
+            about = "Never connected"
+        return ListedDevice(device.id, one_line(device.name, MAX_TITLE), about, device.this, device.state == "active")
 
     def peer(self, peer: models.Peer, connected: bool) -> None:
+        """A device of anybody connected or disconnected."""
         if connected:
             self._peers[peer.device] = peer
         else:
             self._peers.pop(peer.device, None)
         self._draw()
 
-    def changed(self, notice: str) -> None:
-        """A device of mine or my profile is another than before."""
-        self._loading.ask()
+    def changed(self, device: models.Device, notice: str) -> None:
+        """A device of mine changed.  For this one the event also stands for my profile and the list as such, which it
+        does not carry."""
+        self._listed[device.id] = device
+        self._draw()
+        if device.this:
+            self.reload()
         if notice:
             self._become(notice=one_line(notice, 200))
 
+    def reload(self) -> None:
+        """Reads everything again soon."""
+        self._loading.ask()
+
     def close(self) -> None:
+        """Ends what is under way."""
         self._loading.close()
 
     def noticed(self) -> None:
+        """The notice was shown."""
         self._become(notice="")
 
     async def rename(self, name: str) -> None:
-        """My name, as contacts see it."""
+        """Gives me another name, as my contacts see it."""
         with self._working():
             if not name.strip():
-                raise KithkinError("empty_text", "A name is needed here.")
+                raise KithkinError("empty_text", "Enter a name.")
             await self._service.profile_set(name=name)
         if not self.state.problem:
             await self.load()

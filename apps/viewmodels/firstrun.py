@@ -1,4 +1,4 @@
-"""Before there is a profile, or before it is open: making one, linking one, unlocking one."""
+"""Before a profile is open: creating one, linking one, unlocking one."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from apps.viewmodels.ports import DeviceKind, Profiles
 from sync.service.api import KithkinError, Linking, Network
 
 Opened = Callable[[str | None], Awaitable[None]]
-"""What follows once there is a profile: it is opened with that passphrase."""
+"""Called with the passphrase of a profile that is to be opened."""
 MIN_PASSPHRASE = 8
 LINK_SECONDS = 600.0
 DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the profile is or will be.  `given`: the passphrase that the environment names, so nobody is asked."""
+class LaunchOptions:
+    """What the app was started with.  folder: where the profile is or will be.  kind: of the device, if a profile is
+    made.  passphrase: the one that the environment names, so that nobody is asked; None: somebody is."""
 
     profiles: Profiles
     folder: Path
     kind: DeviceKind
     network: Network
-    given: str | None
+    passphrase: str | None
 
 
-def new_passphrase(place: Place, typed: str, again: str) -> str:
-    """Raises KithkinError `no_passphrase` with what is wrong with it."""
-    if place.given is not None:
-        return place.given
+def new_passphrase(options: LaunchOptions, typed: str, again: str) -> str:
+    """The passphrase for a new profile.  Raises KithkinError `no_passphrase` with what is wrong with what was typed."""
+    if options.passphrase is not None:
+        return options.passphrase
     if len(typed) < MIN_PASSPHRASE:
         raise KithkinError("no_passphrase", f"Choose a passphrase of at least {MIN_PASSPHRASE} characters.")
     if typed != again:
-        raise KithkinError("no_passphrase", "The two passphrases differ.")
+        raise KithkinError("no_passphrase", "The passphrases do not match.")
     return typed
 
 
@@ -53,24 +54,27 @@ class CreateState:
 
 
 class Create(ViewModel[CreateState]):
-    def __init__(self, place: Place, opened: Opened) -> None:
-        super().__init__(CreateState(asks_passphrase=place.given is None))
-        self._place = place
+    """`create`, show `words`, `noted`; then the profile is opened."""
+
+    def __init__(self, options: LaunchOptions, opened: Opened) -> None:
+        super().__init__(CreateState(asks_passphrase=options.passphrase is None))
+        self._options = options
         self._opened = opened
         self._passphrase: str | None = None
 
     async def create(self, name: str, passphrase: str, again: str) -> None:
+        """Creates the profile; its recovery words are in the state until `noted`."""
         if self.state.busy or self.state.words:
             return
         with self._working():
-            secret = new_passphrase(self._place, passphrase, again)
-            place = self._place
-            made = await place.profiles.create_profile(place.folder, secret, name=name, kind=place.kind)
+            secret = new_passphrase(self._options, passphrase, again)
+            options = self._options
+            made = await options.profiles.create_profile(options.folder, secret, name=name, kind=options.kind)
             self._passphrase = secret
             self._become(words=tuple(made.phrase.split()))
 
     async def noted(self) -> None:
-        """The words were written down: they are gone from here, and the profile opens."""
+        """The person wrote the words down: they are forgotten here, and the profile opens."""
         if not self.state.words or self.state.busy:
             return
         secret, self._passphrase = self._passphrase, None
@@ -93,19 +97,21 @@ class LinkState:
 
 
 class Link(ViewModel[LinkState]):
-    def __init__(self, place: Place, opened: Opened) -> None:
-        super().__init__(LinkState(asks_passphrase=place.given is None))
-        self._place = place
+    """`begin` shows a code, `submit` the digits that the other device shows; then the profile is opened."""
+
+    def __init__(self, options: LaunchOptions, opened: Opened) -> None:
+        super().__init__(LinkState(asks_passphrase=options.passphrase is None))
+        self._options = options
         self._opened = opened
         self._linking: Linking | None = None
         self._waiting: asyncio.Task[None] | None = None
 
     async def begin(self, name: str, passphrase: str, again: str) -> None:
-        """Shows the code and waits until this device is linked, or it is called off."""
+        """Shows the code and waits until this device is linked or the person cancels."""
         if self._waiting is not None:
             return
         try:
-            secret = new_passphrase(self._place, passphrase, again)
+            secret = new_passphrase(self._options, passphrase, again)
         except KithkinError as refusal:
             self._become(problem=refusal.message)
             return
@@ -113,9 +119,14 @@ class Link(ViewModel[LinkState]):
         linked = False
         try:
             with self._working():
-                place = self._place
-                async with place.profiles.link_profile(
-                    place.folder, secret, name=name or None, kind=place.kind, network=place.network, wait=LINK_SECONDS
+                options = self._options
+                async with options.profiles.link_profile(
+                    options.folder,
+                    secret,
+                    name=name or None,
+                    kind=options.kind,
+                    network=options.network,
+                    wait=LINK_SECONDS,
                 ) as linking:
                     self._linking = linking
                     self._become(text=linking.payload, code=modules(linking.payload), left=3, busy=False)
@@ -128,6 +139,7 @@ class Link(ViewModel[LinkState]):
             await self._opened(secret)
 
     async def submit(self, digits: str) -> None:
+        """Tries the six digits; spaces between them are ignored."""
         linking, typed = self._linking, "".join(char for char in digits if char.isdigit())
         if linking is None or self.state.checking:
             return
@@ -138,14 +150,15 @@ class Link(ViewModel[LinkState]):
         try:
             wrong = await linking.submit(typed)
         except KithkinError:
-            return  # `done` says it too, and ends the page
+            return  # `done` raises it too, and ends the page
         finally:
             self._become(checking=False)
         if wrong is not None:
             tries = "one try" if wrong.left == 1 else f"{wrong.left} tries"
-            self._become(left=wrong.left, problem=f"Those are not the digits. You have {tries} left.")
+            self._become(left=wrong.left, problem=f"Wrong digits. You have {tries} left.")
 
     def cancel(self) -> None:
+        """Ends linking; nothing of it stays."""
         if self._waiting is not None:
             self._waiting.cancel()
         self._become(problem="")
@@ -153,19 +166,24 @@ class Link(ViewModel[LinkState]):
 
 @dataclass(frozen=True, slots=True)
 class UnlockState:
+    """`problem`: why the profile did not open."""
+
     busy: bool = False
     problem: str = ""
 
 
 class Unlock(ViewModel[UnlockState]):
+    """`unlock` with a passphrase until it is right."""
+
     def __init__(self, opened: Opened) -> None:
         super().__init__(UnlockState())
         self._opened = opened
 
     async def unlock(self, passphrase: str) -> None:
+        """Opens the profile, or says why it cannot be opened."""
         if self.state.busy:
             return
         with self._working():
             if not passphrase:
-                raise KithkinError("no_passphrase", "Type the passphrase of this profile.")
+                raise KithkinError("no_passphrase", "Enter your passphrase.")
             await self._opened(passphrase)

@@ -1,17 +1,17 @@
-"""Who is in a chat; and for a direct chat, the number that proves it."""
+"""The members of a chat, and the safety number of a direct one."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
+from apps.viewmodels.coalesced import Coalesced
 from apps.viewmodels.model import ViewModel
 from apps.viewmodels.words import MAX_TITLE, initials, one_line, shade
 from sync.service import models
 from sync.service.api import Service
 
 WORDS: dict[models.MemberState, str] = {
-    "invited": "invited, has not joined yet",
+    "invited": "invited, not joined yet",
     "active": "",
     "left": "has left",
     "removed": "was removed",
@@ -19,7 +19,9 @@ WORDS: dict[models.MemberState, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ListedMember:
+    """One row.  `about`: role and state in words."""
+
     id: str
     name: str
     initials: str
@@ -32,7 +34,7 @@ class MembersState:
     """`number`: the safety number with `contact`, the other person of a direct chat."""
 
     chat: str = ""
-    members: tuple[Member, ...] = ()
+    members: tuple[ListedMember, ...] = ()
     contact: str = ""
     number: str = ""
     verified: bool = False
@@ -41,12 +43,15 @@ class MembersState:
 
 
 class Members(ViewModel[MembersState]):
+    """`load` a chat whenever its page is opened."""
+
     def __init__(self, service: Service) -> None:
         super().__init__(MembersState())
         self._service = service
-        self._loading: asyncio.Task[None] | None = None
+        self._reading = Coalesced(self._read)
 
     async def load(self, chat: str) -> None:
+        """Reads who is in that chat."""
         self._become(chat=chat, members=(), contact="", number="", verified=False)
         await self._read()
 
@@ -62,18 +67,23 @@ class Members(ViewModel[MembersState]):
                 self._become(contact=other.id, number=safety.safety_number, verified=safety.verified)
 
     def touched(self, chat: str) -> None:
+        """Something about a chat changed that its event does not carry: roles, names, who is in."""
         if chat == self.state.chat:
-            self._loading = asyncio.get_running_loop().create_task(self._read())
+            self._reading.ask()
+
+    def close(self) -> None:
+        """Ends what is under way."""
+        self._reading.close()
 
     async def confirm(self) -> None:
-        """We compared the numbers, they are the same."""
+        """Marks the contact as verified: both people compared the numbers, and they match."""
         if self.state.contact and not self.state.verified:
             with self._working():
                 safety = await self._service.contact_verify(self.state.contact, confirm=True)
                 self._become(verified=safety.verified)
 
 
-def member_of(member: models.Member) -> Member:
+def member_of(member: models.Member) -> ListedMember:
     name = one_line(member.name, MAX_TITLE)
     about = ", ".join(word for word in (member.role if member.role != "member" else "", WORDS[member.state]) if word)
-    return Member(member.id, name, initials(name), shade(name), about)
+    return ListedMember(member.id, name, initials(name), shade(name), about)

@@ -1,7 +1,7 @@
-"""The base of every view-model: one frozen state, and whoever wants to hear that it changed.
+"""The base of every view-model: one frozen state, and functions that are called when it changed.
 
-A view-model lives in the engine's event loop and is touched there alone.  Its state is immutable, so a window may read
-it from another thread at any moment and sees a whole one.
+A view-model lives in the event loop of the service and is called there alone.  Its state is immutable, so a window may
+read it from another thread at any moment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 S = TypeVar("S", bound="DataclassInstance")
-Told = Callable[[], object]
+Listener = Callable[[], object]
 
 
 class ViewModel(Generic[S]):
@@ -25,20 +25,21 @@ class ViewModel(Generic[S]):
 
     def __init__(self, state: S) -> None:
         self._state = state
-        self._watchers: list[Told] = []
+        self._listeners: list[Listener] = []
         self._at_work = 0
 
     @property
     def state(self) -> S:
+        """The state of this moment; a later one is another object."""
         return self._state
 
-    def watch(self, told: Told) -> Callable[[], None]:
-        """Calls `told` after every change; returns what ends that."""
-        self._watchers.append(told)
+    def watch(self, listener: Listener) -> Callable[[], None]:
+        """Calls `listener` after every change of the state; returns a function that ends it."""
+        self._listeners.append(listener)
 
         def end() -> None:
             with contextlib.suppress(ValueError):
-                self._watchers.remove(told)
+                self._listeners.remove(listener)
 
         return end
 
@@ -46,8 +47,8 @@ class ViewModel(Generic[S]):
         state = replace(self._state, **changes)
         if state != self._state:
             self._state = state
-            for told in list(self._watchers):
-                told()
+            for listener in list(self._listeners):
+                listener()
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""QR codes: drawn as modules, read from picture files; and the pictures in a folder, to choose one."""
+"""QR codes as modules to draw, QR codes read from picture files, and the pictures in a folder to choose from."""
 
 from __future__ import annotations
 
@@ -26,46 +26,53 @@ def modules(text: str) -> tuple[tuple[bool, ...], ...]:
 
 
 def read_picture(path: Path) -> str:
-    """The one text of ours in a picture.  Raises KithkinError `not_found`, `payload_damaged`.  Slow: not in a loop."""
-    # Late: both are large, and most starts of a window read no picture.
+    """The text of the first Kithkin QR code in a picture.  Raises KithkinError `not_found`, `payload_damaged`.
+
+    It may take a second: call it in a thread.
+    """
+    # Imported here: both are large, and most windows read no picture.
     import zxingcpp
     from PIL import Image, UnidentifiedImageError
 
     try:
         if path.stat().st_size > MAX_PICTURE:
-            raise KithkinError("payload_damaged", "That picture is larger than 32 MiB.")
+            raise KithkinError("payload_damaged", "This picture is larger than 32 MiB.")
         with Image.open(path) as opened:
             if opened.width * opened.height > MAX_PIXELS:
-                raise KithkinError("payload_damaged", "That picture has more than 50 million pixels.")
+                raise KithkinError("payload_damaged", "This picture has more than 50 million pixels.")
             found = zxingcpp.read_barcodes(
                 opened.convert("L"), formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
             )
     except FileNotFoundError:
-        raise KithkinError("not_found", "There is no such file.") from None
+        raise KithkinError("not_found", "File not found.") from None
     except UnidentifiedImageError:
-        raise KithkinError("payload_damaged", "That file is no picture.") from None
+        raise KithkinError("payload_damaged", "This file is not a picture.") from None
     except Image.DecompressionBombError:
-        raise KithkinError("payload_damaged", "That picture has more than 50 million pixels.") from None
+        raise KithkinError("payload_damaged", "This picture has more than 50 million pixels.") from None
     except (OSError, ValueError, SyntaxError) as error:
-        raise KithkinError("payload_damaged", "That picture cannot be read.") from error
+        raise KithkinError("payload_damaged", "This picture cannot be read.") from error
     texts = [code.text for code in found]
     ours = [text for text in texts if text.lower().startswith(SCHEME)]
     if not ours:
-        seen = "a QR code, but not one of Kithkin" if texts else "no QR code"
-        raise KithkinError("not_found", f"There is {seen} in that picture.")
+        raise KithkinError(
+            "not_found",
+            "The QR code in this picture is not from Kithkin." if texts else "No QR code was found in this picture.",
+        )
     return ours[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FolderEntry:
+    """A picture or a folder, to choose.  The folder above has the name ".."."""
+
     name: str
     path: Path
     folder: bool
 
 
-def pictures_in(folder: Path) -> tuple[Entry, ...]:
-    """The way up, folders, and pictures (the newest first).  What cannot be read is empty."""
-    above = (Entry("..", folder.parent, True),) if folder.parent != folder else ()
+def pictures_in(folder: Path) -> tuple[FolderEntry, ...]:
+    """The folder above, folders, and pictures (the newest first).  Nothing but the first where it cannot be read."""
+    above = (FolderEntry("..", folder.parent, True),) if folder.parent != folder else ()
     try:
         children = [child for child in folder.iterdir() if not child.name.startswith(".")][: MAX_LISTED * 4]
         folders = sorted((child for child in children if child.is_dir()), key=lambda child: child.name.casefold())
@@ -73,5 +80,7 @@ def pictures_in(folder: Path) -> tuple[Entry, ...]:
         files.sort(key=lambda child: -child.stat().st_mtime)
     except OSError:
         return above
-    listed = [Entry(child.name, child, True) for child in folders] + [Entry(c.name, c, False) for c in files]
+    listed = [FolderEntry(child.name, child, True) for child in folders] + [
+        FolderEntry(c.name, c, False) for c in files
+    ]
     return above + tuple(listed[:MAX_LISTED])

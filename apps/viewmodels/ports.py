@@ -1,4 +1,4 @@
-"""Where profiles come from, as the windows need it: `sync.service.profile` is one, a test may bring another."""
+"""Where the windows get profiles from: `sync.service.profiles`, or what a test puts in its place."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Profiles(Protocol):
 
 
 def real_profiles() -> Profiles:
-    """Imported late: the engine takes longer to load than a window to appear."""
+    """The profiles of this machine.  Imported here: the engine takes longer to load than a window to appear."""
     from sync.service import profiles as profile
 
     return profile

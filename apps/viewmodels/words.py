@@ -1,4 +1,4 @@
-"""Texts of peers made fit to draw, and times as people read them."""
+"""Texts of other people made fit to draw, and times as people read them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ MAX_SHOWN = 700  # characters of one message in a bubble
 MAX_LINES = 24
 MAX_TITLE = 128
 MAX_SNIPPET = 160
-# Marks that change the direction of what follows: a name with one can turn around the text of somebody else.
-_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+# These marks change the direction of what follows: a name with one can reverse the text of somebody else.
+_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
 
 
 def clean(text: str) -> str:
-    """Without controls, direction marks and what is no character; line ends and tabs stay."""
+    """Without control characters, direction marks and unassigned code points; line ends stay, tabs become spaces."""
     return "".join(
         char
         for char in text.replace("\r\n", "\n").replace("\r", "\n")
-        if char in "\n\t" or (char not in _TURNS and unicodedata.category(char) not in ("Cc", "Cs", "Co", "Cn"))
+        if char in "\n\t" or (char not in _MARKS and unicodedata.category(char) not in ("Cc", "Cs", "Co", "Cn"))
     ).replace("\t", "    ")
 
 
@@ -28,9 +28,16 @@ def one_line(text: str, limit: int) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
-def said_by(author: str, source: str | None) -> str:
-    """The author, and whom it quotes: what somebody says of a text's origin never stands in an author's place."""
-    return one_line(author, 40) if source is None else f"{one_line(author, 40)}, quoting |{one_line(source, 40)}|"
+def shown_author(author: str, source: str | None, *, mine: bool = False) -> str:
+    """The author of a message, and for an imported one the quoted author after it.
+
+    Who wrote the text of an imported message is known from whoever imported it alone, so that name stands first; only
+    what I imported myself begins with the quoted author.
+    """
+    name = "You" if mine else one_line(author, 40)
+    if source is None:
+        return name
+    return f"{one_line(source, 40)} (imported)" if mine else f"{name} (quoting {one_line(source, 40)})"
 
 
 def cut(text: str) -> tuple[str, bool]:
@@ -44,6 +51,7 @@ def cut(text: str) -> tuple[str, bool]:
 
 
 def clock(at: datetime) -> str:
+    """The time of day here, "14:05"."""
     return f"{at.astimezone():%H:%M}"
 
 
@@ -84,8 +92,8 @@ def shade(name: str) -> int:
     return sum(name.encode(errors="replace")) % 8
 
 
-def lasts(until: datetime, now: datetime) -> str:
-    """ "7 days", "3 hours", "5 minutes": how long something still holds."""
+def time_left(until: datetime, now: datetime) -> str:
+    """ "7 days", "3 hours", "5 minutes": how long something is still valid."""
     seconds = max(0, int((until - now).total_seconds()))
     for size, word in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         if seconds >= size - 1:

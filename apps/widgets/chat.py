@@ -1,4 +1,4 @@
-"""One chat: its messages, the composer, and what may be done to a message."""
+"""The page of one chat: its messages, the composer, and the menu of a message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kivy.uix.textinput import TextInput
 
 from apps.viewmodels.bubbles import Bubble
 from apps.viewmodels.chat import ChatState
-from apps.viewmodels.pages import Kind
+from apps.viewmodels.pages import PageKind
 from apps.widgets.controls import Avatar, Sheet, Words, toast
 from apps.widgets.fonts import field_font
 from apps.widgets.timeline import Timeline
@@ -22,11 +22,11 @@ load("chat.kv")
 ENTER = 13
 KEYPAD_ENTER = 271
 PIECE = 1500  # characters of one label of a long text
-MOST_LINES = 3000  # of a long text: 64 KiB of prose have half of that, 64 KiB of line ends would fill a graphics card
+MAX_LINES = 3000  # of a long text: 64 KiB of prose have half of that, 64 KiB of line ends would fill a graphics card
 
 
 class Composer(TextInput):
-    """Enter sends, Shift+Enter begins a line; grows to six lines."""
+    """Enter sends, Shift+Enter starts a new line; it grows to six lines."""
 
     __events__ = ("on_send",)
 
@@ -38,7 +38,7 @@ class Composer(TextInput):
         """Bound by the page."""
 
     def _fit_font(self, _: object, text: str) -> None:
-        # Kivy does nothing where it is the same as before.
+        # Kivy does nothing if it is the same as before.
         self.font_name = field_font(text)
 
     def keyboard_on_key_down(self, window: Any, keycode: tuple[int, str], text: str, modifiers: list[str]) -> bool:
@@ -49,6 +49,8 @@ class Composer(TextInput):
 
 
 class ChatPage(View):
+    """`about_title` and `about_text`: what the composer replies to or edits.  `behind`: the newest message is below."""
+
     title = StringProperty("")
     subtitle = StringProperty("")
     problem = StringProperty("")
@@ -91,7 +93,7 @@ class ChatPage(View):
         self.ui.call(self.ui.home.back)
 
     def members(self) -> None:
-        self.ui.do(self.ui.home.show(Kind.MEMBERS, self.chat.id))
+        self.ui.do(self.ui.home.show(PageKind.MEMBERS, self.chat.id))
 
     # ---- the state
 
@@ -101,21 +103,21 @@ class ChatPage(View):
         self._avatar.symbol = {"self": "note-text-outline", "group": "account-group", "direct": ""}[state.kind]
         self.invited = state.state == "invited"
         self.writable = state.state == "active"
-        self.closed = {"left": "You left this group.", "removed": "You are no longer in this group."}.get(
+        self.closed = {"left": "You left this group.", "removed": "You were removed from this group."}.get(
             state.state, ""
         )
         if state.editing:
             self.about_title = "Edit message"
-        elif state.answering:
-            self.about_title = "Answer to " + (state.answered.author if state.answered is not None else "")
+        elif state.reply_to:
+            self.about_title = "Reply to " + (state.quoted.author if state.quoted is not None else "")
         else:
             self.about_title = ""
-        self.about_text = state.answered.text if state.answered is not None else ""
+        self.about_text = state.quoted.text if state.quoted is not None else ""
         if state.round != self._round:
-            # The model began anew: sent, an answer, an edit, or this page is new.
+            # The composer starts afresh: after sending, for a reply or an edit, or because this page is new.
             self._round = state.round
             self.ids.composer.text = state.draft
-            if state.answering or state.editing:
+            if state.reply_to or state.editing:
                 self.ids.composer.focus = True
         self.ids.timeline.show(state.bubbles, state.target)
         self._moved()
@@ -167,7 +169,7 @@ class ChatPage(View):
 
     def _tapped(self, _: object, bubble: Bubble, what: str) -> None:
         if what == "more":
-            self._whole(bubble)
+            self._show_full_text(bubble)
         elif what.startswith("react:"):
             self._react(bubble, what.removeprefix("react:"))
         else:
@@ -176,10 +178,10 @@ class ChatPage(View):
     def _react(self, bubble: Bubble, emoji: str) -> None:
         self.ui.do(self.chat.react(bubble.id, emoji))
 
-    def _whole(self, bubble: Bubble) -> None:
+    def _show_full_text(self, bubble: Bubble) -> None:
         async def show() -> None:
-            self.chat.show_whole(bubble.id)
-            await self.ui.home.show(Kind.TEXT, self.chat.id)
+            self.chat.show_full_text(bubble.id)
+            await self.ui.home.show(PageKind.TEXT, self.chat.id)
 
         self.ui.do(show())
 
@@ -192,12 +194,12 @@ class ChatPage(View):
         choices: list[tuple[str, str, Any]] = []
         if not bubble.deleted:
             if self.writable:
-                choices.append(("reply", "Answer", lambda: ui.call(chat.answer, id_, self.ids.composer.text)))
-            choices.append(("content-copy", "Copy the text", lambda: self._copy(bubble)))
+                choices.append(("reply", "Reply", lambda: ui.call(chat.reply, id_, self.ids.composer.text)))
+            choices.append(("content-copy", "Copy", lambda: self._copy(bubble)))
             if bubble.mine and self.writable:
                 choices.append(("pencil-outline", "Edit", lambda: ui.call(chat.begin_edit, id_)))
                 if bubble.state == "queued":
-                    choices.append(("undo", "Take it back, nobody has it yet", lambda: ui.do(chat.cancel(id_))))
+                    choices.append(("undo", "Cancel sending", lambda: ui.do(chat.cancel(id_))))
                 choices.append(
                     ("delete-sweep-outline", "Delete for everyone", lambda: ui.do(chat.delete(id_, everyone=True)))
                 )
@@ -215,7 +217,7 @@ class TextPage(View):
 
     def __init__(self, ui: Ui, id_: str) -> None:
         super().__init__(ui)
-        for piece in pieces_of(ui.home.chat(id_).state.whole):
+        for piece in pieces_of(ui.home.chat(id_).state.full_text):
             self.ids.pieces.add_widget(TextPiece(said=piece))
 
     def back(self) -> None:
@@ -223,17 +225,16 @@ class TextPage(View):
 
 
 def pieces_of(text: str) -> list[str]:
-    """Cut at line ends where there are any, else anywhere.  Of a text that is hardly more than line ends, the rest is
-    counted instead."""
+    """A text cut at line ends where it can be, else anywhere.  After `MAX_LINES` lines the rest is only counted."""
     pieces: list[str] = []
     lines = text.split("\n")
-    for line in lines[:MOST_LINES]:
+    for line in lines[:MAX_LINES]:
         parts = [line[at : at + PIECE] for at in range(0, len(line), PIECE)] or [""]
         for part in parts:
             if pieces and len(pieces[-1]) + len(part) < PIECE and pieces[-1].count("\n") < 40 and part is parts[0]:
                 pieces[-1] += "\n" + part
             else:
                 pieces.append(part)
-    if len(lines) > MOST_LINES:
-        pieces.append(f"… {len(lines) - MOST_LINES} more lines; copy the message to have them.")
+    if len(lines) > MAX_LINES:
+        pieces.append(f"… {len(lines) - MAX_LINES} more lines. Copy the message to read them.")
     return pieces

@@ -1,4 +1,4 @@
-"""The list of chats, and the results of a search: rows of one height in a recycled list."""
+"""The list of chats and the results of a search: rows of one height in a recycled list."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from kivy.properties import BooleanProperty, NumericProperty, StringProperty
 from kivy.uix.recycleview import RecycleView
 
 from apps.viewmodels.app import AppState
-from apps.viewmodels.chats import ChatsState, Row
+from apps.viewmodels.chats import ChatsState, ListedChat
 from apps.viewmodels.devices import DevicesState
-from apps.viewmodels.pages import Kind, Stack
+from apps.viewmodels.pages import PageKind, Stack
 from apps.viewmodels.search import SearchState
 from apps.widgets.controls import Sheet, TapBox, toast
 from apps.widgets.view import Ui, View, load
@@ -20,10 +20,10 @@ SYMBOLS = {"self": "note-text-outline", "group": "account-group", "direct": ""}
 
 
 class Recycled(RecycleView):
-    """A list whose rows say what was tapped: `act` of the page is called with the row's key."""
+    """A list whose rows call `open` of their page with the key of the row that was tapped."""
 
     def fill(self, rows: list[dict[str, Any]]) -> None:
-        # Kivy does nothing where they are the same as before.
+        """rows: the attributes of each row.  Kivy draws nothing anew where they are equal."""
         self.data = rows
 
 
@@ -50,19 +50,19 @@ class ChatList(View):
     def __init__(self, ui: Ui) -> None:
         super().__init__(ui)
         self._top = ""
-        self._rows: tuple[Row, ...] = ()
+        self._rows: tuple[ListedChat, ...] = ()
         bar = self.ids.bar
-        bar.tool("magnify", lambda: self.show(Kind.SEARCH))
-        self._moon = bar.tool("weather-night", self._other_look)
+        bar.tool("magnify", lambda: self.show(PageKind.SEARCH))
+        self._theme_button = bar.tool("weather-night", self._toggle_theme)
         bar.tool("dots-vertical", self._menu)
         home = ui.home
         self.follow(home.chats, self._draw)
         self.follow(home.pages, self._mark_open)
         self.follow(home.devices, self._draw_network)
-        self.follow(ui.app, self._draw_look)
+        self.follow(ui.app, self._draw_theme)
 
     def show(self, kind: str) -> None:
-        self.ui.do(self.ui.home.show(Kind(kind)))
+        self.ui.do(self.ui.home.show(PageKind(kind)))
 
     def open(self, key: str) -> None:
         self.ui.do(self.ui.home.show_chat(key))
@@ -70,19 +70,19 @@ class ChatList(View):
     def _menu(self) -> None:
         Sheet(
             [
-                ("account-plus-outline", "Invite a contact", lambda: self.show(Kind.INVITE)),
-                ("qrcode-scan", "Accept an invite", lambda: self.show(Kind.ACCEPT)),
-                ("account-multiple-plus-outline", "New group", lambda: self.show(Kind.GROUP)),
-                ("cellphone-link", "Link a device", lambda: self.show(Kind.DEVICE)),
-                ("cog-outline", "Profile and devices", lambda: self.show(Kind.SETTINGS)),
+                ("account-plus-outline", "Invite a contact", lambda: self.show(PageKind.INVITE)),
+                ("qrcode-scan", "Open an invite", lambda: self.show(PageKind.ACCEPT)),
+                ("account-multiple-plus-outline", "New group", lambda: self.show(PageKind.GROUP)),
+                ("cellphone-link", "Link a device", lambda: self.show(PageKind.DEVICE)),
+                ("cog-outline", "Profile and devices", lambda: self.show(PageKind.SETTINGS)),
             ]
         ).open(animation=False)
 
-    def _other_look(self) -> None:
+    def _toggle_theme(self) -> None:
         self.ui.call(self.ui.app.set_dark, not self.ui.app.state.dark)
 
-    def _draw_look(self, state: AppState) -> None:
-        self._moon.icon = "weather-sunny" if state.dark else "weather-night"
+    def _draw_theme(self, state: AppState) -> None:
+        self._theme_button.icon = "weather-sunny" if state.dark else "weather-night"
 
     def _draw_network(self, state: DevicesState) -> None:
         self.name, self.network = state.name, state.network
@@ -97,7 +97,7 @@ class ChatList(View):
         self._fill()
 
     def _mark_open(self, stack: Stack) -> None:
-        self._top = next((page.id for page in reversed(stack.pages) if page.kind is Kind.CHAT), "")
+        self._top = next((page.id for page in reversed(stack.pages) if page.kind is PageKind.CHAT), "")
         self._fill()
 
     def _fill(self) -> None:
@@ -105,7 +105,7 @@ class ChatList(View):
         self.ids.list.fill([row_data(row, row.id == opened) for row in self._rows])
 
 
-def row_data(row: Row, opened: bool) -> dict[str, Any]:
+def row_data(row: ListedChat, opened: bool) -> dict[str, Any]:
     return {
         "key": row.id,
         "title": row.title,
@@ -121,6 +121,8 @@ def row_data(row: Row, opened: bool) -> dict[str, Any]:
 
 
 class SearchPage(View):
+    """A field and the messages that its words are in."""
+
     summary = StringProperty("")
 
     def __init__(self, ui: Ui) -> None:

@@ -1,4 +1,4 @@
-"""The small parts that screens are made of: fields, buttons, bars, round pictures, the QR code."""
+"""The small parts of screens: fields, buttons, bars, avatars, the QR code."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from kivymd.app import MDApp
 from kivymd.uix.button import MDButton, MDIconButton
 from kivymd.uix.textfield import MDTextField, MDTextFieldHintText
 
+from apps.widgets.colours import shade_background, shade_colour
 from apps.widgets.fonts import field_font, icon, markup
-from apps.widgets.look import shade_colour, shade_ground
 from apps.widgets.view import load
 
 load("controls.kv")
@@ -35,7 +35,7 @@ QUIET = 4  # modules of light around a QR code
 
 
 class Words(Label):
-    """A text, wrapped, as high as it needs; `said` may come from anybody."""
+    """A wrapped text, as high as it needs to be.  `said` is shown as it is, markup in it included."""
 
     said = StringProperty("")
 
@@ -44,7 +44,7 @@ class Words(Label):
 
 
 class OneLine(Label):
-    """A text on one line, cut off where the room ends."""
+    """A text on one line, shortened to fit."""
 
     said = StringProperty("")
 
@@ -53,18 +53,18 @@ class OneLine(Label):
 
 
 class Problem(Words):
-    """Why something was refused; takes no room while there is nothing."""
+    """Why something was refused; has no height while it is empty."""
 
 
 class Hint(MDTextFieldHintText):
-    """What a field is for, in it or on its edge."""
+    """The name of a field, in it or on its edge."""
 
 
 class Field(MDTextField):
-    """An outlined field.  Enter leads to the next field, or does what `on_done` says."""
+    """An outlined field.  Enter calls `on_done`."""
 
     hint = StringProperty("")
-    # Not `on_enter`: for KivyMD that is the pointer coming in.
+    # Not `on_enter`: KivyMD means the pointer by that.
     __events__ = ("on_done",)
 
     def __init__(self, **options: Any) -> None:
@@ -79,8 +79,8 @@ class Field(MDTextField):
             self._hint_text_label.text = hint
 
     def set_texture_color(self, texture: Any, canvas_group: Any, color: list[float], error: bool = False) -> None:
-        # KivyMD gives a colour both to the label and to what draws it, which multiplies them: a hint would be as dark
-        # as what somebody typed, in a dark window nearly black.
+        # KivyMD sets the colour of the label and of the rectangle that draws it, which multiplies the two: a hint would
+        # be as dark as typed text, and nearly black in a dark window.
         if texture is not self._hint_text_label:
             super().set_texture_color(texture, canvas_group, color, error)
             return
@@ -91,7 +91,7 @@ class Field(MDTextField):
         drawn.texture, drawn.size = texture.texture, texture.texture_size
 
     def on_done(self) -> None:
-        """Enter: does nothing by itself."""
+        """Bound by the page: Enter was pressed."""
 
     def _fit_font(self, _: object, text: str) -> None:
         # Kivy does nothing where it is the same as before.
@@ -99,8 +99,8 @@ class Field(MDTextField):
 
 
 class Action(MDButton):
-    """A button with a word, and an icon before it if there is one.  `busy` only shows: the view-model refuses a second
-    press, which a window, a frame late, could not."""
+    """A button with a text and perhaps an icon before it.  `busy` is only drawn: the view-model ignores a second press,
+    because the window draws a state one frame late."""
 
     said = StringProperty("")
     busy = BooleanProperty(False)
@@ -123,13 +123,13 @@ class Tool(MDIconButton):
 
 
 class Avatar(Widget):
-    """Somebody's letters, or an icon, on a round ground of their shade."""
+    """Letters or an icon on a disc in the colour of a person or chat."""
 
     letters = StringProperty("")
     symbol = StringProperty("")
     shade = NumericProperty(0)
     dark = BooleanProperty(False)
-    ground = ColorProperty((0, 0, 0, 0))
+    background = ColorProperty((0, 0, 0, 0))
     ink = ColorProperty((0, 0, 0, 1))
     drawn = StringProperty("")
 
@@ -140,7 +140,7 @@ class Avatar(Widget):
         self._draw()
 
     def _draw(self, *_: object) -> None:
-        self.ground = shade_ground(self.shade, self.dark)
+        self.background = shade_background(self.shade, self.dark)
         self.ink = shade_colour(self.shade, self.dark)
         self.drawn = icon(self.symbol) if self.symbol else markup(self.letters, False)
 
@@ -184,12 +184,12 @@ class Bar(BoxLayout):
 
 
 class Part(BoxLayout):
-    """A part of a page that is there only while it is `wanted`: else nothing of it is seen, and touches go through it.
-    Whoever places it gives it its height, none where it is not wanted."""
+    """A part of a page that is hidden unless it is `wanted`; touches then go through it.  Its rule sets its height, 0
+    where it is not wanted."""
 
     wanted = BooleanProperty(True)
 
-    # Its children keep their sizes where it has none: disabled ones would swallow every touch on what lies below them.
+    # Its children keep their sizes: even disabled, they would take every touch of what is below them.
     def on_touch_down(self, touch: Any) -> bool:
         return self.wanted and bool(super().on_touch_down(touch))
 
@@ -201,13 +201,13 @@ class Part(BoxLayout):
 
 
 class TapBox(ButtonBehavior, BoxLayout):
-    """A box that can be tapped; shows it while it is."""
+    """A box that can be tapped, drawn darker while it is pressed."""
 
     chosen = BooleanProperty(False)
 
 
 class Code(Widget):
-    """A QR code, dark on light in either theme, in whole pixels a module."""
+    """A QR code, dark on light in both themes; a module is a whole number of pixels."""
 
     modules = ObjectProperty(())
     texture = ObjectProperty(None, allownone=True)
@@ -242,8 +242,8 @@ REACTIONS = ("👍", "❤", "😂", "😢", "🎉", "🔥")
 
 
 class Sheet(ModalView):
-    """Choices from below, or in the middle of a wide window: (icon, words, what it does), above them reactions.
-    Closes with the choice."""
+    """A menu at the bottom, or in the middle of a wide window.  choices: (icon, text, function to call); react: called
+    with an emoji, and None shows no reactions."""
 
     floats = BooleanProperty(False)
 
@@ -291,24 +291,28 @@ class Check(TapBox):
 
 
 class Emojis(BoxLayout):
-    """The reactions that are one tap away."""
+    """A row of reactions."""
 
 
 class Emoji(TapBox):
+    """One reaction."""
+
     said = StringProperty("")
 
 
 class SheetRow(TapBox):
+    """One choice of a menu."""
+
     symbol = StringProperty("")
     said = StringProperty("")
 
 
 class Toast(Label):
-    """A sentence at the bottom that goes away by itself."""
+    """A sentence at the bottom that disappears by itself."""
 
 
 def toast(said: str, seconds: float = 4.0) -> None:
-    """Shows it above everything in the window."""
+    """Shows a sentence above everything in the window for some seconds."""
     for child in list(Window.children):
         if isinstance(child, Toast):
             Window.remove_widget(child)

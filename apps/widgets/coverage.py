@@ -1,6 +1,7 @@
 """Which characters a font file has: its `cmap` table (OpenType 1.9, formats 4 and 12), read without a font library.
 
-Kivy draws one font and shows boxes for what that lacks; to choose another for a run, one must know what is in it.
+Kivy draws a text in one font, with boxes for what that lacks.  To choose a font for each run of a text, one must know
+which characters it has.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Coverage:
 
 
 def read_coverage(path: Path) -> Coverage:
-    """Of the first face in a file."""
+    """The coverage of the first face in a font file; empty for any other file."""
     try:
         with path.open("rb") as file:
             head = file.read(16)

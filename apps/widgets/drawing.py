@@ -1,4 +1,4 @@
-"""One message laid out: textures and boxes with their places, made once for a bubble, a width and a look.
+"""One message laid out: textures and boxes with their places, made once for a bubble, a width and a palette.
 
 Plain textures in a canvas instead of widgets: a row of the timeline costs a dozen instructions, and its height is known
 before it is shown, so that the list never jumps.
@@ -14,8 +14,8 @@ from kivy.core.text.markup import MarkupLabel
 from kivy.metrics import dp, sp
 
 from apps.viewmodels.bubbles import Bubble
+from apps.widgets.colours import Colour, hex_of, shade_hex
 from apps.widgets.fonts import icon, markup
-from apps.widgets.look import Colour, hex_of, shade_hex
 
 STATES = {
     "queued": "clock-outline",
@@ -30,11 +30,11 @@ KEPT = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Palette:
     """The colours of a timeline in one theme."""
 
     dark: bool
-    ground: Colour
+    background: Colour
     mine: Colour
     on_mine: Colour
     other: Colour
@@ -56,7 +56,7 @@ class Piece:
 
 @dataclass(slots=True, eq=False)
 class Box:
-    """A rounded box behind pieces.  `name` says what a tap on it does, "" nothing."""
+    """A rounded box behind pieces.  `name` says what a tap on it does; "": nothing."""
 
     x: float
     y: float
@@ -72,22 +72,24 @@ class Box:
 
 @dataclass(slots=True, eq=False)
 class Drawn:
+    """A whole row, ready to draw."""
+
     height: float
     boxes: list[Box] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
 
 
 class Drawings:
-    """The layouts that were made last."""
+    """A cache of the last `KEPT` layouts."""
 
     def __init__(self) -> None:
         self._made: OrderedDict[tuple[Bubble, int, bool, bool], Drawn] = OrderedDict()
 
-    def of(self, bubble: Bubble, width: float, look: Look, target: bool) -> Drawn:
-        key = (bubble, int(width), look.dark, target)
+    def of(self, bubble: Bubble, width: float, palette: Palette, target: bool) -> Drawn:
+        key = (bubble, int(width), palette.dark, target)
         drawn = self._made.get(key)
         if drawn is None:
-            drawn = self._made[key] = draw(bubble, float(int(width)), look, target)
+            drawn = self._made[key] = draw(bubble, float(int(width)), palette, target)
             if len(self._made) > KEPT:
                 self._made.popitem(last=False)
         else:
@@ -114,31 +116,34 @@ def lay(text: str, size: float, colour: Colour, width: float | None = None, **op
 
 
 def last_line(label: Any) -> float:
-    """How far the last line of a text reaches."""
+    """The width of the last line of a text."""
     lines = label._cached_lines
     return float(lines[-1].w) if lines else 0.0
 
 
 def lines_width(label: Any) -> float:
-    """How wide a text really is; a wrapped one has the texture's width whatever is in it."""
+    """The width of the longest line; the texture of a wrapped text is wider."""
     return max((float(line.w) for line in label._cached_lines), default=0.0)
 
 
-def draw(bubble: Bubble, width: float, look: Look, target: bool) -> Drawn:
-    """Everything from top to bottom, then turned over: Kivy counts from below."""
+def draw(bubble: Bubble, width: float, palette: Palette, target: bool) -> Drawn:
+    """Lays out everything from top to bottom, then turns it over, since Kivy counts from below.
+
+    width: of the row, in pixels.  target: a search led here, so the row is highlighted.
+    """
     pad_x, pad_y, edge = dp(12), dp(8), dp(12)
     room = min(width * 0.8, dp(WIDEST)) - 2 * pad_x
-    ink = look.on_mine if bubble.mine else look.on_other
+    ink = palette.on_mine if bubble.mine else palette.on_other
     faint = (*ink[:3], 0.66)
     top = dp(2) if bubble.joined else dp(7)
     drawn = Drawn(0)
 
     if bubble.day:
-        label = lay(markup(bubble.day), 12, look.faint)
+        label = lay(markup(bubble.day), 12, palette.faint)
         high, wide = label.texture.height + dp(8), label.texture.width + dp(24)
         left = (width - wide) / 2
         top += dp(8)
-        drawn.boxes.append(Box(left, top, wide, high, look.pill, (high / 2,)))
+        drawn.boxes.append(Box(left, top, wide, high, palette.pill, (high / 2,)))
         drawn.pieces.append(Piece(label.texture, left + dp(12), top + dp(4)))
         top += high + dp(10)
 
@@ -148,7 +153,7 @@ def draw(bubble: Bubble, width: float, look: Look, target: bool) -> Drawn:
     placed: list[tuple[Any, float, float]] = []  # texture, x within the bubble, y from above
 
     if bubble.author:
-        name = f"[color={shade_hex(bubble.shade, look.dark)}]{markup(bubble.author)}[/color]"
+        name = f"[color={shade_hex(bubble.shade, palette.dark)}]{markup(bubble.author)}[/color]"
         label = lay(name, 13, ink, room, bold=True)
         placed.append((label.texture, 0.0, inner))
         widest = max(widest, lines_width(label))
@@ -178,14 +183,14 @@ def draw(bubble: Bubble, width: float, look: Look, target: bool) -> Drawn:
     end = last_line(body)
     more: tuple[float, float] | None = None
     if bubble.cut:
-        label = lay("Show all of it", 14, look.accent if not bubble.mine else ink, room, bold=True)
+        label = lay("Read more", 14, palette.accent if not bubble.mine else ink, room, bold=True)
         more = (inner + dp(4), label.texture.height + dp(8))
         placed.append((label.texture, 0.0, inner + dp(8)))
         widest = max(widest, label.texture.width)
         inner += label.texture.height + dp(8)
         end = float(label.texture.width)
 
-    meta = lay(_meta(bubble, look), 12, faint)
+    meta = lay(_meta(bubble, palette), 12, faint)
     if meta.texture.width + dp(12) <= room - end:
         widest = max(widest, end + dp(12) + meta.texture.width)
         meta_top = inner - meta.texture.height - dp(1)
@@ -204,15 +209,15 @@ def draw(bubble: Bubble, width: float, look: Look, target: bool) -> Drawn:
         if bubble.mine
         else (tight if bubble.joined else soft, soft, soft, tight)
     )
-    ground = look.mine if bubble.mine else look.other
+    ground = palette.mine if bubble.mine else palette.other
     if target:
-        drawn.boxes.append(Box(0, bubble_top - dp(3), width, high + dp(6), look.target, (0,)))
+        drawn.boxes.append(Box(0, bubble_top - dp(3), width, high + dp(6), palette.target, (0,)))
     drawn.boxes.append(Box(left, bubble_top, wide, high, ground, corners, "bubble"))
     if quote_box is not None:
         drawn.boxes.append(
             Box(left + pad_x, quote_box[0], wide - 2 * pad_x, quote_box[1], (*ink[:3], 0.09), (dp(6),), "quote")
         )
-        drawn.boxes.append(Box(left + pad_x, quote_box[0], dp(3), quote_box[1], look.accent, (dp(1.5),)))
+        drawn.boxes.append(Box(left + pad_x, quote_box[0], dp(3), quote_box[1], palette.accent, (dp(1.5),)))
     if more is not None:
         drawn.boxes.append(Box(left, more[0], wide, more[1], (0, 0, 0, 0), (0,), "more"))
     drawn.pieces += [Piece(texture, left + pad_x + x, y) for texture, x, y in placed]
@@ -220,7 +225,7 @@ def draw(bubble: Bubble, width: float, look: Look, target: bool) -> Drawn:
     bottom = bubble_top + high
 
     if bubble.reactions:
-        bottom = _reactions(bubble, drawn, look, left, wide, bottom - dp(6), width)
+        bottom = _reactions(bubble, drawn, palette, left, wide, bottom - dp(6), width)
     drawn.height = bottom + dp(2)
     for box in drawn.boxes:
         box.y = drawn.height - box.y - box.height
@@ -229,29 +234,31 @@ def draw(bubble: Bubble, width: float, look: Look, target: bool) -> Drawn:
     return drawn
 
 
-def _meta(bubble: Bubble, look: Look) -> str:
+def _meta(bubble: Bubble, palette: Palette) -> str:
     note = f"{markup(bubble.note)}  " if bubble.note else ""
     symbol = STATES[bubble.state] if bubble.mine and not bubble.deleted else ""
     drawn = icon(symbol) if symbol else ""
     if bubble.state == "read":
-        drawn = f"[color={hex_of(look.accent)}]{drawn}[/color]"
+        drawn = f"[color={hex_of(palette.accent)}]{drawn}[/color]"
     return f"{note}{bubble.time}" + (f" [size={int(sp(15))}]{drawn}[/size]" if drawn else "")
 
 
-def _reactions(bubble: Bubble, drawn: Drawn, look: Look, left: float, wide: float, top: float, width: float) -> float:
+def _reactions(
+    bubble: Bubble, drawn: Drawn, palette: Palette, left: float, wide: float, top: float, width: float
+) -> float:
     """Pills over the lower edge of the bubble; the new bottom."""
     pills: list[tuple[Any, float, str, bool]] = []
     for reaction in bubble.reactions:
         count = f" {reaction.count}" if reaction.count > 1 else ""
-        label = lay(f"{markup(reaction.emoji)}{count}", 13, look.on_mine if reaction.mine else look.on_other)
+        label = lay(f"{markup(reaction.emoji)}{count}", 13, palette.on_mine if reaction.mine else palette.on_other)
         pills.append((label.texture, label.texture.width + dp(16), reaction.emoji, reaction.mine))
     total = sum(pill[1] for pill in pills) + dp(4) * (len(pills) - 1)
     at = left + wide - total - dp(10) if bubble.mine else left + dp(10)
     at = max(dp(8), min(at, width - total - dp(8)))
     high = max(pill[0].height for pill in pills) + dp(6)
     for texture, pill_width, emoji, mine in pills:
-        colour = look.pill if not mine else look.mine
-        drawn.boxes.append(Box(at - dp(2), top - dp(2), pill_width + dp(4), high + dp(4), look.ground, (high,)))
+        colour = palette.pill if not mine else palette.mine
+        drawn.boxes.append(Box(at - dp(2), top - dp(2), pill_width + dp(4), high + dp(4), palette.background, (high,)))
         drawn.boxes.append(Box(at, top, pill_width, high, colour, (high / 2,), f"react:{emoji}"))
         drawn.pieces.append(Piece(texture, at + dp(8), top + dp(3)))
         at += pill_width + dp(4)

@@ -1,4 +1,4 @@
-"""Before a profile is open: the welcome, creating, the 24 words, linking, unlocking, and what went wrong."""
+"""Pages before a profile is open: the welcome, creating, the 24 words, linking, unlocking, and what went wrong."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ class FirstRun(View):
         self.ui.call(self.ui.app.choose, Stage.WELCOME)
 
     def show_trouble(self, state: Any) -> None:
+        """Takes `busy` and `problem` of a state."""
         self.busy, self.problem = state.busy, state.problem
 
     def focus(self, name: str) -> None:
-        """Puts the cursor into a field, unless somebody was faster and put it into another."""
+        """Puts the cursor into a field, unless it is in another by then."""
 
         def put(_: float) -> None:
             if not any(getattr(part, "focus", False) for part in self.walk(restrict=True)):
@@ -45,7 +46,7 @@ class Welcome(FirstRun):
     is_phone = BooleanProperty(True)
 
     def __init__(self, ui: Ui) -> None:
-        super().__init__(ui, is_phone=ui.app.place.kind == "phone")
+        super().__init__(ui, is_phone=ui.app.options.kind == "phone")
 
     def create(self) -> None:
         self.ui.call(self.ui.app.choose, Stage.CREATE)
@@ -66,7 +67,7 @@ class CreateProfile(FirstRun):
         self.show_trouble(state)
         self.asks_passphrase = state.asks_passphrase
         if state.words:
-            # Typed secrets leave the screen with the form.
+            # The passphrase is removed from the fields as soon as it was used.
             self.ids.passphrase.text = self.ids.again.text = ""
 
     def named(self) -> None:
@@ -95,10 +96,10 @@ class Phrase(FirstRun):
         self._armed = False
 
     def noted(self) -> None:
-        """Asks once more, since nobody can show them again."""
+        """Asks once more, since the words cannot be shown again."""
         if not self._armed:
             self._armed = True
-            self.ids.noted.said = "Yes, they are on paper"
+            self.ids.noted.said = "Yes, I have them on paper"
             return
         self.ui.do(self.ui.app.create.noted())
 
@@ -136,7 +137,7 @@ class LinkDevice(FirstRun):
 
     def submit(self) -> None:
         if self.checking:
-            return  # so that what is typed meanwhile stays
+            return  # what is typed meanwhile stays in the field
         digits = self.ids.digits.text
         self.ids.digits.text = ""
         self.ui.do(self.ui.app.link.submit(digits))

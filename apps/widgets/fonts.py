@@ -1,7 +1,7 @@
-"""Texts as Kivy markup: escaped, and each run in a font that has its characters.
+"""Texts as Kivy markup: escaped, with each run in a font that has its characters.
 
 Roboto has Latin, Greek and Cyrillic.  For the rest a font of the system is taken where there is one; the emoji that
-people use most are drawn from KivyMD's icon font, in colour.  What nobody has stays a box.
+people use most are drawn from KivyMD's icon font, in colour.  A character that no font has is drawn as a box.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FOLDERS = (
     "/System/Library/Fonts",
     "C:/Windows/Fonts",
 )
-# In the order of asking.  Colour emoji fonts draw nothing in Kivy and are not here.
+# In the order of preference.  Colour emoji fonts draw nothing in Kivy and are not listed.
 NAMES = """
     NotoSans-Regular.ttf NotoSansCJK-Regular.ttc NotoSansSC-Regular.otf DroidSansFallbackFull.ttf DroidSansFallback.ttf
     NotoSansArabic-Regular.ttf NotoNaskhArabic-Regular.ttf NotoSansHebrew-Regular.ttf NotoSansDevanagari-Regular.ttf
@@ -112,7 +112,7 @@ _DRAWN = {emoji: (md_icons[icon], colour) for emoji, (icon, colour) in EMOJI.ite
 
 
 def escape(text: str) -> str:
-    """Kivy's own escapes: nothing in it is markup any more."""
+    """The text with Kivy's escapes, so that nothing in it is markup."""
     return text.replace("&", "&amp;").replace("[", "&bl;").replace("]", "&br;")
 
 
@@ -123,7 +123,7 @@ def _regular() -> Coverage:
 
 @functools.cache
 def _fallbacks() -> tuple[tuple[str, Coverage], ...]:
-    """(path, coverage) of the fonts of this system, read once, when the first character asks for one."""
+    """(path, coverage) of the fonts of this system, read when the first character needs one."""
     found: dict[str, Path] = {}
     for folder in FOLDERS:
         for place, _, files in os.walk(Path(folder).expanduser()):
@@ -158,7 +158,7 @@ def _runs(text: str) -> Iterator[tuple[str, str]]:
 
 @functools.lru_cache(2048)
 def markup(text: str, coloured: bool = True) -> str:
-    """A text of anybody, to be shown as it is in a label with markup."""
+    """The markup that shows a text as it is.  coloured: emoji in their colours."""
     if text.isascii():
         return escape(text)
     parts: list[str] = []
@@ -175,12 +175,12 @@ def markup(text: str, coloured: bool = True) -> str:
 
 
 def icon(name: str) -> str:
-    """An icon inside a text with markup."""
+    """The markup of an icon of KivyMD."""
     return f"[font={ICONS}]{md_icons.get(name, '')}[/font]"
 
 
 def field_font(text: str) -> str:
-    """The one font for an input field, which knows no runs: the one that the first foreign character needs."""
+    """The font for an input field, which can have only one: that of the first character that Roboto lacks."""
     for char in text[-400:]:
         if char not in _INVISIBLE and (font := font_of(char)):
             return font

@@ -1,4 +1,4 @@
-"""Inviting and accepting, letting a device in, a new group, members, profile and devices."""
+"""Pages above the list: inviting and accepting, approving a device, a new group, members, profile and devices."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from kivy.core.clipboard import Clipboard
 from kivy.core.window import Window
 from kivy.properties import BooleanProperty, ListProperty, NumericProperty, StringProperty
 
+from apps.viewmodels.approval import ApprovalStep, ApproveState
 from apps.viewmodels.devices import DevicesState
 from apps.viewmodels.groups import NewGroupState
+from apps.viewmodels.invites import AcceptState, InviteState
 from apps.viewmodels.members import MembersState
-from apps.viewmodels.pages import Kind
-from apps.viewmodels.people import AcceptState, InviteState
+from apps.viewmodels.pages import PageKind
 from apps.viewmodels.pictures import pictures_in
-from apps.viewmodels.sharing import ApproveState, Step
 from apps.widgets.controls import TapBox, toast
 from apps.widgets.view import Ui, View, load
 
@@ -33,7 +33,7 @@ class PersonRow(TapBox):
 
 
 class Page(View):
-    """A page above the list, with trouble to show."""
+    """A page above the list of chats, which may be busy or show a problem."""
 
     busy = BooleanProperty(False)
     problem = StringProperty("")
@@ -42,15 +42,16 @@ class Page(View):
         self.ui.call(self.ui.home.back)
 
     def show_trouble(self, state: Any) -> None:
+        """Takes `busy` and `problem` of a state."""
         self.busy, self.problem = state.busy, state.problem
 
 
 class InvitePage(Page):
-    """`text`: the whole invite, as it is copied; `brief`: how it begins and ends, so that one sees which it is."""
+    """`text`: the whole invite, as it is copied; `brief`: its beginning and end, to recognise it by."""
 
     text = StringProperty("")
     brief = StringProperty("")
-    lasts = StringProperty("")
+    valid_for = StringProperty("")
 
     def __init__(self, ui: Ui) -> None:
         super().__init__(ui)
@@ -60,7 +61,7 @@ class InvitePage(Page):
     def _draw(self, state: InviteState) -> None:
         self.show_trouble(state)
         self.ids.code.modules = state.code
-        self.text, self.lasts = state.text, state.lasts
+        self.text, self.valid_for = state.text, state.valid_for
         self.brief = f"{state.text[:60]}…{state.text[-20:]}" if state.text else ""
 
     def copy(self) -> None:
@@ -90,7 +91,7 @@ class PictureSource(Page):
         self.ids.text.text = (Clipboard.paste() or "").strip()[:8192]
 
     def take(self) -> None:
-        """What stands in the field: a code, or the path of a picture."""
+        """Reads what is in the field: a code, or the path of a picture."""
         typed = self.ids.text.text.strip()
         if typed.startswith(("/", "~", "./", "file:")) or (len(typed) > 2 and typed[1:3] == ":\\"):
             self.take_picture(typed.removeprefix("file://"))
@@ -116,7 +117,7 @@ class PictureSource(Page):
             [
                 {
                     "key": str(entry.path),
-                    "title": entry.name if entry.name != ".." else "One folder up",
+                    "title": entry.name if entry.name != ".." else "Parent folder",
                     "symbol": "arrow-up"
                     if entry.name == ".."
                     else "folder-outline"
@@ -143,6 +144,8 @@ class PictureSource(Page):
 
 
 class AcceptPage(PictureSource):
+    """Accepts the invite of another person."""
+
     def __init__(self, ui: Ui) -> None:
         super().__init__(ui)
         self.follow(ui.home.accept, self._draw)
@@ -158,7 +161,7 @@ class AcceptPage(PictureSource):
 
 
 class DevicePage(PictureSource):
-    """Lets a device of mine in."""
+    """Approves another device of mine."""
 
     step = StringProperty("read")
     digits = StringProperty("")
@@ -171,7 +174,7 @@ class DevicePage(PictureSource):
 
     def _draw(self, state: ApproveState) -> None:
         self.show_trouble(state)
-        self.step = "confirm" if state.step is Step.CONNECT else state.step.value
+        self.step = "confirm" if state.step is ApprovalStep.CONNECT else state.step.value
         self.digits = f"{state.digits[:3]} {state.digits[3:]}".strip()
         self.grants = "\n".join(f"•  {sentence}" for sentence in state.grants)
         self.with_history = state.history == "all"
@@ -191,6 +194,8 @@ class DevicePage(PictureSource):
 
 
 class GroupPage(Page):
+    """A new group: its title, and contacts to choose."""
+
     empty = BooleanProperty(False)
 
     def __init__(self, ui: Ui) -> None:
@@ -227,6 +232,8 @@ class GroupPage(Page):
 
 
 class MembersPage(Page):
+    """Who is in a chat, and the safety number of a direct one."""
+
     number = StringProperty("")
     verified = BooleanProperty(False)
     title = StringProperty("")
@@ -260,13 +267,15 @@ class MembersPage(Page):
         )
 
     def open(self, key: str) -> None:
-        """Nothing yet to see of a member."""
+        """A member has no page yet."""
 
     def confirm(self) -> None:
         self.ui.do(self.ui.home.members.confirm())
 
 
 class SettingsPage(Page):
+    """My name, my identity and my devices."""
+
     letters = StringProperty("")
     shade = NumericProperty(0)
     identity = StringProperty("")
@@ -297,14 +306,14 @@ class SettingsPage(Page):
         )
 
     def open(self, key: str) -> None:
-        """Nothing yet to see of a device."""
+        """A device has no page yet."""
 
     def rename(self) -> None:
         self.ui.do(self.ui.home.devices.rename(self.ids.name.text))
 
     def link(self) -> None:
-        self.ui.do(self.ui.home.show(Kind.DEVICE))
+        self.ui.do(self.ui.home.show(PageKind.DEVICE))
 
     def copy(self) -> None:
         Clipboard.copy(self.identity)
-        toast("Your identity is copied")
+        toast("Identity copied")

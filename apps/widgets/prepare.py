@@ -1,4 +1,4 @@
-"""What Kivy must know before its window is there: importing `kivy.core.window` opens one."""
+"""Settings that Kivy needs before its window exists: importing `kivy.core.window` opens it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kivy.config import Config
 
 from apps.viewmodels.ports import DeviceKind
 
-# Whoever imports this module learns at once whether the extra is whole; importing KivyMD itself would open the window.
+# Importing this module fails at once if the extra is incomplete; importing KivyMD itself would open the window.
 if find_spec("kivymd") is None:
     raise ModuleNotFoundError("No module named 'kivymd'", name="kivymd")
 
@@ -17,7 +17,7 @@ SMALLEST: dict[DeviceKind, tuple[int, int]] = {"phone": (320, 480), "desktop": (
 
 
 def prepare(kind: DeviceKind) -> None:
-    """The size of the window, and what Kivy would do by itself with keys and pointers."""
+    """Sets the size of the window, and turns off what Kivy would do with keys and pointers by itself."""
     (width, height), (narrow, low) = SIZES[kind], SMALLEST[kind]
     for name, value in (
         ("width", width),

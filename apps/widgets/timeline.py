@@ -1,4 +1,4 @@
-"""The messages of a chat: a recycled list whose rows know their heights, kept where the reader was."""
+"""The messages of a chat: a recycled list whose rows know their heights, so that it stays where the reader is."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kivy.uix.widget import Widget
 from kivymd.app import MDApp
 
 from apps.viewmodels.bubbles import Bubble
-from apps.widgets.drawing import Drawings, Drawn, Look
-from apps.widgets.look import Colour
+from apps.widgets.colours import Colour
+from apps.widgets.drawing import Drawings, Drawn, Palette
 from apps.widgets.view import load
 
 load("timeline.kv")
@@ -24,7 +24,7 @@ NEAR_EDGE = 600
 
 
 class MessageRow(RecycleDataViewBehavior, Widget):
-    """One row of the list: draws a layout, and knows what in it was tapped."""
+    """One row of the list: draws a layout, and finds what in it was tapped."""
 
     spoken = StringProperty("")
 
@@ -41,7 +41,7 @@ class MessageRow(RecycleDataViewBehavior, Widget):
         self._place()
 
     def _place(self, *_: object) -> None:
-        """Anew at its place: rows move whole, so nothing is gained by moving each part."""
+        """Draws everything again: a row moves as a whole, so moving each part would cost as much."""
         self.canvas.clear()
         if self._drawn is None:
             return
@@ -91,7 +91,7 @@ class Timeline(RecycleView):
     """`show` with every state.  Events: `on_tapped(bubble, what)`, `on_near_top`, `on_near_end`, `on_moved`."""
 
     __events__ = ("on_tapped", "on_near_top", "on_near_end", "on_moved")
-    look = ObjectProperty(None, allownone=True)
+    palette = ObjectProperty(None, allownone=True)
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -101,7 +101,7 @@ class Timeline(RecycleView):
         self._heights: list[float] = []
         self._target = ""
         self._fresh = True
-        self._offset = 0.0  # from the end of the messages to the lower edge of what is seen
+        self._offset = 0.0  # pixels from the end of the messages to the lower edge of what is seen
         self._setting = False
         self.bind(scroll_y=self._scrolled, size=self._again)
         theme = MDApp.get_running_app().theme_cls
@@ -121,10 +121,12 @@ class Timeline(RecycleView):
 
     @property
     def at_end(self) -> bool:
+        """Whether the newest bubble is (nearly) seen."""
         return bool(self._offset <= dp(NEAR_END))
 
     def show(self, bubbles: tuple[Bubble, ...], target: str) -> None:
-        """Stays at the end if it is there, else at the message that stands lowest; goes to a new target."""
+        """Shows these bubbles.  The list stays at its end if it is there, else at the lowest message seen whole, and
+        goes to a new target."""
         new_target = target and target != self._target
         if bubbles == self._bubbles and target == self._target and not self._fresh:
             return
@@ -143,10 +145,11 @@ class Timeline(RecycleView):
             self._go(0)
 
     def to_end(self) -> None:
+        """Scrolls to the newest bubble."""
         self._go(0)
 
     def _lowest(self) -> tuple[str, float] | None:
-        """(id, distance of its lower edge above the lower edge of what is seen) of the lowest whole message there."""
+        """(id, distance of its lower edge from the lower edge of the list) of the lowest message that is seen whole."""
         below = 0.0
         for at in range(len(self._bubbles) - 1, -1, -1):
             if below >= self._offset:
@@ -155,9 +158,9 @@ class Timeline(RecycleView):
         return None
 
     def _fill(self) -> None:
-        look = current_look()
-        self.look = look
-        drawings = [self._drawings.of(one, self.width, look, one.id == self._target) for one in self._bubbles]
+        palette = current_palette()
+        self.palette = palette
+        drawings = [self._drawings.of(one, self.width, palette, one.id == self._target) for one in self._bubbles]
         self._heights = [drawn.height for drawn in drawings]
         self.ids.rows.padding = (0, max(dp(8), self.height - sum(self._heights) - dp(8)), 0, dp(8))
         self.data = [
@@ -166,7 +169,7 @@ class Timeline(RecycleView):
         ]
 
     def _again(self, *_: object) -> None:
-        """Another width or another theme: all heights and textures are others."""
+        """For another width or theme: all heights and textures change."""
         if self.width <= dp(120) or self._fresh:
             return
         end = self.at_end
@@ -196,16 +199,16 @@ class Timeline(RecycleView):
             self.dispatch("on_near_end")
 
 
-def current_look() -> Look:
+def current_palette() -> Palette:
     theme = MDApp.get_running_app().theme_cls
 
     def of(name: str, alpha: float = 1.0) -> Colour:
         red, green, blue, _ = getattr(theme, name)
         return red, green, blue, alpha
 
-    return Look(
+    return Palette(
         dark=theme.theme_style == "Dark",
-        ground=of("backgroundColor"),
+        background=of("backgroundColor"),
         mine=of("primaryContainerColor"),
         on_mine=of("onPrimaryContainerColor"),
         other=of("surfaceContainerHighColor"),

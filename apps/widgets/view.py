@@ -1,4 +1,4 @@
-"""What every screen shares: the way to the engine, and states that are drawn in the window's own thread."""
+"""What every screen shares: calls into the service thread, and states that are drawn in the window's own thread."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from kivy.properties import ObjectProperty
 from kivy.uix.boxlayout import BoxLayout
 
 from apps.viewmodels.app import App
-from apps.viewmodels.engine import Engine
 from apps.viewmodels.model import ViewModel
+from apps.viewmodels.service_thread import ServiceThread
 from apps.viewmodels.session import Session
 
 S = TypeVar("S", bound=Any)
@@ -22,28 +22,31 @@ S = TypeVar("S", bound=Any)
 
 @dataclass(frozen=True, slots=True)
 class Ui:
-    """`wide`: two panes.  `session` is there from home on."""
+    """What every view is given.  `wide`: two panes.  `session`: from when a profile is open."""
 
-    engine: Engine
+    thread: ServiceThread
     app: App
     wide: bool
     session: Session | None = None
 
     def do(self, work: Coroutine[Any, Any, Any]) -> None:
-        self.engine.do(work)
+        """Runs a coroutine in the service thread; returns at once."""
+        self.thread.do(work)
 
     def call(self, action: Callable[..., object], *args: object) -> None:
-        self.engine.call(action, *args)
+        """Calls a function in the service thread; returns at once."""
+        self.thread.call(action, *args)
 
     @property
     def home(self) -> Session:
+        """The session of the opened profile.  Raises LookupError where none is open."""
         if self.session is None:
             raise LookupError("no profile is open")
         return self.session
 
 
 class View(BoxLayout):
-    """A screen or a part of one.  `follow` in `__init__`; `leave` when it is taken away for good."""
+    """A screen or a part of one.  `follow` states in `__init__`; `leave` when it is removed for good."""
 
     ui = ObjectProperty(None, rebind=False)
 
@@ -52,22 +55,23 @@ class View(BoxLayout):
         super().__init__(ui=ui, **options)
 
     def follow(self, model: ViewModel[S], draw: Callable[[S], object]) -> None:
-        """Calls `draw(state)` soon, and after every change: in the window's thread, once a frame at most."""
-        # A trigger may be pulled from any thread; several pulls before a frame are one call.
+        """Calls `draw(state)` now and after every change: in the window's thread, at most once a frame."""
+        # A trigger may be called from any thread; several calls before a frame are one.
         trigger = Clock.create_trigger(lambda _: draw(model.state))
         self._ends.append(model.watch(trigger))
         self._ends.append(trigger.cancel)
         draw(model.state)
 
     def leave(self) -> None:
+        """Ends what `follow` began."""
         for end in self._ends:
             end()
         self._ends.clear()
 
     def shown(self, top: bool) -> None:
-        """Whether it is what a person sees now."""
+        """Called when the view becomes the one that is seen (top), or no longer is."""
 
 
 def load(name: str) -> None:
-    """The rules beside a module."""
+    """Loads the Kivy rules of a file in this folder."""
     Builder.load_file(str(Path(__file__).with_name(name)))

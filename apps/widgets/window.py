@@ -1,4 +1,4 @@
-"""The window: which view belongs to which stage and page, in one pane or two; the engine's beginning and end."""
+"""The window: which view belongs to which stage and page, in one pane or two; the service's start and end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kivymd.app import MDApp
 
 from apps.cli.terminal import given_passphrase
 from apps.viewmodels.app import App, AppState, Stage
-from apps.viewmodels.engine import Engine
-from apps.viewmodels.firstrun import CreateState, Place
-from apps.viewmodels.pages import Kind, Page, Stack
+from apps.viewmodels.firstrun import CreateState, LaunchOptions
+from apps.viewmodels.pages import Page, PageKind, Stack
 from apps.viewmodels.ports import DeviceKind, real_profiles
+from apps.viewmodels.service_thread import ServiceThread
 from apps.widgets import firstrun
 from apps.widgets.chat import ChatPage, TextPage
 from apps.widgets.chatlist import ChatList, SearchPage
-from apps.widgets.look import SEED
+from apps.widgets.colours import PRIMARY
 from apps.widgets.people import (
     AcceptPage,
     DevicePage,
@@ -37,17 +37,17 @@ from sync.service.api import KithkinError, Network
 load("window.kv")
 ESCAPE, KEY_F = 27, 102
 
-PAGES: dict[Kind, Callable[[Ui, str], View]] = {
-    Kind.CHATS: lambda ui, _: ChatList(ui),
-    Kind.CHAT: ChatPage,
-    Kind.TEXT: TextPage,
-    Kind.MEMBERS: MembersPage,
-    Kind.SEARCH: lambda ui, _: SearchPage(ui),
-    Kind.INVITE: lambda ui, _: InvitePage(ui),
-    Kind.ACCEPT: lambda ui, _: AcceptPage(ui),
-    Kind.GROUP: lambda ui, _: GroupPage(ui),
-    Kind.DEVICE: lambda ui, _: DevicePage(ui),
-    Kind.SETTINGS: lambda ui, _: SettingsPage(ui),
+PAGES: dict[PageKind, Callable[[Ui, str], View]] = {
+    PageKind.CHATS: lambda ui, _: ChatList(ui),
+    PageKind.CHAT: ChatPage,
+    PageKind.TEXT: TextPage,
+    PageKind.MEMBERS: MembersPage,
+    PageKind.SEARCH: lambda ui, _: SearchPage(ui),
+    PageKind.INVITE: lambda ui, _: InvitePage(ui),
+    PageKind.ACCEPT: lambda ui, _: AcceptPage(ui),
+    PageKind.GROUP: lambda ui, _: GroupPage(ui),
+    PageKind.DEVICE: lambda ui, _: DevicePage(ui),
+    PageKind.SETTINGS: lambda ui, _: SettingsPage(ui),
 }
 STAGES: dict[Stage, Callable[[Ui], View]] = {
     Stage.STARTING: firstrun.Starting,
@@ -60,7 +60,7 @@ STAGES: dict[Stage, Callable[[Ui], View]] = {
 
 
 class Pane(BoxLayout):
-    """Shows the view of the top page; those below are kept as they were left."""
+    """Shows the view of the top page; the views below are kept as they are."""
 
     def __init__(self, ui: Ui, **options: Any) -> None:
         super().__init__(**options)
@@ -69,8 +69,9 @@ class Pane(BoxLayout):
         self._top: View | None = None
 
     def show(self, pages: tuple[Page, ...], blank: Callable[[], View] | None = None) -> None:
-        for gone in [page for page in self._views if page not in pages]:
-            view = self._views.pop(gone)
+        """pages: the stack, its top last.  blank: makes the view for an empty stack."""
+        for closed in [page for page in self._views if page not in pages]:
+            view = self._views.pop(closed)
             if view is self._top:
                 self._put(None)
             view.leave()
@@ -100,7 +101,7 @@ class Pane(BoxLayout):
         self._views.clear()
 
 
-class Nothing(View):
+class NoChat(View):
     """The right pane while no chat is open."""
 
 
@@ -114,7 +115,7 @@ class OnePane(View):
         self.follow(ui.home.pages, self._draw)
 
     def _draw(self, state: Stack) -> None:
-        # The list below is kept, so that going back is at once; of the others, those in the stack.
+        # Views of pages below the top one are kept, so that going back is immediate.
         self._pane.show(state.pages)
 
     def leave(self) -> None:
@@ -134,7 +135,7 @@ class TwoPanes(View):
         self.follow(ui.home.pages, self._draw)
 
     def _draw(self, state: Stack) -> None:
-        self._pane.show(tuple(page for page in state.pages if page.kind is not Kind.CHATS), lambda: Nothing(self.ui))
+        self._pane.show(tuple(page for page in state.pages if page.kind is not PageKind.CHATS), lambda: NoChat(self.ui))
 
     def leave(self) -> None:
         self._pane.leave()
@@ -143,26 +144,26 @@ class TwoPanes(View):
 
 
 class Root(BoxLayout):
-    """The ground that everything stands on."""
+    """The background of the window."""
 
 
 class KithkinWindow(MDApp):
-    """`wide`: two panes.  The model lives in `engine`; this class only shows it."""
+    """`wide`: two panes.  The view-models run in the service thread; this class only shows them."""
 
     wide = BooleanProperty(False)
     model = ObjectProperty(None)
 
-    def __init__(self, place: Place, *, wide: bool, **options: Any) -> None:
-        self._engine = Engine()
-        super().__init__(wide=wide, model=App(place), title="Kithkin", **options)
-        self._ui = Ui(self._engine, self.model, wide)
+    def __init__(self, options: LaunchOptions, *, wide: bool, **attributes: Any) -> None:
+        self._thread = ServiceThread()
+        super().__init__(wide=wide, model=App(options), title="Kithkin", **attributes)
+        self._ui = Ui(self._thread, self.model, wide)
         self._shown: tuple[object, ...] = ()
         self._view: View | None = None
         self._ends: list[Callable[[], None]] = []
 
     def build(self) -> Any:
         theme = self.theme_cls
-        theme.primary_palette = SEED
+        theme.primary_palette = PRIMARY
         theme.theme_style_switch_animation = False
         theme.theme_style = "Dark" if self.model.state.dark else "Light"
         Window.softinput_mode = "below_target"
@@ -170,7 +171,7 @@ class KithkinWindow(MDApp):
         return self._root
 
     def on_start(self) -> None:
-        self._engine.start()
+        self._thread.start()
         Window.bind(on_key_down=self._key)
         for model in (self.model, self.model.create):
             trigger = Clock.create_trigger(self._draw)
@@ -183,7 +184,7 @@ class KithkinWindow(MDApp):
             end()
         if self._view is not None:
             self._view.leave()
-        self._engine.stop(self.model.close())
+        self._thread.stop(self.model.close())
 
     def _draw(self, *_: object) -> None:
         state: AppState = self.model.state
@@ -201,7 +202,7 @@ class KithkinWindow(MDApp):
 
     def _view_of(self, state: AppState, words: bool) -> View:
         if state.stage is Stage.HOME and state.session is not None:
-            ui = Ui(self._engine, self.model, self.wide, state.session)
+            ui = Ui(self._thread, self.model, self.wide, state.session)
             return TwoPanes(ui) if self.wide else OnePane(ui)
         if words:
             return firstrun.Phrase(self._ui)
@@ -215,7 +216,7 @@ class KithkinWindow(MDApp):
         self._root.add_widget(view)
 
     def _key(self, _: object, key: int, __: object, ___: object, modifiers: list[str]) -> bool:
-        """Escape (a phone's back) goes back, Ctrl+F searches."""
+        """Escape (the back button of a phone) goes back, Ctrl+F searches."""
         session = self.model.state.session
         if key == ESCAPE:
             if session is not None:
@@ -226,19 +227,19 @@ class KithkinWindow(MDApp):
             self._ui.call(self.model.choose, Stage.WELCOME)
             return True
         if key == KEY_F and "ctrl" in modifiers and session is not None:
-            self._ui.do(session.show(Kind.SEARCH))
+            self._ui.do(session.show(PageKind.SEARCH))
             return True
         return False
 
 
-def open_window(place: Place, *, wide: bool) -> None:
+def open_window(options: LaunchOptions, *, wide: bool) -> None:
     """Returns when the window was closed and everything is stored."""
     if Window is None:
-        raise KithkinError("not_allowed", "No window can be opened here; is there a display?")
-    KithkinWindow(place, wide=wide).run()
+        raise KithkinError("not_allowed", "No window can be opened. Is a display available?")
+    KithkinWindow(options, wide=wide).run()
 
 
-def place_of(folder: Path, kind: DeviceKind, network: Network) -> Place:
-    """The passphrase is asked for, unless KITHKIN_PASSPHRASE_FILE names a file with it."""
-    os.umask(0o077)  # whatever this process makes is its user's alone
-    return Place(real_profiles(), folder, kind, network, given_passphrase())
+def launch_options(folder: Path, kind: DeviceKind, network: Network) -> LaunchOptions:
+    """What a window is started with.  The person enters the passphrase, unless KITHKIN_PASSPHRASE_FILE names a file."""
+    os.umask(0o077)  # files of this process are readable by its user alone
+    return LaunchOptions(real_profiles(), folder, kind, network, given_passphrase())

@@ -155,13 +155,18 @@ def is_late(row: Row) -> bool:
 
 def drawn(rows: Iterable[Row], now_ms: int) -> list[Row]:
     """Rows in the order to draw at this moment: one stamped more than 5 min ahead stands where it arrived."""
-    limit = now_ms + AHEAD_MS
+    return sorted(rows, key=lambda row: draw_key(row, now_ms))
 
-    def place(row: Row) -> tuple[int, bytes]:
-        ms = stamp_ms(row.stamp)
-        return (row.arrived if ms > limit else ms), row.key()
 
-    return sorted(rows, key=place)
+def draw_key(row: Row, now_ms: int) -> bytes:
+    """67 bytes that sort as rows are drawn: the Unix ms that the row stands at, u64 big-endian | its row key."""
+    ms = stamp_ms(row.stamp)
+    return (row.arrived if ms > now_ms + AHEAD_MS else ms).to_bytes(8, "big") + row.key()
+
+
+def read_draw_key(upto: bytes) -> bytes:
+    """A draw key above every row that a read mark with this sort key counts as read."""
+    return stamp_ms(int.from_bytes(upto[:8], "big")).to_bytes(8, "big") + above(upto)
 
 
 def above(sort_key: bytes) -> bytes:
@@ -183,7 +188,9 @@ __all__ = [
     "at_moment",
     "decode_row",
     "deleted_row",
+    "draw_key",
     "drawn",
     "is_late",
     "key_range",
+    "read_draw_key",
 ]

@@ -143,7 +143,7 @@ class RelayClient:
                 pass
 
     def _flush(self) -> None:
-        for frame in self._mux.take():
+        for frame in self._mux.take_outgoing():
             self._base.send_inner(self._conn, frame)
 
     def _over(self) -> None:

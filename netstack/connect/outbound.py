@@ -36,7 +36,7 @@ from netstack.events import PathKind, Reason
 from netstack.link import Link
 from netstack.ports import SERVER, SERVER6
 from netstack.udp.port import Address
-from netstack.wire.handshake import Agreement, Dial, refusal_for, target_of
+from netstack.wire.handshake import Agreement, Initiator, refusal_for, target_of
 
 TRIES = 6  # of a handshake, which takes four datagrams there and back
 PARALLEL = 2  # relays asked at a time,
@@ -60,7 +60,7 @@ class Connector(Attempt):
         self,
         field: Field,
         link: Link,
-        dial: Dial,
+        dial: Initiator,
         addresses: Sequence[Address],
         relays: Sequence[Address],
         named: RelayThrough | None,

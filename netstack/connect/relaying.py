@@ -90,7 +90,7 @@ class BlindRelay:
         match event:
             case Offered(protocol, id, _) if session.channel == 0:
                 session.channel = session.mux.open(protocol, id)
-                for told in session.mux.events():
+                for told in session.mux.take_events():
                     self._on_channel(session, told, now)
             case Offered(protocol, id, _):
                 session.mux.refuse(protocol, id)
@@ -189,5 +189,5 @@ class BlindRelay:
             self._base.close_inner(conn)  # after which nobody tells us of it any more
 
     def _flush(self, session: RelaySession) -> None:
-        for frame in session.mux.take():
+        for frame in session.mux.take_outgoing():
             self._base.send_inner(session.conn, frame)

@@ -1,4 +1,4 @@
-"""What `python -m netstack` does: the network layer alone, without a profile (`cli.md`, last section)."""
+"""The commands of `python -m netstack`: the network layer alone, without a profile (`cli.md`, last section)."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ from netstack.dht.events import Mode
 from netstack.limits import Limits
 from netstack.shell.connection import Connection
 from netstack.shell.host import Host
+from netstack.shell.testnet import Testnet
 from netstack.udp.port import Address
 from netstack.wire.secret_stream import MAX_FRAME
 
 CHUNK = 64 * 1024
 REANNOUNCE = 600.0  # seconds
-RAW = Limits(frame=MAX_FRAME)  # whoever pipes bytes may write them in pieces of any size
+RAW = Limits(frame=MAX_FRAME)  # a pipe may carry pieces of any size
 
 
 def say(**line: object) -> None:
-    """One JSON object on standard output."""
+    """Prints one JSON object on a line of standard output."""
     print(json.dumps(line), flush=True)
 
 
 def reachable(bound: Address) -> str:
-    """An address of ours that works from this machine."""
+    """A bound address as "host:port" that works from this machine."""
     host = "127.0.0.1" if bound[0] == "0.0.0.0" else bound[0]
     return f"{host}:{bound[1]}"
 
 
 def joining(options: Namespace) -> Host:
-    """A host with the DHT that the options name, if any."""
+    """A host in the DHT that the options name, if any."""
     through = getattr(options, "relay_through", None)
     return Host(limits=RAW, bootstrap=options.bootstrap, relay_through=through)
 
 
 async def node(options: Namespace) -> int:
-    """A DHT node, persistent and storing from the start, until a signal.  Its host must be reachable as it says."""
+    """`node`: a DHT node that stores for others from the start, until a signal.  Its address must be reachable."""
     stop = signalled()
     public = options.public_host or (options.host if options.host != "0.0.0.0" else "127.0.0.1")
     host = Host(limits=RAW, bootstrap=options.bootstrap, mode=Mode.PERSISTENT, public_host=public)
@@ -64,14 +65,14 @@ async def node(options: Namespace) -> int:
 
 
 async def announce(options: Namespace) -> int:
-    """As `echo`, announced under a topic."""
+    """`announce`: as `echo`, announced under a topic."""
     if not options.bootstrap:
         raise KithkinError("usage", "a topic needs a DHT: give --bootstrap")
     return await echo(options, options.topic)
 
 
 async def lookup(options: Namespace) -> int:
-    """Everybody who announced under a topic."""
+    """`lookup`: prints every peer that announced under a topic."""
     if not options.bootstrap:
         raise KithkinError("usage", "a look-up needs a DHT: give --bootstrap")
     found = 0
@@ -85,7 +86,7 @@ async def lookup(options: Namespace) -> int:
 
 
 async def echo(options: Namespace, topic: bytes | None = None) -> int:
-    """Echoes on every connection, until a signal."""
+    """`echo`: echoes on every connection, until a signal."""
     stop = signalled()
     key = SigningKey.from_seed(options.seed or os.urandom(32))
     tasks: set[asyncio.Task[None]] = set()
@@ -111,7 +112,7 @@ async def echo(options: Namespace, topic: bytes | None = None) -> int:
 
 
 async def again(host: Host, key: SigningKey, topic: bytes | None) -> None:
-    """Records live 20 minutes: announces under the topic for as long as it runs."""
+    """Announces under the topic again and again: records expire after 20 minutes."""
     while True:
         await asyncio.sleep(REANNOUNCE)
         if topic is not None:
@@ -119,7 +120,8 @@ async def again(host: Host, key: SigningKey, topic: bytes | None) -> None:
 
 
 async def echo_one(connection: Connection) -> None:
-    connection.half_open = True  # what still waits here is echoed before we end
+    """Sends back every frame of one connection until the peer ends."""
+    connection.half_open = True  # waiting frames are echoed before we end
     with contextlib.suppress(ConnectionResetError):
         async for frame in connection:
             if not connection.send(frame):
@@ -128,7 +130,7 @@ async def echo_one(connection: Connection) -> None:
 
 
 async def connect(options: Namespace) -> int:
-    """Pipes standard input to the peer and its bytes to standard output."""
+    """`connect`: pipes standard input to the peer and its bytes to standard output."""
     stop = signalled()
     if not options.address and not options.bootstrap:
         raise KithkinError("not_found", "no address of that peer is known: give one with --address, or --bootstrap")
@@ -150,7 +152,7 @@ async def connect(options: Namespace) -> int:
             draining.result()
             if not connection.ended:
                 raise KithkinError("timeout", f"the connection broke: {connection.reason}")
-            # the peer has ended: what it was still owed does not hold us up, our own end does
+            # the peer has ended: we do not wait for it to read the rest, only for our own end
             connection.end()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(connection.wait_closed(), 5)
@@ -162,7 +164,7 @@ async def connect(options: Namespace) -> int:
 
 
 async def feed(connection: Connection) -> None:
-    """Standard input, then our end."""
+    """Sends standard input, then ends."""
     reader = await standard_input()
     with contextlib.suppress(ConnectionResetError):
         while chunk := await reader():
@@ -172,14 +174,14 @@ async def feed(connection: Connection) -> None:
 
 
 async def drain(connection: Connection) -> None:
-    """The peer's bytes to standard output, until its end."""
+    """Writes the peer's bytes to standard output until its end."""
     write = await standard_output()
     async for frame in connection:
         await write(frame)
 
 
 async def throughput(options: Namespace) -> int:
-    """The receiving process; it starts the sending one and tells what it measured."""
+    """`throughput`: the receiving process; it starts the sending one and prints what it measured."""
     if options.source is not None:
         return await source(options)
     total = options.mb << 20
@@ -226,7 +228,7 @@ async def throughput(options: Namespace) -> int:
 
 
 async def source(options: Namespace) -> int:
-    """The sending process."""
+    """`throughput --source`: the sending process."""
     frame = os.urandom(CHUNK)
     async with await started(Host(), "127.0.0.1", 0) as host:
         connection = await host.connect(options.source, options.address)
@@ -235,6 +237,28 @@ async def source(options: Namespace) -> int:
                 await connection.drain()
         connection.end()
         await connection.wait_closed()
+    return 0
+
+
+async def testnet(options: Namespace) -> int:
+    """`testnet`: a private DHT on loopback, until a signal."""
+    stop = signalled()
+    net = Testnet(options.size, port=options.port)
+    starting = asyncio.ensure_future(net.start())
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            host, port = net.bootstrap[0]
+            say(ready=True, bootstrap=f"{host}:{port}", size=len(net.nodes))
+            await stopping
+    finally:
+        for task in (starting, stopping):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OSError):
+                await task
+        await net.stop()
     return 0
 
 
@@ -254,6 +278,7 @@ def signalled() -> asyncio.Event:
 
 
 async def started(host: Host, address: str, port: int) -> Host:
+    """Binds a host and returns it.  Raises KithkinError `usage` where the address cannot be bound."""
     try:
         await host.start(address, port)
     except OSError as error:
@@ -262,7 +287,7 @@ async def started(host: Host, address: str, port: int) -> Host:
 
 
 async def first(task: asyncio.Future[Any], event: asyncio.Event) -> bool:
-    """Whether `task` was done before `event` was set; it is cancelled otherwise."""
+    """Waits for the first of both: True if `task` is done; else it is cancelled."""
     waiting = asyncio.ensure_future(event.wait())
     try:
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -275,17 +300,17 @@ async def first(task: asyncio.Future[Any], event: asyncio.Event) -> bool:
 
 
 async def standard_input() -> Callable[[], Awaitable[bytes]]:
-    """A function that reads a piece, b"" at the end."""
+    """A function that reads a piece of standard input, b"" at the end."""
     loop = asyncio.get_running_loop()
     if not waits(sys.stdin.fileno()):
-        return lambda: loop.run_in_executor(None, os.read, sys.stdin.fileno(), CHUNK)  # a file never blocks for long
+        return lambda: loop.run_in_executor(None, os.read, sys.stdin.fileno(), CHUNK)  # a file blocks only briefly
     reader = asyncio.StreamReader(limit=4 * CHUNK)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
     return lambda: reader.read(CHUNK)
 
 
 async def standard_output() -> Callable[[bytes], Awaitable[None]]:
-    """A function that writes all of it, and waits while whoever reads us is slow."""
+    """A function that writes all of its argument to standard output, and waits while the reader is slow."""
     loop = asyncio.get_running_loop()
     descriptor = sys.stdout.fileno()
     if not waits(descriptor):
@@ -299,7 +324,7 @@ async def standard_output() -> Callable[[bytes], Awaitable[None]]:
     transport, protocol = await loop.connect_write_pipe(
         lambda: asyncio.streams.FlowControlMixin(loop=loop), sys.stdout.buffer
     )
-    transport.set_write_buffer_limits(high=0)  # `drain` then means that all of it has left us: we may end after it
+    transport.set_write_buffer_limits(high=0)  # `drain` then waits until all of it has left this process
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
 
     async def piped(data: bytes) -> None:

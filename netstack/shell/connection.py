@@ -1,7 +1,7 @@
-"""One open connection as an application holds it: frames out, frames in, an end.
+"""One open connection as an application holds it: it sends frames, receives frames, and ends.
 
-Everything runs in the event loop that the host was started in.  Frames come to `on_frames` in batches, whole and in
-order; until it is set, and for whoever reads with `receive` instead, they wait here and the peer is slowed down.
+Everything runs in the event loop in which the host was started.  Frames go to `on_frames` in batches, whole and in
+order.  Until it is set, and for a reader that uses `receive` instead, they wait here and flow control slows the peer.
 """
 
 from __future__ import annotations
@@ -15,24 +15,54 @@ from netstack.events import Opened, PathKind, Reason
 from netstack.udp.port import Address
 
 OnFrames = Callable[[Sequence[bytes]], None]
-FRAME_COST = 64  # what a waiting frame takes beside its bytes, so that tiny ones count too
+FRAME_COST = 64  # bytes that a waiting frame counts beside its content, so that tiny ones count too
 
 
 class Port(Protocol):
-    """What a connection needs of its host."""
+    """The part of a host that a connection uses; `conn` is the host's number of it."""
 
-    def send(self, conn: int, frame: bytes) -> bool: ...
-    def end(self, conn: int) -> None: ...
-    def close(self, conn: int) -> None: ...
-    def abort(self, conn: int, reason: Reason, detail: str) -> None: ...
-    def hold(self, conn: int, size: int) -> None: ...
-    def queued(self, conn: int) -> int: ...
-    def path(self, conn: int) -> PathKind: ...
-    def rtt(self, conn: int) -> float: ...
+    def send(self, conn: int, frame: bytes) -> bool:
+        """See `Connection.send`."""
+        ...
+
+    def end(self, conn: int) -> None:
+        """See `Connection.end`."""
+        ...
+
+    def close(self, conn: int) -> None:
+        """See `Connection.close`."""
+        ...
+
+    def abort(self, conn: int, reason: Reason, detail: str) -> None:
+        """See `Connection.abort`."""
+        ...
+
+    def hold(self, conn: int, size: int) -> None:
+        """The application has not read `size` bytes of frames yet: flow control counts them."""
+        ...
+
+    def queued(self, conn: int) -> int:
+        """See `Connection.queued`."""
+        ...
+
+    def path(self, conn: int) -> PathKind:
+        """See `Connection.path`."""
+        ...
+
+    def rtt(self, conn: int) -> float:
+        """See `Connection.rtt`."""
+        ...
 
 
 class Connection:
-    """`half_open` False: when the peer has ended and its frames are taken, we end too."""
+    """An encrypted connection to the holder of `remote_key`, made by `Host.connect`, a host's callback or a swarm.
+
+    `remote_key`, `local_key`: public keys, both proved.  `handshake_hash`: 64 bytes that bind a protocol above to this
+    connection.  `initiator`: whether we dialled.  `address`: where the peer is at present.  `half_open`: set it True to
+    go on sending after the peer has ended; else we end when its last frame is read.  `ended`: the peer sends nothing
+    more.  `reason`, `detail`: why the connection is closed, None and "" before.  `on_end()` and `on_close(reason)` are
+    called once, if set.  `id`: its number at the host.
+    """
 
     def __init__(self, port: Port, opened: Opened) -> None:
         self.id = opened.conn
@@ -42,7 +72,7 @@ class Connection:
         self.initiator = opened.initiator
         self.address: Address = opened.address
         self.half_open = False
-        self.reason: Reason | None = None  # set once it is closed
+        self.reason: Reason | None = None  # set when it closes
         self.detail = ""
         self.ended = False  # the peer will send nothing more
         self.on_close: Callable[[Reason], None] | None = None
@@ -52,15 +82,17 @@ class Connection:
         self._waiting: deque[bytes] = deque()
         self._held = 0
         self._room = True
-        self._change = asyncio.Event()  # replaced at every use: wakes whoever waits for anything
+        self._change = asyncio.Event()  # replaced at every use: wakes every waiting coroutine
         self._done = asyncio.Event()
 
     @property
     def closed(self) -> bool:
+        """Whether the connection is over, in both directions."""
         return self.reason is not None
 
     @property
     def on_frames(self) -> OnFrames | None:
+        """A callback for batches of frames; setting it delivers what waits.  Not together with `receive`."""
         return self._on_frames
 
     @on_frames.setter
@@ -73,9 +105,9 @@ class Connection:
             callback(frames)
 
     def send(self, frame: bytes) -> bool:
-        """Queues one frame.  False: `drain` before sending much more; after the end it is dropped.
+        """Queues one frame.  False: `drain` before sending much more, or the connection is closed and drops it.
 
-        Frames sent in one turn of the event loop share datagrams.  Raises ValueError above 16 MiB.
+        Frames sent in one iteration of the event loop share datagrams.  Raises ValueError above 16 MiB.
         """
         if self.closed:
             return False
@@ -85,14 +117,14 @@ class Connection:
         return room
 
     async def drain(self) -> None:
-        """Until there is room to send.  Raises ConnectionResetError once the connection is closed."""
+        """Waits until there is room to send.  Raises ConnectionResetError once the connection is closed."""
         while not self._room and not self.closed:
             await self._changed()
         if self.closed:
             raise ConnectionResetError(f"the connection is closed: {self.reason}")
 
     async def receive(self) -> bytes | None:
-        """The next frame, None after the last.  Not together with `on_frames`."""
+        """Waits for the next frame; None after the last.  Not together with `on_frames`."""
         while not self._waiting:
             if self.ended or self.closed:
                 self._end_too()
@@ -103,6 +135,7 @@ class Connection:
         return frame
 
     def __aiter__(self) -> AsyncIterator[bytes]:
+        """The frames that `receive` would return, until the last."""
         return self._frames()
 
     async def _frames(self) -> AsyncIterator[bytes]:
@@ -116,33 +149,35 @@ class Connection:
 
     @property
     def path(self) -> PathKind:
-        """What lies between us: a relayed connection may become a direct one."""
+        """How the peer is reached at present: a relayed connection may become a direct one."""
         return self._port.path(self.id)
 
     @property
     def rtt(self) -> float:
-        """Smoothed round trip in seconds, 0.0 before the first."""
+        """Smoothed round-trip time in seconds, 0.0 before the first sample."""
         return self._port.rtt(self.id)
 
     def end(self) -> None:
-        """We send nothing more; the peer's frames still come."""
+        """Ends our direction after what was sent; frames of the peer still arrive."""
         self._port.end(self.id)
 
     def close(self) -> None:
-        """Delivers what was sent, takes nothing more."""
+        """Delivers what was sent, reads nothing more, then closes."""
         self._port.close(self.id)
 
     def abort(self, detail: str = "", reason: Reason = Reason.PROTOCOL) -> None:
-        """Over at once: the peer broke the rules of the layer above, which `detail` says."""
+        """Closes at once and drops what is queued.  `detail`: the rule of the layer above that the peer broke."""
         self._port.abort(self.id, reason, detail)
 
     async def wait_closed(self) -> Reason:
+        """Waits until the connection is closed; returns why."""
         await self._done.wait()
         return self.reason or Reason.CLOSED
 
     # for the host
 
     def deliver(self, frames: list[bytes]) -> None:
+        """Frames arrived."""
         if self._on_frames is not None:
             self._on_frames(frames)
             return
@@ -151,10 +186,12 @@ class Connection:
         self._wake()
 
     def writable(self) -> None:
+        """There is room to send again."""
         self._room = True
         self._wake()
 
     def peer_ended(self) -> None:
+        """The peer's direction ended."""
         self.ended = True
         self._wake()
         if self.on_end is not None:
@@ -163,6 +200,7 @@ class Connection:
             self._end_too()
 
     def over(self, reason: Reason, detail: str) -> None:
+        """The connection is closed."""
         self.reason, self.detail = reason, detail
         self._done.set()
         self._wake()

@@ -1,7 +1,7 @@
-"""The turns of a host: what happened goes to the core, what follows is told and sent, then the next is awaited.
+"""The ticks of a host: each feeds the core, reports its events, sends its datagrams and arms the timer.
 
-One timer, one pending call.  What an application does between turns goes out at the end of this one of the loop, so
-that small frames share datagrams.
+There is one timer and at most one pending call.  What an application does between ticks is sent at the end of the
+present iteration of the event loop, so that small frames share datagrams.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from netstack.shell.ports import Ports
 from netstack.udp.port import Datagram
 
 
-class Turns:
-    """Drives a core.  Whoever inherits binds `_ports`, sets `_loop`, and says what becomes of events and frames."""
+class Driver:
+    """Drives an endpoint core.  A subclass binds `_ports`, sets `_loop`, and handles events and frames."""
 
     def __init__(self, core: EndpointCore) -> None:
         self.core = core
         self._ports: Ports | None = None
         self._loop: asyncio.AbstractEventLoop
         self._timer: asyncio.TimerHandle | None = None
-        self._turn: asyncio.Handle | None = None
-        self._in_turn = False
+        self._tick: asyncio.Handle | None = None
+        self._in_tick = False
         self._deferred = False
         self._leaving = False
-        self._waiting: list[asyncio.Future[None]] = []  # for anything to happen
+        self._waiting: list[asyncio.Future[None]] = []  # until the next tick
         self._watchers: list[Callable[[DhtEvent], None]] = []
 
     def watch(self, callback: Callable[[DhtEvent], None]) -> Callable[[], None]:
-        """Tells what happens to our place in the DHT: other networks, sleep.  What it returns ends that."""
+        """Calls back for changes of our place in the DHT (another network, a sleep); the returned function ends it."""
         self._watchers.append(callback)
         return lambda: self._watchers.remove(callback) if callback in self._watchers else None
 
@@ -45,58 +45,69 @@ class Turns:
     # for connections
 
     def path(self, conn: int) -> PathKind:
+        """See `Connection.path`."""
         return self.core.path(conn)
 
     def rtt(self, conn: int) -> float:
+        """See `Connection.rtt`."""
         stream = self.core.stream(conn)
         return stream.rtt.smoothed if stream is not None and stream.rtt.known else 0.0
 
     def send(self, conn: int, frame: bytes) -> bool:
+        """See `Connection.send`."""
         room = self.core.send(conn, frame, self._loop.time())
         self._soon()
         return room
 
     def end(self, conn: int) -> None:
+        """See `Connection.end`."""
         self.core.end(conn, self._loop.time())
         self._soon()
 
     def close(self, conn: int) -> None:
+        """See `Connection.close`."""
         self.core.close(conn, self._loop.time())
         self._soon()
 
     def abort(self, conn: int, reason: Reason, detail: str) -> None:
+        """See `Connection.abort`."""
         self.core.abort(conn, self._loop.time(), reason, detail)
         self._soon()
 
     def hold(self, conn: int, size: int) -> None:
+        """Tells the core how many bytes of frames the application has not read."""
         self.core.hold(conn, size, self._loop.time())
         self._soon()
 
     def queued(self, conn: int) -> int:
+        """See `Connection.queued`."""
         return self.core.queued(conn)
 
     async def _progress(self) -> None:
-        """Until something has happened."""
+        """Waits for the next tick."""
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append(future)
         await future
 
-    # turns
+    # ticks
 
     def flush(self) -> None:
-        """Sends now what was put on connections, instead of when the loop comes round.  Nothing within a turn, at
-        whose end it goes out anyway."""
+        """Sends now what was queued on connections, instead of at the end of this iteration of the event loop.
+
+        Within a tick it does nothing, since the tick ends by sending."""
         self._serve()
 
     def defer(self) -> None:
-        """Within a turn: what it sends waits until the loop came round, so that whoever was just told of something
-        hears of it first.  The kernel delivers to a peer on this machine while we send, which takes its time."""
-        self._deferred = self._in_turn and not self._leaving  # last words wait for nobody
+        """Within a tick: postpones its sending to the next iteration of the event loop, after the pending callbacks.
+
+        Sending to a peer on this machine takes long, since the kernel delivers before it returns.  While the host stops
+        nothing is postponed: final packets are flushed at once."""
+        self._deferred = self._in_tick and not self._leaving
 
     def _soon(self) -> None:
-        """What is done between turns goes out at the end of this one, so that small frames share datagrams."""
-        if self._turn is None and not self._in_turn and self._ports is not None:
-            self._turn = self._loop.call_soon(self._serve)
+        """Sends what is queued at the end of this iteration of the event loop: small frames share datagrams."""
+        if self._tick is None and not self._in_tick and self._ports is not None:
+            self._tick = self._loop.call_soon(self._serve)
 
     def _receive(self, batch: Sequence[Datagram], port: int) -> None:
         try:
@@ -112,18 +123,18 @@ class Turns:
             self._serve()
 
     def _serve(self) -> None:
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
         ports = self._ports
-        if ports is None or self._in_turn:
+        if ports is None or self._in_tick:
             return
-        self._in_turn = True
+        self._in_tick = True
         try:
             self._tell(self.core.events())
             if self._deferred:
                 self._deferred = False
-                self._turn = self._loop.call_soon(self._serve)
+                self._tick = self._loop.call_soon(self._serve)
                 return
             while ports.writable:
                 batch = self.core.outgoing()
@@ -134,10 +145,10 @@ class Turns:
                     break
                 self._tell(self.core.events())
         except BaseException:
-            self._arm()  # one thing that went wrong does not stop the others' clock
+            self._arm()  # an error in one callback must not stop the timer of all others
             raise
         finally:
-            self._in_turn = False
+            self._in_tick = False
         self._tell_watchers()
         waiting, self._waiting = self._waiting, []
         for future in waiting:
@@ -147,13 +158,13 @@ class Turns:
 
     def _arm(self) -> None:
         if self._ports is None or not self._ports.writable:
-            return  # the shell calls when the kernel takes more; until then there is nothing to wake for
+            return  # the UDP port calls back when the kernel takes more; no timer is needed until then
         at = self.core.next_wake()
         if at is None:
             return
         if self._timer is not None:
             if self._timer.when() <= at:
-                return  # it comes early enough; what it finds then sets the next
+                return  # the armed timer comes early enough and arms the next one
             self._timer.cancel()
         self._timer = self._loop.call_at(at, self._wake)
 

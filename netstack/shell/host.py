@@ -1,6 +1,6 @@
-"""The asyncio shell of one node: sockets, one timer, and connections as objects.
+"""One node of the network, on asyncio: sockets, one timer, and connections as objects.
 
-All decisions are the core's (`endpoint.py`).  The shell reads the clock and the kernel's randomness, carries
+The core (`endpoint.py`) makes all decisions.  This shell reads the clock and the kernel's randomness, carries
 datagrams, and turns events into calls.  Nothing outlives `stop`: no task, no timer, no socket.
 
     async with Host(bootstrap=[("192.0.2.7", 49737)]) as host:
@@ -31,15 +31,15 @@ from netstack.events import Closed, Ended, Event, Failed, Moved, Opened, Reason,
 from netstack.limits import Limits
 from netstack.ports import CLIENT, SERVER, SERVER6
 from netstack.shell.connection import Connection
-from netstack.shell.dht_client import DhtCalls
-from netstack.shell.driver import Turns
+from netstack.shell.dht_client import DhtClient
+from netstack.shell.driver import Driver
 from netstack.shell.interfaces import Interfaces
 from netstack.shell.ports import Ports
-from netstack.shell.surroundings import Surroundings
+from netstack.shell.system_monitor import SystemMonitor
 from netstack.udp.port import Address, ShellName
 from netstack.udx.congestion import CongestionControl
 
-FAREWELL = 0.5  # seconds that taking back announcements may hold up the end
+STOP_TIMEOUT = 0.5  # seconds that withdrawing announcements may delay `stop`
 
 CODES = {
     Reason.NO_ANSWER: ("timeout", "nothing answers at the addresses of that peer"),
@@ -50,7 +50,7 @@ CODES = {
 
 
 class ConnectError(KithkinError):
-    """A connection that did not come to be; `reason` says why, `code` is of the command line contract."""
+    """A connection could not be opened.  `reason` says why; `code` is stable: timeout, not_found or not_allowed."""
 
     def __init__(self, reason: Reason) -> None:
         code, message = CODES.get(reason, ("not_found", "that peer went away while connecting"))
@@ -60,24 +60,30 @@ class ConnectError(KithkinError):
 
 @dataclass(frozen=True, slots=True)
 class HostStatus:
-    """What a node knows of its own standing.  `address` port 0: the NAT gives every destination another one."""
+    """How a node stands in the network.  Port 0 in `address`: the NAT maps every destination to another port."""
 
     nat: Firewall
     address: Address | None  # as others see it
-    reachable: bool  # strangers reach our port
-    ephemeral: bool  # we store nothing for others and have no id
-    online: bool  # the DHT answers
-    relays: tuple[Address, ...]  # DHT nodes that pass handshakes on to our keys
+    reachable: bool  # unsolicited packets reach our port
+    ephemeral: bool  # we store nothing for others and have no node id
+    online: bool  # nodes of the DHT answer
+    relays: tuple[Address, ...]  # DHT nodes that relay handshakes to our keys
     nodes: int  # in the routing table
     connections: int
 
 
-class Host(Turns, DhtCalls):
-    """One node.  `accept(our key, their key)` False leaves a stranger without any answer.
+class Host(Driver, DhtClient):
+    """One node with one UDP port: it listens for keys, connects to keys, and takes part in the DHT.
 
-    `bootstrap` (or `known`, or mode PERSISTENT) puts it into a DHT: nodes to start from, and nodes of an earlier run.
-    `public_host`: where strangers surely reach us, "" where that has to be found out.  `relay_through`: the key of a
-    blind relay for when nothing else connects.  `addresses`: told to peers beside what the DHT sees.
+    `bootstrap`: addresses of DHT nodes to start from.  `known`: those of an earlier run.  With neither of them, and not
+    in `mode` PERSISTENT, the host is in no DHT and connects by addresses alone.  `accept(our key, their key)` False:
+    that dialler gets no answer.  `public_host`: our address where it is known to be reachable, "" to find out.
+    `relay_through`: the public key of a blind relay to use when nothing else connects.  `addresses`: told to peers
+    beside what the DHT sees.  `limits`: of connections; `dht_limits`: of what is stored for others.  `congestion`
+    makes the congestion control of each connection.  `shell`: which UDP implementation to use.  `rng(size)`: random
+    bytes.
+
+    Attributes: `connections` by number; `on_connection(connection)`, called for each that a peer dialled.
     """
 
     def __init__(
@@ -118,13 +124,13 @@ class Host(Turns, DhtCalls):
         self.on_connection: Callable[[Connection], None] | None = None  # for those that others dialled
         self._shell_name: ShellName = shell
         self._dialing: dict[int, asyncio.Future[Connection]] = {}
-        self._surroundings: Surroundings | None = None
+        self._system: SystemMonitor | None = None
 
     async def start(self, host: str = "0.0.0.0", port: int = 0, host6: str | None = None) -> Address:
-        """Binds and starts; returns the address bound.  Raises OSError as binding does.
+        """Binds and starts; returns the address bound.  `async with` calls it, with any free port, where it was not.
 
-        `host6`: where to bind the same port for IPv6, "" for nowhere, None for everywhere if `host` is everywhere.
-        `async with` starts a host that is not started yet, on any port.
+        `host6`: where to bind the same port for IPv6; "" for nowhere, None for everywhere if `host` is "0.0.0.0".
+        Raises OSError as binding does, ValueError if the host is started already.
         """
         if self._ports is not None:
             raise ValueError("the host is started already")
@@ -134,7 +140,7 @@ class Host(Turns, DhtCalls):
             address = await ports.bind(SERVER, host, port)
             client = await ports.bind(CLIENT, host, 0) if self.dht is not None else None
             if host6 or (host6 is None and host == "0.0.0.0"):
-                with contextlib.suppress(OSError):  # a machine without IPv6, or the port is somebody else's there
+                with contextlib.suppress(OSError):  # no IPv6 here, or another process has that port
                     await ports.bind(SERVER6, host6 or "::", address[1])
         except OSError:
             await ports.close()
@@ -142,8 +148,8 @@ class Host(Turns, DhtCalls):
         self._leaving = False
         self._ports = ports
         if self.dht is not None and not address[0].startswith("127."):
-            self._surroundings = Surroundings(self._slept, self._moved)
-            self._surroundings.watch()
+            self._system = SystemMonitor(self._slept, self._moved)
+            self._system.watch()
         if self.dht is not None and client is not None:
             self.dht.now = self._loop.time()
             self.dht.epoch = time.time() - self.dht.now
@@ -154,37 +160,39 @@ class Host(Turns, DhtCalls):
 
     @property
     def address(self) -> Address:
-        """Where the port is bound."""
+        """The address bound.  Raises ValueError before `start`."""
         address = self._ports.address(SERVER) if self._ports else None
         if address is None:
             raise ValueError("the host is not started")
         return address
 
     def listen(self, key: SigningKey, announce: bool = True) -> None:
-        """Answers for `key`; in a DHT, three nodes pass handshakes on to us for as long as we listen."""
+        """Accepts connections to `key`.  `announce`: in a DHT, three nodes relay handshakes to us while we listen."""
         self.core.listen(key, announce=announce)
         self._soon()
 
     def unlisten(self, public: bytes) -> None:
+        """Ends `listen` for the key with this public half.  Open connections stay."""
         self.core.unlisten(public)
         self._soon()
 
     def relay_for_others(self, key: SigningKey) -> None:
-        """Serves as blind relay for whoever connects to `key` and pairs there."""
+        """Serves as a blind relay under `key`: peers that cannot connect directly exchange packets through us."""
         self.core.relay_for_others(key)
         self._soon()
 
     async def announced(self, key: bytes) -> None:
-        """Until our listening `key` can be found in the DHT."""
+        """Waits until our listening `key` can be found in the DHT."""
         while not self.core.announced(key):
             await self._progress()
 
     async def ready(self) -> None:
-        """Until the first walk through the DHT is done; at once without one."""
+        """Waits until the first walk through the DHT is done; returns at once without a DHT."""
         while self.dht is not None and not self.dht.upkeep.started:
             await self._progress()
 
     def status(self) -> HostStatus:
+        """How the node stands in the network at this moment."""
         if self.dht is None:
             return HostStatus(Firewall.UNKNOWN, None, False, True, False, (), 0, len(self.connections))
         dht = self.dht
@@ -208,11 +216,12 @@ class Host(Turns, DhtCalls):
         relays: Iterable[Address] = (),
         by_key: bool = True,
     ) -> Connection:
-        """A connection to `remote`: at these addresses, through these DHT nodes, or through those that know it.
+        """Connects to the holder of the public key `remote`: 32 bytes.
 
-        All ways are tried beside each other; `by_key` False leaves the DHT out, but for those `relays`.  `key` None:
-        one made for this alone.  Raises ConnectError, and DecodeError where `remote` is no key.  Cancelling leaves
-        nothing behind.
+        `addresses`: where it may be.  `relays`: DHT nodes that relay its handshakes.  `by_key`: also look it up in the
+        DHT.  All ways are tried at once.  `key`: our identity on this connection, a new one if None.  Raises
+        ConnectError, DecodeError where `remote` is no public key, ValueError before `start`.  Cancelling leaves nothing
+        behind.
         """
         if self._ports is None:
             raise ValueError("the host is not started")
@@ -223,7 +232,7 @@ class Host(Turns, DhtCalls):
         try:
             return await future
         except BaseException:
-            # cancelled, perhaps in the very turn in which the connection opened
+            # cancelled, perhaps in the same tick in which the connection opened
             self.core.abort(conn, self._loop.time())
             self._soon()
             raise
@@ -231,13 +240,13 @@ class Host(Turns, DhtCalls):
             del self._dialing[conn]
 
     async def stop(self) -> None:
-        """Ends every connection at once, tells the peers so, frees the port.  May be called twice."""
+        """Closes every connection at once, tells the peers, frees the port.  May be called twice."""
         ports = self._ports
         if ports is None:
             return
-        if self._surroundings is not None:
-            self._surroundings.stop()
-            self._surroundings = None
+        if self._system is not None:
+            self._system.stop()
+            self._system = None
         self._leaving = True
         now = self._loop.time()
         for conn in [*self.connections, *self._dialing]:
@@ -245,14 +254,14 @@ class Host(Turns, DhtCalls):
         self.core.shut(now)
         self._serve()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL):
+            async with asyncio.timeout(STOP_TIMEOUT):
                 while not self.core.quiet:
                     await self._progress()
-        for conn in list(self.connections):  # whoever was half way in when we began to stop
+        for conn in list(self.connections):  # handshakes that finished while we stopped
             self.core.abort(conn, self._loop.time())
         self._serve()
         self._ports = None
-        for handle in (self._timer, self._turn):
+        for handle in (self._timer, self._tick):
             if handle is not None:
                 handle.cancel()
         await ports.close()
@@ -281,7 +290,7 @@ class Host(Turns, DhtCalls):
         return self.core.relays_of(key)
 
     def _local(self) -> tuple[Address, ...]:
-        """Our addresses in our own networks, for peers that turn out to be in one of them."""
+        """Our addresses in our own networks, for peers that turn out to be in the same one."""
         address = self._ports.address(SERVER) if self._ports is not None and self.dht is not None else None
         return self._interfaces.known_as(address, self._loop.time()) if address else ()
 
@@ -345,7 +354,7 @@ class Host(Turns, DhtCalls):
         self._guarded(connection, lambda: callback(connection))
 
     def _guarded(self, connection: Connection, call: Callable[[], None]) -> None:
-        """An application's mistake ends its own connection, not the port."""
+        """Runs a callback of the application: an error in it closes that connection and no other."""
         try:
             call()
         except Exception as error:

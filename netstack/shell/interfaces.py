@@ -1,4 +1,4 @@
-"""The addresses of this machine in its own networks, as far as the system tells them without help."""
+"""The addresses of this machine in its own networks, as far as the system tells them without privileges or packages."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from netstack.udp.port import Address
 
 SIOCGIFADDR = 0x8915
-MOST = 8
-LIFE = 10.0  # seconds
-# asking the kernel for a route sends nothing; one far address and the private ranges
+MOST = 8  # hosts of one family
+LIFE = 10.0  # seconds that the list is used before it is read again
+# where the list cannot be read: asking for a route sends nothing; one far address and the private ranges
 FAR6 = "2001:db8::1"
 TEMPORARY = 0x01  # <linux/if_addr.h>: IFA_F_TEMPORARY, and
 UNUSABLE = 0x68  # IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE
@@ -22,12 +22,13 @@ FAR = ("192.0.2.1", "10.255.255.254", "172.31.255.254", "192.168.255.254")
 
 
 class Interfaces:
-    """By which addresses a port is reached that is bound everywhere; the list is believed for ten seconds."""
+    """The addresses by which a port that is bound to all interfaces is reached; read anew after ten seconds."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}  # bound to -> as of, hosts
 
     def known_as(self, bound: Address, now: float) -> tuple[Address, ...]:
+        """The addresses of a port bound to `bound`: itself, unless it is 0.0.0.0 or ::."""
         host, port = bound
         look = ANYWHERE.get(host)
         if look is None:
@@ -39,11 +40,12 @@ class Interfaces:
         return tuple((each, port) for each in hosts)
 
     def forget(self) -> None:
+        """The network changed: reads the list anew at the next call."""
         self._known.clear()
 
 
 def local_hosts() -> tuple[str, ...]:
-    """IPv4 hosts of our interfaces; loopback only where there is nothing else."""
+    """IPv4 hosts of our interfaces, at most 8; loopback only where there is no other."""
     found: dict[str, None] = {}
     if sys.platform == "linux":
         import fcntl
@@ -63,7 +65,7 @@ def local_hosts() -> tuple[str, ...]:
 
 
 def local_hosts6() -> tuple[str, ...]:
-    """IPv6 hosts of our interfaces that mean something everywhere."""
+    """Global IPv6 hosts of our interfaces, at most 8."""
     found: dict[str, None] = {}
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
@@ -76,8 +78,9 @@ def local_hosts6() -> tuple[str, ...]:
 
 
 def hosts6_of(table: str) -> tuple[str, ...]:
-    """Those of Linux' `if_inet6` that strangers may be told: the ones that change daily, where there are such, since an
-    address for ever names the machine wherever it goes."""
+    """The hosts of Linux' `if_inet6` that peers may be told, at most 8.
+
+    Temporary addresses where there are any, since a permanent one identifies the machine in every network."""
     lasting: list[str] = []
     passing: list[str] = []
     for line in table.splitlines():

@@ -1,4 +1,4 @@
-"""The sockets of one host, by the numbers of `ports.py`: opened and closed as the core asks, each with its home."""
+"""The UDP sockets of one host by the numbers of `netstack/ports.py`, opened and closed as the core orders."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from netstack.ports import SERVER, ClosePort, OpenPort, PortEffect
 from netstack.udp.bind import bind
 from netstack.udp.port import Address, Datagram, Outgoing, ShellName, UdpShell, Writable
 
-MAX_WAITING = 16  # datagrams kept for a port that is being opened
+MAX_WAITING = 16  # datagrams kept for a port while it opens
 
 ReceiveOn = Callable[[Sequence[Datagram], int], None]
 
 
 class Ports:
-    """`receive(batch, port)` runs for what comes.  Errors of a port of its own cost that port, not the host."""
+    """Opens, closes and serves the ports of one host.
+
+    `receive(batch, port)` is called for datagrams, `on_writable()` when a full port takes more.  An error of an
+    ephemeral port costs that port and not the host.
+    """
 
     def __init__(self, receive: ReceiveOn, on_writable: Writable, shell: ShellName) -> None:
         self._receive = receive
@@ -43,7 +47,7 @@ class Ports:
 
     @property
     def writable(self) -> bool:
-        """Whether every port takes more.  One that does not holds the others up: the kernel's queue is theirs too."""
+        """Whether every port takes more.  A full one stops all: they share the kernel's queue."""
         return SERVER in self._shells and not self._full
 
     def __len__(self) -> int:
@@ -51,10 +55,12 @@ class Ports:
         return len(self._shells) + len(self._opening) + len(self._closing)
 
     def address(self, port: int) -> Address | None:
+        """Where that port is bound, None if it is not open."""
         shell = self._shells.get(port)
         return shell.address if shell else None
 
     def carry_out(self, effects: Sequence[PortEffect]) -> None:
+        """Opens and closes ports as the core ordered."""
         for effect in effects:
             match effect:
                 case OpenPort(port):
@@ -64,7 +70,7 @@ class Ports:
                     self._close(port)
 
     def send(self, batch: Sequence[Outgoing]) -> None:
-        """Each datagram and run from its port."""
+        """Sends each datagram and run from its port; those of a port that is opening wait for it."""
         if all(item.port == SERVER for item in batch):
             self._send(SERVER, batch)
             return
@@ -88,7 +94,7 @@ class Ports:
         self._on_writable()
 
     async def close(self) -> None:
-        """Frees every port.  May be called twice."""
+        """Frees every port and waits until their sockets are closed.  May be called twice."""
         for port in [*self._opening, *self._shells]:
             self._close(port)
         while self._closing:
@@ -98,7 +104,7 @@ class Ports:
         try:
             await self.bind(port, self._host, 0)
         except OSError:
-            pass  # no more descriptors, say: as if every datagram of that port were lost
+            pass  # out of descriptors, for example: counts as loss of every datagram
         finally:
             _, waiting = self._opening.pop(port, (None, []))
         if waiting and port in self._shells:

@@ -1,20 +1,18 @@
-"""A DHT of one's own on loopback: many nodes in one process, one timer for all of them.
+"""A private DHT on loopback: many nodes in one process, with one timer for all of them.
 
     async with Testnet(10) as net:
-        ...                                  # give net.bootstrap to whoever should join
+        ...                                  # give net.bootstrap to hosts and swarms
         guest = await net.join()             # an ordinary node, behind no NAT, in the same process
         await net.ask(guest, lambda done: hyper.announce(guest, topic, key, (), done))
 
-The first node is the bootstrap node.  All are persistent at once, since their addresses are known to be reachable.
+The first node is the bootstrap node.  All store for others at once, since their addresses are known to be reachable.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
-from argparse import Namespace
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
@@ -36,8 +34,8 @@ T = TypeVar("T")
 LOOPBACK = "127.0.0.1"
 
 
-class Seat:
-    """One node, its sockets, and when it wants to be woken."""
+class RunningNode:
+    """One node, its sockets, and the time of its next wake-up."""
 
     __slots__ = ("node", "ready", "scheduled", "sockets")
 
@@ -49,9 +47,16 @@ class Seat:
 
 
 class Testnet:
-    """`size` nodes on `host`; `bootstrap`: joins an existing network instead of starting one."""
+    """A DHT of `size` nodes bound to `host`, from `async with` or `start` until `stop`.
 
-    __test__ = False  # no test, whatever pytest thinks of the name
+    `port`: that of the bootstrap node, 0 for any.  `bootstrap`: joins an existing network instead of starting one.
+    `limits`: of what each node stores.  `equip(node)` adds request handlers to a node; by default it relays handshakes.
+    `rng(size)`: random bytes.
+
+    Attributes: `bootstrap`, the addresses to give to hosts and swarms; `nodes`, the nodes themselves.
+    """
+
+    __test__ = False  # tells pytest that this class is no test
 
     def __init__(
         self,
@@ -71,15 +76,15 @@ class Testnet:
         self._port = port
         self._rng = rng
         self._limits = limits
-        self._equip = equip  # gives a node more handlers
-        self._seats: dict[DhtNode, Seat] = {}
-        self._wakes: list[tuple[float, int, Seat]] = []
+        self._equip = equip
+        self._running: dict[DhtNode, RunningNode] = {}
+        self._wakes: list[tuple[float, int, RunningNode]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
 
     async def start(self) -> None:
-        """Grows the network node by node.  Raises OSError as binding does."""
+        """Adds the nodes one by one; leaves none behind if one fails.  Raises OSError as binding does."""
         self._loop = asyncio.get_running_loop()
         try:
             for _ in range(self.size):
@@ -89,7 +94,7 @@ class Testnet:
             raise
 
     async def grow(self) -> DhtNode:
-        """One more persistent node."""
+        """Adds one more node that stores for others, and returns it."""
         port = self._port if not self.nodes else 0
         node = await self._add(self.host, port, Mode.PERSISTENT, self.bootstrap, client=False)
         self.nodes.append(node)
@@ -104,16 +109,17 @@ class Testnet:
         bootstrap: Sequence[Address] | None = None,
         known: Sequence[Address] = (),
     ) -> DhtNode:
-        """A node that has to find out about itself, like anybody's; it counts as none of `nodes`."""
+        """Adds a node that has to find out its own address, as any guest of the network; it is not in `nodes`."""
         return await self._add(
             "", 0, mode, self.bootstrap if bootstrap is None else bootstrap, client=True, known=known
         )
 
     def address_of(self, node: DhtNode) -> Address:
-        return self._seats[node].sockets[SERVER].address
+        """Where a node of this process is bound."""
+        return self._running[node].sockets[SERVER].address
 
     async def ask(self, node: DhtNode, start: Callable[[Callable[[T], None]], object]) -> T:
-        """Runs `start(done)` at a node of this process; what `done` was called with."""
+        """Runs `start(done)` at a node of this process, and returns the value with which `done` is called."""
         future: asyncio.Future[T] = self._loop.create_future()
 
         def done(value: T) -> None:
@@ -122,24 +128,25 @@ class Testnet:
 
         node.now = self._loop.time()
         start(done)
-        self._serve(self._seats[node])
+        self._serve(self._running[node])
         return await future
 
     async def kill(self, node: DhtNode) -> None:
-        """Without a word to anybody."""
-        seat = self._seats.pop(node)
-        seat.scheduled = inf
+        """Stops one node at once, without telling any other."""
+        running = self._running.pop(node)
+        running.scheduled = inf
         if node in self.nodes:
             self.nodes.remove(node)
-        for socket in seat.sockets.values():
+        for socket in running.sockets.values():
             socket.close()
             await socket.wait_closed()
 
     async def stop(self) -> None:
+        """Stops every node and frees the sockets.  May be called twice."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for node in list(self._seats):
+        for node in list(self._running):
             await self.kill(node)
 
     async def __aenter__(self) -> Self:
@@ -173,46 +180,46 @@ class Testnet:
             epoch=time.time() - now,
         )
         self._equip(node)
-        seat = self._seats[node] = Seat(node)
+        running = self._running[node] = RunningNode(node)
         for name, wanted in ((CLIENT, 0), (SERVER, port)):
             if name == SERVER or client:
 
                 def receive(batch: Sequence[Datagram], name: int = name) -> None:
-                    self._receive(seat, name, batch)
+                    self._receive(running, name, batch)
 
-                seat.sockets[name] = await bind(self.host, wanted, receive)
-                node.bound(name, seat.sockets[name].address)
-        self._serve(seat)
-        await seat.ready
+                running.sockets[name] = await bind(self.host, wanted, receive)
+                node.bound(name, running.sockets[name].address)
+        self._serve(running)
+        await running.ready
         return node
 
-    # turns
+    # inner
 
-    def _receive(self, seat: Seat, port: int, batch: Sequence[Datagram]) -> None:
-        node = seat.node
+    def _receive(self, running: RunningNode, port: int, batch: Sequence[Datagram]) -> None:
+        node = running.node
         now = self._loop.time()
         for data, source, segment in batch:
             for piece in cut(data, segment) if segment else (data,):
                 node.receive(piece, source, port, now)
-        self._serve(seat)
+        self._serve(running)
 
-    def _serve(self, seat: Seat) -> None:
-        node = seat.node
-        if node not in self._seats:
+    def _serve(self, running: RunningNode) -> None:
+        node = running.node
+        if node not in self._running:
             return
         out = node.outgoing()
         if out:
-            for port, socket in seat.sockets.items():
-                batch = [item for item in out if item.port == port] if len(seat.sockets) > 1 else out
+            for port, socket in running.sockets.items():
+                batch = [item for item in out if item.port == port] if len(running.sockets) > 1 else out
                 if batch:
                     socket.send_batch(batch)
         for event in node.events():
-            if isinstance(event, Ready) and not seat.ready.done():
-                seat.ready.set_result(None)
+            if isinstance(event, Ready) and not running.ready.done():
+                running.ready.set_result(None)
         at = node.next_wake()
-        if at is not None and at < seat.scheduled:
-            seat.scheduled = at
-            heappush(self._wakes, (at, next(self._order), seat))
+        if at is not None and at < running.scheduled:
+            running.scheduled = at
+            heappush(self._wakes, (at, next(self._order), running))
             self._arm()
 
     def _arm(self) -> None:
@@ -228,35 +235,11 @@ class Testnet:
         now = self._loop.time()
         wakes = self._wakes
         while wakes and wakes[0][0] <= now:
-            at, _, seat = heappop(wakes)
-            if seat.scheduled != at:
+            at, _, running = heappop(wakes)
+            if running.scheduled != at:
                 continue
-            seat.scheduled = inf
-            seat.node.wake(now)
-            self._serve(seat)
+            running.scheduled = inf
+            running.node.wake(now)
+            self._serve(running)
         if wakes:
             self._arm()
-
-
-async def testnet(options: Namespace) -> int:
-    """`python -m netstack testnet`: a network until a signal."""
-    from netstack.shell.commands import say, signalled
-
-    stop = signalled()
-    net = Testnet(options.size, host=LOOPBACK, port=options.port)
-    starting = asyncio.ensure_future(net.start())
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            starting.result()
-            host, port = net.bootstrap[0]
-            say(ready=True, bootstrap=f"{host}:{port}", size=len(net.nodes))
-            await stopping
-    finally:
-        for task in (starting, stopping):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):
-                await task
-        await net.stop()
-    return 0

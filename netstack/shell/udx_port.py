@@ -1,7 +1,8 @@
 """Raw UDX on one UDP port, without handshakes: the smallest owner of streams.
 
-The endpoint above puts Noise before it; benchmarks, interoperability tests and whoever has another key exchange use
-this.  It shows the whole contract between streams and their owner: one timer, packets and events after every turn.
+Benchmarks and interoperability tests use it, as may an application with another key exchange; the endpoint puts Noise
+before its streams.  It shows the whole contract between streams and their owner: one timer, and after each input
+`take_events` and `take_outgoing`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class UdxPort:
         self._streams: dict[int, UdxStream] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
-        self._turn: asyncio.Handle | None = None
+        self._tick: asyncio.Handle | None = None
         self.shell: UdpShell
 
     @classmethod
@@ -40,30 +41,33 @@ class UdxPort:
 
     @property
     def address(self) -> Address:
+        """Where the port is bound."""
         return self.shell.address
 
     def add(self, stream: UdxStream) -> None:
+        """Routes packets with the stream's local id to it, until it is finished."""
         self._streams[stream.local_id] = stream
 
     def connect(self, stream: UdxStream, remote_id: int, remote: Address) -> None:
+        """Tells the stream the peer's id and address, and sends what was written."""
         stream.connect(remote_id, remote, self._loop.time())
         self.flush()
 
     def flush(self) -> None:
-        """After writes: sends at the end of this turn, so that small writes share packets."""
-        if self._turn is None:
-            self._turn = self._loop.call_soon(self._flush)
+        """After writes: sends at the end of this iteration of the event loop, so that small writes share packets."""
+        if self._tick is None:
+            self._tick = self._loop.call_soon(self._flush)
 
     async def close(self) -> None:
-        """Lets go of the port at once; what streams still wanted to say is lost."""
-        for handle in (self._timer, self._turn):
+        """Frees the port at once; unsent data of its streams is lost."""
+        for handle in (self._timer, self._tick):
             if handle is not None:
                 handle.cancel()
         self.shell.close()
         await self.shell.wait_closed()
 
     def _flush(self) -> None:
-        self._turn = None
+        self._tick = None
         self._serve(self._streams.values(), self._loop.time())
 
     def _receive(self, batch: Sequence[Datagram]) -> None:

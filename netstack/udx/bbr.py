@@ -43,7 +43,7 @@ FLOOD_HOLD = 1.5  # the ceiling stays above so many times the path's content
 CEILING_GROWTH = 1.02
 
 
-class Mode(Enum):
+class State(Enum):
     STARTUP = auto()
     DRAIN = auto()
     PROBE_BANDWIDTH = auto()
@@ -57,7 +57,7 @@ class Bbr:
         self._begin()
 
     def _begin(self) -> None:
-        self.mode = Mode.STARTUP
+        self.state = State.STARTUP
         self._window = INITIAL_WINDOW
         self._rate = INITIAL_RATE
         self._bandwidth = WindowedMax(RATE_ROUNDS)
@@ -139,7 +139,7 @@ class Bbr:
     def on_restart(self, now: float) -> None:
         self._restarted = True
         self._extra_acked, self._extra_at = 0, now
-        if self.mode is Mode.PROBE_BANDWIDTH:
+        if self.state is State.PROBE_BANDWIDTH:
             self._rate = max(self._rate, self.bandwidth * PACING_MARGIN)
 
     def on_new_path(self, now: float) -> None:
@@ -188,7 +188,7 @@ class Bbr:
         self._extra.add(min(self._extra_acked - expected, float(self._window)), self._round)
 
     def _advance_cycle(self, sample: Sample) -> None:
-        if self.mode is not Mode.PROBE_BANDWIDTH:
+        if self.state is not State.PROBE_BANDWIDTH:
             return
         if CYCLE[self._cycle] <= 1.0 and self.bandwidth >= GROWN * self._probed:
             self._probe(0, sample.now)  # it paid: a flow that fell behind need not wait for its turn
@@ -239,13 +239,13 @@ class Bbr:
         self._full = self._full_rounds >= FULL_ROUNDS
 
     def _drain(self, sample: Sample) -> None:
-        if self.mode is Mode.STARTUP and self._full:
-            self.mode = Mode.DRAIN
-        if self.mode is Mode.DRAIN and sample.inflight <= self._content(1.0):
+        if self.state is State.STARTUP and self._full:
+            self.state = State.DRAIN
+        if self.state is State.DRAIN and sample.inflight <= self._content(1.0):
             self._enter_bandwidth(sample.now)
 
     def _enter_bandwidth(self, now: float) -> None:
-        self.mode = Mode.PROBE_BANDWIDTH
+        self.state = State.PROBE_BANDWIDTH
         # Flows that start together must not probe together: the phase follows from the bytes of the path, never 0.75.
         self._probed = self.bandwidth
         self._probe((0, 2, 3, 4, 5, 6, 7)[int(self.bandwidth) % 7], now)
@@ -256,11 +256,11 @@ class Bbr:
         if sample.rtt > 0 and (not self._round_trip or sample.rtt <= self._round_trip or expired):
             self._round_trip = sample.rtt
             self._round_trip_at = now
-        if expired and not self._restarted and self.mode is not Mode.PROBE_RTT:
-            self.mode = Mode.PROBE_RTT
+        if expired and not self._restarted and self.state is not State.PROBE_RTT:
+            self.state = State.PROBE_RTT
             self._save_window()
             self._probe_until = 0.0
-        if self.mode is Mode.PROBE_RTT:
+        if self.state is State.PROBE_RTT:
             if not self._probe_until and sample.inflight <= self._probe_window():
                 self._probe_until = now + PROBE_RTT_TIME
                 self._probe_round_done = False
@@ -273,20 +273,20 @@ class Bbr:
                     if self._full:
                         self._enter_bandwidth(now)
                     else:
-                        self.mode = Mode.STARTUP
+                        self.state = State.STARTUP
         self._restarted = False
 
     # -- what follows from it -----------------------------------------------------------------------------------
 
     def _gain(self) -> float:
-        match self.mode:
-            case Mode.STARTUP:
+        match self.state:
+            case State.STARTUP:
                 return HIGH_GAIN
-            case Mode.DRAIN:
+            case State.DRAIN:
                 return 1 / HIGH_GAIN
-            case Mode.PROBE_BANDWIDTH:
+            case State.PROBE_BANDWIDTH:
                 return BOLDER if self._bolder else CYCLE[self._cycle]
-            case Mode.PROBE_RTT:
+            case State.PROBE_RTT:
                 return 1.0
 
     def _content(self, gain: float) -> float:
@@ -318,14 +318,14 @@ class Bbr:
         if self._conserving:
             window = max(window, sample.inflight + sample.acked)
         else:
-            gain = HIGH_GAIN if self.mode in (Mode.STARTUP, Mode.DRAIN) else WINDOW_GAIN
+            gain = HIGH_GAIN if self.state in (State.STARTUP, State.DRAIN) else WINDOW_GAIN
             target = int(self._content(gain) + (self._extra_bytes() if self._full else 0))
             if self._full:
                 window = min(window + sample.acked, target)
             elif window < target or sample.delivered < INITIAL_WINDOW:
                 window += sample.acked
         window = max(int(min(window, self._ceiling)), MIN_WINDOW)
-        if self.mode is Mode.PROBE_RTT:
+        if self.state is State.PROBE_RTT:
             window = min(window, int(self._probe_window()))
         self._window = window
 
@@ -333,7 +333,7 @@ class Bbr:
         return min(self._extra.value, self.bandwidth * MAX_EXTRA_TIME)
 
     def _save_window(self) -> None:
-        if self.mode is not Mode.PROBE_RTT and not self._recovering:
+        if self.state is not State.PROBE_RTT and not self._recovering:
             self._prior_window = self._window
         else:
             self._prior_window = max(self._prior_window, self._window)

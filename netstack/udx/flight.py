@@ -211,7 +211,7 @@ class Flight:
             return 0, 0.0
         patience = self._rack_rtt + self._window()
         lost = 0
-        doubt = 0.0
+        reorder_wait = 0.0
         run = self._clock.newer
         while run is not self._clock and run.sent <= self._rack_sent:
             after = run.newer
@@ -221,10 +221,10 @@ class Flight:
                     if not run.padding:
                         lost += run.end - run.start
                     self._lose(run)
-                elif remaining > doubt:
-                    doubt = remaining
+                elif remaining > reorder_wait:
+                    reorder_wait = remaining
             run = after
-        return lost, doubt
+        return lost, reorder_wait
 
     def time_out(self, now: float) -> int:
         """A retransmission timeout: the first run and everything overdue is lost.

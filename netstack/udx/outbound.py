@@ -1,7 +1,7 @@
 """The sending half of a stream: what to send when, and what acknowledgements, silence and losses change about it.
 
 It decides in runs (`flight.Run`); the stream writes headers before them.  What drives it, in this order of urgency:
-acknowledgements, RACK's doubt about single packets, probes when nothing is heard for two round trips, and the
+acknowledgements, RACK's reorder_wait about single packets, probes when nothing is heard for two round trips, and the
 retransmission timeout.  A closed peer window is probed with heartbeats.
 """
 
@@ -30,7 +30,7 @@ _PACE_STEP = 0.002  # seconds of the pacing rate that leave at once: a wake-up c
 _PACE_BURST = 0.010  # ... and at most, when a busy machine woke us late
 _LEAST_BURST = 2_400.0
 _MOST_STEP = 64_000.0
-_DOUBT_FLOOR = 0.001
+_REORDER_FLOOR = 0.001
 
 
 class Outbound:
@@ -62,7 +62,7 @@ class Outbound:
 
         self._rto_at = inf
         self._probe_at = inf
-        self._doubt_at = inf
+        self._reorder_at = inf
         self._silence_at = inf
         self._pace_at = inf
 
@@ -97,7 +97,7 @@ class Outbound:
             self._arm_rto(now)
             self._arm_probe(now)
 
-    def hurry(self) -> None:
+    def probe_now(self) -> None:
         """Sends a probe in this turn, unless the peer has acknowledged something already."""
         if self.flight.packets and not self.flight.delivered:
             self._probe_due = True
@@ -116,14 +116,14 @@ class Outbound:
         return True
 
     def next_wake(self) -> float:
-        return min(self._rto_at, self._probe_at, self._doubt_at, self._silence_at, self._pace_at)
+        return min(self._rto_at, self._probe_at, self._reorder_at, self._silence_at, self._pace_at)
 
     def wake(self, now: float) -> bool:
         """Runs what is due.  False: a packet timed out too often, the peer is gone."""
         if now >= self._pace_at:
             self._pace_at = inf
-        if now >= self._doubt_at:
-            self._doubt_at = inf
+        if now >= self._reorder_at:
+            self._reorder_at = inf
             self._detect(now)
         if now >= self._probe_at:
             self._probe_at = inf
@@ -141,7 +141,7 @@ class Outbound:
         """Forgets everything: the stream is closed."""
         self.backlog.clear()
         self.flight.clear()
-        self._rto_at = self._probe_at = self._doubt_at = self._silence_at = self._pace_at = inf
+        self._rto_at = self._probe_at = self._reorder_at = self._silence_at = self._pace_at = inf
 
     # -- acknowledgements -----------------------------------------------------------------------------------------
 
@@ -195,13 +195,13 @@ class Outbound:
             self._arm_rto(now)
             self._arm_probe(now)
             return
-        self._rto_at = self._probe_at = self._doubt_at = inf
+        self._rto_at = self._probe_at = self._reorder_at = inf
         self.end_acked = self._end_sent
 
     def _detect(self, now: float) -> None:
-        lost, doubt = self.flight.detect_losses(now)
+        lost, reorder_wait = self.flight.detect_losses(now)
         self._note_mtu(now)
-        self._doubt_at = now + max(doubt, _DOUBT_FLOOR) if doubt > 0 else inf
+        self._reorder_at = now + max(reorder_wait, _REORDER_FLOOR) if reorder_wait > 0 else inf
         if lost:
             self._pace_at = min(self._pace_at, now)
             if self._recover_until < 0:

@@ -202,12 +202,12 @@ class UdxStream:
         """They are about to vanish: what is still in flight on them is repeated on the present one."""
         self._old_paths.clear()
 
-    def hurry(self) -> None:
+    def probe_now(self) -> None:
         """What was sent and not acknowledged may have met no path yet, and now there is one: repeats its end at once.
 
         Without a round trip measured, the first loss would be found out by timers of half a second and more.
         """
-        self._out.hurry()
+        self._out.probe_now()
 
     def write(self, data: Buffer) -> bool:
         """Queues bytes.  False: above the high-water mark, wait for Drained.  Raises ValueError after `end`."""

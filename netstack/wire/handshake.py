@@ -35,7 +35,7 @@ def target_of(public: bytes) -> bytes:
     return blake2b(public, digest_size=32).digest()
 
 
-class Dial:
+class Initiator:
     """The dialling side.  `message` is the same however often and to whatever addresses it is sent.
 
     Raises DecodeError where `remote` is no Ed25519 key.

@@ -122,7 +122,7 @@ class Protomux:
     def open(self, protocol: str, id: bytes = b"", handshake: bytes = b"") -> int:
         """Opens a channel, or answers the oldest offer of that name; returns our number of it.
 
-        Messages may be sent at once.  Where it answers an offer, `events` has the opening and what was parked.
+        Messages may be sent at once.  Where it answers an offer, `take_events` has the opening and what was parked.
         """
         name = (protocol, id)
         if self._free:
@@ -174,7 +174,7 @@ class Protomux:
         else:
             local.closed = True
 
-    def take(self) -> list[bytes]:
+    def take_outgoing(self) -> list[bytes]:
         """The frames to send for everything done since the last call: one message alone as it is, more as batches."""
         queue = self._queue
         if not queue:
@@ -205,9 +205,9 @@ class Protomux:
             except DecodeError as error:
                 self.fault = Fault(str(error))
                 self._events.append(self.fault)
-        return self.events()
+        return self.take_events()
 
-    def events(self) -> list[Event]:
+    def take_events(self) -> list[Event]:
         """Events that wait: those of an `open` that answered an offer."""
         events, self._events = self._events, []
         return events

@@ -12,14 +12,20 @@ from sync.store.port import Batch, Store
 
 @dataclass(slots=True)
 class Context:
-    """`batch` is replaced at every commit."""
+    """`batch` is the open batch, replaced at every commit; `changed` names the spaces that have a part in it, in the
+    order of their first change."""
 
     store: Store
     rng: Random
     account: Account
     directory: Directory
     batch: Batch = field(default_factory=Batch)
+    changed: dict[bytes, None] = field(default_factory=dict)
     last_number: int = 0
+
+    def mark(self, space: bytes) -> None:
+        """A space has changes that the next commit takes."""
+        self.changed[space] = None
 
     def number(self) -> int:
         """The next local number of a feed.  Numbers of feeds that were loaded are passed over."""

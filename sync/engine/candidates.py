@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from identity.hints import Address
 from identity.keys import Random
@@ -25,7 +26,7 @@ MAX_RELAYS = 3
 
 
 @dataclass(slots=True)
-class Found:
+class Candidate:
     """One key at one topic.  addresses: its own, where the local network told of it."""
 
     topic: bytes
@@ -42,7 +43,7 @@ class Candidates:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._topics: dict[bytes, dict[bytes, Found]] = {}
+        self._topics: dict[bytes, dict[bytes, Candidate]] = {}
         self._left, self._as_of = float(BURST), 0.0
 
     def __len__(self) -> int:
@@ -69,9 +70,9 @@ class Candidates:
             return
         if len(keys) >= MAX_KEYS and not self._make_room(keys):
             return
-        keys[key] = Found(topic, key, relays[:MAX_RELAYS], addresses[:MAX_RELAYS], now)
+        keys[key] = Candidate(topic, key, relays[:MAX_RELAYS], addresses[:MAX_RELAYS], now)
 
-    def _make_room(self, keys: dict[bytes, Found]) -> bool:
+    def _make_room(self, keys: dict[bytes, Candidate]) -> bool:
         """Of a full topic some key that came to nothing makes room; where none did, any of them, every other time."""
         idle = [entry for entry in keys.values() if not entry.running]
         tried = [entry for entry in idle if entry.failures]
@@ -81,13 +82,13 @@ class Candidates:
         del keys[among[self._draw(len(among))].key]
         return True
 
-    def due(self, now: float, worth: Callable[[bytes], bool]) -> list[Found]:
+    def due(self, now: float, worth: Callable[[bytes], bool]) -> list[Candidate]:
         """Keys to dial now.  Each must end in `over` or `forget`.  worth: whether somebody is missing at a topic; where
         nobody is, its keys wait for a minute."""
         self._refill(now)
         running = sum(entry.running for keys in self._topics.values() for entry in keys.values())
         waiting = [e for keys in self._topics.values() for e in keys.values() if not e.running and e.next <= now]
-        chosen: list[Found] = []
+        chosen: list[Candidate] = []
         while waiting and running + len(chosen) < MAX_DIALS and self._left >= 1:
             entry = waiting.pop(self._draw(len(waiting)))
             if not worth(entry.topic):
@@ -118,15 +119,14 @@ class Candidates:
     def clear(self) -> None:
         self._topics.clear()
 
-    def next_wake(self, now: float) -> float | None:
-        """When the next key may be dialled; None where nothing waits, or only for a dial under way."""
+    def next_wake(self) -> float:
+        """When the next key may be dialled; infinity where nothing waits, or only for a dial under way."""
         if sum(entry.running for keys in self._topics.values() for entry in keys.values()) >= MAX_DIALS:
-            return None
+            return inf
         waiting = [entry.next for keys in self._topics.values() for entry in keys.values() if not entry.running]
         if not waiting:
-            return None
-        self._refill(now)
-        return max(min(waiting), now + max(0.0, 1 - self._left) * REFILL)
+            return inf
+        return max(min(waiting), self._as_of + max(0.0, 1 - self._left) * REFILL)
 
     def _refill(self, now: float) -> None:
         self._left = min(float(BURST), self._left + max(0.0, now - self._as_of) / REFILL)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from math import inf
 
 from identity.codec import Reader, Writer
 from identity.device import week_of
@@ -51,7 +52,7 @@ class Whereabouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Lead:
+class FoundKey:
     """A transport key as it stood at a topic: nodes that may lead there, and addresses on the local network."""
 
     transport: bytes
@@ -60,7 +61,7 @@ class Lead:
 
 
 @dataclass(slots=True)
-class Attempts:
+class Backoff:
     """Back-off of one device.  where: what was tried last, so that news start afresh; ask: from when its key may be
     asked for again; found: where it stood at a topic, for the next attempt."""
 
@@ -71,17 +72,17 @@ class Attempts:
     ask: float = 0.0
     ask_wait: float = ASK_FIRST
     hurried: float = 0.0
-    found: Lead | None = None
+    found: FoundKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
+class PendingDial:
     """A dial under way.  A key found at a topic has no device yet: topic and key say where, z is that of its space."""
 
     purpose: Purpose
     device: bytes | None
     local: SigningKey = field(repr=False)
-    flow: int = 0
+    conversation: int = 0
     topic: bytes = b""
     key: bytes = b""
     z: bytes | None = field(default=None, repr=False)
@@ -93,11 +94,12 @@ class Dialling:
     def __init__(self, profile: Profile, peers: dict[int, Peer]) -> None:
         self.profile = profile
         self.peers = peers
-        self.wants: dict[int, Want] = {}
+        self.pending: dict[int, PendingDial] = {}
         self.online = False
-        self.hints: tuple[str, ...] = ()  # where this node is reached
-        self._attempts: dict[bytes, Attempts] = {}
-        self._next: float | None = None  # when the next attempt is due, as of the last `wake`
+        self.hints: tuple[str, ...] = ()  # where this node is reached,
+        self.where: Whereabouts | None = None  # and the same with its keys, as others are told
+        self._attempts: dict[bytes, Backoff] = {}
+        self._next = inf  # when the next attempt is due, as of the last `wake`
         self._seen: object = None  # what `wake` went by last; None: look again
         self._last = 0
         self._owners: tuple[object, dict[bytes, bytes]] = None, {}
@@ -125,9 +127,9 @@ class Dialling:
             self._owners = self.profile.news, {key: device for device, where in found for key in where.transports}
         return self._owners[1].get(transport)
 
-    def hurry(self, device: bytes, lead: Lead, now: float) -> None:
+    def hurry(self, device: bytes, lead: FoundKey, now: float) -> None:
         """The device stands at a topic: it is there now, so it is dialled soon."""
-        attempt = self._attempts.setdefault(device, Attempts())
+        attempt = self._attempts.setdefault(device, Backoff())
         attempt.found = lead
         if now < attempt.hurried:
             return
@@ -143,13 +145,13 @@ class Dialling:
     def wake(self, now: float) -> None:
         """Dials whoever is due.  Called after every turn: it looks only where something has changed or is due."""
         if not self.online:
-            self._next = None
+            self._next = inf
             return
         connected = {peer.device or peer.to for peer in self.peers.values() if not peer.closing}
         seen = (self.profile.news, self.profile.directory.version, connected)
-        if seen == self._seen and (self._next is None or self._next > now):
+        if seen == self._seen and self._next > now:
             return
-        self._seen, self._next = seen, None
+        self._seen, self._next = seen, inf
         waiting: list[float] = []
         blocked = {i for i, contact in self.profile.view.contacts.items() if contact.blocked}
         for device, where in self.whereabouts().items():
@@ -158,7 +160,7 @@ class Dialling:
                 continue
             if not self.profile.directory.is_active(device):
                 continue
-            attempt = self._attempts.setdefault(device, Attempts())
+            attempt = self._attempts.setdefault(device, Backoff())
             if attempt.where != where:
                 attempt.where, attempt.next, attempt.wait = where, min(attempt.next, now), FIRST
                 attempt.ask, attempt.ask_wait = 0.0, ASK_FIRST
@@ -170,12 +172,12 @@ class Dialling:
             self._attempt(device, attempt, where, now)
             if not attempt.running:
                 waiting.append(attempt.next)
-        self._next = min(waiting, default=None)
+        self._next = min(waiting, default=inf)
 
-    def _attempt(self, device: bytes, attempt: Attempts, where: Whereabouts, now: float) -> None:
+    def _attempt(self, device: bytes, attempt: Backoff, where: Whereabouts, now: float) -> None:
         """One dial: at the addresses known, and through the DHT unless it was asked for this key just now."""
         found, attempt.found = attempt.found, None
-        lead = found or Lead(where.transport(now))
+        lead = found or FoundKey(where.transport(now))
         ask = found is not None or (where.announced(now) and attempt.ask <= now)
         hints = self.usable((*map(hint_of, lead.addresses), *where.hints))
         if not ask and not hints:
@@ -184,7 +186,7 @@ class Dialling:
         if ask:
             attempt.ask = now + attempt.ask_wait
             attempt.ask_wait = min(attempt.ask_wait * 2, ASK_LONGEST)
-        want = Want(Purpose.HELLO, device, self.profile.account.transport(now))
+        want = PendingDial(Purpose.HELLO, device, self.profile.account.transport(now))
         attempt.running = self.dial(want, lead.transport, hints, announced=ask, relays=lead.relays)
 
     def start_afresh(self) -> None:
@@ -195,7 +197,7 @@ class Dialling:
 
     def dial(
         self,
-        want: Want,
+        want: PendingDial,
         remote: bytes,
         hints: tuple[str, ...],
         *,
@@ -203,7 +205,7 @@ class Dialling:
         relays: tuple[Address, ...] = (),
     ) -> int:
         self._last += 1
-        self.wants[self._last] = want
+        self.pending[self._last] = want
         self.profile.effects.append(Dial(self._last, remote, self.usable(hints), want.local, announced, relays))
         return self._last
 
@@ -212,14 +214,14 @@ class Dialling:
         local = any(is_loopback(hint) for hint in self.hints)
         return tuple(hint for hint in hints if is_host(hint) and (local or not is_loopback(hint)))
 
-    def opened(self, attempt: int) -> Want | None:
+    def opened(self, attempt: int) -> PendingDial | None:
         self._seen = None
-        want = self.wants.pop(attempt, None)
+        want = self.pending.pop(attempt, None)
         if want is not None and want.device is not None and want.device in self._attempts:
             self._attempts[want.device].running = 0
         return want
 
-    def failed(self, attempt: int, now: float) -> Want | None:
+    def failed(self, attempt: int, now: float) -> PendingDial | None:
         """The dial came to nothing; the next one waits longer."""
         want = self.opened(attempt)
         if want is not None and want.device is not None:
@@ -228,7 +230,7 @@ class Dialling:
 
     def back_off(self, device: bytes, now: float) -> None:
         self._seen = None
-        attempt = self._attempts.setdefault(device, Attempts())
+        attempt = self._attempts.setdefault(device, Backoff())
         attempt.next = now + attempt.wait * (0.75 + jitter(self.profile.rng) / 2)
         attempt.wait = min(attempt.wait * GROWTH, LONGEST)
 
@@ -238,12 +240,12 @@ class Dialling:
             self.back_off(device, now)
             return
         self._seen = None
-        attempt = self._attempts.setdefault(device, Attempts())
+        attempt = self._attempts.setdefault(device, Backoff())
         attempt.wait = FIRST
         attempt.next = now + FIRST * jitter(self.profile.rng)
 
-    def next_wake(self) -> float | None:
-        """Devices that are connected, or that nothing leads to, wait for nothing."""
+    def next_wake(self) -> float:
+        """When the next device is due; infinity where all are connected, or nothing leads to those that are not."""
         return self._next
 
 
@@ -294,4 +296,4 @@ def decode_whereabouts(data: bytes) -> Whereabouts:
     return Whereabouts(at, (this, following), hints)
 
 
-__all__ = ["Attempts", "Dialling", "Want", "Whereabouts", "decode_whereabouts", "encode_whereabouts"]
+__all__ = ["Backoff", "Dialling", "PendingDial", "Whereabouts", "decode_whereabouts", "encode_whereabouts"]

@@ -80,12 +80,39 @@ class MessageChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryChanged:
-    """Devices opened more of my feed in this space: entries `start` to `end` (not included) may have moved on."""
+class MessageHidden:
+    """My devices agree that a message is not shown to me any more, or again (hidden False)."""
 
     space: bytes
+    message: bytes
+    hidden: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryChanged:
+    """A device opened more of a feed of mine in this space: entries `start` to `end` (not included) have moved on.
+    core: the feed's core key."""
+
+    space: bytes
+    core: bytes
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptsChanged:
+    """Somebody told in this space how far they have read."""
+
+    space: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ListChanged:
+    """My devices agree on something else about this chat as it stands in the list: its state, my read mark, what of it
+    is hidden from me up to some place."""
+
+    space: bytes
+    cleared: bool = False  # everything up to a place is hidden now
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +147,66 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class FlowStep:
-    """A pairing or an invite moved on; `step` is one of `pipeline.people`'s values."""
+class CodeShown:
+    """Approving a device: the six digits that are to be typed there.  conversation: of this profile, by number."""
 
-    flow: int
-    step: object
+    conversation: int
+    code: str
 
 
+@dataclass(frozen=True, slots=True)
+class CodeWanted:
+    """Linking this device: the other side shows six digits; they are to be typed here."""
+
+    conversation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CodeWrong:
+    """Linking this device: those were not the digits; `left` tries remain."""
+
+    conversation: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLinked:
+    """The new device is in, on either side."""
+
+    conversation: int
+    device: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContactMet:
+    """The invite was accepted: who that is, by which device, and the direct space with them."""
+
+    conversation: int
+    identity: bytes
+    device: bytes
+    space: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OnboardingFailed:
+    """It is over without an end; code and sentence as in `KithkinError`."""
+
+    conversation: int
+    code: str
+    sentence: str
+
+
+OnboardingStep = CodeShown | CodeWanted | CodeWrong | DeviceLinked | ContactMet | OnboardingFailed
 Event = (
-    MessageChanged | DeliveryChanged | PeerChanged | DeviceChanged | ContactChanged | ChatChanged | Progress | FlowStep
+    MessageChanged
+    | MessageHidden
+    | DeliveryChanged
+    | ReceiptsChanged
+    | ListChanged
+    | PeerChanged
+    | DeviceChanged
+    | ContactChanged
+    | ChatChanged
+    | Progress
 )
-Effect = Transmit | Disconnect | Dial | Listen | Unlisten | Meet | Part | Event
+Effect = Transmit | Disconnect | Dial | Listen | Unlisten | Meet | Part | OnboardingStep | Event

@@ -239,7 +239,6 @@ class DeviceHandshake:
         admit = Admit(writer, device, statements, prekey, consent)
         if verify_consent(personal.id, mine.core, admit) and personal.graph.can(mine.core, admit):
             open_epoch(personal, int(now * 1000), [admit], recovery=profile.recovery)
-            profile.touch(personal)
 
     # -- grants handed over -----------------------------------------------------------------------------------
 

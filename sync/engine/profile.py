@@ -26,6 +26,7 @@ from sync.account.account import Account, load_account, put_account, rotate
 from sync.account.context import Context, new_writer
 from sync.account.directory import Directory, load_statements, put_statements
 from sync.engine.effects import Effect, MessageChanged
+from sync.space.delta import SpaceDelta
 from sync.space.epochs import ensure_key, found_space
 from sync.space.outbound import Draft
 from sync.space.space import Space
@@ -48,11 +49,11 @@ class Profile:
         self.rng = rng
         self.effects: list[Effect] = []
         self.spaces: dict[bytes, Space] = {}
-        self.dirty: dict[bytes, None] = {}  # spaces, in the order of their first change
-        self.committed: dict[bytes, Space] = {}  # spaces that commits changed and nobody has been told of
+        self._deltas: dict[bytes, SpaceDelta] = {}  # what commits changed and nobody has been told of, by space
         self.recovery: bytes | None = None
         self.news = 0  # how often something came that may tell whom to dial, or where
         self._view: PersonalView | None = None
+        self._view_version = 0  # of the registers that `_view` was made from
         self.reload()
 
     # -- opening ----------------------------------------------------------------------------------------------
@@ -69,8 +70,7 @@ class Profile:
         if personal is None:
             raise LookupError("no personal space in this profile")
         self.spaces = {}
-        self.dirty = {}
-        self.committed = {}
+        self._deltas = {}
         self.news += 1
         self._view = None
         for key, _ in self.store.scan(Table.SPACE):
@@ -91,9 +91,9 @@ class Profile:
     @property
     def view(self) -> PersonalView:
         """What my devices agree on."""
-        if self._view is None or self.personal.changes.personal:
-            self._view = self.personal.view
-            self.personal.changes.personal = False
+        version = self.personal.facts.registers_version
+        if self._view is None or self._view_version != version:
+            self._view, self._view_version = self.personal.view, version
         return self._view
 
     def space(self, space: bytes) -> Space:
@@ -101,15 +101,13 @@ class Profile:
         found = self.spaces.get(space)
         if found is None:
             found = self.spaces[space] = Space(self.context, space, personal=False)
-            found.changes.row = True
-            self.dirty[space] = None
+            found.found()
         return found
 
     def keep(self, space: Space) -> Space:
         """A space that was just founded."""
         self.spaces[space.id] = space
-        space.changes.row = True
-        self.dirty[space.id] = None
+        space.found()
         return space
 
     def port(self) -> int:
@@ -169,19 +167,18 @@ class Profile:
         self.set_account(account)
         return True
 
-    def touch(self, space: Space) -> Space:
-        """The space has changes in the open batch."""
-        self.dirty[space.id] = None
-        return space
+    @property
+    def uncommitted(self) -> bool:
+        """Whether there is anything that the next commit has to make durable."""
+        return bool(self.context.changed or len(self.context.batch))
 
     def own_feed(self, space: Space) -> SigningKey:
         """W of this device in the space, made if there is none yet."""
         feed = space.mine
         if feed is None:
             key = new_writer(self.rng)
-            feed = space.feed_store.feed(key.public, key)
-            space.changes.row = True
-            self.touch(space)
+            space.found(key)
+            return key
         if feed.key is None:
             raise LookupError("a feed of mine without its key")
         return feed.key
@@ -203,7 +200,6 @@ class Profile:
             ensure_key(space, now_ms, self.recovery)
             drafts = [Draft(Kind.UPDATE, body(values)) for values in groups[start : start + RUN]]
             made += space.append(drafts, now_ms)
-        self.touch(space)
         return made
 
     def note(self, now_ms: int, *values: Value) -> None:
@@ -212,39 +208,47 @@ class Profile:
             self.write(self.personal, [values], now_ms)
 
     def commit(self, now_ms: int) -> None:
-        """Makes the open batch durable; whatever follows may now be sent.  `committed` gathers what changed, since a
-        flow that promises something commits in the middle of a turn."""
-        changed: list[Space] = []
+        """Makes the open batch durable; whatever follows may now be sent.  Raises what the store raises; then the
+        profile was read again from the store.
+
+        The engine commits once a tick.  Onboarding alone commits in the middle of one as well: it promises the other
+        side something (an admission, a contact) in a message that it makes next, from what the commit has folded.
+        What changed is gathered until the engine takes it, so the two kinds of commit add up to one delta a space.
+        """
+        deltas: list[SpaceDelta] = []
         events: list[Effect] = []
-        while self.dirty:
-            space = self.spaces[self.dirty.popitem()[0]]
-            for change in space.finish(now_ms):
+        changed = self.context.changed
+        while changed:
+            space = self.spaces[changed.popitem()[0]]
+            delta = space.finish(now_ms)
+            for change in delta.rows:
                 fresh = change.before is None and change.after is not None
                 self.context.batch.put(Table.INDEX, space.id + change.message, b"")
                 if change.before is not None or change.after is not None:
                     events.append(MessageChanged(space.id, change.message, fresh, change.after is None))
-            changed.append(space)
-        if any(space.changes.records or space.changes.membership or space.personal for space in changed):
+            deltas.append(delta)
+        if any(delta.records or delta.membership or delta.space == self.personal.id for delta in deltas):
             self.news += 1
         batch, self.context.batch = self.context.batch, Batch()
         if len(batch):
             # Records alone are not worth a sync: what they say of this device is durable already, a lost one is told
             # again, and the clock makes our own counters.  They come ten times a second while somebody writes.
             records = all(change.table is Table.RECORD for change in batch.changes())
-            soft = records and not any(space.changes.forks for space in changed)
+            soft = records and not any(delta.forks for delta in deltas)
             try:
                 self.store.write(batch, durable=not soft)
             except BaseException:
                 self.reload()
                 raise
-        for space in changed:
-            space.feed_store.committed()
-        self.committed.update((space.id, space) for space in changed)
+        for delta in deltas:
+            self.spaces[delta.space].feed_store.committed()
+            before = self._deltas.get(delta.space)
+            self._deltas[delta.space] = before.followed_by(delta) if before is not None else delta
         self.effects += events
 
-    def take_committed(self) -> list[Space]:
-        """Spaces that commits changed since the last call."""
-        found, self.committed = list(self.committed.values()), {}
+    def take_deltas(self) -> list[SpaceDelta]:
+        """What commits changed since the last call, one delta a space."""
+        found, self._deltas = list(self._deltas.values()), {}
         return found
 
 
@@ -273,7 +277,7 @@ def found_profile(
     values = [OwnProfile(name=name), Setting("recovery", recovery.hex()), *first_values(context, own)]
     _write(personal, values, now_ms)
     for space in (personal, own):
-        space.changes.row = True
+        space.found()
         space.finish(now_ms)
     store.write(context.batch, durable=True)
 

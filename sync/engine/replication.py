@@ -7,6 +7,7 @@ commit `propagate` acknowledges what is durable and tells every other connection
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 from crdt.log.entry import Kind, decode_plaintext
 from crdt.log.item import Item, reseal
@@ -17,8 +18,8 @@ from crdt.space.epoch import DORMANT_MS
 from crdt.space.rendezvous import capability, channel_id, channel_proof
 from identity.errors import DecodeError
 from identity.proof import same
-from sync.engine import history
-from sync.engine.effects import ChatChanged, DeliveryChanged, Progress
+from sync.engine import history, news
+from sync.engine.effects import ChatChanged, Progress
 from sync.engine.peer import Peer, SpaceLink
 from sync.engine.profile import Profile
 from sync.replicate.effects import (
@@ -38,6 +39,7 @@ from sync.replicate.effects import (
 )
 from sync.replicate.messages import MAX_FEEDS, Span
 from sync.replicate.replicator import Replicator
+from sync.space.delta import SpaceDelta
 from sync.space.space import Space
 
 PROTOCOL = "kithkin/space/1"
@@ -52,6 +54,7 @@ class Replication:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.links: dict[bytes, dict[int, tuple[Peer, SpaceLink]]] = {}  # space -> conn -> link
+        self._woken = 0.0  # when `wake` was called last: what was due then has been done
         self.due: list[bytes] = []  # spaces whose links look again at what they may open
 
     # -- channels ---------------------------------------------------------------------------------------------
@@ -167,15 +170,12 @@ class Replication:
                     peer.mux.send(link.channel, type, body)
                 case Append(writer, start, blocks, leaves, tree, nodes, head):
                     space.inbound.absorb(writer, start, blocks, leaves, tree, nodes, head, int(now * 1000))
-                    self.profile.touch(space)
                 case StoreRecord(writer, counter, data):
                     self._record(space, writer, counter, data, now)
                 case Acked():
                     pass  # what counts as delivered is what a device says it has opened: its record
                 case ForkFound(writer, proof):
-                    space.feed_store.put_fork(self.profile.context.batch, writer, proof)
-                    self.profile.touch(space)
-                    space.changes.forks.add(writer)
+                    space.keep_fork(writer, proof)
                 case CaughtUp():
                     self._ask_missing(peer, link, space, now)
                 case HistoryAsked(request, spans):
@@ -194,16 +194,9 @@ class Replication:
     def _record(self, space: Space, writer: bytes, counter: int, data: bytes, now: float) -> None:
         before = space.reports.get(core_key(writer))
         space.records.hear(writer, counter, data, int(now * 1000))
-        self.profile.touch(space)
         after = space.reports.get(core_key(writer))
-        mine = space.mine
-        if mine is None or after is None or after is before:
-            return
-        core8 = mine.core[:8]
-        old = next((h.length for h in before.opened if h.core8 == core8), 0) if before is not None else 0
-        new = next((h.length for h in after.opened if h.core8 == core8), 0)
-        if new > old:
-            self.profile.effects.append(DeliveryChanged(space.id, old, new))
+        if after is not None and after is not before:
+            self.profile.effects += news.of_record(space, self.profile.account.identity, before, after)
 
     # -- history ----------------------------------------------------------------------------------------------
 
@@ -277,7 +270,7 @@ class Replication:
                 continue  # of nobody who writes here
             elif own or space.feed_store.parked + len(block) + len(item.key) <= PARKED:
                 space.feed_store.put_item(batch, item.core, item.seq, item.key, block)
-        self.profile.touch(space)
+        space.look_again()  # a pack is news even where it brings nothing: who waited for it may go on
         link.received += len(items)
         self.profile.effects.append(Progress("history", link.received, 0, space.id))
         self.perform(peer, link, replicator.pack_taken(request, now), now)
@@ -291,7 +284,7 @@ class Replication:
             if feed is not None and request in link.asked:
                 own = peer.identity == self.profile.account.identity
                 space.inbound.deny(feed, start, min(end, feed.length), own=own)
-                self.profile.touch(space)
+                space.look_again()  # an answer is news even where it denies nothing
         if not done:
             return
         link.asked.discard(request)
@@ -332,11 +325,10 @@ class Replication:
 
     # -- after a commit ---------------------------------------------------------------------------------------
 
-    def propagate(self, space: Space, now: float) -> None:
+    def propagate(self, delta: SpaceDelta, now: float) -> None:
         """Tells every link of a space what the commit changed.  What is durable is acknowledged here."""
-        moved, records, forks = sorted(space.changes.moved), sorted(space.changes.records), sorted(space.changes.forks)
-        space.changes.moved, space.changes.records, space.changes.forks = set(), set(), set()
-        membership, space.changes.membership = space.changes.membership, False
+        space, membership = self.profile.spaces[delta.space], delta.membership
+        moved, records, forks = sorted(delta.grown), sorted(delta.records), sorted(delta.forks)
         lengths = {writer: space.feed_store.by_writer[writer].length for writer in moved}
         mine = space.mine.writer if space.mine is not None else b""
         told = {writer: length for writer, length in lengths.items() if writer != mine}
@@ -360,6 +352,7 @@ class Replication:
 
     def wake(self, now: float) -> None:
         """Feeds that another connection claimed and let lie, and history that does not come."""
+        self._woken = now
         for id_, links in list(self.links.items()):
             space = self.profile.spaces.get(id_)
             late = [link for _, link in links.values() if link.gate and link.gate_until <= now]
@@ -379,15 +372,16 @@ class Replication:
                 if at is not None and at <= now:
                     self.perform(peer, link, replicator.wake(now), now)
 
-    def next_wake(self, now: float) -> float | None:
+    def next_wake(self) -> float:
+        """Unix seconds at which `wake` is due; infinity if nothing waits."""
         times = [link.gate_until for links in self.links.values() for _, link in links.values() if link.gate]
         times += [
             at
             for links in self.links.values()
             for _, link in links.values()
-            if link.replicator is not None and (at := link.replicator.next_wake()) is not None and at > now
+            if link.replicator is not None and (at := link.replicator.next_wake()) is not None and at > self._woken
         ]
-        return min(times, default=None)
+        return min(times, default=inf)
 
 
 def meeting_z(peer: Peer, space: Space) -> bytes | None:

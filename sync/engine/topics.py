@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 from crdt.space.epoch import z_check
 from crdt.space.rendezvous import topics
@@ -82,8 +83,9 @@ class Topics:
                 left.append(topic)
         return left
 
-    def next_wake(self) -> float | None:
-        return min([self._look_at, *self._due.values()]) if self.online else None
+    def next_wake(self) -> float:
+        """Unix seconds at which `wake` is due; infinity while this node is not online."""
+        return min([self._look_at, *self._due.values()]) if self.online else inf
 
     def _look(self, now: float) -> None:
         wanted = self._wanted = places(self.profile, now)

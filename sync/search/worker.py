@@ -1,9 +1,9 @@
 """Search in a process of its own, started at the first call and gone when idle.
 
-`docs/decisions/0061-search-worker.md`.  DuckDB never gives back 60 MB of the process it ran in, and its indexing would
-take the engine's interpreter for as long as it runs.  The child is `python -m sync.search.worker`; frames (`frame.py`)
-pass over its standard input and output.  It ends by itself when nothing was asked for a while, or when the parent is
-gone; the parent starts the next one when it needs it, so nobody keeps a timer.
+`docs/decisions/0061-duckdb-in-a-child-process.md`.  DuckDB never gives back 60 MB of the process it ran in, and its
+indexing would take the engine's interpreter for as long as it runs.  The child is `python -m sync.search.worker`;
+frames (`frame.py`) pass over its standard input and output.  It ends by itself when nothing was asked for a while, or
+when the parent is gone; the parent starts the next one when it needs it, so nobody keeps a timer.
 """
 
 from __future__ import annotations

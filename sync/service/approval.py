@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from identity.errors import KithkinError
-from identity.pairing import PairingDone, ShowCode
+from sync.engine.effects import CodeShown, DeviceLinked, OnboardingStep
 from sync.service import models
 from sync.service.ids import device_id
 from sync.service.node import Node
@@ -25,7 +25,7 @@ class PendingApproval:
         self._start = start
         self._stack = stack
         self._wait = wait
-        self._steps: asyncio.Queue[object] | None = None
+        self._steps: asyncio.Queue[OnboardingStep] | None = None
         self._deadline = 0.0
 
     @property
@@ -35,9 +35,9 @@ class PendingApproval:
     async def confirm(self) -> models.Digits:
         self._deadline = asyncio.get_running_loop().time() + self._wait
         self._steps = self._stack.enter_context(self._node.steps(self._start()))
-        self._node.turn()
+        self._node.tick()
         step = await next_step(self._steps, self._deadline)
-        if isinstance(step, ShowCode):
+        if isinstance(step, CodeShown):
             return models.Digits(code=step.code)
         raise refusal(step)
 
@@ -45,6 +45,6 @@ class PendingApproval:
         if self._steps is None:
             raise KithkinError("not_allowed", "The approval was not confirmed.")
         step = await next_step(self._steps, self._deadline)
-        if isinstance(step, tuple) and isinstance(step[0], PairingDone):
-            return models.Approved(device=device_id(step[1].device))
+        if isinstance(step, DeviceLinked):
+            return models.Approved(device=device_id(step.device))
         raise refusal(step)

@@ -1,7 +1,4 @@
-"""Chats: the list, making, joining, leaving, and what creators and admins do.
-
-Plain functions over the opened profile; the caller settles the engine after those that write.
-"""
+"""Chats: the list, making, joining, leaving, and what creators and admins do."""
 
 from __future__ import annotations
 
@@ -9,17 +6,17 @@ from collections.abc import Sequence
 
 from crdt.docs.chat import Decline, Offer
 from crdt.docs.own import Hidden, OwnChat, OwnWriter
-from crdt.docs.rows import Row, at_moment
+from crdt.docs.rows import Row, at_moment, read_draw_key
 from crdt.docs.timeline import OfferReplies
 from crdt.space import moves
 from crdt.space.control import MAX_MEMBERS, Admin, Op, Set, SpaceKind
 from crdt.space.lineage import End
 from identity.errors import KithkinError
 from sync.account.context import new_writer
-from sync.engine.onboarding.onboarding import Onboarding
 from sync.engine.profile import Profile
-from sync.engine.tasks.duties import admitting_feeds, answer_to, talks_of
+from sync.engine.tasks.offers import admitting_feeds, answer_to, group_talks
 from sync.service import messages, models
+from sync.service.domain import Domain, commits
 from sync.service.ids import chat_id, find_chat, find_contact, find_space, identity_id
 from sync.service.messages import moment, shown, writable
 from sync.service.names import chat_title, person_name
@@ -33,11 +30,144 @@ PREVIEW = 200
 MAX_LIFETIME = 2**31 - 1
 
 
-def list_chats(profile: Profile, now_ms: int) -> models.Chats:
-    """My chats, the one with the newest message first."""
-    listed = [model(profile, id_, now_ms) for id_ in profile.view.chats if is_listed(profile, id_)]
-    listed.sort(key=lambda chat: (chat.last is None, -(chat.last.timestamp() if chat.last else 0), chat.title))
-    return models.Chats(chats=listed)
+class Chats(Domain):
+    """The calls about chats and groups."""
+
+    async def chats(self) -> models.Chats:
+        profile, now_ms = self._profile, self._now_ms
+        listed = [model(profile, id_, now_ms) for id_ in profile.view.chats if is_listed(profile, id_)]
+        listed.sort(key=lambda chat: (chat.last is None, -(chat.last.timestamp() if chat.last else 0), chat.title))
+        return models.Chats(chats=listed)
+
+    @commits
+    def chat_new(self, title: str, contacts: Sequence[str] = ()) -> models.ChatRef:
+        profile, now_ms = self._profile, self._now_ms
+        title = check_name(title)
+        people = [find_contact(profile, contact) for contact in dict.fromkeys(contacts)]
+        if len(people) + 1 > MAX_MEMBERS:
+            raise KithkinError("too_many_members", f"A group holds at most {MAX_MEMBERS} people.")
+        for identity in people:
+            _reachable(profile, identity)
+        space = found_space(profile.context, SpaceKind.GROUP, title, now_ms, key=new_writer(profile.rng))
+        profile.keep(space)
+        mine = space.mine
+        if mine is None:
+            raise ValueError("a new space has a feed of its maker")
+        _note_own(profile, space, now_ms, OwnChat(space.id, on=True, kind="group", state="active", title=title))
+        for identity in people:
+            _offer(profile, space, identity, now_ms)
+        return _ref(space.id)
+
+    @commits
+    def chat_join(self, chat: str) -> models.ChatRef:
+        profile, now_ms = self._profile, self._now_ms
+        id_ = find_chat(profile, chat)
+        known = profile.view.chats[id_]
+        if known.state == "active":
+            return _ref(id_)
+        direct, talk = _talk(profile, id_)
+        offer = next(iter(_offers_of_others(profile, direct, talk)), None)
+        if offer is None:
+            raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
+        profile.write(direct, [[answer_to(profile, offer)]], now_ms)
+        joined = OwnChat(id_, on=True, kind="group", state="active", creator=offer.creator)
+        _note_own(profile, profile.space(id_), now_ms, joined)
+        return _ref(id_)
+
+    @commits
+    def chat_decline(self, chat: str) -> models.ChatRef:
+        profile, now_ms = self._profile, self._now_ms
+        id_ = find_chat(profile, chat)
+        if profile.view.chats[id_].state != "invited":
+            raise KithkinError("not_allowed", "You are not invited to that chat.")
+        direct, _ = _talk(profile, id_)
+        profile.write(direct, [[Decline(id_)]], now_ms)
+        profile.note(now_ms, OwnChat(id_, state="declined"))
+        return _ref(id_)
+
+    @commits
+    def chat_leave(self, chat: str) -> models.ChatRef:
+        """Ends all my feeds in a group."""
+        profile, now_ms = self._profile, self._now_ms
+        space = _group(profile, chat)
+        mine = space.mine
+        if mine is None:
+            raise KithkinError("not_allowed", "This device is not in that chat yet.")
+        frontiers = {core: End(f.length, f.tree.hash()) for core, f in space.feed_store.feeds.items() if f.length}
+        ensure_key(space, now_ms)
+        frontiers[mine.core] = End(mine.length, mine.tree.hash())
+        write_control(space, [moves.leave(space.graph, mine.core, frontiers)], now_ms)
+        profile.note(now_ms, OwnChat(space.id, state="left"))
+        return _ref(space.id)
+
+    @commits
+    def chat_rename(self, chat: str, title: str) -> models.ChatRef:
+        op = Set("title", check_name(title).encode())
+        return self._control(_group(self._profile, chat), op, "Only the creator and admins rename a chat.")
+
+    async def chat_members(self, chat: str) -> models.Members:
+        return members(self._profile, chat)
+
+    @commits
+    def chat_add(self, chat: str, contact: str) -> models.ChatRef:
+        profile = self._profile
+        space = _group(profile, chat)
+        identity = find_contact(profile, contact)
+        mine = space.mine
+        if mine is None or (space.state.rank(mine.core) or 0) > 1:
+            raise KithkinError("not_allowed", "Only the creator and admins add people.")
+        present = [m for m in space.state.members.values() if space.state.active(m.id)]
+        if any(m.identity == identity for m in present):
+            raise KithkinError("not_allowed", "That contact is in the chat already.")
+        if len(present) >= MAX_MEMBERS:
+            raise KithkinError("too_many_members", f"A group holds at most {MAX_MEMBERS} people.")
+        _offer(profile, space, identity, self._now_ms)
+        return _ref(space.id)
+
+    @commits
+    def chat_admin(self, chat: str, contact: str) -> models.ChatRef:
+        profile = self._profile
+        space = _group(profile, chat)
+        identity = find_contact(profile, contact)
+        found = [m for m in space.state.members.values() if m.identity == identity and space.state.active(m.id)]
+        if not found:
+            raise KithkinError("not_found", "That contact is not in the chat.")
+        return self._control(space, Admin(found[0].id), "Only the creator makes admins.")
+
+    @commits
+    def chat_set(self, chat: str, key: str, value: str) -> models.ChatRef:
+        if key == "history" and value in ("all", "none"):
+            stored = value
+        elif key == "lifetime" and value.isascii() and value.isdigit() and int(value) <= MAX_LIFETIME:
+            stored = str(int(value))
+        else:
+            raise KithkinError("usage", "Settings are `history all`, `history none` and `lifetime SECONDS`.")
+        space = find_space(self._profile, chat)
+        refusal = "Only the creator and admins change settings."
+        if space.kind is SpaceKind.PERSONAL:
+            raise KithkinError("not_allowed", refusal)
+        return self._control(space, Set(key, stored.encode()), refusal)
+
+    @commits
+    def delete_chat(self, chat: str) -> models.ChatRef:
+        """Hides everything so far on my devices."""
+        id_ = find_chat(self._profile, chat)
+        newest = timeline.page(self._profile.store, id_, 1)
+        upto = newest[0].sort_key if newest else b"\0" * 26
+        self._profile.note(self._now_ms, Hidden(id_, on=True, upto=upto))
+        return _ref(id_)
+
+    def _control(self, space: Space, op: Op, refusal: str) -> models.ChatRef:
+        """Writes one control operation if this device may, else raises `not_allowed` with that sentence."""
+        mine = space.mine
+        if mine is None or not space.graph.can(mine.core, op):
+            raise KithkinError("not_allowed", refusal)
+        write_control(space, [op], self._now_ms)
+        return _ref(space.id)
+
+
+def _ref(id_: bytes) -> models.ChatRef:
+    return models.ChatRef(chat=chat_id(id_))
 
 
 def is_listed(profile: Profile, id_: bytes) -> bool:
@@ -57,11 +187,12 @@ def is_listed(profile: Profile, id_: bytes) -> bool:
 
 
 def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
+    """A chat as the list shows it."""
     chat, space = profile.view.chats[id_], profile.spaces.get(id_)
     kind: models.ChatKind = "self" if chat.kind == "self" else "direct" if chat.kind == "direct" else "group"
     last = _last(profile, space) if space is not None else None
     at = None if last is None else at_moment(last, now_ms)
-    author = b""
+    mark, author = profile.view.marks.get(id_), b""
     if space is not None and at is not None and at.member in space.state.members:
         author = space.state.members[at.member].identity
     return models.Chat(
@@ -74,6 +205,8 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
         last=moment(at.at) if at is not None else None,
         preview=at.text[:PREVIEW] if at is not None else "",
         preview_author=person_name(profile, author, space) if author else "",
+        last_order=messages.order(last, now_ms) if last is not None else "",
+        read_order=read_draw_key(mark.upto)[:-32].hex() if mark is not None else "",
     )
 
 
@@ -85,6 +218,7 @@ def _last(profile: Profile, space: Space) -> Row | None:
 
 
 def state_of(profile: Profile, id_: bytes) -> models.ChatState:
+    """What this profile is to a chat: what my devices noted, else what the space's members say."""
     chat, space = profile.view.chats[id_], profile.spaces.get(id_)
     if chat.state in ("left", "invited", "removed"):
         return "left" if chat.state == "left" else "invited" if chat.state == "invited" else "removed"
@@ -93,25 +227,6 @@ def state_of(profile: Profile, id_: bytes) -> models.ChatState:
         if mine and not any(space.state.active(member) for member in mine):
             return "removed"
     return "active"
-
-
-def new_group(profile: Profile, title: str, contacts: Sequence[str], now_ms: int) -> bytes:
-    """A group of mine; each contact gets an offer."""
-    title = check_name(title)
-    people = [find_contact(profile, contact) for contact in dict.fromkeys(contacts)]
-    if len(people) + 1 > MAX_MEMBERS:
-        raise KithkinError("too_many_members", f"A group holds at most {MAX_MEMBERS} people.")
-    for identity in people:
-        _reachable(profile, identity)
-    space = found_space(profile.context, SpaceKind.GROUP, title, now_ms, key=new_writer(profile.rng))
-    profile.keep(space)
-    mine = space.mine
-    if mine is None:
-        raise ValueError("a new space has a feed of its maker")
-    _note_own(profile, space, now_ms, OwnChat(space.id, on=True, kind="group", state="active", title=title))
-    for identity in people:
-        _offer(profile, space, identity, now_ms)
-    return space.id
 
 
 def _note_own(profile: Profile, space: Space, now_ms: int, chat: OwnChat) -> None:
@@ -146,56 +261,13 @@ def _offer(profile: Profile, space: Space, identity: bytes, now_ms: int) -> None
     profile.write(direct, [[Offer(space.id, creator, space.state.title, admitting_feeds(space))]], now_ms)
 
 
-def add(profile: Profile, chat: str, contact: str, now_ms: int) -> bytes:
-    """Offers a contact a place in a group."""
-    space = _group(profile, chat)
-    identity = find_contact(profile, contact)
-    mine = space.mine
-    if mine is None or (space.state.rank(mine.core) or 0) > 1:
-        raise KithkinError("not_allowed", "Only the creator and admins add people.")
-    present = [m for m in space.state.members.values() if space.state.active(m.id)]
-    if any(m.identity == identity for m in present):
-        raise KithkinError("not_allowed", "That contact is in the chat already.")
-    if len(present) >= MAX_MEMBERS:
-        raise KithkinError("too_many_members", f"A group holds at most {MAX_MEMBERS} people.")
-    _offer(profile, space, identity, now_ms)
-    return space.id
-
-
-def join(profile: Profile, people: Onboarding, chat: str, now_ms: int) -> bytes:
-    """Says yes to an offer.  The person who made it adds us when it hears of it."""
-    id_ = find_chat(profile, chat)
-    known = profile.view.chats[id_]
-    if known.state == "active":
-        return id_
-    direct, talk = _talk(profile, id_)
-    offer = next(iter(_offers_of_others(profile, direct, talk)), None)
-    if offer is None:
-        raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
-    profile.write(direct, [[answer_to(profile, offer)]], now_ms)
-    _note_own(
-        profile, profile.space(id_), now_ms, OwnChat(id_, on=True, kind="group", state="active", creator=offer.creator)
-    )
-    return id_
-
-
-def decline(profile: Profile, chat: str, now_ms: int) -> bytes:
-    id_ = find_chat(profile, chat)
-    if profile.view.chats[id_].state != "invited":
-        raise KithkinError("not_allowed", "You are not invited to that chat.")
-    direct, _ = _talk(profile, id_)
-    profile.write(direct, [[Decline(id_)]], now_ms)
-    profile.note(now_ms, OwnChat(id_, state="declined"))
-    return id_
-
-
 def _talk(profile: Profile, offered: bytes) -> tuple[Space, OfferReplies]:
     """The direct space in which a group was offered, and what was said there."""
     peer = profile.view.chats[offered].peer
     for chat in profile.view.chats.values():
         space = profile.spaces.get(chat.space)
         if chat.kind == "direct" and space is not None and (peer is None or chat.peer == peer):
-            talk = talks_of(profile, space).get(offered)
+            talk = group_talks(profile, space).get(offered)
             if talk is not None and talk.offers:
                 return writable(profile, space), talk
     raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
@@ -207,65 +279,8 @@ def _offers_of_others(profile: Profile, direct: Space, talk: OfferReplies) -> li
     return [offer for member, offer in talk.offers.items() if member in members and members[member].identity != me]
 
 
-def leave(profile: Profile, chat: str, now_ms: int) -> bytes:
-    """Ends all my feeds in a group."""
-    space = _group(profile, chat)
-    mine = space.mine
-    if mine is None:
-        raise KithkinError("not_allowed", "This device is not in that chat yet.")
-    frontiers = {core: End(f.length, f.tree.hash()) for core, f in space.feed_store.feeds.items() if f.length}
-    ensure_key(space, now_ms)
-    frontiers[mine.core] = End(mine.length, mine.tree.hash())
-    write_control(space, [moves.leave(space.graph, mine.core, frontiers)], now_ms)
-    profile.touch(space)
-    profile.note(now_ms, OwnChat(space.id, state="left"))
-    return space.id
-
-
-def change(profile: Profile, chat: str, op: Op, now_ms: int, refusal: str) -> bytes:
-    """Writes one control operation, if I may."""
-    space = _group(profile, chat)
-    mine = space.mine
-    if mine is None or not space.graph.can(mine.core, op):
-        raise KithkinError("not_allowed", refusal)
-    write_control(space, [op], now_ms)
-    profile.touch(space)
-    return space.id
-
-
-def rename(profile: Profile, chat: str, title: str, now_ms: int) -> bytes:
-    op = Set("title", check_name(title).encode())
-    return change(profile, chat, op, now_ms, "Only the creator and admins rename a chat.")
-
-
-def set_value(profile: Profile, chat: str, key: str, value: str, now_ms: int) -> bytes:
-    """`history` (all, none) or `lifetime` (seconds, 0 for ever).  Raises `usage` for anything else."""
-    if key == "history" and value in ("all", "none"):
-        stored = value
-    elif key == "lifetime" and value.isascii() and value.isdigit() and int(value) <= MAX_LIFETIME:
-        stored = str(int(value))
-    else:
-        raise KithkinError("usage", "Settings are `history all`, `history none` and `lifetime SECONDS`.")
-    op = Set(key, stored.encode())
-    space = find_space(profile, chat)
-    mine = space.mine
-    if mine is None or space.kind is SpaceKind.PERSONAL or not space.graph.can(mine.core, op):
-        raise KithkinError("not_allowed", "Only the creator and admins change settings.")
-    write_control(space, [op], now_ms)
-    profile.touch(space)
-    return space.id
-
-
-def admin(profile: Profile, chat: str, contact: str, now_ms: int) -> bytes:
-    space = _group(profile, chat)
-    identity = find_contact(profile, contact)
-    found = [m for m in space.state.members.values() if m.identity == identity and space.state.active(m.id)]
-    if not found:
-        raise KithkinError("not_found", "That contact is not in the chat.")
-    return change(profile, chat, Admin(found[0].id), now_ms, "Only the creator makes admins.")
-
-
 def members(profile: Profile, chat: str) -> models.Members:
+    """Who is, was and is invited to be in a chat: by rank, each person once."""
     space = find_space(profile, chat)
     state = space.state
     listed: dict[bytes, models.Member] = {}
@@ -278,14 +293,14 @@ def members(profile: Profile, chat: str) -> models.Members:
             for by in state.closers.get(w.core, ())
             if by in state.writers
         )
-        standing: models.MemberState = "active" if active else "left" if own else "removed"
+        member_state: models.MemberState = "active" if active else "left" if own else "removed"
         if member.identity in listed and not active:
             continue
         listed[member.identity] = models.Member(
             id=identity_id(member.identity),
             name=person_name(profile, member.identity, space),
             role=ROLES[member.rank],
-            state=standing,
+            state=member_state,
         )
     for identity in _invited(profile, space):
         if identity not in listed:
@@ -304,7 +319,7 @@ def _invited(profile: Profile, space: Space) -> list[bytes]:
         direct = profile.spaces.get(contact.space) if contact.space is not None else None
         if direct is None:
             continue
-        talk = talks_of(profile, direct).get(space.id)
+        talk = group_talks(profile, direct).get(space.id)
         if talk is None:
             continue
         mine = [m for m in talk.offers if direct.state.members[m].identity == profile.account.identity]
@@ -312,15 +327,6 @@ def _invited(profile: Profile, space: Space) -> list[bytes]:
         if mine and not no:
             found.append(identity)
     return found
-
-
-def delete_chat(profile: Profile, chat: str, now_ms: int) -> bytes:
-    """Hides everything so far on my devices."""
-    id_ = find_chat(profile, chat)
-    newest = timeline.page(profile.store, id_, 1)
-    upto = newest[0].sort_key if newest else b"\0" * 26
-    profile.note(now_ms, Hidden(id_, on=True, upto=upto))
-    return id_
 
 
 def _group(profile: Profile, chat: str) -> Space:

@@ -5,20 +5,89 @@ from __future__ import annotations
 from crdt.docs.own import DeviceName, OwnContact, OwnProfile
 from crdt.space.epoch import DORMANT_MS
 from identity.safety_number import safety_number
+from sync.engine.effects import ContactChanged
 from sync.engine.profile import Profile
 from sync.service import models
+from sync.service.domain import Domain, commits
 from sync.service.ids import DEVICE, among, chat_id, device_id, find_contact, identity_id
 from sync.service.messages import moment
 from sync.service.names import device_name, person_name, told_profiles
 from sync.service.text import MAX_ABOUT, check_name
 
 
-def list_contacts(profile: Profile) -> models.Contacts:
-    listed = [contact_model(profile, identity) for identity in profile.view.contacts]
-    return models.Contacts(contacts=sorted(listed, key=lambda contact: (contact.name.casefold(), contact.id)))
+class Contacts(Domain):
+    """The calls about contacts and my own profile."""
+
+    async def profile(self) -> models.Profile:
+        return own_profile(self._profile)
+
+    @commits
+    def profile_set(self, *, name: str | None = None, about: str | None = None) -> models.Profile:
+        values = OwnProfile(
+            name=check_name(name) if name is not None else None,
+            about=check_name(about, MAX_ABOUT, empty=True) if about is not None else None,
+        )
+        if name is not None or about is not None:
+            self._profile.note(self._now_ms, values)
+        return own_profile(self._profile)
+
+    async def contacts(self) -> models.Contacts:
+        listed = [contact_model(self._profile, identity) for identity in self._profile.view.contacts]
+        return models.Contacts(contacts=sorted(listed, key=lambda contact: (contact.name.casefold(), contact.id)))
+
+    @commits
+    def contact_rename(self, contact: str, name: str) -> models.ContactRef:
+        """My own name for somebody; an empty one goes back to theirs."""
+        identity = find_contact(self._profile, contact)
+        return self._note(OwnContact(identity, name=check_name(name, empty=True)))
+
+    @commits
+    def contact_block(self, contact: str) -> models.ContactRef:
+        return self._note(OwnContact(find_contact(self._profile, contact), blocked=True))
+
+    @commits
+    def contact_unblock(self, contact: str) -> models.ContactRef:
+        return self._note(OwnContact(find_contact(self._profile, contact), blocked=False))
+
+    @commits
+    def contact_verify(self, contact: str, *, confirm: bool = False) -> models.Safety:
+        profile, identity = self._profile, find_contact(self._profile, contact)
+        if confirm:
+            profile.note(self._now_ms, OwnContact(identity, verified=True))
+        verified = bool(profile.view.contacts[identity].verified)
+        return models.Safety(safety_number=safety_number(profile.account.identity, identity), verified=verified)
+
+    def _note(self, contact: OwnContact) -> models.ContactRef:
+        """Notes it for my other devices and tells whoever listens here."""
+        self._profile.note(self._now_ms, contact)
+        self._profile.effects.append(ContactChanged(contact.identity))
+        return models.ContactRef(contact=identity_id(contact.identity))
+
+
+class Devices(Domain):
+    """The calls about my devices."""
+
+    async def devices(self) -> models.Devices:
+        """Active ones, oldest first."""
+        active = self._profile.directory.active(self._profile.account.identity)
+        return models.Devices(devices=[device_model(self._profile, device.id, self._now_ms) for device in active])
+
+    @commits
+    def device_rename(self, device: str, name: str) -> models.DeviceRef:
+        known = [entry.id for entry in self._profile.directory.active(self._profile.account.identity)]
+        found = among(device, DEVICE, known, "device")
+        self._profile.note(self._now_ms, DeviceName(found, check_name(name)))
+        return models.DeviceRef(device=device_id(found))
+
+
+def own_profile(profile: Profile) -> models.Profile:
+    """My identity and what my contacts see of it."""
+    mine = profile.view.profile
+    return models.Profile(identity=identity_id(profile.account.identity), name=mine.name or "", about=mine.about or "")
 
 
 def contact_model(profile: Profile, identity: bytes) -> models.Contact:
+    """A contact as the list shows it."""
     contact = profile.view.contacts[identity]
     state: models.ContactState = "blocked" if contact.blocked else "pending" if contact.pending else "active"
     space = profile.spaces.get(contact.space) if contact.space is not None else None
@@ -39,50 +108,8 @@ def contact_model(profile: Profile, identity: bytes) -> models.Contact:
     )
 
 
-def rename(profile: Profile, contact: str, name: str, now_ms: int) -> bytes:
-    """My own name for somebody; an empty one goes back to theirs."""
-    identity = find_contact(profile, contact)
-    profile.note(now_ms, OwnContact(identity, name=check_name(name, empty=True)))
-    return identity
-
-
-def block(profile: Profile, contact: str, blocked: bool, now_ms: int) -> bytes:
-    identity = find_contact(profile, contact)
-    profile.note(now_ms, OwnContact(identity, blocked=blocked))
-    return identity
-
-
-def verify(profile: Profile, contact: str, confirm: bool, now_ms: int) -> models.Safety:
-    """60 digits to compare; `confirm` says that they were equal."""
-    identity = find_contact(profile, contact)
-    if confirm:
-        profile.note(now_ms, OwnContact(identity, verified=True))
-    verified = bool(profile.view.contacts[identity].verified)
-    return models.Safety(safety_number=safety_number(profile.account.identity, identity), verified=verified)
-
-
-def own_profile(profile: Profile) -> models.Profile:
-    mine = profile.view.profile
-    return models.Profile(identity=identity_id(profile.account.identity), name=mine.name or "", about=mine.about or "")
-
-
-def set_profile(profile: Profile, name: str | None, about: str | None, now_ms: int) -> models.Profile:
-    values = OwnProfile(
-        name=check_name(name) if name is not None else None,
-        about=check_name(about, MAX_ABOUT, empty=True) if about is not None else None,
-    )
-    if name is not None or about is not None:
-        profile.note(now_ms, values)
-    return own_profile(profile)
-
-
-def list_devices(profile: Profile, now_ms: int) -> models.Devices:
-    """Devices of mine that are active, oldest first."""
-    active = profile.directory.active(profile.account.identity)
-    return models.Devices(devices=[device_model(profile, device.id, now_ms) for device in active])
-
-
 def device_model(profile: Profile, device: bytes, now_ms: int) -> models.Device:
+    """A device of mine as the list shows it; `last_seen` is the time of its newest record in any space."""
     active = {entry.id: entry for entry in profile.directory.active(profile.account.identity)}
     found = active.get(device)
     seen = None
@@ -105,10 +132,3 @@ def device_model(profile: Profile, device: bytes, now_ms: int) -> models.Device:
         last_seen=moment(now_ms) if this else moment(seen) if seen is not None else None,
         state=state,
     )
-
-
-def rename_device(profile: Profile, device: str, name: str, now_ms: int) -> bytes:
-    known = [entry.id for entry in profile.directory.active(profile.account.identity)]
-    found = among(device, DEVICE, known, "device")
-    profile.note(now_ms, DeviceName(found, check_name(name)))
-    return found

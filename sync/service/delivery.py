@@ -13,7 +13,7 @@ from crdt.docs.ids import writer_id
 from crdt.docs.rows import Row
 from crdt.log.manifest import core_key
 from crdt.log.stamp import stamp_ms
-from sync.engine.tasks.duties import receipts_of
+from sync.engine.tasks.receipts import receipts_of
 from sync.service.models import MessageState
 from sync.space import timeline
 from sync.space.space import Space

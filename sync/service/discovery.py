@@ -1,4 +1,4 @@
-"""The node's topics, carried out: a `Meeting` for each on the DHT and the local network, what it finds told in one go.
+"""The node's topics, carried out: a `TopicDiscovery` for each on the DHT and the LAN; finds are told in one go.
 
 The engine says where to be (`Meet`, `Part`); whom it finds goes to `on_found`.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from identity.keys import SigningKey
 from netstack.shell.host import Host
 from netstack.swarm.shell.mdns import Mdns
-from netstack.swarm.shell.topic_discovery import Meeting
+from netstack.swarm.shell.topic_discovery import TopicDiscovery
 from netstack.udp.port import Address
 
 FAREWELL = 1.0  # seconds that taking announcements back may hold up the end
@@ -29,14 +29,14 @@ class Found:
     addresses: tuple[Address, ...] = ()
 
 
-class Places:
+class TopicDiscoveries:
     """All topics of one host.  `mdns` None: the local network is left alone."""
 
     def __init__(self, host: Host, mdns: Mdns | None, on_found: Callable[[Sequence[Found]], None]) -> None:
         self._host = host
         self._mdns = mdns
         self._on_found = on_found
-        self._meetings: dict[bytes, Meeting] = {}
+        self._meetings: dict[bytes, TopicDiscovery] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._found: list[Found] = []
 
@@ -53,7 +53,7 @@ class Places:
         self.part(topic)
         if self._host.dht is None and self._mdns is None:
             return
-        self._meetings[topic] = Meeting(
+        self._meetings[topic] = TopicDiscovery(
             self._host,
             topic,
             key,

@@ -34,6 +34,7 @@ PIECE = 100  # rows or entries between two rests of the loop: a few milliseconds
 
 
 def show_time(ms: int) -> str:
+    """Unix milliseconds as ISO 8601 with a `Z`, with a fraction only where there is one."""
     at = datetime.fromtimestamp(ms // 1000, UTC)
     fraction = f".{ms % 1000:03}" if ms % 1000 else ""
     return f"{at:%Y-%m-%dT%H:%M:%S}{fraction}Z"

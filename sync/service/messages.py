@@ -1,7 +1,4 @@
-"""Messages of one chat: writing, reading, and everything one may do to a message.
-
-Plain functions over the opened profile; the caller settles the engine after those that write.
-"""
+"""Messages of one chat: writing, reading, and everything one may do to a message."""
 
 from __future__ import annotations
 
@@ -14,13 +11,26 @@ from crdt.docs.facts import FactKind
 from crdt.docs.ids import NONCE_BYTES
 from crdt.docs.ids import message_id as make_id
 from crdt.docs.own import Hidden, ReadMark
-from crdt.docs.rows import Row, above, at_moment, drawn, is_late
+from crdt.docs.rows import Row, above, at_moment, draw_key, drawn, is_late
 from crdt.log.entry import Kind
 from crdt.log.merkle import leaf_of
 from identity.errors import KithkinError
 from sync.engine.profile import Profile
 from sync.service import delivery, models
-from sync.service.ids import device_id, find_message, identity_id, message_id, not_found
+from sync.service.domain import Domain, commits, deadline_in
+from sync.service.ids import (
+    MESSAGE,
+    chat_id,
+    device_id,
+    find_chat,
+    find_message,
+    find_space,
+    identity_id,
+    message_id,
+    not_found,
+    prefix_of,
+    space_of,
+)
 from sync.service.names import person_name
 from sync.service.text import check_emoji, check_text
 from sync.space import timeline
@@ -30,6 +40,165 @@ from sync.space.space import Space
 
 MAX_LIMIT = 1000
 UNREAD_MAX = 1000  # counted no further
+
+
+class Messages(Domain):
+    """The calls about messages."""
+
+    @commits
+    def send(self, chat: str, text: str, *, reply: str | None = None) -> models.Sent:
+        profile = self._profile
+        space = find_space(profile, chat)
+        check_text(text)
+        writable(profile, space)
+        reply_to = find_message(profile, space, reply) if reply is not None else None
+        message = Message(profile.rng(NONCE_BYTES), text, reply_to=reply_to, lifetime=_lifetime(space))
+        (id_,) = write_messages(profile, space, [message], self._now_ms)
+        return models.Sent(id=message_id(id_), state="queued")
+
+    async def read(
+        self,
+        chat: str,
+        *,
+        limit: int = 50,
+        before: str | None = None,
+        after: str | None = None,
+        wait: float = 0.0,
+    ) -> models.Messages:
+        # The id is kept, not the space: while this waits, the profile may be read again from its store.
+        id_ = find_space(self._profile, chat).id
+        deadline = deadline_in(wait)
+        if wait > 0 and after is None:
+            newest = page(self._profile, space_of(self._profile, id_), 1, None, None, self._now_ms).messages
+            after = newest[-1].id if newest else None
+            while not newest and not timeline.page(self._profile.store, id_, 1):
+                if not await self._change_of(id_, deadline):
+                    break
+        while True:
+            found = page(self._profile, space_of(self._profile, id_), limit, before, after, self._now_ms)
+            if found.messages or not await self._change_of(id_, deadline):
+                return found
+
+    async def message(self, id: str, *, chat: str | None = None) -> models.Message:
+        profile, now_ms, prefix = self._profile, self._now_ms, prefix_of(id, MESSAGE)
+        chats = list(profile.view.chats) if chat is None else [find_chat(profile, chat)]
+        for id_ in chats if prefix is not None else ():
+            space = profile.spaces.get(id_)
+            whole = timeline.find_message(profile.store, id_, prefix) if prefix is not None else None
+            row = timeline.find_row(profile.store, id_, whole) if whole is not None else None
+            if space is not None and row is not None and shown(profile, space, row):
+                return model(profile, space, row, delivery.reach(space, profile.account.device), now_ms)
+        raise not_found("message")
+
+    @commits
+    def mark(self, chat: str, *, upto: str | None = None) -> models.ReadUpto:
+        """The engine tells the others: `sync.engine.tasks` has the receipts."""
+        profile = self._profile
+        space = find_space(profile, chat)
+        if upto is not None:
+            row = find_row(profile, space, upto)
+        elif rows := timeline.page(profile.store, space.id, 1):
+            row = rows[0]
+        else:
+            return models.ReadUpto(read_upto=None)
+        held = profile.view.marks.get(space.id)
+        if held is None or (row.sort_key, row.id) > (held.upto, held.message):
+            profile.note(self._now_ms, ReadMark(space.id, row.sort_key, row.id))
+        return models.ReadUpto(read_upto=message_id(row.id))
+
+    @commits
+    def edit(self, chat: str, message: str, text: str) -> models.MessageRef:
+        profile = self._profile
+        space = find_space(profile, chat)
+        check_text(text)
+        row = find_row(profile, writable(profile, space), message)
+        if not is_mine(profile, space, row):
+            raise KithkinError("not_allowed", "Only its author can edit a message.")
+        if at_moment(row, self._now_ms).deleted:
+            raise KithkinError("not_allowed", "That message was deleted.")
+        profile.write(space, [[Edit(row.id, text)]], self._now_ms)
+        return _ref(row)
+
+    @commits
+    def delete(self, chat: str, message: str, *, everyone: bool = False) -> models.MessageRef:
+        """Hides a message on my devices, or asks all devices to delete it."""
+        profile = self._profile
+        space = find_space(profile, chat)
+        row = find_row(profile, space, message)
+        if not everyone:
+            profile.note(self._now_ms, Hidden(space.id, row.id, on=True))
+            return _ref(row)
+        me = _member(writable(profile, space))
+        if row.member != me and not space.rights().may_delete(me, row.member):
+            raise KithkinError("not_allowed", "Only its author or an admin can delete a message for everyone.")
+        write_deletion(profile, space, row, self._now_ms)
+        return _ref(row)
+
+    @commits
+    def react(self, chat: str, message: str, emoji: str) -> models.MessageRef:
+        """Puts my mark on a message, or takes it back where it is there."""
+        profile = self._profile
+        space = find_space(profile, chat)
+        emoji = check_emoji(emoji)
+        row = find_row(profile, writable(profile, space), message)
+        if at_moment(row, self._now_ms).deleted:
+            raise KithkinError("not_allowed", "That message was deleted.")
+        me = _member(space)
+        there = any(mark == emoji and me in members for mark, members in row.reactions)
+        profile.write(space, [[Reaction(row.id, emoji, not there)]], self._now_ms)
+        return _ref(row)
+
+    @commits
+    def cancel(self, chat: str, message: str) -> models.MessageRef:
+        """Withdraws a message that no other device has."""
+        profile = self._profile
+        space = find_space(profile, chat)
+        row = find_row(profile, writable(profile, space), message)
+        mine = space.mine
+        if mine is None or row.core != mine.core:
+            raise KithkinError("not_allowed", "Only the device that wrote a message can withdraw it.")
+        core8 = mine.core[:8]
+        for core, report in space.reports.items():
+            if core != mine.core and any(h.core8 == core8 and h.length > row.seq for h in report.stored):
+                raise KithkinError(
+                    "not_allowed", "Another device has that message already; delete it for everyone instead."
+                )
+        write_deletion(profile, space, row, self._now_ms)
+        profile.note(self._now_ms, Hidden(space.id, row.id, on=True))
+        return _ref(row)
+
+    async def outbox(self) -> models.Outbox:
+        return models.Outbox(pending=outbox(self._profile, self._now_ms))
+
+
+def _ref(row: Row) -> models.MessageRef:
+    return models.MessageRef(id=message_id(row.id))
+
+
+def _member(space: Space) -> bytes:
+    """The member id of this device's person in a space, empty where it has no feed there."""
+    return space.state.writers[space.mine.core].member if space.mine is not None else b""
+
+
+def outbox(profile: Profile, now_ms: int) -> list[models.Pending]:
+    """Messages of mine that some device has not opened, chat by chat."""
+    found = []
+    for id_ in profile.view.chats:
+        space = profile.spaces.get(id_)
+        if space is None:
+            continue
+        reach = delivery.reach(space, profile.account.device)
+        for row, one in delivery.pending(space, reach, now_ms):
+            found.append(
+                models.Pending(
+                    id=message_id(row.id),
+                    chat=chat_id(id_),
+                    state=one.state,
+                    delivered=one.delivered,
+                    devices=one.devices,
+                )
+            )
+    return found
 
 
 def writable(profile: Profile, space: Space) -> Space:
@@ -49,16 +218,6 @@ def writable(profile: Profile, space: Space) -> Space:
     if peer is not None and not space.members.is_direct(profile.account.identity, peer):
         raise KithkinError("not_allowed", "That chat is not what it says: others are in it.")
     return space
-
-
-def send(profile: Profile, space: Space, text: str, reply: str | None, now_ms: int) -> bytes:
-    """Writes a message; its whole id."""
-    check_text(text)
-    writable(profile, space)
-    reply_to = find_message(profile, space, reply) if reply is not None else None
-    lifetime = _lifetime(space)
-    message = Message(profile.rng(NONCE_BYTES), text, reply_to=reply_to, lifetime=lifetime)
-    return write_messages(profile, space, [message], now_ms)[0]
 
 
 def write_messages(profile: Profile, space: Space, messages: Iterable[Message], now_ms: int) -> list[bytes]:
@@ -86,47 +245,9 @@ def find_row(profile: Profile, space: Space, text: str) -> Row:
 
 
 def is_mine(profile: Profile, space: Space, row: Row) -> bool:
+    """Whether a device of mine wrote it."""
     member = space.state.members.get(row.member)
     return member is not None and member.identity == profile.account.identity
-
-
-def edit(profile: Profile, space: Space, message: str, text: str, now_ms: int) -> bytes:
-    check_text(text)
-    row = find_row(profile, writable(profile, space), message)
-    if not is_mine(profile, space, row):
-        raise KithkinError("not_allowed", "Only its author can edit a message.")
-    if at_moment(row, now_ms).deleted:
-        raise KithkinError("not_allowed", "That message was deleted.")
-    profile.write(space, [[Edit(row.id, text)]], now_ms)
-    return row.id
-
-
-def react(profile: Profile, space: Space, message: str, emoji: str, now_ms: int) -> bytes:
-    """Puts my mark on a message, or takes it back where it is there."""
-    emoji = check_emoji(emoji)
-    row = find_row(profile, writable(profile, space), message)
-    if at_moment(row, now_ms).deleted:
-        raise KithkinError("not_allowed", "That message was deleted.")
-    mine = space.mine
-    me = space.state.writers[mine.core].member if mine is not None else b""
-    there = any(mark == emoji and me in members for mark, members in row.reactions)
-    profile.write(space, [[Reaction(row.id, emoji, not there)]], now_ms)
-    return row.id
-
-
-def delete(profile: Profile, space: Space, message: str, everyone: bool, now_ms: int) -> bytes:
-    """Hides a message on my devices, or asks all devices to delete it."""
-    row = find_row(profile, space, message)
-    if not everyone:
-        profile.note(now_ms, Hidden(space.id, row.id, on=True))
-        return row.id
-    writable(profile, space)
-    mine = space.mine
-    me = space.state.writers[mine.core].member if mine is not None else b""
-    if row.member != me and not space.rights().may_delete(me, row.member):
-        raise KithkinError("not_allowed", "Only its author or an admin can delete a message for everyone.")
-    write_deletion(profile, space, row, now_ms)
-    return row.id
 
 
 def write_deletion(profile: Profile, space: Space, row: Row, now_ms: int) -> None:
@@ -141,45 +262,12 @@ def write_deletion(profile: Profile, space: Space, row: Row, now_ms: int) -> Non
     body = encode_deletion(Deletion(row.id, tuple(sorted(set(blocks)))[:1024]))
     ensure_key(space, now_ms, profile.recovery)
     space.append([Draft(Kind.DELETION, lambda seq: body)], now_ms)
-    profile.touch(space)
 
 
-def cancel(profile: Profile, space: Space, message: str, now_ms: int) -> bytes:
-    """Withdraws a message that no other device has."""
-    row = find_row(profile, writable(profile, space), message)
-    mine = space.mine
-    if mine is None or row.core != mine.core:
-        raise KithkinError("not_allowed", "Only the device that wrote a message can withdraw it.")
-    core8 = mine.core[:8]
-    for core, report in space.reports.items():
-        if core != mine.core and any(h.core8 == core8 and h.length > row.seq for h in report.stored):
-            raise KithkinError(
-                "not_allowed", "Another device has that message already; delete it for everyone instead."
-            )
-    write_deletion(profile, space, row, now_ms)
-    profile.note(now_ms, Hidden(space.id, row.id, on=True))
-    return row.id
-
-
-def mark(profile: Profile, space: Space, upto: str | None, now_ms: int) -> bytes | None:
-    """Marks as read up to a message, the newest by default.  The engine tells the others (`duties.receipt_due`)."""
-    if upto is None:
-        rows = timeline.page(profile.store, space.id, 1)
-        if not rows:
-            return None
-        row = rows[0]
-    else:
-        row = find_row(profile, space, upto)
-    held = profile.view.marks.get(space.id)
-    if held is None or (row.sort_key, row.id) > (held.upto, held.message):
-        profile.note(now_ms, ReadMark(space.id, row.sort_key, row.id))
-    return row.id
-
-
-def read(
+def page(
     profile: Profile, space: Space, limit: int, before: str | None, after: str | None, now_ms: int
 ) -> models.Messages:
-    """A page of the timeline, oldest first."""
+    """A page of the timeline, oldest first: the newest, or what is next to the shown id `before` or `after`."""
     limit = max(1, min(limit, MAX_LIMIT))
     low = find_row(profile, space, after).key() if after is not None else None
     high = find_row(profile, space, before).key() if before is not None else None
@@ -204,6 +292,7 @@ def read(
 
 
 def shown(profile: Profile, space: Space, row: Row) -> bool:
+    """Whether a row is to be seen: false once it was hidden on my devices, alone or with its whole chat."""
     return not profile.view.hides(space.id, row.id, row.sort_key)
 
 
@@ -241,7 +330,13 @@ def model(profile: Profile, space: Space, row: Row, reach: delivery.Reach, now_m
         source=row.source,
         late=is_late(row) and not mine,
         mine=mine,
+        order=order(row, now_ms),
     )
+
+
+def order(row: Row, now_ms: int) -> str:
+    """`models.Message.order`: the row's draw key without its id, which nothing else in the chat shares."""
+    return draw_key(row, now_ms)[:-32].hex()
 
 
 def moment(ms: int) -> datetime:

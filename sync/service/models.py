@@ -175,7 +175,11 @@ class Safety(Line):
 
 
 class Chat(Line):
-    """`last` is the time of the newest visible message, `preview` the beginning of its text (200 characters)."""
+    """`last` is the time of the newest visible message, `preview` the beginning of its text (200 characters).
+
+    `last_order` is the `order` of that message ("" where there is none).  A message of others whose `order` is above
+    `read_order` ("" where nothing was read) counts as unread.
+    """
 
     id: str
     title: str
@@ -186,6 +190,8 @@ class Chat(Line):
     last: datetime | None
     preview: str = ""
     preview_author: str = ""
+    last_order: str = ""
+    read_order: str = ""
 
 
 class Chats(Line):
@@ -215,7 +221,8 @@ class File(Line):
 class Message(Line):
     """One bubble.  `author` is an identity, `reactions` maps an emoji to identities, `source` is the quoted source of
     an imported line.  `checked` is false while a message from a history pack is not yet verified against its feed;
-    `late` says that it arrived long after its own time."""
+    `late` says that it arrived long after its own time.  `order` is opaque text: a chat's messages sort by it, and no
+    two have the same."""
 
     id: str
     author: str
@@ -233,6 +240,7 @@ class Message(Line):
     checked: bool = True
     late: bool = False
     mine: bool = False
+    order: str = ""
 
 
 class Messages(Line):
@@ -405,6 +413,22 @@ class MessageEvent(Line):
     new: bool = True
 
 
+class GoneEvent(Line):
+    """A message is no longer shown: hidden on my devices, or what made it visible does not count any more."""
+
+    event: Literal["gone"] = "gone"
+    chat: str
+    id: str
+
+
+class GapEvent(Line):
+    """Events are missing here: whoever follows them reads again what it holds of `chat`, of everything where that is
+    None.  Said in place of the lines that a slow reader lost."""
+
+    event: Literal["gap"] = "gap"
+    chat: str | None = None
+
+
 class StatusEvent(Line):
     """A message of mine moved on."""
 
@@ -451,6 +475,14 @@ class ProgressEvent(Line):
 
 
 Event = Annotated[
-    MessageEvent | StatusEvent | PeerEvent | DeviceEvent | ContactEvent | ChatEvent | ProgressEvent,
+    MessageEvent
+    | GoneEvent
+    | GapEvent
+    | StatusEvent
+    | PeerEvent
+    | DeviceEvent
+    | ContactEvent
+    | ChatEvent
+    | ProgressEvent,
     Field(discriminator="event"),
 ]

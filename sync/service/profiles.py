@@ -18,12 +18,10 @@ from typing import Any
 
 from identity.digest import derive
 from identity.errors import DecodeError, KithkinError
-from identity.inner import Failed
 from identity.keyring_shell import forget_secret, make_secret, read_secret
 from identity.keystore import change_keystore, create_keystore, open_keystore
 from identity.keystore_file import read_keystore, replace_keystore
 from identity.labels import Label
-from identity.pairing import PairingDone, WrongCode
 from identity.phrase import new_phrase, phrase_keys
 from identity.statement import root_certificate
 from netstack.shell.connection import Connection
@@ -32,6 +30,7 @@ from sync.account.account import new_account
 from sync.engine import effects as e
 from sync.engine.engine import Engine
 from sync.engine.onboarding.link import Linking as Core
+from sync.engine.perform import Driver
 from sync.engine.profile import found_profile, has_account
 from sync.search.worker import WorkerSearch
 from sync.service import models
@@ -39,7 +38,8 @@ from sync.service.api import WAIT_SECONDS, Linking, Network
 from sync.service.ids import device_id, identity_id
 from sync.service.indexing import Indexing
 from sync.service.local import LocalService
-from sync.service.node import Node, address_of, hints_of, new_host, start_host
+from sync.service.network import address_of, hints_of, new_host, start_host
+from sync.service.node import Node
 from sync.service.steps import TIMEOUT
 from sync.service.text import check_name
 from sync.store.sqlite import SqliteStore
@@ -209,20 +209,21 @@ def _rewrap(folder: Path, database_key: bytes, new: str | None, keyring: bool | 
 
 
 class _Linking:
-    """A new device that shows its text: the shell around `pipeline.linking` (`api.Linking`)."""
+    """A new device that shows its text: the shell around `sync.engine.onboarding.link` (`api.Linking`, and the driver's
+    port)."""
 
     def __init__(self, core: Core, host: Host, wait: float) -> None:
         self._core = core
         self._host = host
+        self._driver = Driver(core, self, time.time)
         self._deadline = asyncio.get_running_loop().time() + wait
         self._connections: dict[int, Connection] = {}
-        self._steps: asyncio.Queue[object] = asyncio.Queue()
         self._end: asyncio.Future[models.Linked] = asyncio.get_running_loop().create_future()
         self._asked = asyncio.Event()
         self._answer: asyncio.Future[models.Wrong | None] | None = None
         host.on_connection = self._incoming
         self._timer = asyncio.get_running_loop().call_at(self._deadline, self._expire)
-        self.turn()
+        self._driver.tick()
 
     @property
     def payload(self) -> str:
@@ -242,7 +243,7 @@ class _Linking:
         answer: asyncio.Future[models.Wrong | None] = asyncio.get_running_loop().create_future()
         self._answer = answer
         self._core.submit(code, time.time())
-        self.turn()
+        self._driver.tick()
         ends: set[asyncio.Future[Any]] = {answer, self._end}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
@@ -260,35 +261,55 @@ class _Linking:
         elif not self._end.cancelled():
             self._end.exception()  # nobody may have asked
 
-    def turn(self) -> None:
-        self._core.settle()
-        for effect in self._core.take():
-            match effect:
-                case e.Transmit(conn, frame):
-                    if conn in self._connections:
-                        self._connections[conn].send(frame)
-                case e.Disconnect(conn, _):
-                    if conn in self._connections:
-                        self._connections[conn].close()
-                case e.Listen(key, announce):
-                    self._host.listen(key, announce)
-                case e.Unlisten(public):
-                    self._host.unlisten(public)
-                case e.FlowStep(_, step):
-                    self._step(step)
-                case _:
-                    pass
+    # -- what the core asks for (`sync.engine.perform.Port`) -----------------------------------------------------
 
-    def _step(self, step: object) -> None:
-        if isinstance(step, WrongCode):
-            if step.left and self._answer is not None and not self._answer.done():
-                self._answer.set_result(models.Wrong(left=step.left))
-        elif isinstance(step, PairingDone):
-            self._finish(None)
-        elif isinstance(step, Failed):
-            self._finish(KithkinError(step.code, step.sentence))
-        else:
-            self._asked.set()
+    def transmit(self, conn: int, frame: bytes) -> None:
+        """Sends a frame on an open connection."""
+        self._connections[conn].send(frame)
+
+    def disconnect(self, conn: int, reason: str) -> None:
+        """Ends an open connection."""
+        self._connections.pop(conn).close()
+
+    def dial(self, dial: e.Dial) -> None:
+        """A new device waits to be dialled."""
+
+    def listen(self, listen: e.Listen) -> None:
+        """Answers handshakes for the key in the text."""
+        self._host.listen(listen.key, listen.announce)
+
+    def unlisten(self, public: bytes) -> None:
+        """Somebody has the text: no second one is answered."""
+        self._host.unlisten(public)
+
+    def join_topic(self, meet: e.Meet) -> None:
+        """A new device is at no topic."""
+
+    def leave_topic(self, topic: bytes) -> None:
+        """A new device is at no topic."""
+
+    def advance(self, step: e.OnboardingStep) -> None:
+        """Answers whoever waits in `submit` or `done`."""
+        match step:
+            case e.CodeWrong(left=left):
+                if left and self._answer is not None and not self._answer.done():
+                    self._answer.set_result(models.Wrong(left=left))
+            case e.DeviceLinked():
+                self._finish(None)
+            case e.OnboardingFailed(code=code, sentence=sentence):
+                self._finish(KithkinError(code, sentence))
+            case _:
+                self._asked.set()
+
+    def tell(self, event: e.Event) -> None:
+        """There is no profile yet of which anything could be told."""
+
+    def refused(self, error: KithkinError) -> None:
+        """The store refused: linking is over."""
+        self._finish(error)
+
+    def ticked(self) -> None:
+        """The host sends by itself, and only the deadline waits."""
 
     def _finish(self, error: KithkinError | None) -> None:
         if self._end.done():
@@ -306,19 +327,21 @@ class _Linking:
     def _incoming(self, connection: Connection) -> None:
         conn = connection.id
         self._connections[conn] = connection
-        self._core.opened(conn, connection.local_key, connection.handshake_hash)
+        host, port = connection.address
+        self._driver.opened(
+            conn,
+            attempt=None,
+            local=connection.local_key,
+            remote=connection.remote_key,
+            handshake=connection.handshake_hash,
+            address=f"{host}:{port}",
+        )
         connection.on_close = lambda reason: self._closed(conn)
-        connection.on_frames = lambda frames: self._frames(conn, list(frames))
-        self.turn()
-
-    def _frames(self, conn: int, frames: list[bytes]) -> None:
-        self._core.frames([(conn, frame) for frame in frames], time.time())
-        self.turn()
+        connection.on_frames = lambda frames: self._driver.frames(conn, frames)
 
     def _closed(self, conn: int) -> None:
         self._connections.pop(conn, None)
-        self._core.closed(conn, time.time())
-        self.turn()
+        self._driver.closed(conn)
 
 
 @contextlib.asynccontextmanager

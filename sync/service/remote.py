@@ -306,6 +306,9 @@ class SocketService:
         args = {"limit": limit, "before": before, "after": after, "wait": wait}
         return await self._ask("read", models.Messages, chat=chat, **args)
 
+    async def message(self, id: str, *, chat: str | None = None) -> models.Message:
+        return await self._ask("message", models.Message, id=id, chat=chat)
+
     async def mark(self, chat: str, *, upto: str | None = None) -> models.ReadUpto:
         return await self._ask("mark", models.ReadUpto, chat=chat, upto=upto)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from identity.errors import KithkinError
-from identity.inner import Failed
+from sync.engine.effects import OnboardingFailed, OnboardingStep
 
 TIMEOUT = KithkinError(
     "timeout", "Nobody answered in time; is the other side still waiting, and can the two reach each other?"
 )
 
 
-async def next_step(steps: asyncio.Queue[object], deadline: float) -> object:
+async def next_step(steps: asyncio.Queue[OnboardingStep], deadline: float) -> OnboardingStep:
     """deadline: by the loop's clock.  Raises `timeout`."""
     left = deadline - asyncio.get_running_loop().time()
     try:
@@ -22,12 +22,6 @@ async def next_step(steps: asyncio.Queue[object], deadline: float) -> object:
         raise TIMEOUT from None
 
 
-def failure_of(step: object) -> object:
-    """What a step says of how it ended; steps that come with what they are about are pairs."""
-    return step[0] if isinstance(step, tuple) else step
-
-
-def refusal(step: object) -> KithkinError:
+def refusal(step: OnboardingStep) -> KithkinError:
     """The error of a step that is not the one waited for."""
-    failure = failure_of(step)
-    return KithkinError(failure.code, failure.sentence) if isinstance(failure, Failed) else TIMEOUT
+    return KithkinError(step.code, step.sentence) if isinstance(step, OnboardingFailed) else TIMEOUT

@@ -116,5 +116,4 @@ def drop_keys(space: Space, now_ms: int) -> None:
             behind.append(device)
     for epoch, at in list(keyring.superseded.items()):
         if droppable(at, now_ms, unopened=behind, pending=bool(space.inbound.sealed)):
-            keyring.drop(epoch)
-            space.changes.dropped = True
+            space.epoch_keys.drop(epoch)

@@ -19,7 +19,7 @@ from crdt.log.merkle import Leaf, leaf_of
 from crdt.space.control import SpaceKind
 from sync.account.context import Context
 from sync.space import timeline
-from sync.space.changes import Changes
+from sync.space.delta import ChangeLog
 from sync.space.feed import EntryState, Feed
 from sync.space.feed_store import FeedStore
 from sync.space.members import MAX_CORES, Members
@@ -33,8 +33,9 @@ Place = tuple[bytes, int]  # core, seq
 class SpaceFacts:
     """Facts of one space, between the entries that say them and the rows that show them."""
 
-    def __init__(self, context: Context, feed_store: FeedStore, members: Members, changes: Changes) -> None:
+    def __init__(self, context: Context, feed_store: FeedStore, members: Members, changes: ChangeLog) -> None:
         self.registers = Personal(members.within)
+        self.registers_version = 0  # how often my own documents came to say something else
         self.unfolded: set[bytes] = set()  # cores with opened entries whose author was not known then
         self.facts: list[Fact] = []
         self._context, self._feed_store, self._members, self._changes = context, feed_store, members, changes
@@ -58,14 +59,15 @@ class SpaceFacts:
             for own in own_facts_of(verdict, core, seq, entry.stamp):
                 self._context.batch.put(Table.PERSONAL, own.key(), own.encode())
                 if self.registers.add(own):
-                    self._changes.personal = True
+                    self.registers_version += 1
+                    self._changes.touch()
             return
         author = self._members.author(core)
         if author is not None:
             self.facts += facts_of(verdict, author[1], core, seq, entry.stamp, now_ms)
         elif core not in self.unfolded and len(self.unfolded) < MAX_CORES:
             self.unfolded.add(core)
-            self._changes.row = True
+            self._changes.row_changed()
 
     def deletion(self, entry: Plaintext, core: bytes, seq: int, now_ms: int) -> list[Place]:
         """What a deletion says.  Returns the places of the blocks that it names."""
@@ -152,7 +154,7 @@ class SpaceFacts:
         """What came since the last commit; folds that rest on it are made anew."""
         facts, self.facts = self.facts, []
         for about in {fact.about for fact in facts if len(fact.about) == 1}:
-            self._changes.news.add(about)
+            self._changes.topic_changed(about)
             self._versions[about] = self._versions.get(about, 0) + 1
         return facts
 
@@ -160,7 +162,7 @@ class SpaceFacts:
         """Which of my own documents count is another question now."""
         self.registers = Personal(self._members.within)
         self._load_registers()
-        self._changes.personal = True
+        self.registers_version += 1
 
     def _load_registers(self) -> None:
         for key, value in self._context.store.scan(Table.PERSONAL):
@@ -170,7 +172,7 @@ class SpaceFacts:
         """Feeds whose author is known by now."""
         for core in [core for core in sorted(self.unfolded) if self._members.author(core) is not None]:
             self.unfolded.discard(core)
-            self._changes.row = True
+            self._changes.row_changed()
             self.read_again(core, now_ms)
 
     def shown_otherwise(self, moved: set[bytes]) -> dict[bytes, None]:

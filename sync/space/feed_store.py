@@ -1,4 +1,4 @@
-"""The shelf of one space: its feeds, blocks and Merkle nodes, read through what is not yet committed.
+"""The feed store of one space: its feeds, blocks and Merkle nodes, read through what is not yet committed.
 
 Appending happens in memory and in the batch at once; the shell commits the batch at the end of its turn.  Until then
 `_fresh` answers for the rows of that batch.  This is what replication sees (`sync.replicate.view.FeedView`); it knows
@@ -36,9 +36,11 @@ FORK = 15  # the message type that a fork proof is kept as
 
 
 class FeedStore:
-    """Feeds of one space by W and by core key.  `batch` is the open batch of the profile, changed by its owner."""
+    """Feeds of one space by W and by core key.  `batch` is the profile's open one; touch: called at any change."""
 
-    def __init__(self, store: Store, space: bytes, number: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, space: bytes, number: Callable[[], int], touch: Callable[[], None] = lambda: None
+    ) -> None:
         self.store = store
         self.space = space
         self.feeds: dict[bytes, Feed] = {}  # by core key
@@ -51,6 +53,7 @@ class FeedStore:
         self.item_seqs: dict[bytes, set[int]] = {}
         self.parked = 0  # bytes of all items kept
         self._number = number
+        self._touch = touch
         self._fresh: dict[bytes, bytes] = {}
         self._fresh_nodes: dict[bytes, bytes] = {}
         self._touched: dict[bytes, Feed] = {}
@@ -85,10 +88,10 @@ class FeedStore:
             # Local numbers keep store keys short; the space id in front of them would cost 32 bytes a row.
             feed = Feed(self._number(), self.space, writer, core, key=key)
             self.feeds[core] = self.by_writer[writer] = feed
-            self._touched[writer] = feed
+            self.touch(feed)
         elif key is not None and feed.key is None:
             feed.key = key
-            self._touched[writer] = feed
+            self.touch(feed)
         if key is not None:
             self.mine = feed
         return feed
@@ -103,16 +106,18 @@ class FeedStore:
                 key, value = entry_key(feed.number, node.index), encode_node(node)
                 self._fresh_nodes[key] = value
                 batch.put(Table.NODE, key, value)
-        self._touched[feed.writer] = feed
+        self.touch(feed)
 
     def touch(self, feed: Feed) -> None:
         """Its row changes with this batch."""
         self._touched[feed.writer] = feed
+        self._touch()
 
     def put_entry(self, batch: Batch, feed: Feed, seq: int, value: bytes) -> None:
         key = entry_key(feed.number, seq)
         self._fresh[key] = value
         batch.put(Table.ENTRY, key, value)
+        self._touch()
 
     def finish(self, batch: Batch) -> None:
         """The rows of the feeds that changed.  Call it last before the commit."""
@@ -240,10 +245,12 @@ class FeedStore:
         self.record_seen[writer] = now_ms
         head = counter.to_bytes(8, "little") + now_ms.to_bytes(8, "little")
         batch.put(Table.RECORD, self.space + writer, head + data)
+        self._touch()
 
     def put_fork(self, batch: Batch, writer: bytes, proof: Fork) -> None:
         self.proofs[writer] = proof
         batch.put(Table.RECORD, self.space + b"f" + writer, encode(proof)[1])
+        self._touch()
 
     def put_item(self, batch: Batch, core: bytes, seq: int, key: bytes, block: bytes) -> None:
         """Keeps an item until its feed is verified up to it."""
@@ -255,6 +262,7 @@ class FeedStore:
         self.parked += len(key) + len(block)
         self._fresh[row] = key + block
         batch.put(Table.ITEM, row, key + block)
+        self._touch()
 
     def take_item(self, batch: Batch, core: bytes, seq: int, leaf: Leaf) -> tuple[bytes, bytes] | None:
         """(message key, block) of the item that stands at this leaf; whatever is kept there is dropped."""
@@ -265,6 +273,7 @@ class FeedStore:
         row = self.space + core + seq.to_bytes(8, "big")
         value = self._fresh.pop(row, None) or self.store.get(Table.ITEM, row)
         batch.delete(Table.ITEM, row)
+        self._touch()
         self.parked -= len(value or b"")
         if value is None or leaf_hash(value[32:]) != leaf[1]:
             return None
@@ -276,4 +285,5 @@ class FeedStore:
             row = self.space + core + seq.to_bytes(8, "big")
             value = self._fresh.pop(row, None) or self.store.get(Table.ITEM, row)
             batch.delete(Table.ITEM, row)
+            self._touch()
             self.parked -= len(value or b"")

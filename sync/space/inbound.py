@@ -18,7 +18,7 @@ from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from sync.account.context import Context
 from sync.replicate.messages import Block
-from sync.space.changes import Changes
+from sync.space.delta import ChangeLog
 from sync.space.facts import SpaceFacts
 from sync.space.feed import EntryState, Feed, StoredEntry, encode_cleared, encode_entry, encode_withheld
 from sync.space.feed_store import FeedStore
@@ -38,7 +38,7 @@ class Inbound:
         members: Members,
         epoch_keys: EpochKeys,
         facts: SpaceFacts,
-        changes: Changes,
+        changes: ChangeLog,
     ) -> None:
         self.sealed: dict[bytes, set[int]] = {}  # core -> entries that no key opens yet
         self.denied: dict[bytes, set[int]] = {}  # core -> entries that a holder says are not for this device
@@ -73,8 +73,8 @@ class Inbound:
         feed = feed_store.feed(writer)
         before = feed.tree
         feed_store.extend(batch, feed, tree, nodes, head)
-        self._changes.moved.add(writer)
-        self._changes.reach = True
+        self._changes.feed_grew(writer)
+        self._changes.frontier_moved()
         core, has_items = feed.core, feed.core in feed_store.item_seqs
         for index, block in enumerate(blocks):
             seq, leaf = start + index, leaves[index]
@@ -246,7 +246,7 @@ class Inbound:
         except DecodeError:
             self._feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.SKIPPED, block))
         self._forget(feed.core, seq)
-        self._changes.reach = True
+        self._changes.frontier_moved()
         return True
 
     def _forget(self, core: bytes, seq: int) -> None:
@@ -254,7 +254,7 @@ class Inbound:
         denied = self.denied.get(core)
         if denied is not None and seq in denied:
             denied.discard(seq)
-            self._changes.row = True
+            self._changes.row_changed()
             if not denied:
                 del self.denied[core]
 
@@ -279,7 +279,7 @@ class Inbound:
         for seq, entry in self._release(feed, start, min(end, self._members.first_after_me(feed.core))):
             if entry.leaf is None:
                 self.denied.setdefault(feed.core, set()).add(seq)
-                self._changes.row = True
+                self._changes.row_changed()
             self._close(feed, seq, entry, EntryState.DENIED)
         self.advance(feed)
 
@@ -290,7 +290,7 @@ class Inbound:
         if feed is None or entry is None or entry.leaf is None or not self._facts.deletes(core, seq, entry.leaf):
             return
         waiting.discard(seq)
-        self._changes.reach = True
+        self._changes.frontier_moved()
         self._close(feed, seq, entry, EntryState.CLEARED)
         self.advance(feed)
 
@@ -299,7 +299,7 @@ class Inbound:
         for seq in [seq for seq in waiting if start <= seq < end]:
             entry = self._feed_store.entry(feed, seq)
             waiting.discard(seq)
-            self._changes.reach = True
+            self._changes.frontier_moved()
             if entry is not None:
                 yield seq, entry
 

@@ -16,7 +16,7 @@ from crdt.space.membership import EpochInfo
 from crdt.space.rendezvous import capability
 from identity.errors import DecodeError
 from sync.account.context import Context
-from sync.space.changes import Changes
+from sync.space.delta import ChangeLog
 from sync.space.feed import Feed
 from sync.space.feed_store import FeedStore
 from sync.space.keyring import Keyring
@@ -28,7 +28,7 @@ KEEP_Z = 15  # rendezvous secrets remembered beside the current one
 class EpochKeys:
     """Epoch keys and Z of one space."""
 
-    def __init__(self, context: Context, feed_store: FeedStore, members: Members, changes: Changes) -> None:
+    def __init__(self, context: Context, feed_store: FeedStore, members: Members, changes: ChangeLog) -> None:
         self.keyring = Keyring(context.store, feed_store.space)
         self.rendezvous: list[bytes] = []  # Z, the newest first
         self.learned = 0  # how many keys came, ever
@@ -100,8 +100,13 @@ class EpochKeys:
     def learn(self, epoch: bytes, opened: OpenedGrant) -> None:
         """An epoch key out of a grant.  Whether the epoch counts is the fold's business."""
         if self.keyring.learn(epoch, opened.secret, opened.z):
-            self._changes.keys = True
+            self._changes.keys_came()
             self.learned += 1
+
+    def drop(self, epoch: bytes) -> None:
+        """Forgets an epoch key that nothing needs any more."""
+        self.keyring.drop(epoch)
+        self._changes.touch()
 
     def doubt(self, entry: ControlEntry) -> None:
         """Drops the key of an epoch that told different devices different Z: as good as no grant."""
@@ -114,7 +119,7 @@ class EpochKeys:
         if self.rendezvous[:1] == [z]:
             return
         self.rendezvous = [z, *[old for old in self.rendezvous if old != z]][: KEEP_Z + 1]
-        self._changes.row = True
+        self._changes.row_changed()
 
     def settle_z(self) -> None:
         """Z is that of the lowest epoch that counts and holds every close: where several draw a new one after the same

@@ -15,7 +15,7 @@ from crdt.space.lineage import End, FeedLineage
 from crdt.space.membership import SpaceState
 from identity.codec import Reader, Writer
 from sync.account.context import Context
-from sync.space.changes import Changes
+from sync.space.delta import ChangeLog
 from sync.space.feed import Feed
 from sync.space.feed_store import FeedStore
 from sync.store.port import Table, prefix_end
@@ -38,7 +38,7 @@ class FeedBranch:
 class Members:
     """The membership of one space as far as its control entries are here."""
 
-    def __init__(self, context: Context, feed_store: FeedStore, changes: Changes, *, personal: bool) -> None:
+    def __init__(self, context: Context, feed_store: FeedStore, changes: ChangeLog, *, personal: bool) -> None:
         self.personal = personal
         self.graph = ControlGraph(feed_store.space, FeedLineage(self._branches))
         self.arrived: dict[bytes, int] = {}  # core -> Unix ms when its admission came
@@ -142,14 +142,14 @@ class Members:
         """A proved member speaks of these feeds."""
         for core in sorted(set(cores) - self.vouched)[: MAX_CORES - len(self.vouched)]:
             self.vouched.add(core)
-            self._changes.row = True
+            self._changes.row_changed()
 
     # -- what comes -------------------------------------------------------------------------------------------
 
     def add(self, entry: ControlEntry, now_ms: int) -> None:
         """A control entry was opened; the fold follows in `settle`."""
         self._context.batch.put(Table.CONTROL, self._feed_store.space + entry.id, encode_stored_control(entry, now_ms))
-        self._changes.control = True
+        self._changes.control_came()
         self._note_arrival(entry, now_ms)
         self.graph.add(entry)
         self._state = None
@@ -186,7 +186,7 @@ class Members:
     def settle(self) -> dict[bytes, tuple[bytes, bytes]]:
         """Membership changed.  Returns the authors as they were before."""
         self._changes.control = False
-        self._changes.membership = True
+        self._changes.membership_changed()
         self.version += 1
         old, self._authors = self._authors, {}
         self.learn_devices()
@@ -227,7 +227,7 @@ class Members:
         kept = {*self.state.writers, *self.missing_cores}
         if not self.vouched <= kept:
             self.vouched &= kept
-            self._changes.row = True
+            self._changes.row_changed()
         for core in self._feed_store.item_seqs.keys() - kept:
             self._feed_store.drop_items(self._context.batch, core)
 

@@ -10,7 +10,7 @@ from crdt.log.head import HeadRef, plan_merges, sign_head
 from crdt.log.merkle import Leaf, leaf_of
 from crdt.log.stamp import next_stamp
 from sync.account.context import Context
-from sync.space.changes import Changes
+from sync.space.delta import ChangeLog
 from sync.space.feed import EntryState, encode_entry
 from sync.space.feed_store import FeedStore
 from sync.space.inbound import Inbound
@@ -31,7 +31,7 @@ class Outbound:
     """Appends to my feed of one space."""
 
     def __init__(
-        self, context: Context, feed_store: FeedStore, epoch_keys: EpochKeys, inbound: Inbound, changes: Changes
+        self, context: Context, feed_store: FeedStore, epoch_keys: EpochKeys, inbound: Inbound, changes: ChangeLog
     ) -> None:
         self._context, self._feed_store, self._epoch_keys, self._inbound, self._changes = (
             context,
@@ -73,7 +73,7 @@ class Outbound:
             texts.append(text)
         tree, nodes = before.extend(leaves)
         feed_store.extend(batch, feed, tree, nodes, sign_head(feed.key, tree))
-        self._changes.moved.add(feed.writer)
+        self._changes.feed_grew(feed.writer)
         if current is not None:
             self._epoch_keys.keyring.use(core, current, start, start + len(texts))
         for index, text in enumerate(texts):

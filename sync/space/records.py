@@ -21,7 +21,7 @@ from crdt.space.record import (
 )
 from identity.errors import DecodeError
 from sync.account.context import Context
-from sync.space.changes import Changes
+from sync.space.delta import ChangeLog
 from sync.space.feed_store import FeedStore
 from sync.space.keys import EpochKeys
 from sync.space.members import Members
@@ -31,7 +31,7 @@ class Records:
     """Records are sealed under an epoch, so one may open only when a later key comes."""
 
     def __init__(
-        self, context: Context, feed_store: FeedStore, members: Members, epoch_keys: EpochKeys, changes: Changes
+        self, context: Context, feed_store: FeedStore, members: Members, epoch_keys: EpochKeys, changes: ChangeLog
     ) -> None:
         self._context, self._feed_store, self._members, self._epoch_keys, self._changes = (
             context,
@@ -67,7 +67,7 @@ class Records:
     def hear(self, writer: bytes, counter: int, data: bytes, now_ms: int) -> None:
         """A verified record, newer than the one held."""
         self._feed_store.put_record(self._context.batch, writer, counter, data, now_ms)
-        self._changes.records.add(writer)
+        self._changes.record_changed(writer)
         self._open(writer)
 
     def newest_of(self, device: bytes | None) -> tuple[int, Report | None]:
@@ -118,7 +118,7 @@ class Records:
         feed_store.put_record(self._context.batch, feed.writer, counter, encode_record(record), now_ms)
         self._reports[feed.core] = report
         self._opened[feed.core] = counter
-        self._changes.records.add(feed.writer)
+        self._changes.record_changed(feed.writer)
         return True
 
     def _open(self, writer: bytes) -> None:

@@ -19,10 +19,12 @@ from crdt.space.graph import ControlGraph
 from crdt.space.membership import SpaceState
 from crdt.space.record import Report
 from identity.codec import Reader, Writer
+from identity.keys import SigningKey
 from sync.account.context import Context
+from sync.replicate.messages import Fork
 from sync.replicate.wants import Claims
 from sync.space import timeline
-from sync.space.changes import Changes
+from sync.space.delta import ChangeLog, SpaceDelta
 from sync.space.facts import SpaceFacts
 from sync.space.feed import Feed
 from sync.space.feed_store import FeedStore
@@ -42,15 +44,15 @@ class Space:
         self.context = context
         self.id = space
         self.personal = personal
-        self.changes = Changes()
+        self._changes = changes = ChangeLog(space, context.mark)
         self.claims = Claims()
-        self.feed_store = FeedStore(context.store, space, context.number)
-        self.members = Members(context, self.feed_store, self.changes, personal=personal)
-        self.epoch_keys = EpochKeys(context, self.feed_store, self.members, self.changes)
-        self.records = Records(context, self.feed_store, self.members, self.epoch_keys, self.changes)
-        self.facts = SpaceFacts(context, self.feed_store, self.members, self.changes)
-        self.inbound = Inbound(context, self.feed_store, self.members, self.epoch_keys, self.facts, self.changes)
-        self.outbound = Outbound(context, self.feed_store, self.epoch_keys, self.inbound, self.changes)
+        self.feed_store = FeedStore(context.store, space, context.number, changes.touch)
+        self.members = Members(context, self.feed_store, changes, personal=personal)
+        self.epoch_keys = EpochKeys(context, self.feed_store, self.members, changes)
+        self.records = Records(context, self.feed_store, self.members, self.epoch_keys, changes)
+        self.facts = SpaceFacts(context, self.feed_store, self.members, changes)
+        self.inbound = Inbound(context, self.feed_store, self.members, self.epoch_keys, self.facts, changes)
+        self.outbound = Outbound(context, self.feed_store, self.epoch_keys, self.inbound, changes)
         stored = context.store.get(Table.SPACE, space)
         if stored is not None:
             self._read_row(Reader(stored))
@@ -61,6 +63,12 @@ class Space:
     def mine(self) -> Feed | None:
         """The feed of this device."""
         return self.feed_store.mine
+
+    @property
+    def may_write(self) -> bool:
+        """Whether this device's feed is an open writer of the space."""
+        mine = self.mine
+        return mine is not None and self.state.open(mine.core)
 
     @property
     def graph(self) -> ControlGraph:
@@ -110,11 +118,29 @@ class Space:
         """Seals and signs entries of my feed into the batch; (seq, leaf) of each."""
         return self.outbound.append(drafts, now_ms)
 
+    def found(self, key: SigningKey | None = None) -> None:
+        """The space is kept from now on; key: W of this device's feed in it, where it has none yet."""
+        if key is not None:
+            self.feed_store.feed(key.public, key)
+        self._changes.row_changed()
+
+    def look_again(self) -> None:
+        """Background tasks look at this space after the next commit, although nothing in it changed: what they know
+        beside it did (device statements)."""
+        self._changes.touch()
+
+    def keep_fork(self, writer: bytes, proof: Fork) -> None:
+        """A checked proof that W forked its feed: kept, and passed on to others."""
+        self.feed_store.put_fork(self.context.batch, writer, proof)
+        self._changes.fork_found(writer)
+
     # -- once a commit ----------------------------------------------------------------------------------------
 
-    def finish(self, now_ms: int) -> list[RowChange]:
-        """Settles what follows from everything absorbed: keys, membership, rows, and the rows of feeds."""
-        batch, changes, facts = self.context.batch, self.changes, self.facts
+    def finish(self, now_ms: int) -> SpaceDelta:
+        """Completes the open batch: keys, membership, timeline rows and the rows of feeds follow from everything that
+        was absorbed.  Returns what changed since the last call."""
+        batch, changes, facts = self.context.batch, self._changes, self.facts
+        changes.begin()
         if changes.control:
             self.members.recheck()
         if changes.keys:
@@ -130,13 +156,13 @@ class Space:
             changes.row = False
             batch.put(Table.SPACE, self.id, self._row())
         self.feed_store.finish(batch)
-        return rows
+        return changes.end(tuple(rows))
 
     def _after_control(self, now_ms: int) -> dict[bytes, None]:
         """Membership changed: Z, authorship of feeds and what shows follow.  Returns the messages to fold again."""
         old = self.members.settle()
         self.epoch_keys.open_grants()
-        if self.changes.keys:
+        if self._changes.keys:
             self.inbound.unlock(now_ms)
         self.epoch_keys.settle_z()
         epochs = self.state.epochs.values()

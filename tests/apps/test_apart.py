@@ -13,16 +13,18 @@ from identity.phrase import new_phrase, phrase_keys
 from identity.statement import root_certificate
 from netstack.shell.testnet import Testnet
 from sync.account.account import new_account
+from sync.engine.effects import ContactMet
 from sync.engine.engine import Engine
 from sync.engine.profile import found_profile
-from sync.service import messages
 from sync.service.api import NO_HOST, Network
+from sync.service.ids import chat_id
 from sync.service.node import Node
 from sync.service.testnet import open_testnet
 from sync.space import timeline
 from sync.space.space import Space
 from sync.store.memory import MemoryStore
 from sync.store.port import Store
+from tests.support.calls import Calls, opened, result_of
 from tests.support.processes import HOST, Profile, Stage
 
 MONTH = 33 * 86_400.0
@@ -125,8 +127,8 @@ def chat_of(node: Node) -> Space:
 
 
 def say(node: Node, text: str) -> None:
-    messages.send(node.engine.profile, chat_of(node), text, None, int(node.clock() * 1000))
-    node.turn()
+    calls = Calls(opened(node.engine, node.clock, node.tick))
+    result_of(calls.send(chat_id(chat_of(node).id), text))
 
 
 async def hears(node: Node) -> str:
@@ -148,13 +150,13 @@ def test_friends_who_slept_a_month_meet_at_the_topic_of_the_day() -> None:
         async with Testnet(8) as net:
             ada, bob = Sleeper("Ada"), Sleeper("Bob")
             async with ada.awake(net) as one, bob.awake(net) as other:
-                text = one.engine.onboarding.invite(one.clock(), 86_400, ()).payload.text
-                one.turn()
-                with other.steps(other.engine.onboarding.accept(text, other.clock())) as steps:
-                    other.turn()
+                text = one.engine.onboarding.invites.create(one.clock(), 86_400, ()).payload.text
+                one.tick()
+                with other.steps(other.engine.onboarding.invites.accept(text, other.clock())) as steps:
+                    other.tick()
                     async with asyncio.timeout(PATIENCE):
                         step = await steps.get()
-                assert isinstance(step, tuple), step
+                assert isinstance(step, ContactMet), step
             async with ada.awake(net, MONTH) as one, bob.awake(net, MONTH) as other:
                 known = [where.transport(one.clock()) for where in one.engine.dialling.whereabouts().values()]
                 now = {key.public for _, key in other.engine.profile.account.transports[-2:]}

@@ -8,7 +8,7 @@ import socket
 import sys
 from hashlib import blake2b
 
-from netstack.swarm import Swarm
+from netstack import Swarm
 from netstack.swarm.core.lan import LABEL
 from tests.network.parties import ROOT
 from tests.network.router import Nat

@@ -22,25 +22,24 @@ from crdt.log.manifest import core_key
 from crdt.log.pack import encode_pack, seal_pack
 from crdt.space.consent import sign_consent
 from crdt.space.control import Add, Admit, ControlBody, Parent, Set, encode_control
-from crdt.space.grant import make_grant
+from crdt.space.grant import OpenedGrant, make_grant
 from crdt.space.rendezvous import space_id
 from identity.codec import Writer
 from identity.device import DeviceKeys, new_device
 from identity.errors import KithkinError
-from identity.inner import Failed
 from identity.invite import Person, person_of
 from identity.keys import SigningKey
 from identity.statement import Statement, certificate_body, counter_sign, issue, revoke, root_certificate
 from sync.account import directory as directories
 from sync.engine import replication
-from sync.engine.dialling import Want
+from sync.engine.dialling import PendingDial
+from sync.engine.effects import OnboardingFailed
 from sync.engine.engine import Engine
 from sync.engine.hello import GRANTS, DeviceHandshake, encode_handover
-from sync.engine.onboarding.onboarding import Onboarding
+from sync.engine.onboarding.approve import Approvals
 from sync.engine.peer import Peer, Purpose, SpaceLink
 from sync.engine.replication import PROTOCOL, Replication
-from sync.engine.tasks import duties
-from sync.service import chats
+from sync.engine.tasks.offers import MAX_INVITED
 from sync.service.ids import chat_id, identity_id
 from sync.space import facts as reading
 from sync.space import members
@@ -204,7 +203,6 @@ def test_a_certificate_of_ones_own_making_makes_nobody_my_device(way: str) -> No
 
 def _append(engine: Engine, space: Space, draft: Draft, now: float) -> None:
     space.append([draft], int(now * 1000))
-    engine.profile.touch(space)
 
 
 def test_who_echoes_a_channel_proves_nothing_and_is_served_nothing(monkeypatch: Patch) -> None:
@@ -303,7 +301,7 @@ def test_a_stolen_device_that_makes_hundreds_of_statements_stops_nothing() -> No
     def shut_out(engine: Engine) -> None:
         engine.profile.learn([shut])
         for space in engine.profile.spaces.values():
-            engine.profile.touch(space)
+            space.look_again()
 
     ada.do(shut_out)
     world.run(10)
@@ -334,7 +332,6 @@ def test_more_feeds_without_an_author_than_are_remembered_do_not_stop_the_start(
             body = make_update(core, 0, DocKind.CHAT, dumped)
             notes.facts.update(Plaintext(Kind.UPDATE, 1, (), body), core, 0, ms(ada))
         notes.members.vouch(ada.rng(32) for _ in range(100))
-        engine.profile.touch(notes)
 
     ada.do(flood)
     assert len(ada.space(NOTES).facts.unfolded) == len(ada.space(NOTES).members.vouched) == 64
@@ -407,9 +404,9 @@ def test_not_for_you_is_not_believed_of_what_is_for_me(monkeypatch: Patch) -> No
     assert feed.length == theirs.length and feed.opened < feed.length
     assert club.inbound.denied == {}
     assert world.of(bob, "club") == [Message("for everybody", "sent")] or world.of(bob, "club")[0].state != "delivered"
-    club.epoch_keys.keyring.held.update(lost)
-    club.changes.keys = True
-    ada.do(lambda engine: engine.profile.touch(club))
+    for epoch in lost.values():
+        club.epoch_keys.learn(epoch.id, OpenedGrant(epoch.secret, epoch.z, None))
+    ada.do(lambda engine: None)
     world.heal()
     world.settle()
     assert world.texts(ada, "club") == ["for everybody"]
@@ -436,7 +433,7 @@ def test_not_for_you_by_one_does_not_hide_what_another_gives(monkeypatch: Patch)
             replication.perform(peer, link, link.replicator.answer_history(request, lies, now, done=True), now)
 
     monkeypatch.setattr(replication, "_asked", asked)
-    bob.do(lambda engine: chats.add(engine.profile, shown(bob, "club"), identity_id(identity(ada)), ms(bob)))
+    bob.call(lambda calls: calls.chat_add(shown(bob, "club"), identity_id(identity(ada))))
     world.settle()
     ada.join("club")
     world.run_until(lambda: len(bob.space("club").state.writers) == 3, "the admission")
@@ -466,7 +463,6 @@ def open_history(device: Device, title: str) -> None:
     def change(engine: Engine) -> None:
         space = device.space(title)
         open_epoch(space, ms(device), [Set("history", b"all")])
-        engine.profile.touch(space)
 
     device.do(change)
 
@@ -506,7 +502,7 @@ def test_who_floods_a_newcomer_with_names_of_feeds_does_not_keep_it_out(monkeypa
     room_for_few(monkeypatch)
     give(mal, monkeypatch, [junk_items(mal, [mal.rng(32) for _ in range(100)], 1)])
     world.cut(ada, bob)
-    bob.do(lambda engine: chats.add(engine.profile, shown(bob, "club"), identity_id(identity(ada)), ms(bob)))
+    bob.call(lambda calls: calls.chat_add(shown(bob, "club"), identity_id(identity(ada))))
     world.heal()
     world.settle()
     ada.join("club")
@@ -564,7 +560,7 @@ def test_who_does_not_give_the_history_is_passed_over(answers: str, monkeypatch:
         monkeypatch.setattr(mal.engine.replication, "_asked", lambda *rest: None)
     else:
         give(mal, monkeypatch, [])
-    mal.do(lambda engine: chats.add(engine.profile, shown(mal, "club"), identity_id(identity(bob)), ms(mal)))
+    mal.call(lambda calls: calls.chat_add(shown(mal, "club"), identity_id(identity(bob))))
     world.settle()
     bob.join("club")
     world.run(75)  # one peer is waited for a minute
@@ -587,7 +583,7 @@ def test_a_parent_that_never_comes_does_not_keep_a_newcomer_from_proving_itself(
     body = encode_control(ControlBody(parents, (Set("title", b"mine"),)))
     mal.do(lambda engine: _append(engine, club, Draft(Kind.CONTROL, lambda seq: body), mal.now))
     world.settle()
-    ada.do(lambda engine: chats.add(engine.profile, shown(ada, "club"), identity_id(identity(bob)), ms(ada)))
+    ada.call(lambda calls: calls.chat_add(shown(ada, "club"), identity_id(identity(bob))))
     world.settle()
     bob.join("club")
     world.settle()
@@ -617,7 +613,6 @@ def test_junk_identities_of_one_group_leave_room_for_whom_ada_meets(monkeypatch:
             )
             add = Add(root.public, writer.public, new.id, (made.encoded,), new.prekey.public, consent)
             open_epoch(club, ms(mal), [add])
-        engine.profile.touch(club)
 
     mal.do(flood)
     world.settle()
@@ -628,7 +623,7 @@ def test_junk_identities_of_one_group_leave_room_for_whom_ada_meets(monkeypatch:
     world.friends(ada, eve)
     works(world, ada, eve, "hello")
     world.grouped("others", bob, ada)
-    bob.do(lambda engine: chats.add(engine.profile, shown(bob, "others"), identity_id(identity(mal)), ms(bob)))
+    bob.call(lambda calls: calls.chat_add(shown(bob, "others"), identity_id(identity(mal))))
     nothing_broke(ada, bob, eve)
 
 
@@ -644,7 +639,7 @@ def test_a_name_that_no_value_holds_founds_nothing_by_halves(name: str, monkeypa
         statements = mal.engine.profile.directory.statements(identity(mal))
         return person_of(identity(mal), statements, keys(mal), Writer().string(name).buffer(b"").finish())
 
-    monkeypatch.setattr(mal.engine.onboarding, "me", me)
+    monkeypatch.setattr(mal.engine.onboarding.invites, "me", me)
     before = len(ada.engine.profile.spaces)
     for _ in range(3):
         world.friends(ada, mal)
@@ -656,13 +651,13 @@ def test_a_name_that_no_value_holds_founds_nothing_by_halves(name: str, monkeypa
 
 
 def _accept(engine: Engine, text: str, now: float) -> None:
-    engine.onboarding.accept(text, now)
+    engine.onboarding.invites.accept(text, now)
 
 
 def test_using_one_invite_again_and_again_founds_no_more_spaces() -> None:
     world = World(14)
     ada, mal, eve = world.person("Ada"), world.person("Mal"), world.person("Eve")
-    code = ada.do(lambda engine: engine.onboarding.invite(ada.now, 86_400, [ada.address]))
+    code = ada.do(lambda engine: engine.onboarding.invites.create(ada.now, 86_400, [ada.address]))
     before = len(ada.engine.profile.spaces)
     for one in (mal, eve, mal, mal, eve):
         one.do(partial(_accept, text=code.payload.text, now=one.now))
@@ -675,7 +670,7 @@ def test_using_one_invite_again_and_again_founds_no_more_spaces() -> None:
 
 def refused(device: Device) -> bool:
     """Whether the invite that it accepted came to nothing."""
-    return any(isinstance(step.step, tuple) and isinstance(step.step[0], Failed) for step in device.steps)
+    return any(isinstance(step, OnboardingFailed) for step in device.steps)
 
 
 def test_a_group_is_not_taken_for_a_private_chat() -> None:
@@ -683,7 +678,7 @@ def test_a_group_is_not_taken_for_a_private_chat() -> None:
     world.grouped("club", ada, mal, bob)
     club = mal.space("club")
     private = ada.space(mal).id
-    mal.engine.onboarding.direct = lambda identity: club  # type: ignore[method-assign]
+    mal.engine.onboarding.invites.direct = lambda identity: club  # type: ignore[method-assign]
     world.friends(mal, ada, settle=False)
     assert refused(ada)
     world.run(5)
@@ -704,7 +699,7 @@ def test_a_group_unknown_to_me_is_not_taken_for_a_private_chat() -> None:
     world.friends(mal, eve)
     world.grouped("club", mal, eve)
     club = mal.space("club")
-    mal.engine.onboarding.direct = lambda identity: club  # type: ignore[method-assign]
+    mal.engine.onboarding.invites.direct = lambda identity: club  # type: ignore[method-assign]
     world.friends(mal, ada, settle=False)
     world.run(10)
     with pytest.raises(KithkinError):
@@ -729,8 +724,8 @@ def test_a_flood_of_offers_makes_few_invitations_and_no_chat_of_anothers_id() ->
     world.settle()
     new = set(ada.engine.profile.view.chats) - before
     assert not new & {offer.space for offer in false}
-    assert len(new) <= duties.MAX_INVITED
-    assert mine.length - length <= duties.MAX_INVITED + 4
+    assert len(new) <= MAX_INVITED
+    assert mine.length - length <= MAX_INVITED + 4
     works(world, ada, mal, "hello")
     nothing_broke(ada)
 
@@ -741,10 +736,14 @@ def test_a_flood_of_offers_makes_few_invitations_and_no_chat_of_anothers_id() ->
 def test_a_pairing_cut_before_the_admission_is_finished_at_the_next_meeting(monkeypatch: Patch) -> None:
     world = World(18)
     ada = world.person("Ada")
-    monkeypatch.setattr(Onboarding, "_admit", lambda self, peer, *rest: self._drop(peer, "the line broke"))
+    monkeypatch.setattr(Approvals, "_admit", lambda self, peer, *rest: peer.drop(self._profile.effects, "cut off"))
     made = world._device("Ada", "desktop")
     text = made.boot_linking("desktop", "desktop")
-    ada.do(lambda engine: engine.onboarding.approve(engine.onboarding.check_approve(text, ada.now), True, ada.now))
+    ada.do(
+        lambda engine: engine.onboarding.approvals.begin(
+            engine.onboarding.approvals.check(text, ada.now), True, ada.now
+        )
+    )
     with pytest.raises(AssertionError):
         world.run_until(lambda: world._paired(ada, made), "pairing", 60)
     monkeypatch.undo()
@@ -779,7 +778,7 @@ def test_who_connects_again_and_again_takes_only_his_own_connection(monkeypatch:
         where = engine.dialling.whereabouts()[device_id(ada)]
         for _ in range(8):
             local = engine.profile.account.transport(mal.now)
-            want = Want(Purpose.HELLO, device_id(ada), local)
+            want = PendingDial(Purpose.HELLO, device_id(ada), local)
             engine.dialling.dial(want, where.transport(mal.now), where.hints)
 
     for _ in range(10):

@@ -1,31 +1,32 @@
-"""One simulated device: the production engine and endpoint of one profile, its store, its power switch.
+"""One simulated device: the production engine, driver and endpoint of one profile, its store, its power switch.
 
-It does what `sync.service.node` and `netstack.host` do in a real process, with a virtual clock and datagrams for the
-world's wires.  A store that crashes takes the process with it: what is left is what the store kept.
+It is a port of `sync.engine.perform.Driver`, as `sync.service.node` is in a real process, with a virtual clock and with
+datagrams for the world's wires.  A store that crashes takes the process with it: what is left is what the store kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from crdt.docs.rows import Row
 from identity.errors import DecodeError, KithkinError
-from identity.pairing import NeedCode
 from netstack.endpoint import EndpointCore, datagrams
 from netstack.events import Closed, Ended, Event, Failed, Frame, Opened
 from netstack.udp.port import Address
 from sync.engine import effects as e
 from sync.engine.engine import Engine
 from sync.engine.onboarding.link import Linking
-from sync.service import chats, messages
-from sync.service.ids import chat_id, identity_id, message_id
+from sync.engine.perform import Driver
+from sync.service.domain import OpenedProfile
+from sync.service.ids import chat_id, find_chat, identity_id
 from sync.space import timeline
 from sync.space.space import Space
 from sync.store.memory import Call as StoreCall
 from sync.store.memory import Crashed, MemoryStore, When
+from tests.support.calls import Calls, opened, result_of
 
 if TYPE_CHECKING:
     from tests.support.world import World
@@ -82,14 +83,14 @@ class Device:
         self.core: EndpointCore | None = None
         self.engine_or_none: Engine | None = None
         self.linking: Linking | None = None
+        self._driver: Driver[Engine] | Driver[Linking] | None = None
         self.digits = ""  # what a linking device will be told
-        self.steps: list[e.FlowStep] = []
+        self.steps: list[e.OnboardingStep] = []
         self.events: list[e.Effect] = []
         self.boots = 0
         self.timer = float("inf")
         self.errors: list[BaseException] = []
         self._dials: dict[int, int] = {}  # connection -> attempt
-        self._connections: set[int] = set()
         self._failed: list[int] = []
         self._by_key: dict[int, e.Dial] = {}  # connection -> its dial, which goes on by key where no address answers
         self._serving = False
@@ -136,9 +137,10 @@ class Device:
 
         def start() -> bool:
             self._fresh_port()
-            self.engine_or_none = Engine(self.store, self.rng, self.now)
-            self.engine_or_none.online(self.hints, self.now)
-            self._turn()
+            engine = self.engine_or_none = Engine(self.store, self.rng, self.now)
+            driver = self._driver = Driver(engine, self, lambda: self.now)
+            engine.online(self.hints, self.now)
+            driver.tick()
             return True
 
         try:
@@ -157,13 +159,15 @@ class Device:
         """Shows a pairing text, which is returned."""
         self._fresh_port()
         self.linking = Linking(self.store, kind, name, self.told, self.rng, self.now)
+        self._driver = Driver(self.linking, self, lambda: self.now)
+        self._driver.tick()
         self._serve()
         return self.linking.text
 
     def _fresh_port(self) -> None:
         self.boots += 1
         self.core = EndpointCore(self.rng)
-        self._dials, self._connections, self._failed, self._by_key = {}, set(), [], {}
+        self._dials, self._failed, self._by_key = {}, [], {}
         self.timer = float("inf")
         self.world.note("boot", self.name, str(self.boots))
 
@@ -178,10 +182,11 @@ class Device:
 
     def type_digits(self) -> None:
         """Types the digits, once they are known and asked for."""
-        asked = any(isinstance(step.step, NeedCode) for step in self.steps)
+        asked = any(isinstance(step, e.CodeWanted) for step in self.steps)
         if self.linking is not None and self.digits and asked:
             digits, self.digits = self.digits, ""
             self.linking.submit(digits, self.now)
+            self._tick()
             self._serve()
 
     def stop(self) -> None:
@@ -189,7 +194,7 @@ class Device:
         core = self.core
         if core is None:
             return
-        for conn in sorted({*self._connections, *self._dials}):
+        for conn in sorted({*(self._driver.open if self._driver is not None else ()), *self._dials}):
             core.abort(conn, self.world.now)
         core.events()
         self._send(core)
@@ -202,7 +207,7 @@ class Device:
         self._gone("crash")
 
     def _gone(self, kind: str) -> None:
-        self.core = self.engine_or_none = self.linking = None
+        self.core = self.engine_or_none = self.linking = self._driver = None
         if self.world.dht is not None:
             self.world.dht.gone(self)
         self.timer = float("inf")
@@ -227,22 +232,21 @@ class Device:
     # -- what a person does -----------------------------------------------------------------------------------
 
     def do(self, change: Callable[[Engine], T]) -> T:
-        """One change and the turn that makes it durable, as `sync.service.local` does.  Raises Died."""
-        engine = self.engine
+        """One change and the turn that makes it durable.  Raises Died."""
+        opened = self._profile_opened()
+        return self._asked(lambda: opened.commit(lambda: change(opened.engine)))
+
+    def call(self, call: Callable[[Calls], Coroutine[Any, Any, T]]) -> T:
+        """One call of the service.  Raises Died."""
+        calls = Calls(self._profile_opened())
+        return self._asked(lambda: result_of(call(calls)))
+
+    def _profile_opened(self) -> OpenedProfile:
+        return opened(self.engine, lambda: self.now, self._tick)
+
+    def _asked(self, act: Callable[[], T]) -> T:
         done: list[T] = []
-
-        def act() -> None:
-            try:
-                result = change(engine)
-            except BaseException:
-                if len(engine.profile.context.batch) or engine.profile.dirty:
-                    engine.start_over()
-                    self._turn()
-                raise
-            self._turn()
-            done.append(result)
-
-        self._alive(act)
+        self._alive(lambda: done.append(act()))
         if not done:
             raise Died(f"{self.name} crashed")
         self._serve()
@@ -253,12 +257,12 @@ class Device:
         profile = self.engine.profile
         if isinstance(chat, Device):
             identity = chat.engine.profile.account.identity if chat.up else self.world.identities[chat.owner]
-            direct = self.engine.onboarding.direct(identity)
+            direct = self.engine.onboarding.invites.direct(identity)
             if direct is None:
                 raise KithkinError("not_found", f"{self.name} has no chat with {chat.owner}")
             return direct
         if chat in self.world.identities:
-            direct = self.engine.onboarding.direct(self.world.identities[chat])
+            direct = self.engine.onboarding.invites.direct(self.world.identities[chat])
             if direct is None:
                 raise KithkinError("not_found", f"{self.name} has no chat with {chat}")
             return direct
@@ -276,9 +280,9 @@ class Device:
         """Returns the shown message id: from then on it must not be lost."""
         space = self.space(chat)
         self.world.note("say", self.name, text)
-        made = self.do(lambda engine: messages.send(engine.profile, space, text, None, int(self.now * 1000)))
+        sent = self.call(lambda calls: calls.send(chat_id(space.id), text))
         self.world.run(0.002)  # nobody writes two messages in one millisecond
-        return message_id(made)
+        return sent.id
 
     def try_to_send(self, chat: str | Device, text: str) -> bool:
         """Whether the sender was told that it is sent."""
@@ -290,15 +294,15 @@ class Device:
 
     def invite(self) -> str:
         """An invite for one person, as text."""
-        code = self.do(lambda engine: engine.onboarding.invite(self.now, 86_400, self.told))
+        code = self.do(lambda engine: engine.onboarding.invites.create(self.now, 86_400, self.told))
         return code.payload.text
 
     def accept(self, text: str) -> None:
-        self.do(lambda engine: engine.onboarding.accept(text, self.now))
+        self.do(lambda engine: engine.onboarding.invites.accept(text, self.now))
 
     def knows(self, person: str) -> bool:
         """Whether there is a chat with them that this device may write in."""
-        space = self.engine.onboarding.direct(self.world.identities[person])
+        space = self.engine.onboarding.invites.direct(self.world.identities[person])
         return space is not None and space.mine is not None and space.state.open(space.mine.core)
 
     def rows(self, chat: str | Device) -> list[Row]:
@@ -306,51 +310,49 @@ class Device:
         return timeline.page(self.store, self.space(chat).id, 100_000)
 
     def edit(self, chat: str | Device, message: str, text: str) -> None:
-        space = self.space(chat)
-        self.do(lambda engine: messages.edit(engine.profile, space, message, text, int(self.now * 1000)))
+        self.change(self.space(chat), "edit", message, text)
 
     def react(self, chat: str | Device, message: str, emoji: str) -> None:
         space = self.space(chat)
-        self.do(lambda engine: messages.react(engine.profile, space, message, emoji, int(self.now * 1000)))
+        self.call(lambda calls: calls.react(chat_id(space.id), message, emoji))
 
     def delete(self, chat: str | Device, message: str, *, everyone: bool = True) -> None:
         space = self.space(chat)
-        self.do(lambda engine: messages.delete(engine.profile, space, message, everyone, int(self.now * 1000)))
+        self.call(lambda calls: calls.delete(chat_id(space.id), message, everyone=everyone))
 
     def read(self, chat: str | Device) -> None:
         """Marks everything there as read, and tells the others."""
         space = self.space(chat)
-        self.do(lambda engine: messages.mark(engine.profile, space, None, int(self.now * 1000)))
+        self.call(lambda calls: calls.mark(chat_id(space.id)))
 
     def change(self, space: Space, what: str, message: str, text: str) -> None:
         """Edits, deletes or marks a message of the space."""
-        now_ms = int(self.now * 1000)
-
-        def act(engine: Engine) -> None:
-            if what == "edit":
-                messages.edit(engine.profile, space, message, text, now_ms)
-            elif what == "delete":
-                messages.delete(engine.profile, space, message, True, now_ms)
-            else:
-                messages.react(engine.profile, space, message, "\N{THUMBS UP SIGN}", now_ms)
-
-        self.do(act)
+        chat = chat_id(space.id)
+        if what == "edit":
+            self.call(lambda calls: calls.edit(chat, message, text))
+        elif what == "delete":
+            self.call(lambda calls: calls.delete(chat, message, everyone=True))
+        else:
+            self.call(lambda calls: calls.react(chat, message, "\N{THUMBS UP SIGN}"))
 
     def group(self, title: str, *contacts: Device) -> bytes:
-        """A new group; each contact gets an offer."""
+        """A new group; each contact gets an offer.  Its space id."""
         names = [identity_id(self.world.identities[one.owner]) for one in contacts]
-        return self.do(lambda engine: chats.new_group(engine.profile, title, names, int(self.now * 1000)))
+        made = self.call(lambda calls: calls.chat_new(title, names))
+        return find_chat(self.engine.profile, made.chat)
 
     def join(self, title: str) -> bytes:
-        """Says yes to the offer of a group of that title."""
+        """Says yes to the offer of a group of that title.  Its space id."""
         view = self.engine.profile.view
         found = next(id_ for id_, chat in sorted(view.chats.items()) if chat.title == title and chat.kind == "group")
-        shown = chat_id(found)
-        return self.do(lambda engine: chats.join(engine.profile, engine.onboarding, shown, int(self.now * 1000)))
+        self.call(lambda calls: calls.chat_join(chat_id(found)))
+        return found
 
     def leave(self, title: str) -> bytes:
-        shown = chat_id(self.space(title).id)
-        return self.do(lambda engine: chats.leave(engine.profile, shown, int(self.now * 1000)))
+        """Leaves the group of that title.  Its space id."""
+        left = self.space(title).id
+        self.call(lambda calls: calls.chat_leave(chat_id(left)))
+        return left
 
     def waits_for(self, address: Address) -> bool:
         """Whether something sent there is not acknowledged yet."""
@@ -372,80 +374,67 @@ class Device:
         if core is None:
             return
         core.wake(self.world.now)
-        engine = self.engine_or_none
-        if engine is not None:
-
-            def act() -> None:
-                engine.wake(self.now)
-                self._quiet_turn()
-
-            self._alive(act)
+        if self.engine_or_none is not None and self._driver is not None:
+            self._alive(self._driver.wake)
         self._serve()
 
-    def _turn(self) -> None:
-        """As `Node.turn`: commits, performs what follows.  Raises what the store refuses with."""
-        engine = self.engine_or_none
-        if engine is None:
-            return
-        refused: KithkinError | None = None
-        lost = True
-        while lost:
-            try:
-                engine.settle(self.now)
-            except KithkinError as error:
-                refused = refused or error
-            lost = self._perform(engine.take())
-        if refused is not None:
-            raise refused
+    def _tick(self) -> None:
+        """Raises what the store refuses with."""
+        if self._driver is not None:
+            self._driver.tick()
 
-    def _quiet_turn(self) -> None:
-        try:
-            self._turn()
-        except KithkinError as error:
-            self.errors.append(error)
+    # -- what the core asks for (`sync.engine.perform.Port`) ----------------------------------------------------
 
-    def _perform(self, effects: list[e.Effect]) -> bool:
-        """Whether a connection was ended, of which the engine now knows."""
-        core, world, lost = self.core, self.world, False
-        if core is None:
-            return False
-        for effect in effects:
-            match effect:
-                case e.Transmit(conn, frame):
-                    if conn in self._connections:
-                        core.send(conn, frame, world.now)
-                case e.Disconnect(conn, reason):
-                    if conn in self._connections:
-                        world.note("disconnect", self.name, reason)
-                        core.close(conn, world.now)
-                        self._lost(conn)
-                        lost = True
-                case e.Dial(addresses=addresses):
-                    world.note("dial", self.name, ",".join(addresses))
-                    if addresses:
-                        places = [(host, int(port)) for host, _, port in (text.rpartition(":") for text in addresses)]
-                        self._connect(effect, places, by_key=effect.announced or bool(effect.relays))
-                    else:
-                        self._find(effect)
-                case e.Listen(key, announce):
-                    core.listen(key)
-                    if world.dht is not None:
-                        world.dht.listen(self, key, announce)
-                case e.Unlisten(public):
-                    core.unlisten(public)
-                    if world.dht is not None:
-                        world.dht.unlisten(public)
-                case e.Meet(topic, key, announce):
-                    if world.dht is not None:
-                        world.dht.meet(self, topic, key, announce)
-                case e.Part(topic):
-                    if world.dht is not None:
-                        world.dht.part(self, topic)
-                case e.FlowStep():
-                    self.steps.append(effect)
-                case _:
-                    self.events.append(effect)
-        return lost
+    def transmit(self, conn: int, frame: bytes) -> None:
+        if self.core is not None:
+            self.core.send(conn, frame, self.world.now)
+
+    def disconnect(self, conn: int, reason: str) -> None:
+        if self.core is not None:
+            self.world.note("disconnect", self.name, reason)
+            self.core.close(conn, self.world.now)
+
+    def dial(self, dial: e.Dial) -> None:
+        self.world.note("dial", self.name, ",".join(dial.addresses))
+        if dial.addresses:
+            places = [(host, int(port)) for host, _, port in (text.rpartition(":") for text in dial.addresses)]
+            self._connect(dial, places, by_key=dial.announced or bool(dial.relays))
+        else:
+            self._find(dial)
+
+    def listen(self, listen: e.Listen) -> None:
+        if self.core is not None:
+            self.core.listen(listen.key)
+        if self.world.dht is not None:
+            self.world.dht.listen(self, listen.key, listen.announce)
+
+    def unlisten(self, public: bytes) -> None:
+        if self.core is not None:
+            self.core.unlisten(public)
+        if self.world.dht is not None:
+            self.world.dht.unlisten(public)
+
+    def join_topic(self, meet: e.Meet) -> None:
+        if self.world.dht is not None:
+            self.world.dht.meet(self, meet.topic, meet.key, meet.announce)
+
+    def leave_topic(self, topic: bytes) -> None:
+        if self.world.dht is not None:
+            self.world.dht.part(self, topic)
+
+    def advance(self, step: e.OnboardingStep) -> None:
+        self.steps.append(step)
+
+    def tell(self, event: e.Event) -> None:
+        self.events.append(event)
+
+    def refused(self, error: KithkinError) -> None:
+        self.errors.append(error)
+
+    def ticked(self) -> None:
+        """Datagrams leave and the timer is set once nothing follows from anything: `_serve`."""
+
+    # -- the network --------------------------------------------------------------------------------------------
 
     def _connect(self, dial: e.Dial, places: list[Address], *, by_key: bool) -> None:
         core = self.core
@@ -480,31 +469,10 @@ class Device:
 
     def found(self, topic: bytes, keys: list[bytes], relays: tuple[Address, ...]) -> None:
         """A look-up at a topic brought these keys."""
-        engine = self.engine_or_none
-        if engine is None:
-            return
-
-        def act() -> None:
-            for key in keys:
-                engine.found(topic, key, relays, self.now)
-            self._quiet_turn()
-
-        self._alive(act)
-        self._serve()
-
-    def _perform_linking(self) -> None:
-        if self.linking is not None:
-            self.linking.settle()
-            self._perform(self.linking.take())
-
-    def _lost(self, conn: int) -> None:
-        """The engine hears once that a connection is gone, whoever ended it."""
-        if conn in self._connections:
-            self._connections.discard(conn)
-            if self.engine_or_none is not None:
-                self.engine_or_none.closed(conn, self.now)
-            elif self.linking is not None:
-                self.linking.closed(conn, self.now)
+        driver = self._driver
+        if driver is not None and self.engine_or_none is not None:
+            self._alive(lambda: driver.found((topic, key, relays, ()) for key in keys))
+            self._serve()
 
     def _serve(self) -> None:
         """Until nothing follows from anything: events in, effects out, datagrams on the wires."""
@@ -517,8 +485,6 @@ class Device:
                 failed, self._failed = self._failed, []
                 if failed or happened:
                     self._alive(partial(self._happened, failed, happened))
-                elif self.linking is not None:
-                    self._perform_linking()
                 if self.core is not core:
                     continue
                 self._send(core)
@@ -532,24 +498,22 @@ class Device:
         for target, data in datagrams(core.outgoing()):
             self.world.transmit(self, target, data)
 
-    def _dial_failed(self, attempt: int) -> None:
-        if self.engine_or_none is not None:
-            self.engine_or_none.failed(attempt, self.now)
-            self._quiet_turn()
-
     def _happened(self, failed: list[int], events: list[Event]) -> None:
+        driver = self._driver
+        if driver is None:
+            return
         for vain in failed:
-            self._dial_failed(vain)
+            driver.failed(vain)
         frames: list[tuple[int, bytes]] = []
         for event in events:
             if isinstance(event, Frame):
                 if frames and frames[0][0] != event.conn:
-                    self._frames(frames)
+                    driver.frames(frames[0][0], [data for _, data in frames])
                     frames = []
                 frames.append((event.conn, event.data))
                 continue
             if frames:
-                self._frames(frames)
+                driver.frames(frames[0][0], [data for _, data in frames])
                 frames = []
             match event:
                 case Opened():
@@ -560,48 +524,31 @@ class Device:
                         self._find(dial)
                     elif attempt is not None:
                         self.world.note("failed", self.name, str(reason))
-                        self._dial_failed(attempt)
+                        driver.failed(attempt)
                 case Closed(conn=conn, reason=reason):
                     self.world.note("closed", self.name, str(reason))
-                    self._lost(conn)
-                    self._quiet_turn()
+                    driver.closed(conn)
                 case Ended(conn=conn):
                     if self.core is not None:
                         self.core.end(conn, self.world.now)  # as `shell_connection` does: nobody listens there
                 case _:
                     pass
         if frames:
-            self._frames(frames)
-
-    def _frames(self, frames: list[tuple[int, bytes]]) -> None:
-        if frames[0][0] not in self._connections:
-            return
-        if self.engine_or_none is not None:
-            self.engine_or_none.frames(frames, self.now)
-            self._quiet_turn()
-        elif self.linking is not None:
-            self.linking.frames(frames, self.now)
-            self._perform_linking()
+            driver.frames(frames[0][0], [data for _, data in frames])
 
     def _opened(self, event: Opened) -> None:
         attempt = self._dials.pop(event.conn, None)
         self._by_key.pop(event.conn, None)
-        self._connections.add(event.conn)
         host, port = event.address
-        if self.engine_or_none is not None:
-            self.engine_or_none.opened(
+        if self._driver is not None:
+            self._driver.opened(
                 event.conn,
                 attempt=attempt if event.initiator else None,
                 local=event.local_key,
                 remote=event.remote_key,
                 handshake=event.handshake_hash,
                 address=f"{host}:{port}",
-                now=self.now,
             )
-            self._quiet_turn()
-        elif self.linking is not None:
-            self.linking.opened(event.conn, event.remote_key, event.handshake_hash)
-            self._perform_linking()
 
     def _arm(self) -> None:
         core = self.core
@@ -609,6 +556,6 @@ class Device:
             return
         times = [at for at in (core.next_wake(),) if at is not None]
         if self.engine_or_none is not None:
-            times.append(self.engine_or_none.next_wake(self.now) - BORN - self.skew)
+            times.append(self.engine_or_none.next_wake() - BORN - self.skew)
         if times:
             self.world.wake_at(self, min(times))

@@ -202,7 +202,7 @@ class Seeker:
     def _carry_out(self) -> None:
         node = self.member.node
         node.now = self.net.now
-        for effect in self._discovery.effects():
+        for effect in self._discovery.take_effects():
             match effect:
                 case Start(number, Walk.ANNOUNCE):
                     hyper.announce(node, self.topic, self.key, self.relays, self._over(number), on_found=self._found)

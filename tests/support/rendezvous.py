@@ -1,8 +1,8 @@
 """The DHT as a simulated world has it: a table of who stands where, with delays, loss and lies; no packets.
 
-What it does is what `Host` and `Meeting` promise the engine: keys are found by address, topics by a few look-ups after
-the announcement and one every ten minutes, records outlive whoever announced them for a while.  What it does not do is
-to be believed: `lies` are keys that nobody has, `occupied` are true keys of strangers.
+It does what `Host` and `TopicDiscovery` promise the engine: keys are found by address, topics by a few look-ups
+after the announcement and one every ten minutes, records outlive whoever announced them for a while.  What it says is
+not to be believed: `lies` are keys that nobody has, `occupied` are true keys of strangers.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class TopicPeer:
         self.serve()
 
     def serve(self) -> None:
-        for effect in self.discovery.effects():
+        for effect in self.discovery.take_effects():
             match effect:
                 case Start(number, walk):
                     self.topic.walks.append((round(self.topic.now, 3), self.name, walk.name))

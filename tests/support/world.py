@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 
-from identity.pairing import PairingDone, ShowCode
 from identity.phrase import new_phrase, phrase_keys
 from identity.statement import root_certificate
 from netstack.udp.port import Address
 from sync.account.account import new_account
+from sync.engine.effects import CodeShown, ContactMet, DeviceLinked, OnboardingFailed
 from sync.engine.profile import found_profile
-from sync.engine.tasks.duties import turn_to_open
+from sync.engine.tasks.epochs import turn_to_open
 from sync.service import delivery, messages
 from sync.space import timeline
 from sync.space.space import Space
@@ -108,8 +108,8 @@ class World:
         text = made.boot_linking(kind, kind)
         approver.steps.clear()
         approver.do(
-            lambda engine: engine.onboarding.approve(
-                engine.onboarding.check_approve(text, approver.now), history, approver.now
+            lambda engine: engine.onboarding.approvals.begin(
+                engine.onboarding.approvals.check(text, approver.now), history, approver.now
             )
         )
         self.run_until(lambda: self._paired(approver, made), "pairing", patience)
@@ -121,20 +121,19 @@ class World:
 
     def _paired(self, approver: Device, made: Device) -> bool:
         for step in approver.steps:
-            if isinstance(step.step, ShowCode):
-                made.digits = step.step.code
+            if isinstance(step, CodeShown):
+                made.digits = step.code
         made.type_digits()
-        ends = [step.step for step in made.steps if isinstance(step.step, PairingDone)]
-        return bool(ends)
+        return any(isinstance(step, DeviceLinked) for step in made.steps)
 
     def friends(self, one: Device, other: Device, *, settle: bool = True) -> None:
         """One invites, the other accepts: the production invite."""
-        code = one.do(lambda engine: engine.onboarding.invite(one.now, 86_400, one.told))
+        code = one.do(lambda engine: engine.onboarding.invites.create(one.now, 86_400, one.told))
         if settle:
             self.settle()
         other.steps.clear()
-        other.do(lambda engine: engine.onboarding.accept(code.payload.text, other.now))
-        self.run_until(lambda: any(isinstance(s.step, tuple) for s in other.steps), "invite")
+        other.do(lambda engine: engine.onboarding.invites.accept(code.payload.text, other.now))
+        self.run_until(lambda: any(isinstance(step, ContactMet | OnboardingFailed) for step in other.steps), "invite")
         if settle:
             self.settle()
 

@@ -1,15 +1,15 @@
 """When to walk the DHT for one topic: announcements, look-ups, and when to do it all again.  Sans-IO.
 
-`docs/protocol.md`, "Swarm".  An announcement is a look-up that stores our record at the end of its walk; so two peers
-that join at one instant have both looked before either was stored, and each misses the other until the next refresh
-ten minutes later (npm hyperswarm does, 18 times of 20).  Here every round is followed by three short look-ups.  The
-first alone suffices where nothing is lost: whichever of two peers was stored last looks up after both were.
+`docs/protocol.md`, "Swarm".  An announcement is a look-up that stores our record at the end of its walk.  Two peers
+that join at one instant have therefore both looked before either record was stored, and miss each other until the next
+refresh ten minutes later (npm hyperswarm does, 18 times of 20).  Here every first round is followed by three short
+look-ups.  The first of them suffices where no packet is lost: the peer that was stored last looks up after both were.
 
-Whoever walks (`shell_meeting.py`, or a test) drives it:
+The shell that walks the DHT (`shell/topic_discovery.py`, or a test) drives it:
 
-    for effect in discovery.effects(): ...      Start(number, walk) | Stop(number)
-    discovery.done(number, ok, now)             when that walk is over
-    discovery.wake(now)                         when `next_wake` has come
+    for effect in discovery.take_effects(): ...  Start(number, walk) | Stop(number)
+    discovery.done(number, ok, now)              when that walk is over
+    discovery.wake(now)                          when `next_wake` has come
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from netstack.swarm.core.jitter import between
 
 FURTHER = (0.4, 2.0, 10.0)  # seconds after the first walk of a round
 REFRESH = (600.0, 720.0)  # seconds between rounds; records live 1,200
-RETRY = (1.0, 4.0, 15.0, 60.0)  # after the first, second, ... walk in a row that reached nobody; the last repeats
-RETRY_SPREAD = 1.5  # up to this many times as long
+RETRY = (1.0, 4.0, 15.0, 60.0)  # seconds after the first, second, ... failed walk in a row; the last repeats
+RETRY_SPREAD = 1.5  # jitter: up to this many times as long
 
 
 class Walk(Enum):
-    """What is done with the nodes closest to the topic."""
+    """What to do at the nodes closest to the topic."""
 
     LOOK_UP = auto()
-    ANNOUNCE = auto()  # finds what a look-up finds
+    ANNOUNCE = auto()  # includes a look-up
     UNANNOUNCE = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin this walk; `done(number, ...)` is expected once, unless it is stopped."""
+    """Begin this walk and call `done(number, ...)` once, unless it is stopped."""
 
     number: int
     walk: Walk
@@ -45,7 +45,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Break off that walk; nothing more is expected of it."""
+    """Cancel that walk; `done` is not called for it."""
 
     number: int
 
@@ -54,10 +54,10 @@ Effect = Start | Stop
 
 
 class Discovery:
-    """The schedule of one topic.  One walk at a time.
+    """The schedule of one topic, with one walk at a time.
 
-    `server`: be found under the topic; `client`: find others.  Neither is allowed too: it then only takes back what
-    was announced.
+    `rng(size)` draws the jitter.  `server`: be found under the topic; `client`: find others.  With neither, it only
+    withdraws what was announced.
     """
 
     __slots__ = (
@@ -80,8 +80,8 @@ class Discovery:
     )
 
     def __init__(self, rng: Random, *, server: bool = True, client: bool = True) -> None:
-        self.settled = False  # the first round since joining, changing, resuming or `refresh` is over, well or not
-        self.reached = False  # the last round was over well
+        self.settled = False  # the first round since joining, `set_role`, `resume` or `refresh` is over
+        self.reached = False  # the last round reached the network
         self._rng = rng
         self._server = server
         self._client = client
@@ -89,10 +89,10 @@ class Discovery:
         self._suspended = self._closed = False
         self._effects: list[Effect] = []
         self._running: Start | None = None
-        self._main = False  # what runs is the walk of a round, not a further look-up
+        self._main = False  # the running walk is a round's, not a further look-up
         self._last_number = 0
         self._failures = 0
-        self._joining = True  # the next round that is over well is followed by further look-ups
+        self._joining = True  # the next successful round is followed by further look-ups
         self._further: tuple[float, ...] = ()
         self._round_at = inf
         self._begin()
@@ -101,10 +101,12 @@ class Discovery:
 
     @property
     def server(self) -> bool:
+        """Whether we are to be found under the topic."""
         return self._server
 
     @property
     def client(self) -> bool:
+        """Whether we look for others."""
         return self._client
 
     @property
@@ -114,45 +116,46 @@ class Discovery:
 
     @property
     def finished(self) -> bool:
-        """Closed, and nothing of ours is left to take back."""
+        """Closed, and our record is withdrawn."""
         return self._closed and self._running is None
 
-    def want(self, *, server: bool, client: bool) -> None:
-        """Changes the role."""
+    def set_role(self, *, server: bool, client: bool) -> None:
+        """Changes the role, which begins a new round; our record is withdrawn where we no longer serve."""
         if (server, client) != (self._server, self._client):
             self._server, self._client = server, client
             self.refresh()
 
     def refresh(self) -> None:
-        """A whole round at once: the network changed, or the owner wants to know."""
+        """Begins a whole round at once: after a change of network, or when the owner asks."""
         if not self._suspended and not self._closed:
             self._begin()
 
     def suspend(self) -> None:
-        """Takes our record back and does nothing more until `resume`."""
+        """Withdraws our record and does nothing more until `resume`."""
         if not self._suspended:
             self._suspended = True
             self._withdraw()
 
     def resume(self) -> None:
+        """Ends `suspend` with a new round."""
         if self._suspended and not self._closed:
             self._suspended = False
             self._begin()
 
     def close(self) -> None:
-        """For good.  `finished` once our record is taken back, or could not be."""
+        """Withdraws our record and ends for good; `finished` when that walk is over."""
         if not self._closed:
             self._closed = True
             self._withdraw()
 
     def done(self, number: int, ok: bool, now: float) -> None:
-        """That walk is over.  `ok`: it reached at least one node, an announcement was stored at one."""
+        """That walk is over.  `ok`: at least one node answered; for an announcement, at least one stored it."""
         running = self._running
         if running is None or running.number != number:
             return
         self._running = None
         if running.walk is Walk.UNANNOUNCE:
-            # once is enough: what could not be taken back runs out by itself
+            # tried once: records that could not be withdrawn expire
             self._announced = False
             if self.active:
                 self._go()
@@ -160,6 +163,7 @@ class Discovery:
             self._round_over(ok, now)
 
     def wake(self, now: float) -> None:
+        """Begins the round or look-up that is due."""
         if not self.active or self._running is not None:
             return
         if now >= self._round_at:
@@ -169,13 +173,13 @@ class Discovery:
             self._start(Walk.LOOK_UP)
 
     def next_wake(self) -> float:
-        """When `wake` is due; infinity: not before something else happens."""
+        """When `wake` is due, in seconds of the same clock; math.inf: never."""
         if not self.active or self._running is not None:
             return inf
         return min(self._round_at, *self._further, inf)
 
-    def effects(self) -> list[Effect]:
-        """What is to be done since the last call, in order."""
+    def take_effects(self) -> list[Effect]:
+        """The effects ordered since the last call, in order."""
         effects, self._effects = self._effects, []
         return effects
 
@@ -193,7 +197,7 @@ class Discovery:
         """Starts the walk that a round begins with."""
         self._round_at = inf
         if self._server:
-            self._announced = True  # from the first request on it may be stored
+            self._announced = True  # it may be stored from the first request on
             self._start(Walk.ANNOUNCE, main=True)
         elif self._announced:
             self._start(Walk.UNANNOUNCE)
@@ -239,6 +243,6 @@ class Discovery:
         if running is None:
             return
         if running in self._effects:
-            self._effects.remove(running)  # not even begun
+            self._effects.remove(running)  # not begun yet
         else:
             self._effects.append(Stop(running.number))

@@ -1,15 +1,15 @@
-"""Two connections between the same two peers: which one stays.  Sans-IO, and one table.
+"""Two connections between the same two peers: which one stays.  Sans-IO, pure functions.
 
-`docs/protocol.md`, "Swarm".  Both ends must come to one answer without talking about it, from what both know: who
-dialled, whose key is larger, and whether the older one is in use.
+`docs/protocol.md`, "Swarm".  Both ends must reach the same answer without exchanging a message, from what both know:
+who dialled, whose key is larger, and whether the older connection is in use.
 
-hyperswarm's rule: kept is the one that the larger key dialled; unless the existing one has carried traffic both ways,
-for then the other side must have lost it, and the new one wins.  A connection of ours is open only once it has carried
-traffic both ways, so that in the moment when both dial each other *each* would seem to be the settled one, and both
-would go.  Hence the little time that a connection must have been open before it counts as settled.
+hyperswarm's rule: the connection that the larger key dialled stays, unless the existing one has carried traffic both
+ways: then the other side must have lost it, and the new one wins.  Our connections are open only after traffic both
+ways, so that when both dial at once *each* would count as settled and both would be closed.  Hence a connection must
+have been open for `SETTLED` seconds before it counts as settled.
 
-Best is that there are never two: who has answered a dial does not dial, and the larger key leaves a dial unanswered
-while its own is under way (`core.py`).  Then nothing that the application holds is ever taken away again.
+Most duplicates never arise: a peer that answered a dial does not dial, and the larger key does not answer while its own
+dial is under way (`swarm.py`).  In that case no connection is taken away from the application.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-SETTLED = 2.0  # seconds that a connection has been open to count as in use; a simultaneous dial comes within an RTT
-SPARE = 3.0  # seconds that the one that lost is kept, where the other end is the one to close it
-PATIENCE = 1.0  # seconds that the other end has to show, or decide upon, a connection that is on its way
+SETTLED = 2.0  # seconds open after which a connection counts as in use; a simultaneous dial arrives within an RTT
+SPARE = 3.0  # seconds that we keep the losing connection where the other end has to close it
+PATIENCE = 1.0  # seconds that we wait for a connection that the other end is opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Held:
 
 
 class Keep(Enum):
+    """Which of two connections stays."""
+
     OLD = auto()
     NEW = auto()
 
@@ -39,20 +41,21 @@ class Keep(Enum):
 def keep(old: Held, new: Held, *, larger: bool, now: float) -> Keep:
     """Which of two open connections stays.  `larger`: our key is the larger one."""
     if old.initiator == new.initiator or lost_theirs(old, new, now):
-        return Keep.NEW  # nobody dials who still has one
+        return Keep.NEW  # a peer with an open connection does not dial
     return Keep.NEW if new.initiator == larger else Keep.OLD
 
 
 def lost_theirs(old: Held, new: Held, now: float) -> bool:
-    """They dial although we have had a connection for a while.  (That we dial in that case cannot be: what comes of a
-    dial of ours was begun before the other one opened.)"""
+    """Whether the peer dialled although a connection has been settled, so that it must have lost its end of it.
+
+    Our own dial never means that: it was begun before the other connection opened."""
     return not new.initiator and now - old.since >= SETTLED
 
 
 def closes_loser(old: Held, new: Held, *, larger: bool, now: float) -> bool:
-    """Whether we close the one that lost.
+    """Whether we are the side that closes the losing connection.
 
-    Where both dialled at once, only the larger key does.  The smaller one waits for it: if the larger one saw the two
-    in another order and closes the one that we would have kept, the other is still there.
+    Where both dialled at once, only the larger key closes.  The smaller one waits: the larger one may have seen the two
+    in the other order and close the one that we would have kept; then ours is still open.
     """
     return larger or old.initiator == new.initiator or lost_theirs(old, new, now)

@@ -1,4 +1,4 @@
-"""What a swarm's core asks of its shell, what bounds it, and how it stands."""
+"""The effects that a swarm's core orders from its shell, its limits, and its counts of peers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from netstack.udp.port import Address
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Those of hyperswarm, and a bound on what a topic full of strangers can make us remember."""
+class SwarmLimits:
+    """The limits of npm hyperswarm, and a bound on the peers that a topic can make us remember."""
 
     peers: int = 64  # connected or being dialled; peers joined by key come on top
     parallel: int = 3  # dialled at once
-    slow: int = 16  # dials that take longer than `SLOW`, on top: strangers that never answer keep nobody waiting
+    slow: int = 16  # dials slower than `SLOW`, on top: peers that never answer do not delay others
     known: int = 4096  # remembered
 
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Connect to `key`: at these addresses of our own network, or through these relays, or by looking it up.
+    """Connect to `key`: at these addresses of our own network, through these relays, or by looking it up.
 
-    `opened` or `failed` is expected once."""
+    The shell answers with `opened` or `failed`, once."""
 
     key: bytes
     relays: tuple[Address, ...]
@@ -30,14 +30,14 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """Stop dialling `key`; nothing more is expected of that."""
+    """Stop dialling `key`; the shell reports nothing more of that dial."""
 
     key: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """This connection is the application's now.  `topics`: where that peer was met, empty for one never met."""
+    """Hand this connection to the application.  `topics`: where its peer was found, empty for one found nowhere."""
 
     key: bytes
     conn: int
@@ -46,7 +46,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Close that connection; `closed` need not be said of it."""
+    """Close this connection; the shell need not report it `closed`."""
 
     conn: int
 
@@ -55,8 +55,8 @@ Effect = Dial | Abandon | Take | Drop
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """How many peers a swarm knows, waits for, dials, holds."""
+class PeerCounts:
+    """Numbers of peers: known, banned, queued for a dial, waiting for the next attempt, being dialled, connected."""
 
     known: int
     banned: int

@@ -1,4 +1,4 @@
-"""A moment drawn between two others, so that peers that do the same do not do it together."""
+"""Random delays, so that peers with the same schedule do not act at the same moment."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Names under which devices of one network find each other, and which of the names heard are ours to know.  Sans-IO.
+"""mDNS names by which devices of one local network find each other, and which names heard are readable.  Sans-IO.
 
-`docs/protocol.md`, "LAN".  Whoever knows a rendezvous (the 32 bytes of a topic, or what `rendezvous_of` makes of a
-peer's key) recognises its names and reads the key behind them.  Everybody else sees random bytes that change every day
-and differ in every network: no device name, no key, no topic, nothing that is the same tomorrow.
+`docs/protocol.md`, "LAN".  A device that knows a rendezvous (the 32 bytes of a topic, or `rendezvous_of` a peer's key)
+recognises its names and reads the key behind them.  To all others the names are random bytes that change every day and
+differ in every network: they show no device name, no key and no topic, and cannot be linked across days.
 
-One `Lan` is one network.  Its shell (`shell_mdns.py`) carries out what `effects` says:
+One `Lan` is one network.  Its shell (`shell/mdns.py`) performs what `take_effects` returns:
 
-    lan.heard(label, body, port, addresses)     a name that is on the network now, whole
-    lan.gone(label)                             it said goodbye, or ran out
+    lan.heard(label, body, port, addresses)     a complete name that is on the network now
+    lan.gone(label)                             a name that was withdrawn or expired
     lan.wake(day, now)                          the UTC day, and when `next_wake` has come
 
 Tables: `MAX_JOINED` rendezvous, `MAX_HEARD` names.
@@ -32,20 +32,20 @@ from identity.seal import open_sealed, seal
 from netstack.swarm.core.jitter import between
 from netstack.udp.port import Address
 
-DRAW = 8  # bytes of a name that are drawn
-MARK = 12  # bytes of a name by which those who know the rendezvous recognise it
+DRAW = 8  # random bytes of a name
+MARK = 12  # bytes of a name that are derived from the rendezvous
 LABEL = (DRAW + MARK) * 8 // 5  # characters
 BODY = 32 + SEAL_TAG  # the key, sealed
-DAYS = (0, -1, 1)  # whose names are recognised beside today's: clocks differ, and names change some time after midnight
-CHANGE = (0.0, 3600.0)  # seconds after a day was first seen that its names are made
+DAYS = (0, -1, 1)  # names of these days are recognised: clocks differ, and names change some time after midnight
+CHANGE = (0.0, 3600.0)  # seconds from the first sight of a day until its names are made
 MAX_JOINED = 128  # rendezvous at once; the multicast packets that list them stay few
-MAX_HEARD = 512  # names remembered; beyond, the oldest goes
+MAX_HEARD = 512  # names remembered; the oldest is dropped for a new one
 MAX_ADDRESSES = 4  # of one name
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is put on the network: `label` names the instance, `body` is its text record."""
+    """One mDNS instance: `label` is its name, `body` its text record."""
 
     label: str
     body: bytes
@@ -53,39 +53,43 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
+    """Put this notice on the network."""
+
     notice: Notice
 
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
+    """Take this notice off the network."""
+
     notice: Notice
 
 
 @dataclass(frozen=True, slots=True)
-class Meet:
-    """At this rendezvous there is `key`, at these addresses.  A claim: a connection will show."""
+class PeerFound:
+    """A name at this rendezvous claims `key` at these addresses.  Only a connection proves it."""
 
     rendezvous: bytes
     key: bytes
     addresses: tuple[Address, ...]
 
 
-Effect = Publish | Withdraw | Meet
+Effect = Publish | Withdraw | PeerFound
 
 
 def rendezvous_of(key: bytes) -> bytes:
-    """Where a peer is met of which nothing but its key is known."""
+    """The rendezvous (32 bytes) of a peer of which only the public key is known."""
     return derive(key, Label.LAN_SELF)
 
 
 def make_notice(rendezvous: bytes, key: bytes, day: int, draw: bytes) -> Notice:
-    """A name of this day for `key`; `draw` is 8 random bytes, used once."""
+    """The notice of `key` for one day (days since 1970, UTC); `draw` is 8 random bytes, used once."""
     label = base32(draw + _mark(rendezvous, day, draw)).lower()
     return Notice(label, seal(_sealing_key(rendezvous, day, draw), bytes(SEAL_NONCE), key))
 
 
 def recognise(label: str, rendezvous: Iterable[bytes], day: int) -> tuple[bytes, int] | None:
-    """Which of these rendezvous a name belongs to, and of which day it is; None for strangers'."""
+    """(rendezvous, day) of a name, None if it belongs to none of these.  Raises DecodeError for no name of ours."""
     draw, mark = _parts(label)
     for one in rendezvous:
         for offset in DAYS:
@@ -95,7 +99,7 @@ def recognise(label: str, rendezvous: Iterable[bytes], day: int) -> tuple[bytes,
 
 
 def read_notice(notice: Notice, rendezvous: bytes, day: int) -> bytes:
-    """The key behind a recognised name.  Raises DecodeError."""
+    """The public key in a recognised notice.  Raises DecodeError if the body was not sealed for it."""
     draw, _ = _parts(notice.label)
     if len(notice.body) != BODY:
         raise DecodeError("not the body of a notice")
@@ -119,7 +123,7 @@ def _sealing_key(rendezvous: bytes, day: int, draw: bytes) -> bytes:
 
 @dataclass(slots=True)
 class Joined:
-    """One rendezvous of ours: `key` is announced there unless it is None, peers are told if `client`."""
+    """One rendezvous that we joined: `key` is published unless it is None, peers are reported if `client`."""
 
     key: bytes | None
     client: bool
@@ -128,12 +132,14 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
+    """A name on the network: its text record, and usable addresses."""
+
     body: bytes
     addresses: tuple[Address, ...]
 
 
 class Lan:
-    """The names of one network, ours and others'."""
+    """The names of one network, ours and others'.  `day`: days since 1970, UTC; `rng(size)` draws names and jitter."""
 
     def __init__(self, rng: Random, day: int) -> None:
         self._rng = rng
@@ -144,7 +150,7 @@ class Lan:
         self._next_day_at = inf  # when the names of a new day are made
 
     def join(self, rendezvous: bytes, key: bytes | None, *, client: bool) -> bool:
-        """Announces `key` there, unless None, and tells of peers there if `client`.  False: too many at once."""
+        """Publishes `key` there unless it is None, and reports peers there if `client`.  False: too many joined."""
         known = self._joined.get(rendezvous)
         if known is None and len(self._joined) >= MAX_JOINED:
             return False
@@ -163,19 +169,20 @@ class Lan:
         return True
 
     def leave(self, rendezvous: bytes) -> None:
+        """Ends `join` and withdraws its name."""
         joined = self._joined.pop(rendezvous, None)
         if joined is not None and joined.notice is not None:
             self._effects.append(Withdraw(joined.notice))
 
     def known(self, label: str) -> bool:
-        """Whether it is worth asking the network for the rest of that name."""
+        """Whether a name belongs to a rendezvous of ours, so that its missing records should be queried."""
         try:
             return recognise(label.lower(), self._joined, self._day) is not None
         except DecodeError:
             return False
 
     def heard(self, label: str, body: bytes, port: int, addresses: Iterable[str]) -> None:
-        """A name is on the network.  Others' may be anything; ours come back to us and are passed over."""
+        """A name is on the network.  Malformed ones and echoes of our own are ignored."""
         label = label.lower()
         try:
             _parts(label)
@@ -191,11 +198,12 @@ class Lan:
         self._match(label, heard, [one for one, joined in self._joined.items() if joined.client])
 
     def gone(self, label: str) -> None:
+        """A name left the network."""
         self._heard.pop(label.lower(), None)
 
     def wake(self, day: int, now: float) -> None:
-        """Tells what time it is.  Some time into a new day every name is made anew, all of them together: they stand
-        at one address anyway, and what changes at different times could be told apart."""
+        """The present day and time.  At a random moment of a new day's first hour all names are renewed together: they
+        share one address anyway, and names that changed at different times could be told apart."""
         if day == self._day:
             self._next_day_at = inf
         elif self._next_day_at == inf and abs(day - self._day) == 1:
@@ -204,11 +212,11 @@ class Lan:
             self._renew(day)
 
     def next_wake(self) -> float:
-        """When the names are next due; the change of the day itself is the shell's to notice."""
+        """When `wake` is due to renew the names; math.inf: never.  The shell itself notices a new day."""
         return self._next_day_at
 
-    def effects(self) -> list[Effect]:
-        """What is to be done since the last call, in order."""
+    def take_effects(self) -> list[Effect]:
+        """The effects ordered since the last call, in order."""
         effects, self._effects = self._effects, []
         return effects
 
@@ -231,13 +239,13 @@ class Lan:
         try:
             key = read_notice(Notice(label, heard.body), rendezvous, day)
         except DecodeError:
-            return  # a name that was copied, with a body of somebody's own
+            return  # a copied name with another body
         if key != self._joined[rendezvous].key:
-            self._effects.append(Meet(rendezvous, key, heard.addresses))
+            self._effects.append(PeerFound(rendezvous, key, heard.addresses))
 
 
 def local(host: str) -> bool:
-    """An address of a network like this one: a name heard here must not make us send anything to elsewhere."""
+    """Whether a host is a private IPv4 address: a name heard here must not make us send to the Internet."""
     try:
         address = IPv4Address(host)
     except ValueError:

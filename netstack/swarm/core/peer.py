@@ -1,7 +1,6 @@
-"""What is known of one peer, how eagerly it is dialled, and how long to wait after a connection ended.  Sans-IO.
+"""What is known of one peer, its priority for dialling, and the back-off after a connection ended.  Sans-IO.
 
-`docs/protocol.md`, "Swarm".  A peer that we had and just lost is the best bet there is; one that nobody could ever be
-reached at, the worst.
+`docs/protocol.md`, "Swarm".  A peer whose connection was just lost is dialled first; one that was never reached, last.
 """
 
 from __future__ import annotations
@@ -13,19 +12,19 @@ from identity.keys import Random
 from netstack.swarm.core.jitter import between
 from netstack.udp.port import Address
 
-STABLE = 15.0  # seconds that a connection lasts to count as a good one: attempts are counted from 0 again
-ATTEMPTS = 3  # in a row, before a peer is given up until it is found again
+STABLE = 15.0  # seconds after which a connection counts as stable and resets the attempts to 0
+ATTEMPTS = 3  # in a row; then a peer is given up until it is found again
 MAX_TOPICS = 64  # remembered of one peer
-SPREAD = 1.5  # a wait is up to this many times as long as its table says
-EXPLICIT_AGAIN = 600.0  # seconds between tries of a peer that we were asked to stay with, once it is given up
+SPREAD = 1.5  # jitter: a wait is up to this many times its table value
+EXPLICIT_AGAIN = 600.0  # seconds between attempts at a peer of `join_peer` that is given up
 
-# Attempts in a row that came to nothing or did not last -> seconds until the next.
-BACKOFF_PROVEN = (1.0, 1.0, 5.0, 15.0)  # it was connected once
+# Failed or short-lived attempts in a row -> seconds until the next one.
+BACKOFF_PROVEN = (1.0, 1.0, 5.0, 15.0)  # was connected before
 BACKOFF_UNPROVEN = (1.0, 5.0, 15.0, 15.0)
 
 
 class Priority(IntEnum):
-    """Who is dialled first; those of one class in random order, so that a crowd does not all dial the same one."""
+    """The order of dialling, highest first; random within a class, so that many peers do not all dial the same one."""
 
     VERY_LOW = 0
     LOW = 1
@@ -42,12 +41,12 @@ class PeerInfo:
     """A peer as an application sees it, at one moment."""
 
     key: bytes
-    relays: tuple[Address, ...]  # where its handshakes are routed, as it last said
-    topics: frozenset[bytes]  # where we met it
+    relays: tuple[Address, ...]  # DHT nodes that relay its handshakes, from its latest record
+    topics: frozenset[bytes]  # where it was found
     priority: Priority
-    attempts: int  # since the last connection that lasted
-    proven: bool  # it was connected once
-    explicit: bool  # `join_peer`
+    attempts: int  # since the last stable connection
+    proven: bool  # was connected before
+    explicit: bool  # joined by `join_peer`
     banned: bool
     connected: bool
     initiator: bool | None  # whether we dialled the connection; None while there is none
@@ -55,31 +54,33 @@ class PeerInfo:
 
 @dataclass(slots=True)
 class Peer:
-    """What the swarm keeps of one peer while it matters."""
+    """A swarm's entry for one peer."""
 
     key: bytes
     relays: tuple[Address, ...] = ()
-    addresses: tuple[Address, ...] = ()  # on our own network; good until a dial there fails
+    addresses: tuple[Address, ...] = ()  # on our own network; dropped when a dial there fails
     topics: set[bytes] = field(default_factory=set)
     attempts: int = 0
     proven: bool = False
     explicit: bool = False
     banned: bool = False
-    retry_at: float | None = None  # a wait is running until then
+    retry_at: float | None = None  # when the back-off ends, None while none runs
     queued: bool = False
 
     @property
     def priority(self) -> Priority:
+        """By attempts in a row, and by whether it was ever connected."""
         if self.attempts > ATTEMPTS or (self.attempts and not self.proven):
             return Priority.VERY_LOW
         return BY_ATTEMPTS[self.attempts]
 
     @property
     def given_up(self) -> bool:
+        """Whether it failed too often to be dialled before it is found again."""
         return self.attempts > ATTEMPTS
 
     def found(self, topic: bytes, relays: tuple[Address, ...], addresses: tuple[Address, ...]) -> bool:
-        """It was met again.  True: it said something new, so that a wait that is running has lost its reason."""
+        """Its record was found.  True: the record is new or the peer was given up, so that a running back-off ends."""
         if len(self.topics) < MAX_TOPICS:
             self.topics.add(topic)
         if self.moved(relays, addresses) or self.given_up:
@@ -88,14 +89,14 @@ class Peer:
         return False
 
     def moved(self, relays: tuple[Address, ...], addresses: tuple[Address, ...]) -> bool:
-        """Takes what it says of where it is; the newest is always the best.  True: that is something new."""
+        """Takes its latest relays and addresses; an empty tuple keeps the old ones.  True: something changed."""
         before = self.relays, self.addresses
         self.relays = relays or self.relays
         self.addresses = addresses or self.addresses
         return before != (self.relays, self.addresses)
 
     def ended(self, rng: Random, now: float, lasted: float | None) -> None:
-        """A connection ended after `lasted` seconds, or never came to be (None): how long to wait now."""
+        """A connection ended after `lasted` seconds, or failed (None): sets the back-off."""
         if lasted is not None:
             self.proven = True
             if lasted >= STABLE:

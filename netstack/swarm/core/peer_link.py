@@ -1,4 +1,4 @@
-"""What there is between us and one peer right now: a dial under way, the application's connection, a spare one."""
+"""The link to one peer at this moment: a dial under way, the connection in use, a spare connection.  Sans-IO."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from netstack.udp.port import Address
 
 
 @dataclass(slots=True)
-class Bond:
-    """At most one dial and two connections."""
+class PeerLink:
+    """At most one dial and two connections.  Times are seconds of the core's clock, math.inf for never."""
 
     dialling: bool = False
     dialled: tuple[tuple[Address, ...], tuple[Address, ...]] = ((), ())  # the relays and addresses of the dial
     slow: bool = False  # the dial no longer counts among the parallel ones
     slow_at: float = inf
-    dial_until: float = inf  # the dial yields: to theirs that is on its way, or to the one that we have
-    active: Held | None = None  # the application's
-    spare: Held | None = None  # lost against `active` or against the dial, which may both still fail
+    dial_until: float = inf  # when the dial yields to the peer's own dial, or to the connection in use
+    active: Held | None = None  # in use by the application
+    spare: Held | None = None  # lost against `active` or the dial; kept while either may still fail
     spare_until: float = inf
 
     @property
     def yields_at(self) -> float:
+        """When the dial is abandoned in favour of the connection in use; math.inf: never."""
         return self.dial_until if self.dialling and self.active is not None else inf
 
     @property
     def idle(self) -> bool:
+        """No dial and no connection: the link may be forgotten."""
         return not self.dialling and self.active is None and self.spare is None

@@ -1,15 +1,15 @@
-"""Whom to dial, when, and which connections to keep: all decisions of a swarm but those about topics.  Sans-IO.
+"""Which peers to dial, when, and which connections to keep: every decision of a swarm except topics.  Sans-IO.
 
-`docs/protocol.md`, "Swarm".  `shell_swarm.py`, or a test, drives it:
+`docs/protocol.md`, "Swarm".  `shell/swarm.py`, or a test, drives it:
 
     core.found(topic, key, now, relays=...)     a record of that topic
     core.opened(key, conn, initiator, now)      a connection of ours or theirs is open
-    core.failed(key, now)                       what `Dial` asked for came to nothing
-    core.closed(key, conn, now)                 an open connection is over
+    core.failed(key, now)                       the dial that `Dial` ordered failed
+    core.closed(key, conn, now)                 an open connection ended
     core.wake(now)                              when `next_wake` has come
-    for effect in core.effects(): ...           after any of these: Dial, Abandon, Take, Drop
+    for effect in core.take_effects(): ...      after any of these: Dial, Abandon, Take, Drop
 
-Tables: at most `Limits.known` peers, of which the least useful goes for a new one; two connections a peer.
+Tables: at most `SwarmLimits.known` peers, of which a new one replaces the least useful; two connections a peer.
 """
 
 from __future__ import annotations
@@ -19,48 +19,51 @@ from math import inf
 
 from identity.keys import Random
 from netstack.swarm.core.duplicate import PATIENCE, SPARE, Held, Keep, closes_loser, keep
-from netstack.swarm.core.effects import Abandon, Dial, Drop, Effect, Limits, Status, Take
+from netstack.swarm.core.effects import Abandon, Dial, Drop, Effect, PeerCounts, SwarmLimits, Take
 from netstack.swarm.core.peer import Peer, PeerInfo, Priority
-from netstack.swarm.core.peer_link import Bond
-from netstack.swarm.core.peer_table import Roster
+from netstack.swarm.core.peer_link import PeerLink
+from netstack.swarm.core.peer_table import PeerTable
 from netstack.udp.port import Address
 
 SLOW = 3.0  # seconds after which a dial makes room for the next one
-MAX_EXPECTED = 256  # answered dials that are waited for
+MAX_EXPECTED = 256  # dials that we answered and whose connections we expect
 
 
 class SwarmCore:
-    """All peers of one key.  Keys of 32 bytes; connections are named by the owner's numbers."""
+    """The peers of one key.  Keys have 32 bytes, the owner numbers connections.
 
-    def __init__(self, key: bytes, rng: Random, limits: Limits | None = None) -> None:
+    `now` is in seconds of one monotonic clock; `rng(size)` draws jitter and the order of equal priorities.
+    """
+
+    def __init__(self, key: bytes, rng: Random, limits: SwarmLimits | None = None) -> None:
         self.key = key
-        self.limits = limits or Limits()
+        self.limits = limits or SwarmLimits()
         self._rng = rng
-        self._bonds: dict[bytes, Bond] = {}
-        self._roster = Roster(self.limits.known, self._bonds)
+        self._links: dict[bytes, PeerLink] = {}
+        self._table = PeerTable(self.limits.known, self._links)
         self._dialling = self._slow = 0  # all dials, and those among them that are slow
         self._queue: list[tuple[int, bytes, bytes]] = []  # (-priority, draw, key)
-        self._expected: dict[bytes, float] = {}  # whose dial we answered: until when to wait for it
+        self._expected: dict[bytes, float] = {}  # peer whose dial we answered -> until when to expect its connection
         self._effects: list[Effect] = []
         self._suspended = False
 
     # what the owner wants
 
-    def want(self, topic: bytes, wanted: bool) -> None:
-        """Whether peers of this topic are to be dialled.  Connections that there are stay."""
+    def dial_for(self, topic: bytes, wanted: bool) -> None:
+        """Whether peers of this topic are to be dialled.  Open connections stay."""
         if wanted:
-            self._roster.wanted.add(topic)
+            self._table.wanted.add(topic)
             return
-        self._roster.wanted.discard(topic)
-        for peer in self._roster:
+        self._table.wanted.discard(topic)
+        for peer in self._table:
             peer.topics.discard(topic)
-            self._roster.tidy(peer)
+            self._table.prune(peer)
 
     def join_peer(self, key: bytes, now: float) -> None:
-        """Stay connected to that peer, topic or not."""
+        """Stay connected to that peer, whatever its topics."""
         if key == self.key:
             return
-        peer = self._roster.know(key)
+        peer = self._table.get_or_add(key)
         if peer is None:
             return
         peer.explicit = True
@@ -69,50 +72,52 @@ class SwarmCore:
         self._dial(now)
 
     def leave_peer(self, key: bytes) -> None:
-        """No more than any other peer.  A connection that there is stays."""
-        peer = self._roster.get(key)
+        """Ends `join_peer`.  An open connection stays."""
+        peer = self._table.get(key)
         if peer is not None:
             peer.explicit = False
-            self._roster.tidy(peer)
+            self._table.prune(peer)
 
     def ban(self, key: bytes, now: float) -> None:
-        """Close what there is, dial and accept no more."""
-        peer = self._roster.know(key)
+        """Closes the connection; dials and accepts that peer no more until `unban`."""
+        peer = self._table.get_or_add(key)
         if peer is None:
             return
         peer.banned = True
         peer.retry_at = None
-        self._sever(key)
+        self._disconnect(key)
         self._dial(now)
 
     def unban(self, key: bytes) -> None:
-        peer = self._roster.get(key)
+        """Ends `ban`."""
+        peer = self._table.get(key)
         if peer is not None:
             peer.banned = False
-            self._roster.tidy(peer)
+            self._table.prune(peer)
 
     def suspend(self) -> None:
-        """Closes everything and dials nobody until `resume`."""
+        """Closes every connection and dials no peer until `resume`."""
         self._suspended = True
         self._queue.clear()
-        for key in list(self._bonds):
-            self._sever(key)
-        for peer in self._roster:
+        for key in list(self._links):
+            self._disconnect(key)
+        for peer in self._table:
             peer.queued = False
             peer.retry_at = None
             peer.attempts = 0
-            self._roster.tidy(peer)
+            self._table.prune(peer)
 
     def resume(self, now: float) -> None:
+        """Ends `suspend`: dials the peers of `join_peer`; others are found again by their topics."""
         self._suspended = False
-        for peer in self._roster:
+        for peer in self._table:
             if peer.explicit:
                 self._enqueue(peer)
         self._dial(now)
 
-    def hurry(self, now: float) -> None:
-        """The network changed: waits that are running have lost their reason."""
-        for peer in self._roster:
+    def retry_now(self, now: float) -> None:
+        """The network changed: retries every waiting peer now."""
+        for peer in self._table:
             if peer.retry_at is not None:
                 peer.retry_at = None
                 self._enqueue(peer)
@@ -121,16 +126,16 @@ class SwarmCore:
     # what happens
 
     def accepts(self, key: bytes, now: float) -> bool:
-        """Whether a dialler with this key gets an answer at all.  It asks again, every half second and more slowly."""
+        """Whether to answer a dialler with this key.  Without an answer it repeats after half a second, then slower."""
         if self._suspended or key == self.key:
             return False
-        peer = self._roster.get(key)
+        peer = self._table.get(key)
         if peer is not None and peer.banned:
             return False
-        bond = self._bonds.get(key)
-        if bond is not None and bond.dialling and bond.active is None and self.key > key and now < bond.dial_until:
-            return False  # ours wins, and is on its way
-        if bond is None and self._weight >= self.limits.peers and not (peer is not None and peer.explicit):
+        link = self._links.get(key)
+        if link is not None and link.dialling and link.active is None and self.key > key and now < link.dial_until:
+            return False  # our own dial wins and is under way
+        if link is None and self._weight >= self.limits.peers and not (peer is not None and peer.explicit):
             return False
         self._expect(key, now)
         return True
@@ -144,140 +149,145 @@ class SwarmCore:
         relays: tuple[Address, ...] = (),
         addresses: tuple[Address, ...] = (),
     ) -> None:
-        """Somebody is there, or says so: on the DHT with `relays`, or on our own network at `addresses`."""
-        if key == self.key or topic not in self._roster.wanted or self._suspended:
+        """A record of a peer, which is a claim: from the DHT with `relays`, or from our network with `addresses`."""
+        if key == self.key or topic not in self._table.wanted or self._suspended:
             return
-        peer = self._roster.know(key)
+        peer = self._table.get_or_add(key)
         if peer is None:
             return
         if not peer.found(topic, relays, addresses) and peer.retry_at is not None:
             return
-        self._go_now(peer, now)
+        self._dial_at_once(peer, now)
 
     def located(self, key: bytes, addresses: tuple[Address, ...], now: float) -> None:
-        """A peer joined by key is on our own network."""
-        peer = self._roster.get(key)
+        """A peer of `join_peer` is on our own network at these addresses."""
+        peer = self._table.get(key)
         if peer is not None and peer.explicit and peer.moved((), addresses):
-            self._go_now(peer, now)
+            self._dial_at_once(peer, now)
 
     def opened(self, key: bytes, conn: int, initiator: bool, now: float) -> None:
-        """A connection is open.  One that we dialled ends the dial."""
-        peer = self._roster.get(key)
-        bond = self._bonds.get(key)
-        if self._suspended or (peer is not None and peer.banned) or (initiator and (bond is None or not bond.dialling)):
+        """A connection is open; `initiator`: we dialled it, and the dial is over."""
+        peer = self._table.get(key)
+        link = self._links.get(key)
+        if self._suspended or (peer is not None and peer.banned) or (initiator and (link is None or not link.dialling)):
             self._effects.append(Drop(conn))
             return
-        if bond is None:
-            bond = self._bonds[key] = Bond()
+        if link is None:
+            link = self._links[key] = PeerLink()
         new = Held(conn, initiator, now)
         if initiator:
-            self._dial_over(bond)
+            self._dial_over(link)
         larger = self.key > key
         self._expected.pop(key, None)
-        if bond.dialling and larger:
-            self._spare(bond, new, now)  # ours wins if it comes to be
-        elif bond.active is not None:
-            self._settle(key, bond, bond.active, new, now)
-        elif bond.spare is not None:
-            spare, bond.spare, bond.spare_until = bond.spare, None, inf
-            self._settle(key, bond, spare, new, now)
+        if link.dialling and larger:
+            self._spare(link, new, now)  # our own dial wins if it succeeds
+        elif link.active is not None:
+            self._resolve_duplicate(key, link, link.active, new, now)
+        elif link.spare is not None:
+            spare, link.spare, link.spare_until = link.spare, None, inf
+            self._resolve_duplicate(key, link, spare, new, now)
         else:
-            self._take(key, bond, new)
+            self._take(key, link, new)
         self._dial(now)
 
     def failed(self, key: bytes, now: float) -> None:
-        bond = self._bonds.get(key)
-        if bond is None or not bond.dialling:
+        """A dial failed; retried after a back-off, at once where the peer published other addresses meanwhile."""
+        link = self._links.get(key)
+        if link is None or not link.dialling:
             return
-        self._dial_over(bond)
-        peer = self._roster.get(key)
-        if peer is not None and bond.active is None and bond.spare is None:
-            if bond.dialled != (peer.relays, peer.addresses):  # it said something new in the meantime
-                del self._bonds[key]
-                self._go_now(peer, now)
+        self._dial_over(link)
+        peer = self._table.get(key)
+        if peer is not None and link.active is None and link.spare is None:
+            if link.dialled != (peer.relays, peer.addresses):  # it published other addresses meanwhile
+                del self._links[key]
+                self._dial_at_once(peer, now)
                 return
             peer.addresses = ()
-        self._after_loss(key, bond, now, None)
+        self._after_loss(key, link, now, None)
 
     def closed(self, key: bytes, conn: int, now: float) -> None:
-        bond = self._bonds.get(key)
-        if bond is None:
+        """A connection ended; the peer is dialled again after a back-off if we still want it."""
+        link = self._links.get(key)
+        if link is None:
             return
-        if bond.spare is not None and bond.spare.conn == conn:
-            bond.spare, bond.spare_until = None, inf
-            self._tidy(key, bond)
-        elif bond.active is not None and bond.active.conn == conn:
-            lasted = now - bond.active.since
-            bond.active = None
-            self._after_loss(key, bond, now, lasted)
+        if link.spare is not None and link.spare.conn == conn:
+            link.spare, link.spare_until = None, inf
+            self._forget_if_idle(key, link)
+        elif link.active is not None and link.active.conn == conn:
+            lasted = now - link.active.since
+            link.active = None
+            self._after_loss(key, link, now, lasted)
 
     def wake(self, now: float) -> None:
-        for key, bond in list(self._bonds.items()):
-            if bond.spare is not None and now >= bond.spare_until:
-                self._spare_is_over(key, bond)
-            if bond.dialling and bond.active is not None and now >= bond.dial_until:
-                self._abandon(key, bond)
-            if bond.dialling and not bond.slow and now >= bond.slow_at and self._slow < self.limits.slow:
-                bond.slow = True
+        """Runs the timers that are due."""
+        for key, link in list(self._links.items()):
+            if link.spare is not None and now >= link.spare_until:
+                self._spare_is_over(key, link)
+            if link.dialling and link.active is not None and now >= link.dial_until:
+                self._abandon(key, link)
+            if link.dialling and not link.slow and now >= link.slow_at and self._slow < self.limits.slow:
+                link.slow = True
                 self._slow += 1
-        for peer in self._roster:
+        for peer in self._table:
             if peer.retry_at is not None and now >= peer.retry_at:
                 peer.retry_at = None
                 self._enqueue(peer)
         self._dial(now)
 
     def next_wake(self) -> float:
-        """When `wake` is due; infinity: not before something else happens."""
-        ends = (min(bond.spare_until, bond.yields_at) for bond in self._bonds.values())
-        waits = (peer.retry_at for peer in self._roster if peer.retry_at is not None)
+        """When `wake` is due, in seconds of the same clock; math.inf: never."""
+        ends = (min(link.spare_until, link.yields_at) for link in self._links.values())
+        waits = (peer.retry_at for peer in self._table if peer.retry_at is not None)
         return min(min(ends, default=inf), min(waits, default=inf), self._room_at())
 
-    def effects(self) -> list[Effect]:
-        """What is to be done since the last call, in order."""
+    def take_effects(self) -> list[Effect]:
+        """The effects ordered since the last call, in order."""
         effects, self._effects = self._effects, []
         return effects
 
     # what is known
 
     def pending(self) -> set[bytes]:
-        """Those in the queue or being dialled."""
-        dialled = {key for key, bond in self._bonds.items() if bond.dialling and bond.active is None}
-        return dialled | {peer.key for peer in self._roster if peer.queued}
+        """Keys of peers that wait for a dial or are being dialled."""
+        dialled = {key for key, link in self._links.items() if link.dialling and link.active is None}
+        return dialled | {peer.key for peer in self._table if peer.queued}
 
     def info(self, key: bytes) -> PeerInfo | None:
-        return self._roster.info(key)
+        """What is known of a peer, None if nothing is."""
+        return self._table.info(key)
 
     def keys(self) -> set[bytes]:
         """All peers known or connected."""
-        return self._roster.keys()
+        return self._table.keys()
 
-    def status(self) -> Status:
-        peers = self._roster
-        return Status(
+    def status(self) -> PeerCounts:
+        """How many peers are in which state."""
+        peers = self._table
+        return PeerCounts(
             known=len(peers),
             banned=sum(peer.banned for peer in peers),
             queued=sum(peer.queued for peer in peers),
             waiting=sum(peer.retry_at is not None for peer in peers),
             dialling=self._dialling,
-            connected=sum(bond.active is not None for bond in self._bonds.values()),
+            connected=sum(link.active is not None for link in self._links.values()),
         )
 
     # inner: dialling
 
-    def _go_now(self, peer: Peer, now: float) -> None:
-        """There is a reason to dial.  A dial that knows no address of our own network gives way to one that does."""
-        bond = self._bonds.get(peer.key)
-        if bond is not None and bond.dialling and bond.active is None and bond.spare is None:
-            if not peer.addresses or bond.dialled[1]:
+    def _dial_at_once(self, peer: Peer, now: float) -> None:
+        """Dials without waiting for the back-off; replaces a running dial that knew no address of our own network."""
+        link = self._links.get(peer.key)
+        if link is not None and link.dialling and link.active is None and link.spare is None:
+            if not peer.addresses or link.dialled[1]:
                 return
-            self._abandon(peer.key, bond)
-            del self._bonds[peer.key]
+            self._abandon(peer.key, link)
+            del self._links[peer.key]
         peer.retry_at = None
         self._enqueue(peer)
         self._dial(now)
 
     def _enqueue(self, peer: Peer) -> None:
-        if peer.queued or peer.banned or peer.key in self._bonds or self._suspended:
+        if peer.queued or peer.banned or peer.key in self._links or self._suspended:
             return
         peer.queued = True
         urgency = len(Priority) if peer.explicit else peer.priority
@@ -286,22 +296,22 @@ class SwarmCore:
     def _dial(self, now: float) -> None:
         while self._queue and self._dialling - self._slow < self.limits.parallel:
             entry = heappop(self._queue)
-            peer = self._roster.get(entry[2])
+            peer = self._table.get(entry[2])
             if peer is None or not peer.queued:
                 continue
-            if peer.banned or peer.key in self._bonds or not self._roster.reason(peer):
+            if peer.banned or peer.key in self._links or not self._table.wants(peer):
                 peer.queued = False
-                self._roster.tidy(peer)
+                self._table.prune(peer)
                 continue
             if self._expected.get(peer.key, 0.0) > now:
                 peer.queued = False
-                peer.retry_at = self._expected[peer.key]  # it dials us already
+                peer.retry_at = self._expected[peer.key]  # it is dialling us
                 continue
             if self._weight >= self.limits.peers and not peer.explicit:
-                heappush(self._queue, entry)  # until somebody goes; explicit ones come before it
+                heappush(self._queue, entry)  # until a peer leaves; explicit peers come first in the queue
                 return
             peer.queued = False
-            self._bonds[peer.key] = Bond(
+            self._links[peer.key] = PeerLink(
                 dialling=True,
                 dialled=(peer.relays, peer.addresses),
                 slow_at=now + SLOW,
@@ -311,28 +321,28 @@ class SwarmCore:
             self._effects.append(Dial(peer.key, peer.relays, peer.addresses))
 
     def _room_at(self) -> float:
-        """When a dial becomes slow and thereby makes room for who waits in the queue."""
+        """When the next dial becomes slow and thereby frees a slot for the queue."""
         if not self._queue or self._slow >= self.limits.slow:
             return inf
-        return min((bond.slow_at for bond in self._bonds.values() if bond.dialling and not bond.slow), default=inf)
+        return min((link.slow_at for link in self._links.values() if link.dialling and not link.slow), default=inf)
 
     @property
     def _weight(self) -> int:
-        """Those connected or being dialled, but for slow dials: strangers who answer nothing keep nobody out."""
-        return len(self._bonds) - self._slow
+        """Peers connected or being dialled, slow dials excepted: peers that never answer take no place from others."""
+        return len(self._links) - self._slow
 
-    def _dial_over(self, bond: Bond) -> None:
-        bond.dialling = False
+    def _dial_over(self, link: PeerLink) -> None:
+        link.dialling = False
         self._dialling -= 1
-        self._slow -= bond.slow
-        bond.slow = False
+        self._slow -= link.slow
+        link.slow = False
 
-    def _abandon(self, key: bytes, bond: Bond) -> None:
-        self._dial_over(bond)
+    def _abandon(self, key: bytes, link: PeerLink) -> None:
+        self._dial_over(link)
         self._effects.append(Abandon(key))
 
     def _expect(self, key: bytes, now: float) -> None:
-        """Their dial was answered: for a moment there is no reason to dial them."""
+        """We answered their dial: for `PATIENCE` seconds there is no need to dial them."""
         if len(self._expected) >= MAX_EXPECTED:
             self._expected = {one: until for one, until in self._expected.items() if until > now}
         if len(self._expected) < MAX_EXPECTED:
@@ -340,66 +350,66 @@ class SwarmCore:
 
     # inner: connections
 
-    def _take(self, key: bytes, bond: Bond, held: Held) -> None:
-        bond.active = held
-        bond.dial_until = held.since + PATIENCE
-        peer = self._roster.get(key)
+    def _take(self, key: bytes, link: PeerLink, held: Held) -> None:
+        link.active = held
+        link.dial_until = held.since + PATIENCE
+        peer = self._table.get(key)
         if peer is not None:
             peer.proven = True
             peer.retry_at = None
             peer.queued = False
         self._effects.append(Take(key, held.conn, frozenset(peer.topics) if peer else frozenset()))
 
-    def _settle(self, key: bytes, bond: Bond, old: Held, new: Held, now: float) -> None:
+    def _resolve_duplicate(self, key: bytes, link: PeerLink, old: Held, new: Held, now: float) -> None:
         larger = self.key > key
         winner, loser = (new, old) if keep(old, new, larger=larger, now=now) is Keep.NEW else (old, new)
-        if bond.spare is not None:  # a third one: the two before it have not been decided yet
-            self._effects.append(Drop(bond.spare.conn))
-            bond.spare, bond.spare_until = None, inf
+        if link.spare is not None:  # a third connection while the first two are still undecided
+            self._effects.append(Drop(link.spare.conn))
+            link.spare, link.spare_until = None, inf
         if closes_loser(old, new, larger=larger, now=now):
             self._effects.append(Drop(loser.conn))
         else:
-            self._spare(bond, loser, now)
-        if winner is not bond.active:
-            self._take(key, bond, winner)
+            self._spare(link, loser, now)
+        if winner is not link.active:
+            self._take(key, link, winner)
 
-    def _spare(self, bond: Bond, held: Held, now: float) -> None:
-        if bond.spare is not None:
-            self._effects.append(Drop(bond.spare.conn))
-        bond.spare, bond.spare_until = held, now + SPARE
+    def _spare(self, link: PeerLink, held: Held, now: float) -> None:
+        if link.spare is not None:
+            self._effects.append(Drop(link.spare.conn))
+        link.spare, link.spare_until = held, now + SPARE
 
-    def _spare_is_over(self, key: bytes, bond: Bond) -> None:
-        spare, bond.spare, bond.spare_until = bond.spare, None, inf
+    def _spare_is_over(self, key: bytes, link: PeerLink) -> None:
+        spare, link.spare, link.spare_until = link.spare, None, inf
         if spare is None:
             return
-        if bond.active is not None:
+        if link.active is not None:
             self._effects.append(Drop(spare.conn))
             return
-        if bond.dialling:  # it should have won, but takes too long
-            self._abandon(key, bond)
-        self._take(key, bond, spare)
+        if link.dialling:  # it would have won, but takes too long
+            self._abandon(key, link)
+        self._take(key, link, spare)
 
-    def _after_loss(self, key: bytes, bond: Bond, now: float, lasted: float | None) -> None:
-        """A dial or the application's connection came to its end."""
-        if bond.active is None and bond.spare is not None and not bond.dialling:
-            spare, bond.spare, bond.spare_until = bond.spare, None, inf
-            self._take(key, bond, spare)
-        elif bond.active is None and not bond.dialling:
-            del self._bonds[key]
-            peer = self._roster.get(key)
+    def _after_loss(self, key: bytes, link: PeerLink, now: float, lasted: float | None) -> None:
+        """A dial failed or the application's connection ended."""
+        if link.active is None and link.spare is not None and not link.dialling:
+            spare, link.spare, link.spare_until = link.spare, None, inf
+            self._take(key, link, spare)
+        elif link.active is None and not link.dialling:
+            del self._links[key]
+            peer = self._table.get(key)
             if peer is not None and not peer.banned:
                 peer.ended(self._rng, now, lasted)
-                self._roster.tidy(peer)
+                self._table.prune(peer)
         self._dial(now)
 
-    def _sever(self, key: bytes) -> None:
-        bond = self._bonds.pop(key, None)
-        if bond is None:
+    def _disconnect(self, key: bytes) -> None:
+        link = self._links.pop(key, None)
+        if link is None:
             return
-        if bond.dialling:
-            self._abandon(key, bond)
-        self._effects += [Drop(held.conn) for held in (bond.active, bond.spare) if held is not None]
+        if link.dialling:
+            self._abandon(key, link)
+        self._effects += [Drop(held.conn) for held in (link.active, link.spare) if held is not None]
 
-    def _tidy(self, key: bytes, bond: Bond) -> None:
-        if bond.idle:
-            del self._bonds[key]
+    def _forget_if_idle(self, key: bytes, link: PeerLink) -> None:
+        if link.idle:
+            del self._links[key]

@@ -1,11 +1,11 @@
-"""The names of `lan.py` on the air: multicast DNS through PyPI `zeroconf`, one instance for each of our networks.
+"""Publishes and reads the names of `core/lan.py` by multicast DNS: PyPI `zeroconf`, one instance for each network.
 
     async with Mdns(port) as mdns:                          port: where our node answers on UDP
         mdns.join(topic, key, on_peer=lambda key, addresses: ...)
         mdns.leave(topic)
 
-Each network has names of its own, which say this machine's address there and no other.  Networks come and go; who
-looks every few seconds notices that everywhere, whatever the system tells.
+Each network has its own names, which carry this machine's address in that network alone.  Our networks are read again
+every ten seconds, since not every system reports their changes.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from zeroconf import IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from identity.keys import Random
-from netstack.swarm.core.lan import Lan, Meet, Notice, Publish, Withdraw, local
+from netstack.swarm.core.lan import Lan, Notice, PeerFound, Publish, Withdraw, local
 from netstack.udp.port import Address
 
-SERVICE = "_swarm._udp.local."  # says what kind of thing is there, as every service does, and not which or whose
+SERVICE = "_swarm._udp.local."  # names the kind of service, as mDNS requires, and neither product nor owner
 TEXT = b"n"
 TTL = 240  # seconds that others remember a name; the default of 75 minutes outlives most visits
-LOOK = 10.0  # seconds between looks at our networks and at the day
-ASK = 2000  # milliseconds for the rest of a name whose announcement came in parts
-MAX_ASKING = 16  # such questions at once
+LOOK = 10.0  # seconds between reads of our networks and of the date
+ASK = 2000  # milliseconds to wait for missing records of a name
+MAX_ASKING = 16  # such queries at once
 MAX_NETWORKS = 8
 IP_MULTICAST_ALL = 49  # Linux, <linux/in.h>; the socket module does not name it
 
@@ -43,32 +43,32 @@ OnPeer = Callable[[bytes, tuple[Address, ...]], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Wish:
-    """One rendezvous that the owner joined."""
+class Registration:
+    """One rendezvous that the owner joined; `Mdns.join` returns it."""
 
     key: bytes | None
     on_peer: OnPeer | None
 
 
 class Network:
-    """One of our addresses, the names that stand there and those heard there."""
+    """One local network, by our address in it: names published and names heard there."""
 
-    def __init__(self, address: str, port: int, lan: Lan, on_meet: Callable[[Meet], None]) -> None:
+    def __init__(self, address: str, port: int, lan: Lan, on_found: Callable[[PeerFound], None]) -> None:
         self.lan = lan
         self._address = address
         self._port = port
-        self._on_meet = on_meet
+        self._on_found = on_found
         self._zeroconf: AsyncZeroconf | None = None
         self._browser: AsyncServiceBrowser | None = None
         self._published: dict[str, AsyncServiceInfo] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[str] = set()
-        self._order = asyncio.Lock()  # what is published and withdrawn goes out in the order of the effects
+        self._order = asyncio.Lock()  # publishes and withdraws in the order of the effects
 
     async def start(self) -> None:
-        """Raises OSError where the network does not let us."""
+        """Opens the multicast sockets.  Raises OSError where this network allows none."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((self._address, 0))  # zeroconf would leave a socket behind where the address is not ours
+            probe.bind((self._address, 0))  # zeroconf leaks a socket where the address is not ours
         zeroconf = AsyncZeroconf(interfaces=[self._address], ip_version=IPVersion.V4Only)
         await zeroconf.zeroconf.async_wait_for_start()
         listen_here_alone(zeroconf.zeroconf)
@@ -77,7 +77,7 @@ class Network:
         self.serve()
 
     async def close(self) -> None:
-        """Says goodbye for every name.  Leaves no task and no socket."""
+        """Withdraws every name.  Leaves no task and no socket."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -89,10 +89,10 @@ class Network:
 
     def serve(self) -> None:
         """Carries out what the core decided."""
-        for effect in self.lan.effects():
+        for effect in self.lan.take_effects():
             match effect:
-                case Meet():
-                    self._on_meet(effect)
+                case PeerFound():
+                    self._on_found(effect)
                 case Publish(notice):
                     self._spawn(self._publish(notice))
                 case Withdraw(notice):
@@ -154,19 +154,23 @@ class Network:
         self.lan.heard(label, body, info.port or 0, info.parsed_addresses(IPVersion.V4Only))
         self.serve()
 
-    def _spawn(self, story: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(self._quietly(story))
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._quietly(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _quietly(self, story: Coroutine[None, None, None]) -> None:
-        """A network that went away is no error of ours: it is noticed at the next look."""
+    async def _quietly(self, work: Coroutine[None, None, None]) -> None:
+        """Ignores errors of a network that went away; `_look` removes it."""
         with suppress(ZeroconfError, OSError, asyncio.TimeoutError):
-            await story
+            await work
 
 
 class Mdns:
-    """Rendezvous on all our networks.  `interfaces` None: every private IPv4 address we have but the loopback's."""
+    """Joins rendezvous on all our local networks.
+
+    `port`: the UDP port that names carry.  `interfaces`: our addresses to use, None for every private IPv4 address but
+    loopback.  `clock()`: Unix time in seconds, from which the day of the names follows.
+    """
 
     def __init__(
         self,
@@ -180,17 +184,17 @@ class Mdns:
         self._interfaces = interfaces
         self._rng = rng
         self._clock = clock
-        self._wishes: dict[bytes, Wish] = {}
+        self._registrations: dict[bytes, Registration] = {}
         self._networks: dict[str, Network] = {}
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Returns when the names can be heard; networks that refuse are tried again later."""
+        """Returns when names can be heard; networks that fail are tried again later."""
         await self._look()
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
     async def close(self) -> None:
-        """Says goodbye on every network.  May be called twice."""
+        """Withdraws every name on every network.  May be called twice."""
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
@@ -211,41 +215,41 @@ class Mdns:
         """Our addresses in the networks where we are heard."""
         return list(self._networks)
 
-    def join(self, rendezvous: bytes, key: bytes | None, on_peer: OnPeer | None = None) -> Wish:
-        """Announces `key` there unless it is None, and tells of others there unless `on_peer` is.
+    def join(self, rendezvous: bytes, key: bytes | None, on_peer: OnPeer | None = None) -> Registration:
+        """Publishes `key` at a rendezvous of 32 bytes unless it is None, and reports other keys there to `on_peer`.
 
-        `on_peer(their key, their addresses)` may come again for a peer that moved or came back.  A later join at the
-        same rendezvous takes the place of this one.
+        `on_peer(their key, their addresses)` may be called again for a peer that moved or came back.  A later join of
+        the same rendezvous replaces this one.
         """
-        wish = self._wishes[rendezvous] = Wish(key, on_peer)
+        registration = self._registrations[rendezvous] = Registration(key, on_peer)
         for network in self._networks.values():
             network.lan.join(rendezvous, key, client=on_peer is not None)
             network.serve()
-        return wish
+        return registration
 
-    def leave(self, rendezvous: bytes, wish: Wish | None = None) -> None:
-        """Ends what `join` began; given its wish, only if no later one took its place."""
-        if rendezvous in self._wishes and wish in (None, self._wishes[rendezvous]):
-            del self._wishes[rendezvous]
+    def leave(self, rendezvous: bytes, registration: Registration | None = None) -> None:
+        """Ends `join`; given its registration, only if no later one replaced it."""
+        if rendezvous in self._registrations and registration in (None, self._registrations[rendezvous]):
+            del self._registrations[rendezvous]
             for network in self._networks.values():
                 network.lan.leave(rendezvous)
                 network.serve()
 
     # inner
 
-    def _met(self, meet: Meet) -> None:
-        wish = self._wishes.get(meet.rendezvous)
-        if wish is not None and wish.on_peer is not None:
-            wish.on_peer(meet.key, meet.addresses)
+    def _found(self, found: PeerFound) -> None:
+        registration = self._registrations.get(found.rendezvous)
+        if registration is not None and registration.on_peer is not None:
+            registration.on_peer(found.key, found.addresses)
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            with suppress(OSError, ZeroconfError):  # what the system does not tell now it may tell next time
+            with suppress(OSError, ZeroconfError):  # the next look tries again
                 await self._look()
 
     async def _look(self) -> None:
-        """What changed since the last look: networks that came or went, the day."""
+        """Adds and removes networks as our addresses changed, and tells every network the day."""
         addresses = self._interfaces if self._interfaces is not None else our_addresses()
         for address in [address for address in self._networks if address not in addresses]:
             await self._networks.pop(address).close()
@@ -258,12 +262,12 @@ class Mdns:
                 await self._enter(address)
 
     async def _enter(self, address: str) -> None:
-        network = Network(address, self._port, Lan(self._rng, self._day()), self._met)
+        network = Network(address, self._port, Lan(self._rng, self._day()), self._found)
         with suppress(OSError, ZeroconfError):
             await network.start()
             self._networks[address] = network
-            for rendezvous, wish in self._wishes.items():
-                network.lan.join(rendezvous, wish.key, client=wish.on_peer is not None)
+            for rendezvous, registration in self._registrations.items():
+                network.lan.join(rendezvous, registration.key, client=registration.on_peer is not None)
             network.serve()
 
     def _day(self) -> int:
@@ -277,8 +281,11 @@ def our_addresses() -> list[str]:
 
 
 def listen_here_alone(zeroconf: Zeroconf) -> None:
-    """Linux gives a socket the multicast of every network that anybody on the machine joined; answering what came from
-    another network would tell it the names of this one."""
+    """Restricts multicast reception to this socket's own network.
+
+    Linux delivers to a socket the multicast of every network that any process joined; answering a query of another
+    network would tell it the names of this one.
+    """
     if sys.platform != "linux":
         return
     for reader in zeroconf.engine.readers:

@@ -1,13 +1,13 @@
-"""A swarm: connections to everybody who joined the same topics.  hyperswarm's idea, in Python's manner.
+"""A swarm: connections to every peer that joined the same topics, as npm `hyperswarm` makes them.
 
     async with Swarm(bootstrap=PUBLIC_NODES) as swarm:
         async for connection in swarm.join(topic):          # topic: 32 bytes that all of them know
             connection.send(b"hello")
 
-One connection a pair of peers, whatever number of topics they share: a connection belongs to the pair.  It is given to
-every topic where its peer is known to be, and one of a peer that dialled us and was never met goes to every topic that
-we serve.  Who joins several topics therefore reads a connection in one place: with `swarm.on_connection`, or with
-`async for connection in swarm`, and Protomux channels inside it.
+There is one connection between two peers, however many topics they share: a connection belongs to the pair.  It is
+given to every topic under which its peer was found; that of a peer that dialled us and was found nowhere is given to
+every topic that we serve.  An application with several topics therefore reads each connection in one place, with
+`swarm.on_connection` or `async for connection in swarm`, and uses Protomux channels inside it.
 """
 
 from __future__ import annotations
@@ -27,47 +27,50 @@ from netstack.dht.records import PeerRecord
 from netstack.events import Reason
 from netstack.shell.connection import Connection
 from netstack.shell.host import Host, HostStatus
-from netstack.swarm.core.effects import Abandon, Dial, Drop, Limits, Status, Take
+from netstack.swarm.core.effects import Abandon, Dial, Drop, PeerCounts, SwarmLimits, Take
 from netstack.swarm.core.lan import rendezvous_of
 from netstack.swarm.core.peer import PeerInfo
 from netstack.swarm.core.swarm import SwarmCore
-from netstack.swarm.shell.topic import Feed, Topic
-from netstack.swarm.shell.topic_discovery import Meeting
+from netstack.swarm.shell.topic import ConnectionQueue, Topic
+from netstack.swarm.shell.topic_discovery import TopicDiscovery
 from netstack.udp.port import Address
 
 if TYPE_CHECKING:
     from netstack.swarm.shell.mdns import Mdns
 
-# The nodes that the public network of the HyperDHT family is entered by.  Nothing here asks them by default.
-PUBLIC_NODES: tuple[Address, ...] = (("88.99.3.86", 49737), ("142.93.90.113", 49737), ("138.68.147.8", 49737))
-
-FAREWELL = 1.0  # seconds that taking back what was announced may hold up the end
+CLOSE_TIMEOUT = 1.0  # seconds that withdrawing our records may delay `close`
 
 
 @dataclass(frozen=True, slots=True)
 class SwarmStatus:
-    """A swarm at one moment."""
+    """The state of a swarm at one moment."""
 
     key: bytes
     topics: dict[bytes, tuple[bool, bool]]  # topic: (server, client)
-    peers: Status
-    networks: tuple[str, ...]  # our addresses in the networks where we are found without the DHT
+    peers: PeerCounts
+    networks: tuple[str, ...]  # our addresses in the local networks where mDNS finds us
     host: HostStatus
 
 
 @dataclass(slots=True)
-class Gathering:
-    """Everything at one topic."""
+class JoinedTopic:
+    """One topic of a swarm: its discovery and every handle on it."""
 
-    meeting: Meeting
-    places: list[Topic]
+    discovery: TopicDiscovery
+    handles: list[Topic]
 
 
 class Swarm:
-    """`key`: who we are, new if None.  `bootstrap`, `known`: nodes to enter the DHT by; neither, and it stays outside.
-    `lan`: found by mDNS too; True, or the addresses of the interfaces to use.  `accept(their key)` False: a stranger
-    who is neither dialled nor answered.  `relay`: key of a blind relay for where no path can be punched.
-    `public_host`: our address, where strangers surely reach us there.
+    """Connections to the peers of any number of topics, under one key.  Use it with `async with`.
+
+    `key`: our identity, a new one if None.  `bootstrap`, `known`: nodes to enter the DHT by, and nodes of an earlier
+    run; with neither the swarm stays outside the DHT.  `lan`: find peers by mDNS too; True, or the addresses of the
+    interfaces to use.  `accept(their key)` False: that peer is neither dialled nor answered.  `relay`: the public key
+    of a blind relay to use where hole punching fails.  `mode`: whether to store for others.  `limits`: how many peers
+    to hold.  `host`, `port`: the UDP address to bind.  `public_host`: our address where it is known to be reachable.
+    `rng(size)`: random bytes.
+
+    Attributes: `key`; `host`, the node below; `on_connection(connection, peer)`, called for each new connection.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class Swarm:
         accept: Callable[[bytes], bool] = lambda key: True,
         relay: bytes | None = None,
         mode: Mode = Mode.ADAPTIVE,
-        limits: Limits | None = None,
+        limits: SwarmLimits | None = None,
         host: str = "0.0.0.0",
         port: int = 0,
         public_host: str = "",
@@ -97,7 +100,7 @@ class Swarm:
             public_host=public_host,
             relay_through=relay,
         )
-        self._gatherings: dict[bytes, Gathering] = {}
+        self._topics: dict[bytes, JoinedTopic] = {}
         self._core = SwarmCore(self.key.public, rng, limits)
         self._accept = accept
         self._bind = host, port
@@ -106,29 +109,32 @@ class Swarm:
         self._mdns: Mdns | None = None
         self._dials: dict[bytes, asyncio.Task[None]] = {}
         self._watches: set[asyncio.Task[None]] = set()
-        self._leaving: set[Meeting] = set()
-        self._held: dict[int, Connection] = {}  # every open connection, spares too
-        self._taken: dict[bytes, tuple[Connection, set[bytes]]] = {}  # by key: the one in use, topics it was given to
-        self._readers: list[Feed] = []
+        self._leaving: set[TopicDiscovery] = set()
+        self._held: dict[int, Connection] = {}  # every open connection by number, spare ones included
+        self._taken: dict[bytes, tuple[Connection, set[bytes]]] = {}  # by key: in use, and given to
+        self._readers: list[ConnectionQueue] = []
         self._listening = False
         self._suspended = False
         self._started = self._closed = False
         self._change = asyncio.Event()  # replaced at every use
         self._timer: asyncio.TimerHandle | None = None
-        self._turn: asyncio.Handle | None = None
+        self._tick: asyncio.Handle | None = None
         self._loop: asyncio.AbstractEventLoop
         self._unwatch: Callable[[], None] = lambda: None
 
     # life
 
     async def start(self) -> None:
-        """Binds, and enters the networks.  `async with` does it.  Raises OSError as binding does."""
+        """Binds, enters the DHT and the local networks; `async with` calls it.
+
+        Raises OSError as binding does, and ValueError if the swarm was started before.
+        """
         if self._started:
             raise ValueError("the swarm was started already")
         self._loop = asyncio.get_running_loop()
         await self.host.start(*self._bind)
         self._started = True
-        self.host.on_connection = self._arrived
+        self.host.on_connection = self._on_incoming
         self._unwatch = self.host.watch(self._heard)
         if self._lan:
             from netstack.swarm.shell.mdns import Mdns
@@ -138,34 +144,34 @@ class Swarm:
             await self._mdns.start()
 
     async def close(self) -> None:
-        """Takes back what was announced, closes every connection, frees the port.  May be called twice.
+        """Withdraws our records, closes every connection, frees the port.  May be called twice.
 
-        A network that is gone holds it up for a second at most; what could not be taken back runs out by itself.
+        An unreachable network delays it by a second at most; records that could not be withdrawn expire.
         """
         if not self._started:
             return
         self._closed = True
         self._unwatch()
         self._suspended = True
-        self._core.suspend()  # from here on nobody is dialled, answered or waited for
+        self._core.suspend()  # from here on no peer is dialled, answered or waited for
         self._serve()
-        for topic in list(self._gatherings):
-            self._dissolve(topic)
+        for topic in list(self._topics):
+            self._end_topic(topic)
         for reader in self._readers:
             reader.end()
         await asyncio.gather(*self._dials.values(), return_exceptions=True)
         leaving = list(self._leaving)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL):
-                await asyncio.gather(*(meeting.wait_closed() for meeting in leaving))
-        for meeting in leaving:
-            meeting.abandon()
-            await meeting.wait_closed()
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await asyncio.gather(*(discovery.wait_closed() for discovery in leaving))
+        for discovery in leaving:
+            discovery.abandon()
+            await discovery.wait_closed()
         if self._mdns is not None:
             await self._mdns.close()
         await self.host.stop()
         await asyncio.gather(*self._watches)
-        for handle in (self._timer, self._turn):
+        for handle in (self._timer, self._tick):
             if handle is not None:
                 handle.cancel()
 
@@ -179,42 +185,46 @@ class Swarm:
         await self.close()
 
     async def suspend(self) -> None:
-        """Closes everything and is silent until `resume`: for an app that goes to the background."""
+        """Closes every connection, withdraws our records and sends nothing until `resume`.
+
+        For an app that goes to the background.  Topics and peers joined stay joined.
+        """
         self._suspended = True
         self._core.suspend()
-        for gathering in self._gatherings.values():
-            gathering.meeting.suspend()
+        for joined in self._topics.values():
+            joined.discovery.suspend()
         self._serve()
-        await asyncio.gather(*(gathering.meeting.wait_closed() for gathering in self._gatherings.values()))
+        await asyncio.gather(*(joined.discovery.wait_closed() for joined in self._topics.values()))
 
     def resume(self) -> None:
+        """Ends `suspend`: announces, looks up and dials again."""
         self._suspended = False
         self._core.resume(self._loop.time())
-        for gathering in self._gatherings.values():
-            gathering.meeting.resume()
+        for joined in self._topics.values():
+            joined.discovery.resume()
         self._soon()
 
     # topics
 
     def join(self, topic: bytes, *, server: bool = True, client: bool = True) -> Topic:
-        """A place at a topic.  `server`: others find us there; `client`: we look for others and dial them.
+        """Joins a topic of 32 bytes.  `server`: others find us there; `client`: we find others and dial them.
 
-        May be called again for the same topic: every place is left by itself, and the roles add up.  Raises ValueError
-        for a topic of another length, and where the swarm is not running.
+        May be called again for the same topic: each handle is left separately, and the roles add up.  Raises ValueError
+        for a topic of another length, and while the swarm is not running.
         """
         self._check()
         if len(topic) != 32:
             raise ValueError("a topic has 32 bytes")
-        place = Topic(self, topic, server=server, client=client)
-        gathering = self._gatherings.get(topic)
-        if gathering is not None:
-            gathering.places.append(place)
+        handle = Topic(self, topic, server=server, client=client)
+        joined = self._topics.get(topic)
+        if joined is not None:
+            joined.handles.append(handle)
             self.roles_changed(topic)
-            return place
+            return handle
         if server:
             self.listen()
-        self._core.want(topic, client)
-        meeting = Meeting(
+        self._core.dial_for(topic, client)
+        discovery = TopicDiscovery(
             self.host,
             topic,
             self.key,
@@ -226,19 +236,19 @@ class Swarm:
             rng=self._rng,
         )
         if self._suspended:
-            meeting.suspend()
-        self._gatherings[topic] = Gathering(meeting, [place])
-        return place
+            discovery.suspend()
+        self._topics[topic] = JoinedTopic(discovery, [handle])
+        return handle
 
     async def leave(self, topic: bytes) -> None:
-        """Leaves every place at that topic; our record is taken back.  Connections stay."""
-        meeting = self._dissolve(topic)
-        if meeting is not None:
-            await meeting.wait_closed()
-            self._leaving.discard(meeting)
+        """Ends every handle on that topic and withdraws our record.  Connections stay open."""
+        discovery = self._end_topic(topic)
+        if discovery is not None:
+            await discovery.wait_closed()
+            self._leaving.discard(discovery)
 
     def listen(self) -> None:
-        """Lets peers who know our key dial us; joining a topic as a server does."""
+        """Lets peers that know our key dial us; joining as a server includes it.  Raises ValueError unless running."""
         self._check()
         if not self._listening:
             self._listening = True
@@ -247,11 +257,11 @@ class Swarm:
                 self._mdns.join(rendezvous_of(self.key.public), self.key.public)
 
     async def flush(self) -> bool:
-        """Until every topic is announced and looked up, and whoever was found by then is connected, or could not be.
+        """Until every topic is announced and looked up, and every peer found by then is connected or has failed.
 
         False: the network was not reached.
         """
-        reached = await asyncio.gather(*(gathering.meeting.flushed() for gathering in self._gatherings.values()))
+        reached = await asyncio.gather(*(joined.discovery.flushed() for joined in self._topics.values()))
         pending = self._core.pending()
         while pending & self._core.pending():
             await self._change.wait()
@@ -261,7 +271,7 @@ class Swarm:
     # peers
 
     def join_peer(self, key: bytes) -> None:
-        """Stays connected to the peer with this key, wherever it is found, whatever topics there are."""
+        """Stays connected to the peer with this key, whatever the topics.  Raises ValueError unless running."""
         self._check()
         self._core.join_peer(key, self._loop.time())
         if self._mdns is not None and key != self.key.public:
@@ -269,27 +279,28 @@ class Swarm:
         self._soon()
 
     def leave_peer(self, key: bytes) -> None:
-        """That peer is like any other from now on.  Its connection stays."""
+        """Ends `join_peer`.  The connection stays open but is not replaced."""
         self._core.leave_peer(key)
         if self._mdns is not None:
             self._mdns.leave(rendezvous_of(key))
 
     def ban(self, key: bytes) -> None:
-        """Closes its connection, and neither dials nor answers it any more."""
+        """Closes a peer's connection, dials and answers it no more until `unban`.  Raises ValueError unless running."""
         self._check()
         self._core.ban(key, self._loop.time())
         self._serve()
 
     def unban(self, key: bytes) -> None:
+        """Ends `ban`."""
         self._core.unban(key)
 
     def peer(self, key: bytes) -> PeerInfo | None:
-        """What is known of a peer; None for one never heard of."""
+        """What is known of a peer, None if nothing is."""
         return self._core.info(key)
 
     @property
     def peers(self) -> list[PeerInfo]:
-        """All peers known or connected, in the order of their keys."""
+        """All peers known or connected, sorted by key."""
         return [info for key in sorted(self._core.keys()) if (info := self._core.info(key)) is not None]
 
     @property
@@ -298,45 +309,51 @@ class Swarm:
         return {key: connection for key, (connection, _) in self._taken.items()}
 
     def __aiter__(self) -> AsyncIterator[Connection]:
-        """Every connection, those that are open already first; ends with the swarm."""
-        feed = Feed(list(self.connections.values()), ended=False)
-        self._readers.append(feed)
-        return feed
+        """Every connection: those that are open already, then others as they open; ends when the swarm closes."""
+        queue = ConnectionQueue(list(self.connections.values()), ended=False)
+        self._readers.append(queue)
+        return queue
 
     def status(self) -> SwarmStatus:
-        topics = {topic: (each.meeting.server, each.meeting.client) for topic, each in self._gatherings.items()}
+        """Topics, counts of peers, and how the node below stands in the network."""
+        topics = {topic: (each.discovery.server, each.discovery.client) for topic, each in self._topics.items()}
         networks = tuple(self._mdns.networks) if self._mdns is not None else ()
         return SwarmStatus(self.key.public, topics, self._core.status(), networks, self.host.status())
 
-    # for places
+    # for topic handles (`TopicOwner`)
 
     async def topic_flushed(self, topic: bytes) -> bool:
-        return await self._gatherings[topic].meeting.flushed()
+        """See `Topic.flushed`."""
+        return await self._topics[topic].discovery.flushed()
 
     def refresh_topic(self, topic: bytes) -> None:
-        self._gatherings[topic].meeting.refresh()
+        """See `Topic.refresh`."""
+        self._topics[topic].discovery.refresh()
 
     def roles_changed(self, topic: bytes) -> None:
-        gathering = self._gatherings[topic]
-        server = any(place.server for place in gathering.places)
-        client = any(place.client for place in gathering.places)
+        """Gives the topic the roles of all its handles together."""
+        joined = self._topics[topic]
+        server = any(handle.server for handle in joined.handles)
+        client = any(handle.client for handle in joined.handles)
         if server:
             self.listen()
-        self._core.want(topic, client)
-        gathering.meeting.want(server=server, client=client)
+        self._core.dial_for(topic, client)
+        joined.discovery.set_role(server=server, client=client)
 
-    async def leave_place(self, place: Topic) -> None:
-        if place.left:
+    async def leave_handle(self, handle: Topic) -> None:
+        """See `Topic.leave`."""
+        if handle.left:
             return
-        gathering = self._gatherings[place.topic]
-        if gathering.places == [place]:
-            await self.leave(place.topic)
+        joined = self._topics[handle.topic]
+        if joined.handles == [handle]:
+            await self.leave(handle.topic)
             return
-        gathering.places.remove(place)
-        place.end()
-        self.roles_changed(place.topic)
+        joined.handles.remove(handle)
+        handle.end()
+        self.roles_changed(handle.topic)
 
     def connections_at(self, topic: bytes) -> list[Connection]:
+        """The open connections that were given to that topic."""
         return [connection for connection, topics in self._taken.values() if topic in topics]
 
     def _check(self) -> None:
@@ -366,24 +383,24 @@ class Swarm:
 
     def _heard(self, event: DhtEvent) -> None:
         if isinstance(event, Woken) or (isinstance(event, NetworkChanged) and event.online):
-            self._core.hurry(self._loop.time())
+            self._core.retry_now(self._loop.time())
             self._soon()
 
-    def _arrived(self, connection: Connection) -> None:
-        """Somebody dialled us."""
+    def _on_incoming(self, connection: Connection) -> None:
+        """A peer dialled us."""
         self._opened(connection)
 
     def _opened(self, connection: Connection) -> None:
         self._held[connection.id] = connection
         key = connection.remote_key
-        watch = self._loop.create_task(self._until_closed(key, connection))
+        watch = self._loop.create_task(self._watch_connection(key, connection))
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
         self._core.opened(key, connection.id, connection.initiator, self._loop.time())
         self._serve()
 
-    async def _until_closed(self, key: bytes, connection: Connection) -> None:
-        """A task and not `on_close`, which is the application's."""
+    async def _watch_connection(self, key: bytes, connection: Connection) -> None:
+        """Waits in a task: `on_close` belongs to the application."""
         await connection.wait_closed()
         self._held.pop(connection.id, None)
         if key in self._taken and self._taken[key][0] is connection:
@@ -391,17 +408,17 @@ class Swarm:
         self._core.closed(key, connection.id, self._loop.time())
         self._soon()
 
-    # turns
+    # the tick: effects of the core, then the timer
 
     def _soon(self) -> None:
-        if self._turn is None:
-            self._turn = self._loop.call_soon(self._serve)
+        if self._tick is None:
+            self._tick = self._loop.call_soon(self._serve)
 
     def _serve(self) -> None:
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
-        effects = self._core.effects()
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
+        effects = self._core.take_effects()
         while effects:
             for effect in effects:
                 match effect:
@@ -416,7 +433,7 @@ class Swarm:
                         connection = self._held.pop(conn, None)
                         if connection is not None:
                             connection.abort("duplicate connection", Reason.CLOSED)
-            effects = self._core.effects()
+            effects = self._core.take_effects()
         change, self._change = self._change, asyncio.Event()
         change.set()
         self._arm()
@@ -437,7 +454,7 @@ class Swarm:
     async def _dial(self, dial: Dial) -> None:
         try:
             connection = await self.host.connect(dial.key, dial.addresses, self.key, relays=dial.relays)
-        except (KithkinError, ValueError, OSError):  # nobody there, or a key or address that is none
+        except (KithkinError, ValueError, OSError):  # no answer, or an invalid key or address
             self._core.failed(dial.key, self._loop.time())
             self._soon()
         else:
@@ -448,7 +465,7 @@ class Swarm:
 
     def _take(self, key: bytes, connection: Connection, topics: frozenset[bytes]) -> None:
         self._taken[key] = (connection, set())
-        served = {topic for topic, gathering in self._gatherings.items() if gathering.meeting.server}
+        served = {topic for topic, joined in self._topics.items() if joined.discovery.server}
         for topic in topics or served:
             self._give(topic, key)
         for reader in self._readers:
@@ -457,30 +474,30 @@ class Swarm:
         if self.on_connection is not None and info is not None:
             try:
                 self.on_connection(connection, info)
-            except Exception as error:  # the application's mistake ends its own connection, and no dial under way
+            except Exception as error:  # an error of the application ends its own connection and no dial under way
                 context = {"message": "error in a swarm's on_connection", "exception": error}
                 self._loop.call_exception_handler(context)
                 connection.abort("error", Reason.CLOSED)
 
     def _give(self, topic: bytes, key: bytes) -> None:
-        """The connection to that peer, if there is one, goes to a topic that has not had it."""
-        gathering = self._gatherings.get(topic)
-        if gathering is None or key not in self._taken:
+        """Gives the connection to that peer, if there is one, to a topic that has not had it."""
+        joined = self._topics.get(topic)
+        if joined is None or key not in self._taken:
             return
         connection, topics = self._taken[key]
         if topic not in topics:
             topics.add(topic)
-            for place in gathering.places:
-                place.give(connection)
+            for handle in joined.handles:
+                handle.give(connection)
 
-    def _dissolve(self, topic: bytes) -> Meeting | None:
-        gathering = self._gatherings.pop(topic, None)
-        if gathering is None:
+    def _end_topic(self, topic: bytes) -> TopicDiscovery | None:
+        joined = self._topics.pop(topic, None)
+        if joined is None:
             return None
-        for place in gathering.places:
-            place.end()
-        self._core.want(topic, False)
-        meeting = gathering.meeting
-        meeting.close()
-        self._leaving.add(meeting)
-        return meeting
+        for handle in joined.handles:
+            handle.end()
+        self._core.dial_for(topic, False)
+        discovery = joined.discovery
+        discovery.close()
+        self._leaving.add(discovery)
+        return discovery

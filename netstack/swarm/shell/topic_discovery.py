@@ -1,11 +1,12 @@
-"""One topic on one host: announced and looked up when `discovery.py` says so, on the DHT and on the local network.
+"""One topic on one host: announced and looked up when the core says so, on the DHT and on the local network.
 
-    meeting = Meeting(host, topic, key, on_peer=found)       # found(PeerRecord), in the event loop
-    await meeting.flushed()                                  # our record is stored, whoever was there is found
-    meeting.close()
-    await meeting.wait_closed()                              # our record is taken back
+    discovery = TopicDiscovery(host, topic, key, on_peer=found)       # found(PeerRecord), in the event loop
+    await discovery.flushed()                                  # our record is stored and present peers are found
+    discovery.close()
+    await discovery.wait_closed()                              # our record is withdrawn
 
-A peer of our own network is handed on as a record whose "relay" is the peer itself: it answers there directly.
+The core is `core/discovery.py`.  A peer on our own network is reported as a record whose "relay" is the peer itself:
+it answers there directly.
 """
 
 from __future__ import annotations
@@ -22,55 +23,70 @@ from netstack.dht.records import PeerRecord
 from netstack.swarm.core.discovery import Discovery, Start, Stop, Walk
 from netstack.udp.port import Address
 
-if TYPE_CHECKING:  # zeroconf takes its time to load: whoever uses it does that
-    from netstack.swarm.shell.mdns import Mdns, Wish
+if TYPE_CHECKING:  # zeroconf loads slowly: only those who use it import it
+    from netstack.swarm.shell.mdns import Mdns, Registration
 
 OnPeer = Callable[[PeerRecord], None]
 
 
-class Walks(Protocol):
-    """What a meeting needs of its host.  Cancelling a walk ends it."""
+class DiscoveryHost(Protocol):
+    """The part of a host that a topic discovery uses.  Cancelling a coroutine ends its walk through the DHT."""
 
     @property
     def dht(self) -> object | None:
-        """None: this host is in no DHT, and only the local network is left."""
+        """None: this host is in no DHT, so that only the local network remains."""
         ...
 
-    async def look_up(self, topic: bytes, on_found: OnPeer) -> int: ...
-    async def announce(self, topic: bytes, key: SigningKey, on_found: OnPeer | None = None) -> int: ...
-    async def unannounce(self, topic: bytes, key: SigningKey) -> None: ...
-    async def announced(self, key: bytes) -> None: ...
-    def watch(self, callback: Callable[[DhtEvent], None]) -> Callable[[], None]: ...
+    async def look_up(self, topic: bytes, on_found: OnPeer) -> int:
+        """Reports each record under `topic`; returns how many nodes answered."""
+        ...
+
+    async def announce(self, topic: bytes, key: SigningKey, on_found: OnPeer | None = None) -> int:
+        """As `look_up`, and stores our record; returns how many nodes took it."""
+        ...
+
+    async def unannounce(self, topic: bytes, key: SigningKey) -> None:
+        """Withdraws our record."""
+        ...
+
+    async def announced(self, key: bytes) -> None:
+        """Until nodes of the DHT relay handshakes for `key`."""
+        ...
+
+    def watch(self, callback: Callable[[DhtEvent], None]) -> Callable[[], None]:
+        """Reports changes of our place in the DHT until the returned function is called."""
+        ...
 
 
-# Walks of one host at once, of those who join and of those who look again: each asks ten nodes at a time, and neither
-# what connects us nor who has just joined should queue behind a hundred topics that are only being refreshed.
+# Walks of one host at a time, first rounds and refreshes apart: each walk asks ten nodes at once, and neither dials nor
+# a topic that was just joined should queue behind the refreshes of a hundred others.
 JOINING, AGAIN = 4, 2
 
 
-class Gates:
-    """One host's."""
+class WalkQueues:
+    """The queues of one host: semaphores for first rounds and for refreshes."""
 
     def __init__(self) -> None:
         self.joining = asyncio.Semaphore(JOINING)
         self.again = asyncio.Semaphore(AGAIN)
 
 
-GATES: WeakKeyDictionary[Walks, Gates] = WeakKeyDictionary()
+WALK_QUEUES: WeakKeyDictionary[DiscoveryHost, WalkQueues] = WeakKeyDictionary()
 
 
-class Meeting:
-    """`server`: be found under the topic with `key`, which the host listens to and announces; `client`: be told of
-    others.
+class TopicDiscovery:
+    """Announces and finds the peers of `topic` (32 bytes) from its creation until `close`.
 
-    `on_peer` hears of each peer once a walk, again when it says something new, and of nobody twice at once; never of
-    ourselves.  `on_local(key, addresses)` hears of those of our own network instead, where it is given.  `mdns`: the
-    host's, or None.
+    `server`: others find us under the topic by `key`, which the host has to listen to and announce.  `client`: peers
+    are reported.  `on_peer(record)` is called once for each peer of a walk, and again if its record changed, never for
+    ourselves.  `on_local(key, addresses)`, where given, is called instead for peers on our own network.  `mdns`: the
+    host's, None to leave the local network alone.  `rng(size)` draws the jitter.  Must be created in a running event
+    loop.  Raises ValueError for a topic of another length.
     """
 
     def __init__(
         self,
-        host: Walks,
+        host: DiscoveryHost,
         topic: bytes,
         key: SigningKey,
         *,
@@ -89,83 +105,85 @@ class Meeting:
         self._on_peer = on_peer
         self._on_local = on_local or (lambda key, addresses: on_peer(PeerRecord(key, addresses)))
         self._mdns = mdns
-        self._wish: Wish | None = None
+        self._registration: Registration | None = None
         self._loop = asyncio.get_running_loop()
-        self._discovery = Discovery(rng, server=server, client=client)
+        self._schedule = Discovery(rng, server=server, client=client)
         self._walks: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._gates = GATES.setdefault(host, Gates())
+        self._queues = WALK_QUEUES.setdefault(host, WalkQueues())
         self._change = asyncio.Event()  # replaced at every use
         self._unwatch = host.watch(self._heard)
-        self._stay()
+        self._join_local()
         self._serve()
 
     @property
     def server(self) -> bool:
-        return self._discovery.server
+        """Whether others find us under this topic."""
+        return self._schedule.server
 
     @property
     def client(self) -> bool:
-        return self._discovery.client
+        """Whether peers of this topic are reported."""
+        return self._schedule.client
 
-    def want(self, *, server: bool, client: bool) -> None:
-        """Changes the role; what was announced is taken back where we no longer serve."""
-        self._discovery.want(server=server, client=client)
-        self._stay()
+    def set_role(self, *, server: bool, client: bool) -> None:
+        """Changes the role; our record is withdrawn where we no longer serve."""
+        self._schedule.set_role(server=server, client=client)
+        self._join_local()
         self._serve()
 
     def refresh(self) -> None:
         """Announces and looks up again now."""
-        self._discovery.refresh()
+        self._schedule.refresh()
         self._serve()
 
     def suspend(self) -> None:
-        """Takes our record back and is silent until `resume`."""
-        self._discovery.suspend()
+        """Withdraws our record and sends nothing more until `resume`."""
+        self._schedule.suspend()
         self._leave_local()
         self._serve()
 
     def resume(self) -> None:
-        self._discovery.resume()
-        self._stay()
+        """Ends `suspend`: announces and looks up at once."""
+        self._schedule.resume()
+        self._join_local()
         self._serve()
 
     def close(self) -> None:
-        """Takes our record back, in the background, and ends.  May be called twice."""
-        self._discovery.close()
+        """Withdraws our record in the background, and ends.  May be called twice."""
+        self._schedule.close()
         self._leave_local()
         self._unwatch()
         self._serve()
 
     def abandon(self) -> None:
-        """Ends at once and takes nothing back: the record runs out by itself.  `wait_closed` waits for the tasks."""
+        """Ends at once without withdrawing our record, which expires.  `wait_closed` then waits for the tasks."""
         self.close()
         for task in self._walks.values():
             task.cancel()
 
     async def flushed(self) -> bool:
-        """Until the round under way is over.  Whether it reached the network; without a DHT there is nothing to wait
-        for."""
-        while self._host.dht is not None and not self._discovery.settled:
+        """Until the present round is over; whether it reached the network.  At once, and True, without a DHT."""
+        while self._host.dht is not None and not self._schedule.settled:
             await self._change.wait()
-        return self._host.dht is None or self._discovery.reached
+        return self._host.dht is None or self._schedule.reached
 
     async def wait_closed(self) -> None:
-        """Until nothing of it is left."""
+        """Until every task of this discovery has ended."""
         while self._walks:
             await asyncio.gather(*self._walks.values(), return_exceptions=True)
 
     # inner
 
-    def _stay(self) -> None:
-        if self._mdns is not None and self._discovery.active:
+    def _join_local(self) -> None:
+        if self._mdns is not None and self._schedule.active:
             key = self.key.public if self.server else None
-            self._wish = self._mdns.join(self.topic, key, self._on_local if self.client else None)
+            self._registration = self._mdns.join(self.topic, key, self._on_local if self.client else None)
 
     def _leave_local(self) -> None:
-        if self._mdns is not None and self._wish is not None:
-            self._mdns.leave(self.topic, self._wish)
-            self._wish = None
+        if self._mdns is not None and self._registration is not None:
+            self._mdns.leave(self.topic, self._registration)
+            self._registration = None
 
     def _heard(self, event: DhtEvent) -> None:
         match event:
@@ -173,7 +191,7 @@ class Meeting:
                 self.refresh()
             case Woken():
                 self.refresh()
-            case Ready() if self._discovery.settled and not self._discovery.reached:
+            case Ready() if self._schedule.settled and not self._schedule.reached:
                 self.refresh()
             case _:
                 pass
@@ -184,7 +202,7 @@ class Meeting:
             self._timer = None
         if self._host.dht is None:
             return
-        for effect in self._discovery.effects():
+        for effect in self._schedule.take_effects():
             match effect:
                 case Start(number, walk):
                     task = self._loop.create_task(self._walk(number, walk))
@@ -193,16 +211,16 @@ class Meeting:
                 case Stop(number):
                     if number in self._walks:
                         self._walks[number].cancel()
-        if self._discovery.settled or self._discovery.finished:
+        if self._schedule.settled or self._schedule.finished:
             change, self._change = self._change, asyncio.Event()
             change.set()
-        at = self._discovery.next_wake()
+        at = self._schedule.next_wake()
         if at < float("inf"):
             self._timer = self._loop.call_at(at, self._wake)
 
     def _wake(self) -> None:
         self._timer = None
-        self._discovery.wake(self._loop.time())
+        self._schedule.wake(self._loop.time())
         self._serve()
 
     async def _walk(self, number: int, walk: Walk) -> None:
@@ -211,14 +229,14 @@ class Meeting:
                 return
             try:
                 self._on_peer(record)
-            except Exception as error:  # the application's mistake ends no walk
+            except Exception as error:  # an error of the application does not end the walk
                 self._loop.call_exception_handler({"message": "error in on_peer", "exception": error})
 
         if walk is Walk.ANNOUNCE:
-            # others ask our relays for us, so these have to be known first; once they are it takes no time
+            # the record names our relays, so these have to be known first; later announcements do not wait here
             await self._host.announced(self.key.public)
         nodes = 1
-        async with self._gates.again if self._discovery.settled else self._gates.joining:
+        async with self._queues.again if self._schedule.settled else self._queues.joining:
             match walk:
                 case Walk.LOOK_UP:
                     nodes = await self._host.look_up(self.topic, found)
@@ -226,5 +244,5 @@ class Meeting:
                     nodes = await self._host.announce(self.topic, self.key, found)
                 case Walk.UNANNOUNCE:
                     await self._host.unannounce(self.topic, self.key)
-        self._discovery.done(number, nodes > 0, self._loop.time())
+        self._schedule.done(number, nodes > 0, self._loop.time())
         self._serve()

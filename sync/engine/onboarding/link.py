@@ -7,6 +7,7 @@ leaves a profile that works.  `docs/protocol.md`, "Pairing".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent
@@ -21,14 +22,26 @@ from netstack.wire.protomux import ChannelClosed, Fault, Message, Protomux
 from sync.account.account import new_account
 from sync.account.context import new_writer
 from sync.engine.dialling import decode_whereabouts
-from sync.engine.effects import Disconnect, Effect, FlowStep, Listen, Transmit, Unlisten
-from sync.engine.onboarding.onboarding import encode_answer
+from sync.engine.effects import (
+    CodeWanted,
+    CodeWrong,
+    DeviceLinked,
+    Disconnect,
+    Effect,
+    Listen,
+    OnboardingFailed,
+    Transmit,
+    Unlisten,
+)
+from sync.engine.onboarding.messages import encode_answer
 from sync.engine.profile import join_profile
 from sync.store.port import Batch, Store, Table
 
+CONVERSATION = 0  # there is one alone
+
 
 class Linking:
-    """Shows `text`; steps come as `FlowStep`s: NeedCode, WrongCode, PairingDone or Failed.  `device` once linked."""
+    """Shows `text`; `OnboardingStep`s say how it goes on.  `identity` once somebody let this device in."""
 
     def __init__(
         self,
@@ -66,7 +79,18 @@ class Linking:
     def expires(self) -> int:
         return self._code.payload.expires
 
-    def opened(self, conn: int, local: bytes, handshake: bytes) -> None:
+    def opened(
+        self,
+        conn: int,
+        *,
+        attempt: int | None,
+        local: bytes,
+        remote: bytes,
+        handshake: bytes,
+        address: str,
+        now: float,
+    ) -> None:
+        """Somebody dialled the key in the text."""
         mux = Protomux()
         channel = mux.open(PROTOCOL)
         self._muxes[conn] = (mux, channel, self._display.connected(handshake))
@@ -94,11 +118,32 @@ class Linking:
         if found is not None:
             self._act(conn, found[2], found[2].closed(), now)
 
-    def settle(self) -> None:
-        for conn, (mux, _, _) in self._muxes.items():
-            self._effects += [Transmit(conn, frame) for frame in mux.take()]
+    def failed(self, attempt: int, now: float) -> None:
+        """Nothing is dialled here."""
 
-    def take(self) -> list[Effect]:
+    def found(
+        self,
+        topic: bytes,
+        key: bytes,
+        relays: tuple[Address, ...],
+        now: float,
+        addresses: tuple[Address, ...] = (),
+    ) -> None:
+        """Nothing is looked for here."""
+
+    def wake(self, now: float) -> None:
+        """Nothing waits here: how long the text is shown is for the shell to say."""
+
+    def next_wake(self) -> float:
+        return inf
+
+    def tick(self, now: float) -> None:
+        """Frames for the other side; what they promise was committed when it was made."""
+        for conn, (mux, _, _) in self._muxes.items():
+            self._effects += [Transmit(conn, frame) for frame in mux.take_outgoing()]
+
+    def take_effects(self) -> list[Effect]:
+        """Effects in order; connections are closed last, so that the last word on them is still sent."""
         effects, self._effects = self._effects, []
         return sorted(effects, key=lambda effect: isinstance(effect, Disconnect))
 
@@ -114,17 +159,19 @@ class Linking:
                 case Claimed():
                     self._joiner, self._conn = joiner, conn
                     self._effects.append(Unlisten(self._code.key.public))
-                case NeedCode() | WrongCode():
-                    self._effects.append(FlowStep(0, effect))
+                case NeedCode():
+                    self._effects.append(CodeWanted(CONVERSATION))
+                case WrongCode(left):
+                    self._effects.append(CodeWrong(CONVERSATION, left))
                 case Granted():
                     self._granted(conn, joiner, effect, now)
                 case PairingDone():
                     self.over = True
-                    self._effects.append(FlowStep(0, effect))
+                    self._effects.append(DeviceLinked(CONVERSATION, self._account.device))
                 case Failed():
                     if conn == self._conn or self._conn is None:
                         self.over = True
-                        self._effects.append(FlowStep(0, effect))
+                        self._effects.append(OnboardingFailed(CONVERSATION, effect.code, effect.sentence))
                     self._effects.append(Disconnect(conn, effect.sentence))
 
     def _granted(self, conn: int, joiner: Joiner, granted: Granted, now: float) -> None:

@@ -275,6 +275,9 @@ class Notebook:
                 raise
         return m.Messages(messages=self.messages[-limit:], more=len(self.messages) > limit)
 
+    async def message(self, id: str, *, chat: str | None = None) -> m.Message:
+        return self.messages[self._find(chat or "self", id)]
+
     async def mark(self, chat: str, *, upto: str | None = None) -> m.ReadUpto:
         return m.ReadUpto(read_upto=upto)
 

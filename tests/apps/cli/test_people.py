@@ -103,6 +103,8 @@ def test_every_model_can_be_shown() -> None:
         (m.Outbox(pending=[]), ["Everything is delivered."]),
         (m.Contacts(contacts=[]), ["kithkin contact invite"]),
         (m.StatusEvent(chat="c", id="msg", state="delivered", delivered=1, devices=2), ["delivered", "1 of 2"]),
+        (m.GoneEvent(chat="c", id="msg"), ["message msg is gone"]),
+        (m.GapEvent(), ["events were lost here"]),
         (m.PeerEvent(peer=peer, connected=False), ["lost desk"]),
         (m.DeviceEvent(device=device, notice="A device was added."), ["A device was added."]),
         (m.ContactEvent(contact=contact), ["Bob: pending"]),

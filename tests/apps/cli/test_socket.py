@@ -118,6 +118,7 @@ def test_every_command_answers_over_the_socket_as_in_process(tmp_path: Path) -> 
             "delete_chat": lambda s: s.delete_chat("chat_1"),
             "send": lambda s: s.send("self", "Grüße\n\x1b[31m漢字 🎈", reply=None),
             "read": lambda s: s.read("self", limit=5),
+            "message": lambda s: s.message("msg_0", chat="self"),
             "mark": lambda s: s.mark("self", upto="msg_0"),
             "edit": lambda s: s.edit("self", "msg_0", "greetings"),
             "react": lambda s: s.react("self", "msg_0", "🎈"),

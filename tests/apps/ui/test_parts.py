@@ -76,7 +76,7 @@ def test_coverage_reads_any_bytes_without_failing(tmp_path: Path) -> None:
 
 @needs_kivy
 def test_a_long_text_is_whole_in_its_pieces_and_bounded() -> None:
-    from apps.widgets.chat import MOST_LINES, PIECE, pieces_of
+    from apps.widgets.chat import MAX_LINES, PIECE, pieces_of
 
     verses = "\n".join(f"Verse {number} of a very long song" for number in range(500))
     prose = "word " * 12_000
@@ -85,5 +85,5 @@ def test_a_long_text_is_whole_in_its_pieces_and_bounded() -> None:
         assert "".join(pieces).replace("\n", "") == text.replace("\n", "")
         assert max(map(len, pieces)) <= PIECE and max(piece.count("\n") for piece in pieces) <= 40
     ends = pieces_of("y\n" * 32_000)
-    assert ends[-1] == f"… {32_001 - MOST_LINES} more lines; copy the message to have them."
-    assert len(ends) < MOST_LINES / 30
+    assert ends[-1] == f"… {32_001 - MAX_LINES} more lines. Copy the message to read them."
+    assert len(ends) < MAX_LINES / 30

@@ -85,7 +85,7 @@ def _walk(widget: Any, height: float, found: list[dict[str, Any]]) -> None:
     for box in drawn.boxes if drawn is not None else ():
         if box.name == "more":
             right, up = widget.to_window(widget.x + box.x + 40, widget.y + box.y + box.height / 2)
-            found.append({**line, "kind": "More", "said": "Show all of it", "x": round(right), "y": round(height - up)})
+            found.append({**line, "kind": "More", "said": "Read more", "x": round(right), "y": round(height - up)})
     for child in reversed(widget.children):
         _walk(child, height, found)
 

@@ -129,7 +129,7 @@ class Channel:
             self.closed.set()
 
     def flush(self) -> None:
-        for frame in self.mux.take():
+        for frame in self.mux.take_outgoing():
             self.connection.send(frame)
 
 

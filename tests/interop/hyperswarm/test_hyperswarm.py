@@ -8,9 +8,9 @@ from hashlib import blake2b
 
 import pytest
 
+from netstack import Swarm
 from netstack.shell.connection import Connection
 from netstack.shell.testnet import Testnet
-from netstack.swarm import Swarm
 from netstack.udp.port import Address
 from tests.support.npm_swarm import NpmSwarms
 

@@ -58,7 +58,7 @@ def test_honest_muxes_never_fault_and_agree_in_the_end(moves: list[tuple[int, st
     names: dict[bytes, list[bytes]] = {}  # handshake of a channel -> bodies sent on it, in order
 
     def flush(who: int) -> None:
-        sides[who].flying.extend(sides[who].mux.take())
+        sides[who].flying.extend(sides[who].mux.take_outgoing())
 
     def carry(who: int) -> None:
         if sides[who].flying:
@@ -74,7 +74,7 @@ def test_honest_muxes_never_fault_and_agree_in_the_end(moves: list[tuple[int, st
             side.numbers.append(number)
             own[who, number] = handshake
             names[handshake] = []
-            side.happened(side.mux.events())
+            side.happened(side.mux.take_events())
         elif move == "send" and side.numbers:
             number = side.numbers[which % len(side.numbers)]
             assert side.mux.send(number, 0, b"%d" % count)
@@ -98,7 +98,7 @@ def test_honest_muxes_never_fault_and_agree_in_the_end(moves: list[tuple[int, st
         for who in (0, 1):
             flush(who)
             carry(who)
-    assert not any(side.flying or side.mux.take() for side in sides)
+    assert not any(side.flying or side.mux.take_outgoing() for side in sides)
     # what is left is open on both sides or waits on one alone, and everything arrived in order, nothing twice
     assert len(sides[0].opened) == len(sides[1].opened)
     for side in sides:
@@ -119,6 +119,6 @@ def test_any_frames(frames: list[bytes]) -> None:
     faults = 0
     for frame in frames:
         faults += sum(isinstance(event, Fault) for event in mux.receive(frame))
-        mux.take()
+        mux.take_outgoing()
     assert faults == (mux.fault is not None)
     assert mux._parked <= 5000 + 1000

@@ -7,13 +7,13 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.swarm.core.effects import Abandon, Dial, Drop, Limits, Take
+from netstack.swarm.core.effects import Abandon, Dial, Drop, SwarmLimits, Take
 from netstack.swarm.core.swarm import SwarmCore
 
 US = b"\x80" * 32
 OTHERS = [bytes([number]) * 32 for number in (1, 2, 127, 129, 254)]
 TOPICS = [b"t" * 32, b"u" * 32]
-LIMITS = Limits(peers=3, parallel=2, slow=1, known=4)
+LIMITS = SwarmLimits(peers=3, parallel=2, slow=1, known=4)
 
 who = st.integers(0, len(OTHERS) - 1)
 MOVES = st.one_of(
@@ -40,10 +40,10 @@ class World:
         self.taken: dict[bytes, int] = {}
         self.last = 0
         for topic in TOPICS:
-            self.core.want(topic, True)
+            self.core.dial_for(topic, True)
 
     def serve(self) -> None:
-        for effect in self.core.effects():
+        for effect in self.core.take_effects():
             match effect:
                 case Dial(key):
                     assert key not in self.dials and key not in self.taken
@@ -104,13 +104,13 @@ class World:
             case "leave", (int(peer),):
                 core.leave_peer(OTHERS[peer])
             case "want" | "unwant", (int(topic),):
-                core.want(TOPICS[topic], name == "want")
+                core.dial_for(TOPICS[topic], name == "want")
             case "suspend", ():
                 core.suspend()
             case "resume", ():
                 core.resume(now)
             case "hurry", ():
-                core.hurry(now)
+                core.retry_now(now)
             case _:
                 return
         self.serve()

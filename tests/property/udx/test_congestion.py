@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from netstack.udx.bbr import MIN_WINDOW, RATE_ROUNDS, Bbr, Mode
+from netstack.udx.bbr import MIN_WINDOW, RATE_ROUNDS, Bbr, State
 from netstack.udx.congestion import Sample
 from netstack.udx.extremes import WindowedMax
 from tests.property.udx.link import Conditions, Half, Link
@@ -100,7 +100,7 @@ def sample(now: float, **changes: float) -> Sample:
 def settled() -> tuple[Bbr, float]:
     """A control that knows a path of 1 MB/s and 50 ms."""
     bbr, now = Bbr(), 10.0
-    while bbr.mode is not Mode.PROBE_BANDWIDTH:
+    while bbr.state is not State.PROBE_BANDWIDTH:
         now += 0.012
         bbr.on_acked(sample(now))
     return bbr, now
@@ -137,13 +137,13 @@ def test_rates_of_a_sender_without_data_only_raise() -> None:
 
 def test_the_least_round_trip_is_probed_again_after_ten_seconds() -> None:
     bbr, now = settled()
-    modes: list[Mode] = []
+    modes: list[State] = []
     for _ in range(1000):
         now += 0.012
         bbr.on_acked(sample(now, rtt=0.06, inflight=20_000))
-        if not modes or modes[-1] is not bbr.mode:
-            modes.append(bbr.mode)
-    assert modes == [Mode.PROBE_BANDWIDTH, Mode.PROBE_RTT, Mode.PROBE_BANDWIDTH]
+        if not modes or modes[-1] is not bbr.state:
+            modes.append(bbr.state)
+    assert modes == [State.PROBE_BANDWIDTH, State.PROBE_RTT, State.PROBE_BANDWIDTH]
 
 
 def test_a_timeout_shrinks_the_window_and_recovery_restores_it() -> None:

@@ -12,7 +12,7 @@ from identity.errors import DecodeError
 from identity.keys import SigningKey
 from sync.engine.dialling import Whereabouts, decode_whereabouts, encode_whereabouts
 from sync.engine.hello import decode_handover, decode_join, encode_handover, encode_join
-from sync.engine.onboarding.onboarding import decode_answer, decode_profile, encode_answer
+from sync.engine.onboarding.messages import decode_answer, decode_profile, encode_answer
 from tests.support.vectors import matches
 
 W = SigningKey.from_seed(b"\x07" * 32).public

@@ -66,7 +66,6 @@ class Written:
                 blocks.append(Block(feed.core, seq, leaf_of(entry.block)[1]))
             body = encode_deletion(Deletion(self.first, tuple(sorted(blocks))))
             space.append([Draft(Kind.DELETION, lambda seq: body)], MS + 1)
-            engine.profile.touch(space)
 
         desk.do(delete)
         self.source = desk.space(NOTES)
@@ -95,7 +94,6 @@ def step(profile: Profile, source: Space, writer: bytes, count: int) -> None:
     tree, nodes = known.extend(leaves)
     head = there.head if end == there.length else None
     space.inbound.absorb(writer, known.length, blocks, leaves, tree, nodes, head, MS + 2)
-    profile.touch(space)
     profile.commit(MS + 2)
 
 

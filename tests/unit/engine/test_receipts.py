@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from crdt.docs.chat import Receipt
 from crdt.docs.facts import ABOUT_READING
 from sync.engine.engine import Engine
-from sync.service import messages
-from sync.service.ids import message_id
+from sync.service.ids import chat_id, message_id
 from sync.space import timeline
+from tests.support.calls import Calls, opened, result_of
 from tests.support.device import Device
 from tests.support.streams import stream
 from tests.support.world import Message, World
@@ -77,10 +79,9 @@ def test_commands_without_a_node_do_not_tell_more_than_once_a_minute() -> None:
         world.run(5)
         now = ben.now
         engine = Engine(ben.store, stream(f"command {now}"), now)
-        engine.settle(now)
-        profile = engine.profile
-        messages.mark(profile, profile.spaces[chat], message_id(row.id), int(now * 1000))
-        engine.settle(now)
+        engine.tick(now)
+        calls = Calls(opened(engine, partial(float, now), partial(engine.tick, now)))
+        result_of(calls.mark(chat_id(chat), upto=message_id(row.id)))
     ben.boot()
     assert len(receipts(ben, ada)) == 1
     world.run(70)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from random import Random
 
 from hypothesis import given
@@ -30,10 +31,10 @@ def test_one_key_is_dialled_once_and_later_again() -> None:
     found.found(TOPIC, key(1), (("192.0.2.1", 1),), 0.0)
     (entry,) = found.due(0.0, always)
     assert (entry.key, entry.relays) == (key(1), (("192.0.2.1", 1),))
-    assert found.due(0.0, always) == [] and found.next_wake(0.0) is None
+    assert found.due(0.0, always) == [] and found.next_wake() == inf
     found.over(TOPIC, key(1), 1.0, refused=False)
-    again = found.next_wake(1.0)
-    assert again is not None and 0.7 * FIRST < again - 1.0 < 1.3 * FIRST
+    again = found.next_wake()
+    assert 0.7 * FIRST < again - 1.0 < 1.3 * FIRST
     assert found.due(again - 0.1, always) == []
     assert [one.key for one in found.due(again, always)] == [key(1)]
 
@@ -43,8 +44,8 @@ def test_who_proved_to_be_nobody_waits_longest() -> None:
     found.found(TOPIC, key(1), (), 0.0)
     found.due(0.0, always)
     found.over(TOPIC, key(1), 0.0, refused=True)
-    again = found.next_wake(0.0)
-    assert again is not None and again > 0.7 * LONGEST
+    again = found.next_wake()
+    assert again > 0.7 * LONGEST
 
 
 def test_where_nobody_is_missing_nobody_is_dialled() -> None:
@@ -92,7 +93,7 @@ def test_a_topic_that_was_left_is_forgotten() -> None:
     found.leave(TOPIC)
     found.over(TOPIC, entry.key, 1.0, refused=False)
     found.forget(TOPIC, entry.key)
-    assert len(found) == 0 and found.next_wake(1.0) is None
+    assert len(found) == 0 and found.next_wake() == inf
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 10_000)), max_size=400), st.integers(0, 1 << 32))

@@ -14,7 +14,7 @@ from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_data
 from netstack.dht.messages import HandshakeMessage, Mode, NoisePayload, UdxInfo, decode_handshake, encode_handshake
 from netstack.events import PathKind
 from netstack.udp.port import Address, Outgoing
-from netstack.wire.handshake import Dial, target_of
+from netstack.wire.handshake import Initiator, target_of
 from netstack.wire.protomux import Protomux
 from tests.support.nat import Internet, SimHost
 from tests.support.streams import stream
@@ -155,7 +155,7 @@ def test_what_breaks_off_at_a_blind_relay_leaves_nothing_there() -> None:
         for number in range(8):
             mux.send(channel, PAIR, encode_pair(Pair(True, bytes((number,)) * 32, number)))
         mux.send(channel, PAIR if ending == b"garbage" else UNPAIR, ending or encode_unpair(bytes(32)))
-        for frame in mux.take():
+        for frame in mux.take_outgoing():
             eve.core.send(conn, frame, net.now)
         if not ending:
             eve.core.end(conn, net.now)
@@ -233,7 +233,7 @@ def knock(net: Internet, eve: SimHost, through: Address, times: int) -> None:
     """Handshakes with BOB of which nothing more is heard."""
     for n in range(times):
         rng = stream(f"{eve.host} {n}")
-        dial = Dial(SigningKey.generate(rng), BOB.public, NoisePayload(udx=UdxInfo(n), secret_stream=1), rng)
+        dial = Initiator(SigningKey.generate(rng), BOB.public, NoisePayload(udx=UdxInfo(n), secret_stream=1), rng)
         value = encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, dial.message))
         asked = Request(n, through, PEER_HANDSHAKE, target=target_of(BOB.public), value=value)
         net.send(eve, Outgoing(through, encode_request(asked)))

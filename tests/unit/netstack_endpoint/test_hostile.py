@@ -24,7 +24,7 @@ from netstack.events import Closed, Failed, Frame, Opened, Reason
 from netstack.limits import Limits
 from netstack.udp.port import Address
 from netstack.udx.packet import encode_header
-from netstack.wire.handshake import Dial, target_of
+from netstack.wire.handshake import Initiator, target_of
 from netstack.wire.namespaces import PEER_HANDSHAKE as PROLOGUE
 from tests.support.streams import stream
 from tests.unit.netstack_endpoint.wire import ADA, BOB, EVE, A, B, C, Story
@@ -41,7 +41,7 @@ def request(noise: bytes, *, tid: int = 7, mode: int = Mode.FROM_CLIENT, target:
 def knock(name: str, payload: NoisePayload | None = None) -> bytes:
     """Message 1 of a stranger who never comes back."""
     rng = stream(name)
-    return Dial(
+    return Initiator(
         SigningKey.generate(rng), BOB.public, payload or NoisePayload(udx=UdxInfo(5), secret_stream=1), rng
     ).message
 
@@ -161,7 +161,7 @@ def test_whoever_speaks_something_else_is_told_so(payload: NoisePayload, error: 
     story = Story()
     heard = listening(story, C)
     rng = stream("other")
-    dial = Dial(EVE, BOB.public, payload, rng)
+    dial = Initiator(EVE, BOB.public, payload, rng)
     story.inject(C, B, request(dial.message))
     story.run(1)
     [data] = heard

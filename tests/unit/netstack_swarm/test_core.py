@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from netstack.swarm.core.effects import Abandon, Dial, Drop, Limits, Status, Take
+from netstack.swarm.core.effects import Abandon, Dial, Drop, PeerCounts, SwarmLimits, Take
 from netstack.swarm.core.peer import Priority
 from netstack.swarm.core.swarm import SwarmCore
 
@@ -17,8 +17,8 @@ RELAYS = (("192.0.2.1", 1),)
 
 
 def core(**limits: int) -> SwarmCore:
-    core = SwarmCore(US, Random(1).randbytes, Limits(**limits))
-    core.want(TOPIC, True)
+    core = SwarmCore(US, Random(1).randbytes, SwarmLimits(**limits))
+    core.dial_for(TOPIC, True)
     return core
 
 
@@ -32,16 +32,16 @@ def test_found_dialled_connected_lost_and_dialled_again() -> None:
     swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
     swarm.found(OTHER, HIGH, 0.0)  # a topic that we do not dial for
     swarm.found(TOPIC, US, 0.0)
-    assert swarm.effects() == [Dial(LOW, RELAYS, ())]
+    assert swarm.take_effects() == [Dial(LOW, RELAYS, ())]
     swarm.opened(LOW, 1, True, 1.0)
-    assert swarm.effects() == [Take(LOW, 1, frozenset({TOPIC}))]
+    assert swarm.take_effects() == [Take(LOW, 1, frozenset({TOPIC}))]
     swarm.found(TOPIC, LOW, 2.0, relays=(("192.0.2.9", 9),))
-    assert swarm.effects() == []
+    assert swarm.take_effects() == []
     swarm.closed(LOW, 1, 30.0)
     again = swarm.next_wake()
-    assert 31.0 <= again <= 31.5 and swarm.effects() == []
+    assert 31.0 <= again <= 31.5 and swarm.take_effects() == []
     swarm.wake(again)
-    assert swarm.effects() == [Dial(LOW, (("192.0.2.9", 9),), ())]
+    assert swarm.take_effects() == [Dial(LOW, (("192.0.2.9", 9),), ())]
 
 
 def test_waits_grow_until_it_is_given_up_and_end_when_it_says_something_new() -> None:
@@ -49,7 +49,7 @@ def test_waits_grow_until_it_is_given_up_and_end_when_it_says_something_new() ->
     swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
     now, waits = 0.0, []
     while True:
-        assert swarm.effects() == [Dial(LOW, RELAYS, ())]
+        assert swarm.take_effects() == [Dial(LOW, RELAYS, ())]
         swarm.found(TOPIC, LOW, now, relays=RELAYS)  # nothing new: no reason to hurry
         swarm.failed(LOW, now)
         if swarm.next_wake() == inf:
@@ -59,11 +59,11 @@ def test_waits_grow_until_it_is_given_up_and_end_when_it_says_something_new() ->
         swarm.wake(now)
     assert [5 <= waits[0] < 7.5, 15 <= waits[1] < 22.5, 15 <= waits[2] < 22.5, len(waits)] == [True, True, True, 3]
     swarm.found(TOPIC, LOW, now, relays=RELAYS)  # somebody still says that it is there
-    assert swarm.effects() == [Dial(LOW, RELAYS, ())]
+    assert swarm.take_effects() == [Dial(LOW, RELAYS, ())]
     swarm.failed(LOW, now)
     elsewhere = (("192.0.2.7", 7),)
     swarm.found(TOPIC, LOW, now, relays=elsewhere)
-    assert swarm.effects() == [Dial(LOW, elsewhere, ())]
+    assert swarm.take_effects() == [Dial(LOW, elsewhere, ())]
 
 
 def test_an_address_of_our_own_network_is_good_until_it_fails() -> None:
@@ -71,10 +71,10 @@ def test_an_address_of_our_own_network_is_good_until_it_fails() -> None:
     here = (("10.0.0.7", 7),)
     swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
     swarm.found(TOPIC, LOW, 0.0, addresses=here)  # better than what is being tried
-    assert swarm.effects() == [Dial(LOW, RELAYS, ()), Abandon(LOW), Dial(LOW, RELAYS, here)]
+    assert swarm.take_effects() == [Dial(LOW, RELAYS, ()), Abandon(LOW), Dial(LOW, RELAYS, here)]
     swarm.failed(LOW, 1.0)
     swarm.wake(swarm.next_wake())
-    assert swarm.effects() == [Dial(LOW, RELAYS, ())]
+    assert swarm.take_effects() == [Dial(LOW, RELAYS, ())]
 
 
 def test_what_it_says_during_a_dial_is_tried_after_it() -> None:
@@ -83,12 +83,12 @@ def test_what_it_says_during_a_dial_is_tried_after_it() -> None:
     elsewhere = (("192.0.2.7", 7),)
     swarm.found(TOPIC, LOW, 0.1, relays=elsewhere)
     swarm.failed(LOW, 1.0)
-    assert swarm.effects() == [Dial(LOW, RELAYS, ()), Dial(LOW, elsewhere, ())]
+    assert swarm.take_effects() == [Dial(LOW, RELAYS, ()), Dial(LOW, elsewhere, ())]
     swarm.join_peer(HIGH, 1.0)
-    swarm.effects()
+    swarm.take_effects()
     here = (("10.0.0.7", 7),)
     swarm.located(HIGH, here, 1.1)
-    assert swarm.effects() == [Abandon(HIGH), Dial(HIGH, (), here)]
+    assert swarm.take_effects() == [Abandon(HIGH), Dial(HIGH, (), here)]
 
 
 def test_a_peer_joined_by_key_is_never_given_up() -> None:
@@ -96,14 +96,14 @@ def test_a_peer_joined_by_key_is_never_given_up() -> None:
     swarm.join_peer(LOW, 0.0)
     now, waits = 0.0, []
     for _ in range(6):
-        assert swarm.effects() == [Dial(LOW, (), ())]
+        assert swarm.take_effects() == [Dial(LOW, (), ())]
         swarm.failed(LOW, now)
         waits.append(swarm.next_wake() - now)
         now = swarm.next_wake()
         swarm.wake(now)
     assert waits[-1] >= 600 and waits[2] < 25
     swarm.leave_peer(LOW)
-    swarm.effects()
+    swarm.take_effects()
     swarm.failed(LOW, now)
     assert (swarm.next_wake(), swarm.keys()) == (inf, set())
 
@@ -112,33 +112,33 @@ def test_three_at_once_sixty_four_in_all_and_explicit_ones_on_top() -> None:
     swarm = core(peers=4)
     for number in range(1, 11):
         swarm.found(TOPIC, key(number), 0.0)
-    dials = [effect.key for effect in swarm.effects() if isinstance(effect, Dial)]
+    dials = [effect.key for effect in swarm.take_effects() if isinstance(effect, Dial)]
     assert len(dials) == 3
     for at, peer in enumerate(dials):
         swarm.opened(peer, at, True, 1.0)
-    effects = swarm.effects()
+    effects = swarm.take_effects()
     assert sum(isinstance(effect, Dial) for effect in effects) == 1  # the fourth
-    assert swarm.status() == Status(known=10, banned=0, queued=6, waiting=0, dialling=1, connected=3)
+    assert swarm.status() == PeerCounts(known=10, banned=0, queued=6, waiting=0, dialling=1, connected=3)
     assert not swarm.accepts(HIGH, 1.0)
     swarm.join_peer(HIGH, 1.0)
-    assert [type(effect) for effect in swarm.effects()] == [Dial] and swarm.accepts(HIGH, 1.0)
+    assert [type(effect) for effect in swarm.take_effects()] == [Dial] and swarm.accepts(HIGH, 1.0)
     swarm.closed(dials[0], 0, 2.0)
     swarm.failed(HIGH, 2.0)
-    assert [type(effect) for effect in swarm.effects()] == [Dial]
+    assert [type(effect) for effect in swarm.take_effects()] == [Dial]
 
 
 def test_a_topic_full_of_strangers_that_never_answer_keeps_nobody_waiting_for_long() -> None:
     swarm = core(slow=4)
     for number in range(100, 112):
         swarm.found(TOPIC, key(number), 0.0)
-    under_way = [len(swarm.effects())]
+    under_way = [len(swarm.take_effects())]
     for now in (3.0, 6.0, 9.0):
         swarm.wake(now)
-        under_way.append(len(swarm.effects()))
+        under_way.append(len(swarm.take_effects()))
     assert (under_way, swarm.next_wake()) == ([3, 3, 1, 0], inf)  # four are slow, three count
     assert swarm.accepts(LOW, 10.0)  # and who dials us is let in
     swarm.failed(key(100), 10.0)
-    assert [type(effect) for effect in swarm.effects()] in ([], [Dial])
+    assert [type(effect) for effect in swarm.take_effects()] in ([], [Dial])
 
 
 def test_a_lost_one_comes_before_a_new_one_and_a_hopeless_one_last() -> None:
@@ -149,13 +149,13 @@ def test_a_lost_one_comes_before_a_new_one_and_a_hopeless_one_last() -> None:
     swarm.failed(key(2), 0.0)
     swarm.found(TOPIC, key(9), 0.0)  # occupies the one place for dials
     swarm.closed(key(1), 1, 20.0)
-    swarm.effects()
+    swarm.take_effects()
     swarm.wake(30.0)
     swarm.found(TOPIC, key(3), 30.0)
     order = []
     for busy in (key(9), key(1), key(3)):
         swarm.failed(busy, 30.0)
-        order += [effect.key for effect in swarm.effects() if isinstance(effect, Dial)]
+        order += [effect.key for effect in swarm.take_effects() if isinstance(effect, Dial)]
     assert order == [key(1), key(3), key(2)]
     assert [Priority.VERY_HIGH > Priority.NORMAL > Priority.VERY_LOW] == [True]
 
@@ -164,13 +164,13 @@ def test_a_banned_peer_is_closed_neither_dialled_nor_accepted_until_unbanned() -
     swarm = core()
     swarm.opened(LOW, 1, False, 0.0)
     swarm.found(TOPIC, HIGH, 0.0)
-    swarm.effects()
+    swarm.take_effects()
     swarm.ban(LOW, 0.0)
     swarm.ban(HIGH, 0.0)
-    assert swarm.effects() == [Drop(1), Abandon(HIGH)]
+    assert swarm.take_effects() == [Drop(1), Abandon(HIGH)]
     swarm.found(TOPIC, LOW, 1.0, relays=RELAYS)
     swarm.opened(LOW, 2, False, 1.0)
-    assert (swarm.effects(), swarm.accepts(LOW, 1.0)) == ([Drop(2)], False)
+    assert (swarm.take_effects(), swarm.accepts(LOW, 1.0)) == ([Drop(2)], False)
     swarm.unban(LOW)
     assert swarm.accepts(LOW, 1.0)
 
@@ -189,13 +189,13 @@ def test_suspended_everything_goes_and_what_was_asked_for_by_key_comes_back() ->
     swarm.join_peer(LOW, 0.0)
     swarm.found(TOPIC, HIGH, 0.0)
     swarm.opened(LOW, 1, True, 0.0)
-    swarm.effects()
+    swarm.take_effects()
     swarm.suspend()
-    assert set(swarm.effects()) == {Drop(1), Abandon(HIGH)} and not swarm.accepts(HIGH, 1.0)
+    assert set(swarm.take_effects()) == {Drop(1), Abandon(HIGH)} and not swarm.accepts(HIGH, 1.0)
     swarm.opened(HIGH, 2, False, 1.0)
-    assert swarm.effects() == [Drop(2)] and swarm.next_wake() == inf
+    assert swarm.take_effects() == [Drop(2)] and swarm.next_wake() == inf
     swarm.resume(2.0)
-    assert swarm.effects() == [Dial(LOW, (), ())]
+    assert swarm.take_effects() == [Dial(LOW, (), ())]
 
 
 def test_leaving_a_topic_forgets_its_peers_and_keeps_its_connections() -> None:
@@ -204,9 +204,9 @@ def test_leaving_a_topic_forgets_its_peers_and_keeps_its_connections() -> None:
     swarm.found(TOPIC, HIGH, 0.0)
     swarm.opened(LOW, 1, True, 0.0)
     swarm.failed(HIGH, 0.0)
-    swarm.effects()
-    swarm.want(TOPIC, False)
-    assert (swarm.keys(), swarm.next_wake(), swarm.effects()) == ({LOW}, inf, [])
+    swarm.take_effects()
+    swarm.dial_for(TOPIC, False)
+    assert (swarm.keys(), swarm.next_wake(), swarm.take_effects()) == ({LOW}, inf, [])
     swarm.closed(LOW, 1, 1.0)
     assert (swarm.keys(), swarm.next_wake()) == (set(), inf)
 
@@ -215,9 +215,9 @@ def test_a_changed_network_ends_all_waiting() -> None:
     swarm = core()
     swarm.found(TOPIC, LOW, 0.0)
     swarm.failed(LOW, 0.0)
-    swarm.effects()
-    swarm.hurry(0.5)
-    assert swarm.effects() == [Dial(LOW, (), ())]
+    swarm.take_effects()
+    swarm.retry_now(0.5)
+    assert swarm.take_effects() == [Dial(LOW, (), ())]
 
 
 def test_who_has_the_larger_key_and_dials_answers_no_dial_for_a_while() -> None:
@@ -233,19 +233,19 @@ def test_who_answered_a_dial_waits_for_it_before_dialling() -> None:
     swarm = core()
     assert swarm.accepts(HIGH, 0.0)
     swarm.found(TOPIC, HIGH, 0.1)
-    assert (swarm.effects(), swarm.next_wake()) == ([], 1.0)
+    assert (swarm.take_effects(), swarm.next_wake()) == ([], 1.0)
     swarm.wake(1.0)
-    assert swarm.effects() == [Dial(HIGH, (), ())]
+    assert swarm.take_effects() == [Dial(HIGH, (), ())]
 
 
 def test_a_dial_yields_to_the_connection_that_there_is() -> None:
     swarm = core()
     swarm.found(TOPIC, HIGH, 0.0)
     swarm.opened(HIGH, 1, False, 0.1)
-    swarm.effects()
+    swarm.take_effects()
     assert swarm.next_wake() == 1.1
     swarm.wake(1.1)
-    assert (swarm.effects(), swarm.next_wake()) == ([Abandon(HIGH)], inf)
+    assert (swarm.take_effects(), swarm.next_wake()) == ([Abandon(HIGH)], inf)
 
 
 @pytest.mark.parametrize(
@@ -260,28 +260,28 @@ def test_a_dial_yields_to_the_connection_that_there_is() -> None:
 def test_both_dial_at_once(other: bytes, active: list[object], then: list[object]) -> None:
     swarm = core()
     swarm.found(TOPIC, other, 0.0)
-    swarm.effects()
+    swarm.take_effects()
     swarm.opened(other, 1, False, 0.1)
-    assert swarm.effects() == active
+    assert swarm.take_effects() == active
     swarm.opened(other, 2, True, 0.2)
-    assert sorted(swarm.effects(), key=repr) == sorted(then, key=repr)
+    assert sorted(swarm.take_effects(), key=repr) == sorted(then, key=repr)
     swarm.wake(swarm.next_wake())
-    assert swarm.effects() == ([] if then else [Drop(2)])
+    assert swarm.take_effects() == ([] if then else [Drop(2)])
 
 
 def test_their_connection_is_taken_when_our_dial_fails_or_takes_too_long() -> None:
     swarm = core()
     swarm.found(TOPIC, LOW, 0.0)
     swarm.opened(LOW, 1, False, 0.1)
-    swarm.effects()
+    swarm.take_effects()
     swarm.failed(LOW, 0.2)
-    assert swarm.effects() == [Take(LOW, 1, frozenset({TOPIC}))]
+    assert swarm.take_effects() == [Take(LOW, 1, frozenset({TOPIC}))]
 
     swarm.found(TOPIC, key(1), 0.0)
     swarm.opened(key(1), 2, False, 0.1)
-    swarm.effects()
+    swarm.take_effects()
     swarm.wake(3.1)
-    assert swarm.effects() == [Abandon(key(1)), Take(key(1), 2, frozenset({TOPIC}))]
+    assert swarm.take_effects() == [Abandon(key(1)), Take(key(1), 2, frozenset({TOPIC}))]
 
 
 @pytest.mark.parametrize("ours, later", [(False, 0.1), (False, 60.0), (True, 60.0)])
@@ -291,6 +291,6 @@ def test_who_dials_again_has_lost_the_first(ours: bool, later: float) -> None:
     if not ours:
         swarm.failed(LOW, 0.0)
     swarm.opened(LOW, 1, ours, 0.0)
-    swarm.effects()
+    swarm.take_effects()
     swarm.opened(LOW, 2, False, later)
-    assert set(swarm.effects()) == {Drop(1), Take(LOW, 2, frozenset({TOPIC}))}
+    assert set(swarm.take_effects()) == {Drop(1), Take(LOW, 2, frozenset({TOPIC}))}

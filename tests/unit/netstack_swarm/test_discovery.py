@@ -101,13 +101,13 @@ def test_with_nobody_to_ask_it_tries_again_ever_more_slowly_and_joins_when_it_ca
 
 def test_a_change_of_role_breaks_off_what_runs_and_takes_back_what_was_said() -> None:
     discovery = Discovery(still, server=True, client=True)
-    assert discovery.effects() == [Start(1, Walk.ANNOUNCE)]
-    discovery.want(server=False, client=True)
-    assert discovery.effects() == [Stop(1), Start(2, Walk.UNANNOUNCE)]
+    assert discovery.take_effects() == [Start(1, Walk.ANNOUNCE)]
+    discovery.set_role(server=False, client=True)
+    assert discovery.take_effects() == [Stop(1), Start(2, Walk.UNANNOUNCE)]
     discovery.done(1, True, 1.0)  # too late to count
-    assert discovery.effects() == [] and not discovery.settled
+    assert discovery.take_effects() == [] and not discovery.settled
     discovery.done(2, True, 1.0)
-    assert discovery.effects() == [Start(3, Walk.LOOK_UP)]
+    assert discovery.take_effects() == [Start(3, Walk.LOOK_UP)]
     discovery.done(3, True, 2.0)
     assert (discovery.settled, discovery.next_wake()) == (True, 2.4)
 
@@ -123,10 +123,10 @@ def test_suspended_is_silent_and_closing_twice_takes_back_once() -> None:
     discovery.done(1, True, 1.0)
     discovery.suspend()
     discovery.close()
-    assert discovery.effects() == [Start(1, Walk.ANNOUNCE), Start(2, Walk.UNANNOUNCE)]
+    assert discovery.take_effects() == [Start(1, Walk.ANNOUNCE), Start(2, Walk.UNANNOUNCE)]
     discovery.refresh()
     discovery.resume()
     discovery.wake(1e9)
-    assert (discovery.effects(), discovery.next_wake(), discovery.finished) == ([], inf, False)
+    assert (discovery.take_effects(), discovery.next_wake(), discovery.finished) == ([], inf, False)
     discovery.done(2, False, 2.0)
     assert discovery.finished

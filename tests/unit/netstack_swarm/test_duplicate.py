@@ -97,7 +97,7 @@ class Ours:
     def __init__(self, pair: Pair, key: bytes) -> None:
         self.pair, self.key, self.other = pair, key, BOB if key == ADA else ADA
         self.core = SwarmCore(key, pair.luck.randbytes)
-        self.core.want(TOPIC, True)
+        self.core.dial_for(TOPIC, True)
         self.taken: list[int] = []
         self._dialled = -1
 
@@ -125,7 +125,7 @@ class Ours:
         return held[-1] if held else None
 
     def _serve(self) -> None:
-        for effect in self.core.effects():
+        for effect in self.core.take_effects():
             match effect:
                 case Dial():
                     self._dialled = self.pair.dial(self.key)

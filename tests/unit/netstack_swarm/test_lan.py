@@ -14,8 +14,8 @@ from netstack.swarm.core.lan import (
     MAX_HEARD,
     MAX_JOINED,
     Lan,
-    Meet,
     Notice,
+    PeerFound,
     Publish,
     Withdraw,
     local,
@@ -37,7 +37,7 @@ def lan(seed: int = 1, day: int = DAY) -> Lan:
 
 
 def published(lan: Lan) -> Notice:
-    (notice,) = [effect.notice for effect in lan.effects() if isinstance(effect, Publish)]
+    (notice,) = [effect.notice for effect in lan.take_effects() if isinstance(effect, Publish)]
     return notice
 
 
@@ -46,14 +46,14 @@ def test_two_who_know_a_topic_meet_whoever_comes_first() -> None:
     ada.join(TOPIC, ADA, client=True)
     notice = published(ada)
     bob.heard(notice.label.upper(), notice.body, 4000, HERE)  # names have no case
-    assert bob.effects() == []
+    assert bob.take_effects() == []
     bob.join(TOPIC, BOB, client=True)
-    met = Meet(TOPIC, ADA, (("10.0.0.7", 4000),))
-    assert [effect for effect in bob.effects() if not isinstance(effect, Publish)] == [met]
+    met = PeerFound(TOPIC, ADA, (("10.0.0.7", 4000),))
+    assert [effect for effect in bob.take_effects() if not isinstance(effect, Publish)] == [met]
     bob.heard(notice.label, notice.body, 4000, HERE)
-    assert bob.effects() == [met]
+    assert bob.take_effects() == [met]
     ada.heard(notice.label, notice.body, 4000, HERE)  # one's own comes back
-    assert ada.effects() == []
+    assert ada.take_effects() == []
 
 
 def test_a_peer_is_met_by_its_key_and_a_server_alone_is_told_of_nobody() -> None:
@@ -63,9 +63,9 @@ def test_a_peer_is_met_by_its_key_and_a_server_alone_is_told_of_nobody() -> None
     bob.join(rendezvous_of(ADA), None, client=True)
     assert bob.known(notice.label)
     bob.heard(notice.label, notice.body, 4000, HERE)
-    assert bob.effects() == [Meet(rendezvous_of(ADA), ADA, (("10.0.0.7", 4000),))]
+    assert bob.take_effects() == [PeerFound(rendezvous_of(ADA), ADA, (("10.0.0.7", 4000),))]
     ada.heard(*_notice(rendezvous_of(ADA), BOB), 1, HERE)
-    assert ada.effects() == []
+    assert ada.take_effects() == []
 
 
 def test_strangers_learn_and_link_nothing() -> None:
@@ -87,20 +87,20 @@ def test_names_change_within_an_hour_of_a_new_day_and_old_ones_are_known_for_one
     first = published(ada)
     bob.join(TOPIC, None, client=True)
     bob.heard(first.label, first.body, 4000, HERE)
-    assert len(bob.effects()) == 1
+    assert len(bob.take_effects()) == 1
     ada.wake(DAY, 10.0)
     ada.wake(DAY + 1, 20.0)
     due = ada.next_wake()
-    assert 20.0 <= due <= 3620.0 and ada.effects() == []
+    assert 20.0 <= due <= 3620.0 and ada.take_effects() == []
     ada.wake(DAY + 1, due)
-    withdraw, publish = ada.effects()
+    withdraw, publish = ada.take_effects()
     assert withdraw == Withdraw(first) and isinstance(publish, Publish) and publish.notice.label != first.label
     third = lan(3, DAY + 2)
     third.join(TOPIC, None, client=True)
     third.heard(first.label, first.body, 4000, HERE)
-    assert third.effects() == []
+    assert third.take_effects() == []
     third.heard(publish.notice.label, publish.notice.body, 4000, HERE)
-    assert len(third.effects()) == 1
+    assert len(third.take_effects()) == 1
 
 
 def test_a_copied_name_with_another_body_is_passed_over() -> None:
@@ -114,7 +114,7 @@ def test_a_copied_name_with_another_body_is_passed_over() -> None:
     bob.heard(label, body, 4000, ["8.8.8.8", "224.0.0.1", "0.0.0.0", "fe80::1", "no address"])
     sealed_nonsense = Notice(*_notice(TOPIC, b"\x02" + bytes(31)))  # a key that is no point
     bob.heard(sealed_nonsense.label, sealed_nonsense.body, 4000, HERE)
-    assert bob.effects() == []
+    assert bob.take_effects() == []
 
 
 def test_tables_are_bounded() -> None:
@@ -131,12 +131,12 @@ def test_leaving_and_changing_withdraw_what_was_published() -> None:
     ada.join(TOPIC, ADA, client=True)
     notice = published(ada)
     ada.join(TOPIC, ADA, client=False)
-    assert ada.effects() == []
+    assert ada.take_effects() == []
     ada.join(TOPIC, None, client=True)
-    assert ada.effects() == [Withdraw(notice)]
+    assert ada.take_effects() == [Withdraw(notice)]
     ada.leave(TOPIC)
     ada.leave(TOPIC)
-    assert ada.effects() == []
+    assert ada.take_effects() == []
 
 
 @given(
@@ -145,11 +145,11 @@ def test_leaving_and_changing_withdraw_what_was_published() -> None:
 def test_whatever_a_network_says_nobody_trips(label: str, body: bytes, port: int, addresses: list[str]) -> None:
     bob = lan()
     bob.join(TOPIC, BOB, client=True)
-    bob.effects()
+    bob.take_effects()
     bob.heard(label, body, port, addresses)
     bob.known(label)
     bob.gone(label)
-    assert bob.effects() == []
+    assert bob.take_effects() == []
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=8, max_size=8), st.integers(-1, 1))

@@ -9,9 +9,9 @@ from hashlib import blake2b
 import pytest
 
 from identity.keys import SigningKey
+from netstack import PeerInfo, Swarm
 from netstack.shell.connection import Connection
 from netstack.shell.testnet import Testnet
-from netstack.swarm import PeerInfo, Swarm
 
 ADA, BOB, CLEO = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"c"))
 LIMIT = 120  # seconds before a hanging test is called failed

@@ -9,7 +9,7 @@ import pytest
 from identity.errors import DecodeError
 from identity.keys import SigningKey
 from netstack.dht.messages import NoisePayload, Refusal, UdxInfo
-from netstack.wire.handshake import Dial, answer, refusal_for
+from netstack.wire.handshake import Initiator, answer, refusal_for
 
 ADA, BOB, EVE = (SigningKey.from_seed(bytes((n,)) * 32) for n in (1, 2, 3))
 FROM_ADA = NoisePayload(udx=UdxInfo(11), secret_stream=1)
@@ -21,7 +21,7 @@ def rng(size: int) -> bytes:
 
 
 def test_both_agree() -> None:
-    dial = Dial(ADA, BOB.public, FROM_ADA, lambda size: b"\x07" * size)
+    dial = Initiator(ADA, BOB.public, FROM_ADA, lambda size: b"\x07" * size)
     heard: list[tuple[bytes, NoisePayload]] = []
 
     def reply(remote: bytes, payload: NoisePayload) -> NoisePayload:
@@ -42,8 +42,8 @@ def test_both_agree() -> None:
 
 
 def test_a_forged_answer_does_not_spoil_the_attempt() -> None:
-    dial = Dial(ADA, BOB.public, FROM_ADA, lambda size: b"\x07" * size)
-    forged = answer(BOB, Dial(EVE, BOB.public, FROM_ADA, rng).message, rng, lambda *_: FROM_BOB)
+    dial = Initiator(ADA, BOB.public, FROM_ADA, lambda size: b"\x07" * size)
+    forged = answer(BOB, Initiator(EVE, BOB.public, FROM_ADA, rng).message, rng, lambda *_: FROM_BOB)
     genuine = answer(BOB, dial.message, rng, lambda *_: FROM_BOB)
     assert forged is not None and genuine is not None
     for wrong in (forged[0], b"", b"x" * 70_000, bytes(96), genuine[0][:-1], genuine[0] + b"x"):
@@ -53,7 +53,7 @@ def test_a_forged_answer_does_not_spoil_the_attempt() -> None:
 
 
 def test_a_message_for_another_key() -> None:
-    dial = Dial(ADA, BOB.public, FROM_ADA, rng)
+    dial = Initiator(ADA, BOB.public, FROM_ADA, rng)
     for wrong in (dial.message[:-1], b"", bytes(200), b"x" * 70_000):
         with pytest.raises(DecodeError):
             answer(BOB, wrong, rng, lambda *_: FROM_BOB)
@@ -62,7 +62,7 @@ def test_a_message_for_another_key() -> None:
 
 
 def test_silence_and_refusal() -> None:
-    dial = Dial(ADA, BOB.public, FROM_ADA, rng)
+    dial = Initiator(ADA, BOB.public, FROM_ADA, rng)
     assert answer(BOB, dial.message, rng, lambda *_: None) is None
     refused = answer(BOB, dial.message, rng, lambda *_: NoisePayload(error=Refusal.TRY_LATER))
     assert refused is not None
@@ -76,4 +76,4 @@ def test_silence_and_refusal() -> None:
 def test_no_key_to_dial() -> None:
     for wrong in (bytes(32), b"\x01" + bytes(31), b"short"):
         with pytest.raises(DecodeError):
-            Dial(ADA, wrong, FROM_ADA, rng)
+            Initiator(ADA, wrong, FROM_ADA, rng)

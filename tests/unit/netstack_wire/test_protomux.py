@@ -20,12 +20,12 @@ class Pair:
         while moved:
             moved = False
             for source, target, seen in ((self.a, self.b, self.seen_b), (self.b, self.a, self.seen_a)):
-                for frame in source.take():
+                for frame in source.take_outgoing():
                     seen.extend(target.receive(frame))
                     self.frames += 1
                     moved = True
-        self.seen_a.extend(self.a.events())
-        self.seen_b.extend(self.b.events())
+        self.seen_a.extend(self.a.take_events())
+        self.seen_b.extend(self.b.take_events())
 
 
 def test_both_open_and_talk() -> None:
@@ -164,7 +164,7 @@ def test_batches_are_cut_at_the_limit() -> None:
     bodies = [bytes((n % 256,)) * (37 * n % 4000) for n in range(200)]
     for body in bodies:
         pair.a.send(a, 0, body)
-    frames = pair.a.take()
+    frames = pair.a.take_outgoing()
     assert max(map(len, frames)) <= 4096
     for frame in frames:
         pair.seen_b.extend(pair.b.receive(frame))
@@ -174,15 +174,15 @@ def test_batches_are_cut_at_the_limit() -> None:
 def test_bytes_on_the_wire() -> None:
     mux = Protomux()
     channel = mux.open("ab", b"\x09", b"hs")
-    assert mux.take() == [b"\x00\x01\x01\x02ab\x01\x09hs"]
+    assert mux.take_outgoing() == [b"\x00\x01\x01\x02ab\x01\x09hs"]
     mux.send(channel, 5, b"body")
-    assert mux.take() == [b"\x01\x05body"]
+    assert mux.take_outgoing() == [b"\x01\x05body"]
     mux.send(channel, 5, b"one")
     mux.open("z")
     mux.send(channel, 6, b"two")
-    assert mux.take() == [b"\x00\x00\x01\x04\x05one\x00\x00\x05\x01\x02\x01z\x00\x00\x01\x04\x06two"]
+    assert mux.take_outgoing() == [b"\x00\x00\x01\x04\x05one\x00\x00\x05\x01\x02\x01z\x00\x00\x01\x04\x06two"]
     mux.close(channel)
-    assert mux.take() == [b"\x00\x03\x01"]
+    assert mux.take_outgoing() == [b"\x00\x03\x01"]
 
 
 def opens(number: int, protocol: str = "p") -> bytes:
@@ -229,7 +229,7 @@ def test_parking_is_given_back() -> None:
         mux.receive(opens(1))
         mux.receive(b"\x01\x00" + bytes(6000))
         channel = mux.open("p")
-        assert [type(event) for event in mux.events()] == [ChannelOpened, Message]
+        assert [type(event) for event in mux.take_events()] == [ChannelOpened, Message]
         mux.close(channel)
     assert mux.fault is None
 

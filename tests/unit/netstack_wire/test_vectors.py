@@ -14,7 +14,7 @@ from netstack.dht.messages import (
     encode_handshake,
     encode_payload,
 )
-from netstack.wire.handshake import Dial, answer, target_of
+from netstack.wire.handshake import Initiator, answer, target_of
 from netstack.wire.protomux import ChannelClosed, ChannelOpened, Message, Protomux
 from netstack.wire.secret_stream import SecretStream
 from tests.support.streams import stream
@@ -27,7 +27,7 @@ A, B = ("192.0.2.1", 49737), ("198.51.100.2", 1234)
 def test_a_connection_byte_for_byte() -> None:
     from_ada = NoisePayload(firewall=Firewall.OPEN, addresses4=(A,), udx=UdxInfo(0x11223344), secret_stream=1)
     from_bob = NoisePayload(firewall=Firewall.OPEN, udx=UdxInfo(7), secret_stream=1)
-    dial = Dial(ADA, BOB.public, from_ada, stream("ada"))
+    dial = Initiator(ADA, BOB.public, from_ada, stream("ada"))
     answered = answer(BOB, dial.message, stream("bob"), lambda remote, payload: from_bob)
     assert answered is not None
     ada, bob = dial.accept(answered[0]), answered[1]
@@ -40,14 +40,14 @@ def test_a_connection_byte_for_byte() -> None:
     mine = SecretStream(initiator=True, handshake_hash=ada.hash, keys=ada.keys, rng=stream("ada header"))
     mux = Protomux()
     channel = mux.open("kithkin/example/1", b"id", b"hello")
-    opening = mux.take()
+    opening = mux.take_outgoing()
     mux.send(channel, 0, b"alone")
-    single = mux.take()
+    single = mux.take_outgoing()
     mux.send(channel, 1, b"two")
     mux.send(channel, 2, b"together")
-    batch = mux.take()
+    batch = mux.take_outgoing()
     mux.close(channel)
-    frames = [*opening, *single, *batch, *mux.take()]
+    frames = [*opening, *single, *batch, *mux.take_outgoing()]
     sealed = [mine.seal(b""), *map(mine.seal, frames)]
 
     kept = matches(

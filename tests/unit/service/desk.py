@@ -47,7 +47,7 @@ class Desk:
         profile.keep_port(profile.port() + 1)
         self.disk.refusals = 1
         try:
-            self.node.turn()
+            self.node.tick()
         except KithkinError:
             return
         raise AssertionError("the disk was not asked")

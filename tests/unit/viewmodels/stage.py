@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from apps.viewmodels.app import App, Stage
-from apps.viewmodels.firstrun import Place
+from apps.viewmodels.firstrun import LaunchOptions
 from apps.viewmodels.ports import DeviceKind
 from apps.viewmodels.session import Session
 from sync.service import profiles as profile
@@ -19,7 +19,7 @@ PATIENCE = 20.0
 
 
 def app_at(folder: Path, kind: DeviceKind = "phone", given: str | None = SECRET) -> App:
-    return App(Place(profile, folder, kind, Network(host="127.0.0.1"), given))
+    return App(LaunchOptions(profile, folder, kind, Network(host="127.0.0.1"), given))
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Whose words: an author stands first, whom it quotes comes after and is marked as its word."""
+"""Who wrote a message: the author stands first, and the quoted author of an imported message after it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from apps.viewmodels.bubbles import bubbles_of, quote_of
-from apps.viewmodels.words import said_by
+from apps.viewmodels.words import shown_author
 from sync.service import models
 
 AT = datetime(2024, 3, 3, 12, tzinfo=UTC)
@@ -33,9 +33,9 @@ def message(source: str | None, mine: bool = False) -> models.Message:
         (None, False, True, "Ben"),
         (None, False, False, ""),
         (None, True, True, ""),
-        ("Ada", False, True, "Ben, quoting |Ada|"),
-        ("Ada", False, False, "Ben, quoting |Ada|"),
-        ("Ada", True, True, "You, quoting |Ada|"),
+        ("Ada", False, True, "Ben (quoting Ada)"),
+        ("Ada", False, False, "Ben (quoting Ada)"),
+        ("Ada", True, True, "Ada (imported)"),
     ],
 )
 def test_a_bubble_says_who_wrote_it(source: str | None, mine: bool, named: bool, shown: str) -> None:
@@ -45,5 +45,5 @@ def test_a_bubble_says_who_wrote_it(source: str | None, mine: bool, named: bool,
 
 
 def test_a_reply_says_who_wrote_what_it_answers() -> None:
-    assert quote_of(message("Ada")).author == "Ben, quoting |Ada|"
-    assert said_by("Ben", None) == "Ben"
+    assert quote_of(message("Ada")).author == "Ben (quoting Ada)"
+    assert shown_author("Ben", None) == "Ben"

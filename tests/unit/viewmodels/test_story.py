@@ -8,8 +8,8 @@ from pathlib import Path
 import segno
 
 from apps.viewmodels.app import Stage
-from apps.viewmodels.pages import Kind
-from apps.viewmodels.sharing import Step
+from apps.viewmodels.approval import ApprovalStep
+from apps.viewmodels.pages import PageKind
 from tests.unit.viewmodels.stage import SECRET, friends, home, person, stage_of, started, until
 
 
@@ -23,7 +23,7 @@ def test_first_run_shows_the_words_once_and_opens(tmp_path: Path) -> None:
             await create.create("Ada", "short", "short")
             assert create.state.problem == "Choose a passphrase of at least 8 characters."
             await create.create("Ada", SECRET, SECRET + "x")
-            assert create.state.problem == "The two passphrases differ."
+            assert create.state.problem == "The passphrases do not match."
             await create.create(" ", SECRET, SECRET)
             assert create.state.problem == "A name is needed here."
             await create.create("Ada", SECRET, SECRET)
@@ -49,7 +49,7 @@ def test_a_locked_profile_asks_until_the_passphrase_is_right(tmp_path: Path) -> 
         async with started(tmp_path / "ada", given=None) as app:
             assert app.state.stage is Stage.LOCKED
             await app.unlock.unlock("")
-            assert app.unlock.state.problem == "Type the passphrase of this profile."
+            assert app.unlock.state.problem == "Enter your passphrase."
             await app.unlock.unlock("wrong horse")
             assert app.unlock.state.problem and app.state.stage is Stage.LOCKED
             await app.unlock.unlock(SECRET)
@@ -75,7 +75,7 @@ def test_friends_write_edit_react_answer_and_see_what_arrived(tmp_path: Path) ->
     async def story() -> None:
         async with person(tmp_path / "ada", "Ada") as ada, person(tmp_path / "bob", "Bob") as bob:
             chat = await friends(ada, bob)
-            assert bob.pages.state.top.kind is Kind.CHAT
+            assert bob.pages.state.top.kind is PageKind.CHAT
             theirs, mine = bob.chat(chat), ada.chat(chat)
             await ada.show_chat(chat)
             assert (mine.state.title, theirs.state.title) == ("Bob", "Ada")
@@ -92,10 +92,10 @@ def test_friends_write_edit_react_answer_and_see_what_arrived(tmp_path: Path) ->
 
             hello = theirs.state.bubbles[0].id
             await theirs.react(hello, "👍")
-            theirs.answer(hello, "")
-            assert theirs.state.answered is not None and theirs.state.answered.author == "Ada"
+            theirs.reply(hello, "")
+            assert theirs.state.quoted is not None and theirs.state.quoted.author == "Ada"
             await theirs.send("hi Ada")
-            assert (theirs.state.answering, theirs.state.draft) == ("", "")
+            assert (theirs.state.reply_to, theirs.state.draft) == ("", "")
             await until(lambda: len(mine.state.bubbles) == 2 and bool(mine.state.bubbles[0].reactions))
             assert [(r.emoji, r.count, r.mine) for r in mine.state.bubbles[0].reactions] == [("👍", 1, False)]
             quote = mine.state.bubbles[1].quote
@@ -116,7 +116,7 @@ def test_friends_write_edit_react_answer_and_see_what_arrived(tmp_path: Path) ->
             assert [found.snippet for found in ada.search.state.found] == ["hello *Bob* [b]not bold[/b]"]
             ada.search.look_for("unheard")
             await ada.search.settled()
-            assert ada.search.state.summary == "No message has these words"
+            assert ada.search.state.summary == "No messages found"
             ada.search.look_for("%")
             await ada.search.settled()
             assert (ada.search.state.found, ada.search.state.problem) == ((), "")
@@ -144,26 +144,26 @@ def test_a_desktop_is_linked_by_the_picture_of_its_code(tmp_path: Path) -> None:
             picture = tmp_path / "screen.png"
             segno.make(desktop.link.state.text.upper(), error="m").save(str(picture), scale=4)
 
-            await ada.show(Kind.DEVICE)
+            await ada.show(PageKind.DEVICE)
             await ada.approve.read("kithkin:invite/AAAA")
             assert ada.approve.state.problem and not ada.approve.state.grants
             await ada.approve.read_picture(str(tmp_path / "nothing.png"))
-            assert ada.approve.state.problem == "There is no such file."
+            assert ada.approve.state.problem == "File not found."
             await ada.approve.read_picture(str(picture))
             assert ada.approve.state.problem == ""
             assert any("history" in sentence for sentence in ada.approve.state.grants)
             confirming = asyncio.create_task(ada.approve.confirm())
-            await until(lambda: ada.approve.state.step is Step.DIGITS)
+            await until(lambda: ada.approve.state.step is ApprovalStep.DIGITS)
             digits = ada.approve.state.digits
 
             await desktop.link.submit("12")
             assert desktop.link.state.problem == "Type the six digits that your other device shows."
             await desktop.link.submit(str((int(digits) + 1) % 1_000_000).zfill(6))
-            assert desktop.link.state.problem == "Those are not the digits. You have 2 tries left."
+            assert desktop.link.state.problem == "Wrong digits. You have 2 tries left."
             await desktop.link.submit(digits[:3] + " " + digits[3:])
             await confirming
             await linking
-            assert ada.approve.state.step is Step.DONE
+            assert ada.approve.state.step is ApprovalStep.DONE
             desk = home(desktop)
             await until(lambda: desk.devices.state.name == "Ada")
             await desk.show_chat(notes)
@@ -191,7 +191,7 @@ def test_a_group_is_offered_and_joined(tmp_path: Path) -> None:
     async def story() -> None:
         async with person(tmp_path / "ada", "Ada") as ada, person(tmp_path / "bob", "Bob") as bob:
             await friends(ada, bob)
-            await ada.show(Kind.GROUP)
+            await ada.show(PageKind.GROUP)
             assert [(p.name, p.chosen) for p in ada.group.state.people] == [("Bob", False)]
             await ada.group.create("")
             assert ada.group.state.problem == "Give the group a title."
@@ -203,16 +203,16 @@ def test_a_group_is_offered_and_joined(tmp_path: Path) -> None:
 
             await until(lambda: any(row.invited for row in bob.chats.state.rows))
             invitation = bob.chats.state.rows[0]
-            assert (invitation.title, invitation.preview) == ("Mountain trip", "Invites you to this group")
+            assert (invitation.title, invitation.preview) == ("Mountain trip", "You are invited to this group")
             await bob.show_chat(invitation.id)
             theirs = bob.chat(invitation.id)
             assert (theirs.state.state, theirs.state.bubbles) == ("invited", ())
             await theirs.join()
             await until(lambda: theirs.state.state == "active" and not theirs.state.problem)
-            await ada.show(Kind.MEMBERS, group)
+            await ada.show(PageKind.MEMBERS, group)
             await until(lambda: [m.about for m in ada.members.state.members] == ["creator", ""])
 
-            await until(lambda: theirs.state.subtitle == "2 members")  # before: "Joining", nothing can be written yet
+            await until(lambda: theirs.state.subtitle == "2 members")  # before: "Joining…", nothing can be written yet
             await theirs.send("me")
             assert not theirs.state.problem
             await until(lambda: len(ada.chat(group).state.bubbles) == 2)

@@ -6,7 +6,8 @@ import asyncio
 import json
 from pathlib import Path
 
-from apps.viewmodels.chat import STEP, WINDOW, Chat
+from apps.viewmodels.chat import PAGE, Chat
+from apps.viewmodels.excerpt import MAX_MESSAGES
 from apps.viewmodels.words import MAX_SHOWN
 from tests.unit.viewmodels.stage import person, until
 
@@ -30,27 +31,27 @@ def test_a_window_moves_over_a_long_chat(tmp_path: Path) -> None:
 
             await ada.show_chat(notes)
             chat = ada.chat(notes)
-            assert numbers(chat) == list(range(COUNT - STEP, COUNT))
+            assert numbers(chat) == list(range(COUNT - PAGE, COUNT))
             assert (chat.state.older, chat.state.newer) == (True, False)
             while chat.state.older:
                 await chat.load_older()
                 shown = numbers(chat)
-                assert len(shown) <= WINDOW and shown == list(range(shown[0], shown[0] + len(shown)))
-            assert numbers(chat) == list(range(WINDOW))  # so the end of it is no longer held
+                assert len(shown) <= MAX_MESSAGES and shown == list(range(shown[0], shown[0] + len(shown)))
+            assert numbers(chat) == list(range(MAX_MESSAGES))  # so the end of it is no longer held
 
             # What is new while one reads far up waits at the end.
             await ada.service.send(notes, f"line {COUNT} is new")
             await chat.settled()
-            assert numbers(chat)[-1] == WINDOW - 1
+            assert numbers(chat)[-1] == MAX_MESSAGES - 1
             await chat.load_newer()
-            assert numbers(chat) == list(range(STEP, WINDOW + STEP))
+            assert numbers(chat) == list(range(PAGE, MAX_MESSAGES + PAGE))
             await chat.newest()
-            assert numbers(chat) == list(range(COUNT - STEP + 1, COUNT + 1))
+            assert numbers(chat) == list(range(COUNT - PAGE + 1, COUNT + 1))
 
             hits = (await ada.service.search('"123"')).hits
             await ada.show_chat(notes, hits[0].id)
             assert chat.state.target == hits[0].id
-            assert numbers(chat) == list(range(123 - STEP // 2, 123 + STEP // 2))
+            assert numbers(chat) == list(range(123 - PAGE // 2, 123 + PAGE // 2))
             first = (await ada.service.search('"0" line')).hits[-1]
             await ada.show_chat(notes, first.id)
             assert numbers(chat)[0] == 0
@@ -74,7 +75,7 @@ def test_hostile_texts_become_plain_bubbles(tmp_path: Path) -> None:
             assert (odd.text, odd.cut) == ("a[31mredback\nnext", False)
             assert (len(long.text), long.cut) == (MAX_SHOWN + 1, True)
             assert high.cut and high.text.count("\n") < 30
-            chat.show_whole(long.id)
-            assert len(chat.state.whole) == 60_000
+            chat.show_full_text(long.id)
+            assert len(chat.state.full_text) == 60_000
 
     asyncio.run(story())

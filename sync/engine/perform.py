@@ -1,0 +1,289 @@
+"""What every shell around an engine does, without I/O: feed it, tick it, and perform what it asks for, in its order.
+
+    something happened -> Driver.opened / frames / closed / ... -> core -> tick (commit) -> take_effects -> Port
+
+The node in its event loop, the shell that links a new device, and the simulated device are three ports behind this one
+driver, so the simulator runs the production shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from identity.errors import KithkinError
+from identity.hints import Address
+from sync.engine.effects import (
+    ChatChanged,
+    CodeShown,
+    CodeWanted,
+    CodeWrong,
+    ContactChanged,
+    ContactMet,
+    DeliveryChanged,
+    DeviceChanged,
+    DeviceLinked,
+    Dial,
+    Disconnect,
+    Effect,
+    Event,
+    ListChanged,
+    Listen,
+    Meet,
+    MessageChanged,
+    MessageHidden,
+    OnboardingFailed,
+    OnboardingStep,
+    Part,
+    PeerChanged,
+    Progress,
+    ReceiptsChanged,
+    Transmit,
+    Unlisten,
+)
+
+
+class Core(Protocol):
+    """The engine of a profile, or the one that links a new device.  `now` is Unix time in seconds."""
+
+    def opened(
+        self,
+        conn: int,
+        *,
+        attempt: int | None,
+        local: bytes,
+        remote: bytes,
+        handshake: bytes,
+        address: str,
+        now: float,
+    ) -> None:
+        """A connection is up.  attempt: the `Dial` that it answers; None: the other side dialled."""
+        ...
+
+    def frames(self, arrived: Iterable[tuple[int, bytes]], now: float) -> None:
+        """Frames that came, in order, each with its connection."""
+        ...
+
+    def closed(self, conn: int, now: float) -> None:
+        """A connection is gone.  Said once of each."""
+        ...
+
+    def failed(self, attempt: int, now: float) -> None:
+        """A `Dial` came to nothing."""
+        ...
+
+    def found(
+        self,
+        topic: bytes,
+        key: bytes,
+        relays: tuple[Address, ...],
+        now: float,
+        addresses: tuple[Address, ...] = (),
+    ) -> None:
+        """A transport key stands at one of our topics."""
+        ...
+
+    def wake(self, now: float) -> None:
+        """The time of `next_wake` has come."""
+        ...
+
+    def tick(self, now: float) -> None:
+        """Commits what was done and does what follows.  Raises KithkinError where the store refuses."""
+        ...
+
+    def take_effects(self) -> list[Effect]:
+        """What is to be performed now, in order."""
+        ...
+
+    def next_wake(self) -> float:
+        """Unix seconds at which `wake` is due; infinity for never."""
+        ...
+
+
+class Port(Protocol):
+    """What a shell can do.  Connections are named by the shell's own numbers."""
+
+    def transmit(self, conn: int, frame: bytes) -> None:
+        """Sends a frame on an open connection."""
+        ...
+
+    def disconnect(self, conn: int, reason: str) -> None:
+        """Ends an open connection; what was sent on it before still goes out."""
+        ...
+
+    def dial(self, dial: Dial) -> None:
+        """Begins to connect.  Ends in `Driver.opened` or `Driver.failed` with its attempt."""
+        ...
+
+    def listen(self, listen: Listen) -> None:
+        """Answers handshakes for a key."""
+        ...
+
+    def unlisten(self, public: bytes) -> None:
+        """Answers for this key no more."""
+        ...
+
+    def join_topic(self, meet: Meet) -> None:
+        """Is at a topic, and reports whom it finds there to `Driver.found`."""
+        ...
+
+    def leave_topic(self, topic: bytes) -> None:
+        """Is at this topic no more."""
+        ...
+
+    def advance(self, step: OnboardingStep) -> None:
+        """A pairing or an invite moved on."""
+        ...
+
+    def tell(self, event: Event) -> None:
+        """Tells whoever watches this profile."""
+        ...
+
+    def refused(self, error: KithkinError) -> None:
+        """The store refused a tick that nobody waits for."""
+        ...
+
+    def ticked(self) -> None:
+        """A tick and everything that it asked for is done: time to send, and to set the timer anew."""
+        ...
+
+
+C = TypeVar("C", bound=Core)
+
+
+class Driver(Generic[C]):
+    """One core behind one port.  clock: Unix time in seconds."""
+
+    def __init__(self, core: C, port: Port, clock: Callable[[], float]) -> None:
+        self.core = core
+        self.open: set[int] = set()  # connections that the core knows of
+        self._port = port
+        self._clock = clock
+
+    # -- what happened ----------------------------------------------------------------------------------------
+
+    def opened(
+        self,
+        conn: int,
+        *,
+        attempt: int | None,
+        local: bytes,
+        remote: bytes,
+        handshake: bytes,
+        address: str,
+    ) -> None:
+        """A connection is up."""
+        self.open.add(conn)
+        self.core.opened(
+            conn,
+            attempt=attempt,
+            local=local,
+            remote=remote,
+            handshake=handshake,
+            address=address,
+            now=self._clock(),
+        )
+        self.tick_quietly()
+
+    def frames(self, conn: int, frames: Sequence[bytes]) -> None:
+        """Frames came on a connection, in order."""
+        if conn in self.open:
+            self.core.frames([(conn, frame) for frame in frames], self._clock())
+            self.tick_quietly()
+
+    def closed(self, conn: int) -> None:
+        """A connection is gone, whoever ended it; the core hears of it once."""
+        if self._gone(conn):
+            self.tick_quietly()
+
+    def failed(self, attempt: int) -> None:
+        """A dial came to nothing."""
+        self.core.failed(attempt, self._clock())
+        self.tick_quietly()
+
+    def found(self, found: Iterable[tuple[bytes, bytes, tuple[Address, ...], tuple[Address, ...]]]) -> None:
+        """(topic, key, relays, addresses) of keys that stand at our topics."""
+        now = self._clock()
+        for topic, key, relays, addresses in found:
+            self.core.found(topic, key, relays, now, addresses)
+        self.tick_quietly()
+
+    def wake(self) -> None:
+        """The time of `next_wake` has come."""
+        self.core.wake(self._clock())
+        self.tick_quietly()
+
+    # -- what follows -----------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Commits what was done to the core and performs what follows.  Raises KithkinError where the store refuses,
+        after what remained to be done was done.
+
+        Goes on until no connection was ended: what a lost connection brings about (frames for others, the next dial)
+        is not left until something else happens.
+        """
+        now, refused, lost = self._clock(), None, True
+        try:
+            while lost:
+                try:
+                    self.core.tick(now)
+                except KithkinError as error:
+                    refused = refused or error
+                lost = self._perform(self.core.take_effects(), now)
+        finally:
+            self._port.ticked()
+        if refused is not None:
+            raise refused
+
+    def tick_quietly(self) -> None:
+        """A tick that nobody waits for: a full disk is told at the next command, and tried again meanwhile."""
+        try:
+            self.tick()
+        except KithkinError as error:
+            self._port.refused(error)
+
+    def _perform(self, effects: Iterable[Effect], now: float) -> bool:
+        """Performs effects in their order; whether that ended a connection, of which the core now knows."""
+        lost = False
+        for effect in effects:
+            match effect:
+                case Transmit(conn, frame):
+                    if conn in self.open:
+                        self._port.transmit(conn, frame)
+                case Disconnect(conn, reason):
+                    if conn in self.open:
+                        self._port.disconnect(conn, reason)
+                        lost |= self._gone(conn)
+                case Dial():
+                    self._port.dial(effect)
+                case Listen():
+                    self._port.listen(effect)
+                case Unlisten(public):
+                    self._port.unlisten(public)
+                case Meet():
+                    self._port.join_topic(effect)
+                case Part(topic):
+                    self._port.leave_topic(topic)
+                case CodeShown() | CodeWanted() | CodeWrong() | DeviceLinked() | ContactMet() | OnboardingFailed():
+                    self._port.advance(effect)
+                case (
+                    MessageChanged()
+                    | MessageHidden()
+                    | DeliveryChanged()
+                    | ReceiptsChanged()
+                    | ListChanged()
+                    | PeerChanged()
+                    | DeviceChanged()
+                    | ContactChanged()
+                    | ChatChanged()
+                    | Progress()
+                ):
+                    self._port.tell(effect)
+        return lost
+
+    def _gone(self, conn: int) -> bool:
+        if conn not in self.open:
+            return False
+        self.open.discard(conn)
+        self.core.closed(conn, self._clock())
+        return True

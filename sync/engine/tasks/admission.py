@@ -1,0 +1,86 @@
+"""Brings this person's own devices into their chats: each asks to be admitted, and those inside admit it."""
+
+from __future__ import annotations
+
+from crdt.docs.chat import Consent
+from crdt.docs.own import OwnChat, OwnWriter
+from crdt.log.manifest import core_key
+from crdt.space.consent import sign_consent, verify_consent
+from crdt.space.control import Admit
+from sync.engine.profile import Profile
+from sync.space.epochs import open_epoch
+from sync.space.space import Space
+
+MAX_CONSENTS = 6  # as many as one value holds: one for each device
+
+
+def admit_own_devices(profile: Profile, now_ms: int) -> None:
+    """Chats that another device of mine is in: this one asks to be admitted, and admits those that ask."""
+    for id_, chat in profile.view.chats.items():
+        if chat.state != "active" or not profile.personal.may_write:
+            continue
+        waiting = profile.view.waiting_writers(id_)
+        if not admitted(profile, id_) and _unasked(profile, id_, waiting):
+            _ask_admission(profile, chat, waiting, now_ms)
+        space = profile.spaces.get(id_)
+        if space is not None and space.may_write:
+            _admit_own(profile, space, waiting, now_ms)
+
+
+def admitted(profile: Profile, id_: bytes) -> bool:
+    """Whether a feed of this device is a writer there."""
+    space = profile.spaces.get(id_)
+    return space is not None and space.mine is not None and space.mine.core in space.state.writers
+
+
+def _unasked(profile: Profile, id_: bytes, waiting: list[OwnWriter]) -> bool:
+    """Whether another device of mine has a feed there that has no consent of this one yet: any of them may be the
+    one that is let in first."""
+    space, account = profile.spaces.get(id_), profile.account
+    mine = space.mine.writer if space is not None and space.mine is not None else None
+    asked = next((w for w in waiting if w.writer == mine), None)
+    have = {consent.admitting for consent in asked.consents} if asked is not None else set()
+    return any(other.writer not in have for other in _others(waiting, account.device))
+
+
+def _others(waiting: list[OwnWriter], device: bytes) -> list[OwnWriter]:
+    return [w for w in waiting if w.device != device][:MAX_CONSENTS]
+
+
+def _ask_admission(profile: Profile, chat: OwnChat, waiting: list[OwnWriter], now_ms: int) -> None:
+    """A feed for this device, with a consent for each feed of mine that may admit it."""
+    account = profile.account
+    space = profile.space(chat.space)
+    key = profile.own_feed(space)
+    if chat.rendezvous is not None and space.z is None:
+        space.epoch_keys.set_z(chat.rendezvous)
+    prekey = account.keys.prekey.public
+    consents = []
+    for other in _others(waiting, account.device):
+        space.members.vouch([core_key(other.writer)])
+        signature = sign_consent(
+            key, space.id, core_key(other.writer), identity=None, device=account.device, prekey=prekey
+        )
+        consents.append(Consent(other.writer, signature))
+    profile.note(
+        now_ms,
+        OwnWriter(space.id, key.public, on=True, device=account.device, prekey=prekey, consents=tuple(consents)),
+    )
+
+
+def _admit_own(profile: Profile, space: Space, waiting: list[OwnWriter], now_ms: int) -> None:
+    mine, account = space.mine, profile.account
+    if mine is None:
+        return
+    for asking in waiting:
+        if asking.device is None or asking.prekey is None or asking.device == account.device:
+            continue
+        if core_key(asking.writer) in space.state.writers or not profile.directory.is_active(asking.device):
+            continue
+        consent = next((c.signature for c in asking.consents if c.admitting == mine.writer), None)
+        if consent is None:
+            continue
+        statements = profile.directory.encoded(account.identity)
+        admit = Admit(asking.writer, asking.device, statements, asking.prekey, consent)
+        if verify_consent(space.id, mine.core, admit) and space.graph.can(mine.core, admit):
+            open_epoch(space, now_ms, [admit], recovery=profile.recovery)

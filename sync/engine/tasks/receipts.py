@@ -1,0 +1,94 @@
+"""Read receipts: what the others told, and when and what this device tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crdt.docs.chat import Receipt
+from crdt.docs.facts import ABOUT_READING
+from crdt.docs.ids import writer_id
+from crdt.docs.rows import above
+from crdt.docs.timeline import fold_receipt_stamps, fold_receipts
+from crdt.log.stamp import stamp_ms
+from crdt.space.control import SpaceKind
+from sync.engine.profile import Profile
+from sync.space import timeline
+from sync.space.space import Space
+
+RECEIPT_ROWS = 1000  # that one receipt looks back over
+RECEIPT_PAGE = 50  # of them at a time
+RECEIPT_GAP_MS = 60_000  # between two receipts of one member in one chat
+
+
+def write_receipt(profile: Profile, space: Space, now_ms: int) -> None:
+    """Tells the others how far I have read, if there is anything to tell."""
+    news = _untold(profile, space)
+    if news:
+        profile.write(space, [[Receipt(news[:1024])]], now_ms)
+
+
+def receipt_due(profile: Profile, space: Space, now_ms: int) -> int | None:
+    """Unix ms from when the others are to be told how far I have read; None where they know, or another device of mine
+    set the mark and tells them.  Follows from the store alone: my mark, and my member's last receipt with its stamp."""
+    mine, me = space.mine, profile.personal.mine
+    if mine is None or me is None or profile.view.markers.get(space.id) != me.core or not _untold(profile, space):
+        return None
+    last = read_state(space).stamps.get(space.state.writers[mine.core].member)
+    return now_ms if last is None else min(stamp_ms(last), now_ms) + RECEIPT_GAP_MS
+
+
+def _untold(profile: Profile, space: Space) -> tuple[tuple[str, int], ...]:
+    """(writer id, highest seq) of others' messages at or below my read mark that no receipt of my member tells of."""
+    mine, held = space.mine, profile.view.marks.get(space.id)
+    if mine is None or held is None or space.kind in (SpaceKind.PERSONAL, SpaceKind.SELF):
+        return ()
+    if not space.state.open(mine.core):
+        return ()
+    me = space.state.writers[mine.core].member
+    told = receipts_of(space).get(me, {})
+    # The first row of a writer from the mark down is its highest; who has nothing new need not be met.
+    ahead = {writer_id(w.core) for w in space.state.writers.values() if w.member != me and _wrote(space, w.core, told)}
+    found: list[tuple[str, int]] = []
+    before = above(held.upto)
+    for _ in range(0, RECEIPT_ROWS, RECEIPT_PAGE):
+        rows = timeline.page(profile.store, space.id, RECEIPT_PAGE, before=before) if ahead else []
+        for row in reversed(rows):
+            name = writer_id(row.core)
+            if name in ahead:
+                ahead.discard(name)
+                if row.seq > told.get(name, -1):
+                    found.append((name, row.seq))
+        if len(rows) < RECEIPT_PAGE:
+            break
+        before = rows[0].key()
+    return tuple(sorted(found))
+
+
+def _wrote(space: Space, core: bytes, told: Mapping[str, int]) -> bool:
+    feed = space.feed_store.feeds.get(core)
+    return feed is not None and feed.length > told.get(writer_id(core), -1) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReadState:
+    """What the receipts in a space say.  upto: member id -> writer id -> highest seq read; stamps: of the last ones."""
+
+    upto: Mapping[bytes, Mapping[str, int]]
+    stamps: Mapping[bytes, int]
+
+
+def read_state(space: Space) -> ReadState:
+    """Kept until another receipt comes."""
+
+    def fold() -> ReadState:
+        facts, rights = timeline.facts_of_kind(space.context.store, space.id, ABOUT_READING), space.rights()
+        return ReadState(fold_receipts(facts, rights), fold_receipt_stamps(facts, rights))
+
+    found: ReadState = space.facts.remember("receipts", ABOUT_READING, fold)
+    return found
+
+
+def receipts_of(space: Space) -> Mapping[bytes, Mapping[str, int]]:
+    """member id -> writer id -> highest seq read."""
+    return {} if space.kind in (SpaceKind.PERSONAL, SpaceKind.SELF) else read_state(space).upto

@@ -1,0 +1,196 @@
+"""When a device writes what nobody asked it to: the background tasks of every space, and what triggers each.
+
+New devices of mine are brought into my chats, people who said yes into the groups they were offered, block 0 of a feed
+opens an epoch, closes and revocations are answered, records and receipts are told.  A task looks at the state alone, so
+it is done once whatever the order of arrival, and again after a crash before its commit.
+
+| task | done after | file |
+|---|---|---|
+| first entry, obligations | any change of the space | `epochs.py` |
+| profiles | the first entry, a profile told there, any change of my personal space | `profiles.py` |
+| common epoch | a while in which no epoch holds the whole roster | `epochs.py` |
+| offers | a talk about groups, a group's membership, a connection lost | `offers.py` |
+| own devices | any change at all | `admission.py` |
+| receipt | my read mark moved past what the others were told | `receipts.py` |
+| record | what my last record says of others' feeds does not hold | `sync.space.records` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
+
+from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES
+from crdt.docs.own import ReadMark
+from crdt.space.control import SpaceKind
+from identity.errors import KithkinError
+from sync.engine.peer import Peer
+from sync.engine.profile import Profile
+from sync.engine.tasks.admission import admit_own_devices
+from sync.engine.tasks.epochs import meet_obligations, open_common_epoch, turn_to_open, write_first_entry
+from sync.engine.tasks.offers import answer_offers
+from sync.engine.tasks.profiles import exchange_profiles
+from sync.engine.tasks.receipts import receipt_due, write_receipt
+from sync.space.delta import SpaceDelta
+from sync.space.space import Space
+
+RECORD_GAP = 0.1  # seconds between two records of one space
+EPOCH_GAP = 2.0  # seconds until the first device opens an epoch that is lacking, and from each to the next
+
+
+class Schedule:
+    """defect: told of an exception that no task should raise; what the task half did has to be forgotten."""
+
+    def __init__(self, profile: Profile, peers: Mapping[int, Peer], defect: Callable[[Exception], None]) -> None:
+        self._profile = profile
+        self._peers = peers
+        self._defect = defect
+        self._all_due = True  # every task is looked at: at the start, and when the store was read again
+        self._answers_due = False  # who is connected has changed, and with it who answers those that join
+        self._record_due: dict[bytes, float] = {}
+        self._record_last: dict[bytes, float] = {}
+        self._epoch_due: dict[bytes, float] = {}
+        self._receipt_due: dict[bytes, int] = {}  # space -> Unix ms from when a receipt is owed
+        self._marks: Mapping[bytes, ReadMark] = {}  # as they were when that was worked out
+        self._failed: set[tuple[str, bytes]] = set()  # (task, space): left undone until the next start
+
+    @property
+    def starting(self) -> bool:
+        """Whether every task is about to be looked at."""
+        return self._all_due
+
+    # -- triggers ---------------------------------------------------------------------------------------------
+
+    def start_over(self) -> None:
+        """The store was read again: what called for a task may be forgotten, so all of them are looked at."""
+        self._all_due = True
+        for id_ in self._profile.spaces:
+            self._record_due[id_] = 0.0
+
+    def clock_set_back(self, now: float) -> None:
+        """What was due by the old clock would wait for as long as it went wrong."""
+        self._record_due = dict.fromkeys(self._profile.spaces, now)
+        self._record_last.clear()
+        self._epoch_due.clear()
+        self._all_due = True
+
+    def online(self, now: float) -> None:
+        """This node is reached at a new place: every space is told."""
+        for id_ in self._profile.spaces:
+            self._record_due[id_] = now
+
+    def keys_rotated(self, now: float) -> None:
+        """This node is dialled by other keys: every space is told, where nothing else is due there."""
+        for id_ in self._profile.spaces:
+            self._record_due.setdefault(id_, now)
+
+    def connection_lost(self) -> None:
+        """A device went away: those who wait for its answer get it from another."""
+        self._answers_due = True
+
+    def note(self, deltas: Iterable[SpaceDelta], now: float) -> None:
+        """What a commit changed, before its consequences: a record that does not hold any more, and who answers."""
+        for delta in deltas:
+            if delta.frontier or delta.membership:
+                last = self._record_last.get(delta.space, 0.0)
+                self._record_due.setdefault(delta.space, max(now, last + RECORD_GAP))
+            if delta.membership and self._profile.spaces[delta.space].kind is SpaceKind.GROUP:
+                self._answers_due = True
+
+    # -- work -------------------------------------------------------------------------------------------------
+
+    def run_due(self, now: float, *, hints: tuple[str, ...] | None) -> None:
+        """Writes everything whose time has come into the open batch.  hints: where this node is reached; None: it is
+        not online, and nothing is told that needs others."""
+        if self._all_due or self._answers_due:
+            self.review((), now)
+        if hints is not None:
+            self._run_records(hints, now)
+            self._run_epochs(now)
+        self._run_receipts(int(now * 1000))
+
+    def review(self, deltas: Iterable[SpaceDelta], now: float) -> None:
+        """Does the tasks that follow from what a commit changed; at the start, and after starting over, all of them."""
+        profile, now_ms = self._profile, int(now * 1000)
+        start, self._all_due = self._all_due, False
+        answers, self._answers_due = start or self._answers_due, False
+        given = list(map(SpaceDelta, profile.spaces)) if start else list(deltas)
+        for delta in given:
+            id_ = delta.space
+            self._run("first_entry", id_, lambda space: write_first_entry(profile, space, now_ms))
+            self._run("obligations", id_, lambda space: meet_obligations(profile, space, now_ms))
+            space = profile.spaces.get(id_)
+            if space is None:
+                continue
+            answers = answers or ABOUT_OFFERS in delta.topics
+            if space.personal:
+                for one in list(profile.spaces):
+                    self._run("profiles", one, lambda space: exchange_profiles(profile, space, now_ms))
+            elif start or ABOUT_PROFILES in delta.topics or (space.mine is not None and space.mine.length == 1):
+                self._run("profiles", id_, lambda space: exchange_profiles(profile, space, now_ms))
+            turn = turn_to_open(space)
+            if turn is None:
+                self._epoch_due.pop(id_, None)
+            else:
+                self._epoch_due.setdefault(id_, now + EPOCH_GAP * (1 + turn))
+        if answers:
+            connected = {peer.device for peer in self._peers.values() if peer.device is not None and not peer.closing}
+            for id_ in [id_ for id_, space in profile.spaces.items() if space.kind is SpaceKind.DIRECT]:
+                self._run("offers", id_, lambda space: answer_offers(profile, space, connected, now_ms))
+        if given:
+            self._run("own_devices", profile.personal.id, lambda space: admit_own_devices(profile, now_ms))
+        self._look_at_marks([delta.space for delta in given], now_ms)
+
+    def next_wake(self, *, online: bool) -> float:
+        """Unix seconds at which `run_due` has something to do; infinity if nothing waits."""
+        times = [at / 1000 for at in self._receipt_due.values()]
+        if online:
+            times += [*self._record_due.values(), *self._epoch_due.values()]
+        return min(times, default=inf)
+
+    def _run(self, name: str, id_: bytes, do: Callable[[Space], None]) -> None:
+        """One task of one space.  One that cannot be done is left undone until the next start, and stops nothing."""
+        space = self._profile.spaces.get(id_)
+        if space is None or (name, id_) in self._failed:
+            return
+        try:
+            do(space)
+        except KithkinError:
+            raise  # the store's: the whole tick is refused
+        except Exception as defect:
+            self._failed.add((name, id_))
+            self._defect(defect)
+
+    def _look_at_marks(self, changed: Iterable[bytes], now_ms: int) -> None:
+        """Which spaces owe a receipt, and from when: those that changed, and those whose read mark did."""
+        marks, before = self._profile.view.marks, self._marks
+        self._marks = marks
+        moved = [id_ for id_, mark in marks.items() if before.get(id_) != mark] if marks is not before else []
+        for id_ in dict.fromkeys((*changed, *moved)):
+            self._receipt_due.pop(id_, None)
+            space = self._profile.spaces.get(id_)
+            due = receipt_due(self._profile, space, now_ms) if space is not None and id_ in marks else None
+            if due is not None:
+                self._receipt_due[id_] = due
+
+    def _run_receipts(self, now_ms: int) -> None:
+        for id_ in [id_ for id_, at in self._receipt_due.items() if at <= now_ms]:
+            del self._receipt_due[id_]
+            self._run("receipt", id_, lambda space: write_receipt(self._profile, space, now_ms))
+
+    def _run_epochs(self, now: float) -> None:
+        """Epochs for a roster that no epoch holds: whoever's turn comes first opens one."""
+        for id_ in [id_ for id_, at in self._epoch_due.items() if at <= now]:
+            del self._epoch_due[id_]
+            self._run("common_epoch", id_, lambda space: open_common_epoch(self._profile, space, int(now * 1000)))
+
+    def _run_records(self, hints: tuple[str, ...], now: float) -> None:
+        account = self._profile.account
+        transports = (account.transport(now).public, account.next_transport(now).public)
+        for id_, at in list(self._record_due.items()):
+            if at > now:
+                continue
+            space = self._profile.spaces.get(id_)
+            del self._record_due[id_]
+            if space is not None and space.records.make(int(now * 1000), transports, hints, space.inbound.missing()):
+                self._record_last[id_] = now

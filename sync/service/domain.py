@@ -1,0 +1,91 @@
+"""What the service's domains share: the opened profile, and the one way to change it.
+
+A domain is a class with some of `api.Service`'s methods: `messages.Messages`, `chats.Chats`, `contacts.Contacts` and
+others.  `local.LocalService` is all of them together.  A method that only reads or waits is written as a coroutine; one
+that changes the profile is a plain function under `@commits`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sync.engine.engine import Engine
+from sync.engine.profile import Profile
+
+T = TypeVar("T")
+P = ParamSpec("P")
+D = TypeVar("D", bound="Domain")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedProfile:
+    """An opened profile, as a process runs it.
+
+    clock: Unix seconds.  tick: commits what was done to the engine and performs what follows; raises what the store
+    refuses with.  changed: an event that is set at the next change in the space of that id.
+    """
+
+    engine: Engine
+    clock: Callable[[], float]
+    tick: Callable[[], None]
+    changed: Callable[[bytes], asyncio.Event]
+
+    def commit(self, change: Callable[[], T]) -> T:
+        """Runs one change and the tick that makes it durable.  A refusal leaves nothing half done."""
+        profile = self.engine.profile
+        try:
+            result = change()
+        except BaseException:
+            # What a refused call may have put into the open batch goes with the memory that knows of it.
+            if profile.uncommitted:
+                self.engine.start_over()
+                self.tick()
+            raise
+        self.tick()
+        return result
+
+
+class Domain:
+    """The calls of one subject."""
+
+    def __init__(self, opened: OpenedProfile) -> None:
+        self._opened = opened
+
+    @property
+    def _profile(self) -> Profile:
+        return self._opened.engine.profile
+
+    @property
+    def _now_ms(self) -> int:
+        """Unix milliseconds."""
+        return int(self._opened.clock() * 1000)
+
+    async def _change_of(self, space: bytes, deadline: float) -> bool:
+        """Waits for the next change in a space, at most until the deadline; False if that has passed already."""
+        left = deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):  # `wait_for` of 3.11 may swallow a Ctrl-C
+                await self._opened.changed(space).wait()
+        return True
+
+
+def deadline_in(seconds: float) -> float:
+    """So many seconds from now, by the loop's clock."""
+    return asyncio.get_running_loop().time() + seconds
+
+
+def commits(method: Callable[Concatenate[D, P], T]) -> Callable[Concatenate[D, P], Coroutine[Any, Any, T]]:
+    """Makes a call of a method that changes the profile: it is answered once the change is durable."""
+
+    @wraps(method)
+    async def call(self: D, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._opened.commit(lambda: method(self, *args, **kwargs))
+
+    return call

@@ -1,0 +1,91 @@
+"""The calls that bring somebody in: a device of mine by approval, a contact by an invite."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from identity.errors import KithkinError
+from sync.engine.effects import ContactMet, OnboardingFailed
+from sync.service import models
+from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, Approval
+from sync.service.approval import PendingApproval
+from sync.service.domain import Domain, OpenedProfile, deadline_in
+from sync.service.ids import chat_id, identity_id
+from sync.service.messages import moment
+from sync.service.network import address_of, hints_of
+from sync.service.node import Node
+from sync.service.steps import TIMEOUT, next_step
+
+MAX_HINTS = 6  # addresses in an invite
+MAX_EXPIRES = 366 * 86_400
+RETRY = 0.3  # seconds between two attempts to reach whoever made an invite
+
+
+class Onboarding(Domain):
+    """Waits for others, so it needs the node and not only what the node has opened."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(OpenedProfile(node.engine, node.clock, node.tick, node.changed))
+        self._node = node
+
+    @contextlib.asynccontextmanager
+    async def device_approve(
+        self, text: str, *, history: models.History = "all", wait: float = WAIT_SECONDS
+    ) -> AsyncIterator[Approval]:
+        payload = self._node.engine.onboarding.approvals.check(text, self._node.clock())
+        grants = [
+            "It becomes a device of yours: it reads and writes everything that this device does.",
+            "It gets your contacts, your profile and your list of chats.",
+            "It gets your whole message history." if history == "all" else "It gets no messages from before now.",
+            "Your other devices are told, and any of them can undo this.",
+        ]
+        grant = models.Grant(grants=grants, history=history, expires=moment(payload.expires * 1000))
+
+        def start() -> int:
+            return self._node.engine.onboarding.approvals.begin(payload, history == "all", self._node.clock())
+
+        async with contextlib.AsyncExitStack() as stack:
+            yield PendingApproval(self._node, grant, start, stack, wait)
+
+    async def contact_invite(self, *, expires: float = INVITE_SECONDS) -> models.Invite:
+        if not 1 <= expires <= MAX_EXPIRES:
+            raise KithkinError("usage", "An invite lasts between a second and a year.")
+        node = self._node
+        if node.network is not None and node.address is not None:
+            told = hints_of(node.network, node.address)
+        else:
+            told = tuple(self._profile.last_hints())
+        hints = [address for text in told if (address := address_of(text)) is not None]
+        code = self._opened.commit(
+            lambda: node.engine.onboarding.invites.create(node.clock(), int(expires), hints[:MAX_HINTS])
+        )
+        return models.Invite(invite=code.payload.text, expires=moment(code.payload.expires * 1000))
+
+    async def contact_accept(self, text: str, *, wait: float = WAIT_SECONDS) -> models.Accepted:
+        onboarding, node = self._node.engine.onboarding, self._node
+        deadline = deadline_in(wait)
+        while True:
+            conversation = onboarding.invites.accept(text, node.clock())
+            with node.steps(conversation) as steps:
+                node.tick()
+                step = await next_step(steps, deadline)
+            if isinstance(step, ContactMet):
+                await self._let_in(step.space, deadline)
+                return models.Accepted(contact=identity_id(step.identity), chat=chat_id(step.space))
+            if isinstance(step, OnboardingFailed) and step.code != "timeout":
+                raise KithkinError(step.code, step.sentence)
+            # Nobody there yet: the inviter's node may start in the time we were given.
+            if deadline_in(RETRY) >= deadline:
+                raise TIMEOUT
+            await asyncio.sleep(RETRY)
+
+    async def _let_in(self, id_: bytes, deadline: float) -> None:
+        """Waits for the entry that lets this device write in a chat, so that who accepts can write at once."""
+        while True:
+            space = self._profile.spaces.get(id_)
+            if space is None or (space.mine is not None and space.state.open(space.mine.core)):
+                return
+            if not await self._change_of(id_, deadline):
+                return
