@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from crdt.space.control import Add, Admin, Admit, Close, ControlEntry, Create, Op, Revoke, Succeed
 
-# Operations that change who may do what.  The rest is judged once, when these are settled.
+# Operations that change who may do what.  The rest is judged once, when these are decided.
 STRUCTURAL = (Create, Add, Admit, Succeed, Admin, Revoke)
 
 Order = tuple[int, bytes, int]  # size of the past, entry id, place in the entry: parents first, the same everywhere

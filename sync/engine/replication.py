@@ -25,6 +25,7 @@ from sync.engine.profile import Profile
 from sync.replicate.effects import (
     Acked,
     Append,
+    CaughtUp,
     Effect,
     FetchAnswered,
     ForkFound,
@@ -33,7 +34,6 @@ from sync.replicate.effects import (
     PackArrived,
     PackWanted,
     SendMessage,
-    Settled,
     StoreRecord,
     Violation,
 )
@@ -176,7 +176,7 @@ class Replication:
                     pass  # what counts as delivered is what a device says it has opened: its record
                 case ForkFound(writer, proof):
                     space.keep_fork(writer, proof)
-                case Settled():
+                case CaughtUp():
                     self._ask_missing(peer, link, space, now)
                 case HistoryAsked(request, spans):
                     self._asked(peer, link, space, request, spans, now)
@@ -298,7 +298,7 @@ class Replication:
         Asked for once what the peer's record says that it has opened, and again after its next record: it may have
         opened or learned something since.  Without a record that opens here it may have any.
         """
-        if link.replicator is None or not space.inbound.sealed or link.asked or not link.replicator.settled:
+        if link.replicator is None or not space.inbound.sealed or link.asked or not link.replicator.caught_up:
             return
         counter, report = space.records.newest_of(peer.device)
         if counter != link.told_at:

@@ -66,7 +66,7 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """Ranges of feeds that are asked for."""
+    """Asks for ranges of several feeds at once."""
 
     wants: tuple[Want, ...]
 
@@ -125,7 +125,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class WantRecords:
-    """Device records that are asked for, by W."""
+    """Asks for the newest device records of these writers."""
 
     writers: tuple[bytes, ...]
 

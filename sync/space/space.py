@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from crdt.docs.facts import FactKind
 from crdt.docs.personal import PersonalView
-from crdt.docs.timeline import Rights
+from crdt.docs.timeline import TimelinePolicy
 from crdt.log.merkle import Leaf
 from crdt.space.control import SpaceKind
 from crdt.space.epoch import EpochKey
@@ -111,7 +111,7 @@ class Space:
         """Device id -> core key of its open feed, of every rostered device."""
         return self.members.devices()
 
-    def rights(self) -> Rights:
+    def rights(self) -> TimelinePolicy:
         return self.facts.rights()
 
     def append(self, drafts: Sequence[Draft], now_ms: int) -> list[tuple[int, Leaf]]:

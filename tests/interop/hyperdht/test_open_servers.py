@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from netstack import Swarm
 from netstack.shell.connection import Connection
 from netstack.shell.host import Host
-from netstack import Swarm
 from netstack.udp.port import Address
 from tests.support.npm_dht import NpmDht
 from tests.support.own_network import PRIVATE_HOST, in_own_network, missing_network
