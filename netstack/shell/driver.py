@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from math import inf
 
-from netstack.dht.events import DhtEvent
+from netstack.dht.events import DHT_EVENTS, DhtEvent
 from netstack.endpoint import EndpointCore
 from netstack.events import Event, Frame, PathKind, Reason
+from netstack.ports import ClosePort, OpenPort
 from netstack.shell.ports import Ports
 from netstack.udp.port import Datagram
 
@@ -29,6 +31,7 @@ class Turns:
         self._deferred = False
         self._leaving = False
         self._waiting: list[asyncio.Future[None]] = []  # for anything to happen
+        self._news: list[DhtEvent] = []  # for the watchers, at the end of the turn
         self._watchers: list[Callable[[DhtEvent], None]] = []
 
     def watch(self, callback: Callable[[DhtEvent], None]) -> Callable[[], None]:
@@ -120,19 +123,19 @@ class Turns:
             return
         self._in_turn = True
         try:
-            self._tell(self.core.events())
+            self._tell(self._carry_out(ports))
             if self._deferred:
                 self._deferred = False
                 self._turn = self._loop.call_soon(self._serve)
                 return
             while ports.writable:
                 batch = self.core.outgoing()
-                ports.carry_out(self.core.effects())
+                news = self._carry_out(ports)  # before sending: the batch may be from ports that are new
                 if batch:
                     ports.send(batch)
+                self._tell(news)
                 if not self.core.restless:
                     break
-                self._tell(self.core.events())
         except BaseException:
             self._arm()  # one thing that went wrong does not stop the others' clock
             raise
@@ -149,7 +152,7 @@ class Turns:
         if self._ports is None or not self._ports.writable:
             return  # the shell calls when the kernel takes more; until then there is nothing to wake for
         at = self.core.next_wake()
-        if at is None:
+        if at == inf:
             return
         if self._timer is not None:
             if self._timer.when() <= at:
@@ -157,7 +160,13 @@ class Turns:
             self._timer.cancel()
         self._timer = self._loop.call_at(at, self._wake)
 
-    def _tell(self, events: list[Event]) -> None:
+    def _carry_out(self, ports: Ports) -> list[Event | DhtEvent]:
+        """Opens and closes ports; returns what else the core has to tell."""
+        effects = self.core.take_effects()
+        ports.carry_out([effect for effect in effects if isinstance(effect, OpenPort | ClosePort)])
+        return [effect for effect in effects if not isinstance(effect, OpenPort | ClosePort)]
+
+    def _tell(self, events: list[Event | DhtEvent]) -> None:
         batch: list[bytes] = []
         owner = 0
         for event in events:
@@ -171,12 +180,16 @@ class Turns:
             if batch:
                 self._deliver(owner, batch)
                 batch = []
-            self._happened(event)
+            if isinstance(event, DHT_EVENTS):
+                self._news.append(event)
+            else:
+                self._happened(event)
         if batch:
             self._deliver(owner, batch)
 
     def _tell_watchers(self) -> None:
-        for event in self.core.take_dht_events():
+        news, self._news = self._news, []
+        for event in news:
             for callback in list(self._watchers):
                 try:
                     callback(event)

@@ -181,7 +181,7 @@ class Host(Turns, DhtCalls):
 
     async def ready(self) -> None:
         """Until the first walk through the DHT is done; at once without one."""
-        while self.dht is not None and not self.dht.upkeep.started:
+        while self.dht is not None and not self.dht.started:
             await self._progress()
 
     def status(self) -> HostStatus:

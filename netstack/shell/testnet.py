@@ -206,11 +206,11 @@ class Testnet:
                 batch = [item for item in out if item.port == port] if len(seat.sockets) > 1 else out
                 if batch:
                     socket.send_batch(batch)
-        for event in node.events():
+        for event in node.take_effects():
             if isinstance(event, Ready) and not seat.ready.done():
                 seat.ready.set_result(None)
         at = node.next_wake()
-        if at is not None and at < seat.scheduled:
+        if at < seat.scheduled:
             seat.scheduled = at
             heappush(self._wakes, (at, next(self._order), seat))
             self._arm()
