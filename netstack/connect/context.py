@@ -7,21 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING
 
 from identity.keys import Random
+from netstack.connect.blind_relay import RelayClients
 from netstack.connect.links import Links
 from netstack.connect.puncher import Ground
-from netstack.connect.rpc import BareNode, Rpc
+from netstack.connect.rpc import BareNode, RpcNode
 from netstack.connect.sockets import Sockets
 from netstack.connect.tasks import Tasks
 from netstack.dht.address import encode_address6
+from netstack.dht.node import DhtNode
 from netstack.limits import Limits
 from netstack.udp.port import Address
-
-if TYPE_CHECKING:
-    from netstack.connect.blind_relay import RelayClients
-    from netstack.dht.node import DhtNode
 
 KNOWN_RELAYS = 512  # peers whose relays are remembered
 MAX_RELAYS = 8  # addresses a peer
@@ -56,7 +53,7 @@ class Field:
     tasks: Tasks
     sockets: Sockets
     links: Links
-    rpc: Rpc
+    rpc: RpcNode
     ground: Ground
     local: Callable[[], tuple[Address, ...]]  # our addresses in our own networks
     rpc6: BareNode

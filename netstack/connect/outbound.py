@@ -15,9 +15,10 @@ from identity.errors import DecodeError
 from netstack.connect.attempt import PASSIVE, PUNCHING, Attempt
 from netstack.connect.context import Field, best_match, likeness, private
 from netstack.connect.rounds import Rounds, Route
-from netstack.connect.rpc import BareNode, ask, dialable, dialable6
+from netstack.connect.rpc import BareNode, answer_of, dialable, dialable6
 from netstack.connect.tasks import Promise, Task
 from netstack.dht.address import decode_address6
+from netstack.dht.ask import Ask
 from netstack.dht.contact import Scope, scope_of
 from netstack.dht.datagram import PEER_HANDSHAKE, PING, Response
 from netstack.dht.hyper import find_peer
@@ -176,7 +177,8 @@ class Connector(Attempt):
                 box.keep(verdict)
 
         rpc = self.field.rpc6 if port == SERVER6 else self.field.rpc
-        call = rpc.request(to, PEER_HANDSHAKE, answered, target=self._target, value=value, port=port, tries=TRIES)
+        ask = Ask(PEER_HANDSHAKE, target=self._target, value=value, port=port, tries=TRIES)
+        call = rpc.request(to, ask, answered)
         try:
             return await box
         finally:
@@ -304,7 +306,9 @@ class Connector(Attempt):
         """At a private address anybody may be, even ourselves.  The npm stack answers from the socket that it would
         punch with where we share no network with it: then it is heard of at its address by a pong alone."""
         verdict = await self._knock_again(address, SERVER)
-        if verdict is Verdict.SILENT and await ask(self.field.rpc, address, PING, internal=True, port=SERVER):
+        if verdict is Verdict.SILENT and await answer_of(
+            self.field.rpc, address, Ask(PING, internal=True, port=SERVER)
+        ):
             verdict = Verdict.PROVED
         if verdict is Verdict.PROVED:
             self.found(address, SERVER, PathKind.LAN)
@@ -314,7 +318,8 @@ class Connector(Attempt):
         """Whoever gives the answer that we have got already is the peer."""
         value = encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, self._dial.message))
         rpc = self.field.rpc6 if port == SERVER6 else self.field.rpc
-        response = await ask(rpc, address, PEER_HANDSHAKE, target=self._target, value=value, port=port, tries=2)
+        ask = Ask(PEER_HANDSHAKE, target=self._target, value=value, port=port, tries=2)
+        response = await answer_of(rpc, address, ask)
         if response is None:
             return Verdict.SILENT
         with suppress(DecodeError):
