@@ -22,6 +22,7 @@ from netstack.connect.blind_relay import RelayClients
 from netstack.connect.context import Field
 from netstack.connect.handshake_server import Accept, Reception
 from netstack.connect.links import Links
+from netstack.connect.listener import Listener
 from netstack.connect.outbound import Connector
 from netstack.connect.puncher import Ground, Throttle
 from netstack.connect.relaying import BlindRelay
@@ -31,12 +32,10 @@ from netstack.connect.sockets import Sockets
 from netstack.connect.tasks import Tasks
 from netstack.dht.datagram import PROBE, REQUEST, RESPONSE
 from netstack.dht.events import DhtEvent, NetworkChanged, Woken
-from netstack.dht.messages import Firewall, NoisePayload, RelayThrough, UdxInfo
 from netstack.dht.node import DhtNode
 from netstack.events import Event, Opened, PathKind, Reason
 from netstack.limits import Limits
 from netstack.link import Link
-from netstack.listener import Listener
 from netstack.ports import SERVER, SERVER6, PortEffect
 from netstack.udp.port import Address, Datagram, Outgoing
 from netstack.udx.congestion import CongestionControl
@@ -44,6 +43,7 @@ from netstack.udx.intake import cut, dispatch
 from netstack.udx.packet import MAGIC
 from netstack.udx.stream import UdxStream
 from netstack.wire.handshake import Initiator
+from netstack.wire.messages import Firewall, NoisePayload, RelayThrough, UdxInfo
 
 __all__ = ["Accept", "EndpointCore", "datagrams", "dialable"]
 

@@ -13,13 +13,13 @@ from netstack.connect.context import Field
 from netstack.connect.puncher import Puncher
 from netstack.connect.secure_payload import SecurePayload
 from netstack.connect.tasks import Promise, Task
-from netstack.dht.address import decode_address6
-from netstack.dht.messages import NoisePayload
 from netstack.events import PathKind, Reason
 from netstack.link import Link, Phase
 from netstack.ports import OWN
 from netstack.udp.port import Address
+from netstack.wire.address import decode_address6
 from netstack.wire.handshake import Agreement
+from netstack.wire.messages import NoisePayload
 
 PASSIVE = 10.0  # seconds to wait for packets of a peer that knows where we are
 PUNCHING = 60.0  # the longest that all rounds and probes take

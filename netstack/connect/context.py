@@ -15,10 +15,10 @@ from netstack.connect.puncher import Ground
 from netstack.connect.rpc import BareNode, RpcNode
 from netstack.connect.sockets import Sockets
 from netstack.connect.tasks import Tasks
-from netstack.dht.address import encode_address6
 from netstack.dht.node import DhtNode
 from netstack.limits import Limits
 from netstack.udp.port import Address
+from netstack.wire.address import encode_address6
 
 KNOWN_RELAYS = 512  # peers whose relays are remembered
 MAX_RELAYS = 8  # addresses a peer

@@ -10,14 +10,14 @@ from netstack.connect.allowance import account, loopback
 from netstack.connect.announcer import Announcer
 from netstack.connect.context import Field
 from netstack.connect.inbound import Answer, Session
+from netstack.connect.listener import Listener
 from netstack.connect.route import Router
 from netstack.connect.secure_payload import HolepunchMessage
 from netstack.dht.datagram import Request
-from netstack.dht.messages import Firewall, Holepunch, NoisePayload, Refusal, RelayThrough, UdxInfo
 from netstack.link import Link
-from netstack.listener import Listener
 from netstack.udp.port import Address
 from netstack.wire.handshake import refusal_for, target_of
+from netstack.wire.messages import Firewall, Holepunch, NoisePayload, Refusal, RelayThrough, UdxInfo
 
 IDLE = 64  # sockets held for diallers that have not asked for a round yet, and
 IDLE_HOST = 32  # of these, for those on one host's account

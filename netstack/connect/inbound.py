@@ -15,10 +15,10 @@ from netstack.connect.puncher import Puncher
 from netstack.connect.secure_payload import HolepunchMessage, PunchPayload
 from netstack.connect.tasks import Task
 from netstack.dht.datagram import Request
-from netstack.dht.messages import Firewall, Refusal
 from netstack.events import PathKind, Reason
 from netstack.link import Link
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall, Refusal
 
 MAX_ROUNDS = 8  # hole-punch messages of one session that wait for our NAT at a time
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from netstack.dht.messages import Firewall
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall
 
 ENOUGH = 4  # samples until the verdict stands for now
 LEAST = 3  # samples before there is any

@@ -17,12 +17,19 @@ from netstack.connect.context import Field, best_match, likeness, private
 from netstack.connect.rounds import Rounds, Route
 from netstack.connect.rpc import BareNode, answer_of, dialable, dialable6
 from netstack.connect.tasks import Promise, Task
-from netstack.dht.address import decode_address6
 from netstack.dht.ask import Ask
 from netstack.dht.contact import Scope, scope_of
 from netstack.dht.datagram import PEER_HANDSHAKE, PING, Response
 from netstack.dht.hyper import find_peer
-from netstack.dht.messages import (
+from netstack.dht.query import Outcome, Reply
+from netstack.dht.records import PeerRecord
+from netstack.events import PathKind, Reason
+from netstack.link import Link
+from netstack.ports import SERVER, SERVER6
+from netstack.udp.port import Address
+from netstack.wire.address import decode_address6
+from netstack.wire.handshake import Agreement, Initiator, refusal_for, target_of
+from netstack.wire.messages import (
     Firewall,
     HandshakeMessage,
     Mode,
@@ -32,13 +39,6 @@ from netstack.dht.messages import (
     decode_handshake,
     encode_handshake,
 )
-from netstack.dht.query import Outcome, Reply
-from netstack.dht.records import PeerRecord
-from netstack.events import PathKind, Reason
-from netstack.link import Link
-from netstack.ports import SERVER, SERVER6
-from netstack.udp.port import Address
-from netstack.wire.handshake import Agreement, Initiator, refusal_for, target_of
 
 TRIES = 6  # of a handshake, which takes four datagrams there and back
 PARALLEL = 2  # relays asked at a time,

@@ -25,8 +25,8 @@ from netstack.connect.sockets import LOW_TTL, Sockets
 from netstack.connect.tasks import Promise, Task, Tasks
 from netstack.dht.ask import Ask
 from netstack.dht.datagram import PING
-from netstack.dht.messages import Firewall
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall
 
 BIRTHDAY = 256  # ports of the random side
 RANDOM_PROBES = 1750

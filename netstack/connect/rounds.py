@@ -16,9 +16,9 @@ from netstack.connect.rpc import answer_of
 from netstack.connect.secure_payload import HolepunchMessage, PunchPayload, decode_holepunch, encode_holepunch
 from netstack.dht.ask import Ask
 from netstack.dht.datagram import PEER_HOLEPUNCH
-from netstack.dht.messages import Firewall, Mode, Refusal
 from netstack.events import PathKind, Reason
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall, Mode, Refusal
 
 ROUTED_TRIES = 8  # of a message that takes four datagrams there and back
 PAUSE = 1.0  # for the peer to find out about its NAT

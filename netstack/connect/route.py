@@ -22,9 +22,9 @@ from netstack.connect.rpc import RpcNode, dialable, dialable6
 from netstack.connect.secure_payload import HolepunchMessage, decode_holepunch, encode_holepunch
 from netstack.dht.contact import network_of
 from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, Request
-from netstack.dht.messages import HandshakeMessage, Mode, decode_handshake, encode_handshake
 from netstack.dht.node import DhtNode
 from netstack.udp.port import Address
+from netstack.wire.messages import HandshakeMessage, Mode, decode_handshake, encode_handshake
 
 ASKED = 4096  # messages on their way, and
 ASKED_LIFE = 20.0  # seconds an answer may take: a punch round waits for a NAT to be found out

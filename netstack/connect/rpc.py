@@ -14,7 +14,6 @@ from typing import Protocol
 from identity.errors import DecodeError
 from identity.keys import Random
 from netstack.connect.tasks import Promise, Tasks, Timer
-from netstack.dht.address import encode_address
 from netstack.dht.ask import Ask, Done, Handler
 from netstack.dht.datagram import (
     FIND_NODE,
@@ -31,6 +30,7 @@ from netstack.dht.datagram import (
 )
 from netstack.ports import SERVER, SERVER6
 from netstack.udp.port import Address, Outgoing
+from netstack.wire.address import encode_address
 
 MAX_CALLS = 4096
 TRIES = 4  # of a request, where nothing else is said

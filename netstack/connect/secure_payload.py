@@ -16,8 +16,8 @@ from nacl.exceptions import CryptoError
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from identity.keys import Random
-from netstack.dht.address import read_address, write_address
 from netstack.udp.port import Address
+from netstack.wire.address import read_address, write_address
 from netstack.wire.namespaces import PEER_HOLEPUNCH
 
 NONCE = 24

@@ -12,8 +12,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network
 
-from netstack.dht.address import encode_address
 from netstack.udp.port import Address
+from netstack.wire.address import encode_address
 
 ID_BITS = 256
 SHARED = 1 << 15  # contacts kept for all; what does not fit is computed again

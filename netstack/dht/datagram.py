@@ -14,8 +14,8 @@ from struct import Struct
 from typing import NamedTuple
 
 from identity.errors import DecodeError
-from netstack.dht.address import encode_address
 from netstack.udp.port import Address
+from netstack.wire.address import encode_address
 
 REQUEST = 0x03  # low nibble: protocol version 3
 RESPONSE = 0x13

@@ -13,10 +13,10 @@ from hashlib import blake2b
 from identity.codec import MAX_UINT, Reader, Writer
 from identity.errors import DecodeError
 from identity.keys import SigningKey, check_point, verify_raw
-from netstack.dht.address import read_address, write_address
 from netstack.dht.datagram import MAX_DATAGRAM, decode_address, decode_uint
 from netstack.udp.port import Address
 from netstack.wire import namespaces
+from netstack.wire.address import read_address, write_address
 
 MAX_RELAYS = 3  # of a record that a node keeps
 MAX_NAMED = 64  # of one on the wire; its datagram has no room for more

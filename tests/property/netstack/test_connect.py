@@ -22,7 +22,7 @@ from netstack.connect.secure_payload import (
     encode_punch,
 )
 from netstack.connect.tasks import Promise, Tasks
-from netstack.dht.messages import Firewall
+from netstack.wire.messages import Firewall
 from tests.support.nat import Internet
 from tests.support.streams import stream
 from tests.unit.netstack_connect.test_pairs import BOB, behind, listening

@@ -11,10 +11,10 @@ from identity.errors import DecodeError
 from identity.keys import SigningKey
 from netstack.connect.blind_relay import PAIR, PROTOCOL, UNPAIR, Pair, encode_pair, encode_unpair
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import HandshakeMessage, Mode, NoisePayload, UdxInfo, decode_handshake, encode_handshake
 from netstack.events import PathKind
 from netstack.udp.port import Address, Outgoing
 from netstack.wire.handshake import Initiator, target_of
+from netstack.wire.messages import HandshakeMessage, Mode, NoisePayload, UdxInfo, decode_handshake, encode_handshake
 from netstack.wire.protomux import Protomux
 from tests.support.nat import Internet, SimHost
 from tests.support.streams import stream

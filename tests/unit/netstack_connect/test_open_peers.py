@@ -10,9 +10,9 @@ import pytest
 from netstack.connect.outbound import MAX_PRIVATE, MAX_PUBLIC, Connector, named_addresses
 from netstack.connect.rounds import Route
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_response
-from netstack.dht.messages import HandshakeMessage, Mode, encode_handshake
 from netstack.udp.port import Address, Outgoing
 from netstack.wire.handshake import Agreement
+from netstack.wire.messages import HandshakeMessage, Mode, encode_handshake
 from tests.support.nat import Internet, SimHost
 from tests.unit.netstack_connect.test_pairs import BOB, listening, talk
 

@@ -11,9 +11,9 @@ from netstack.connect.secure_payload import HolepunchMessage, encode_holepunch
 from netstack.connect.tasks import Tasks
 from netstack.dht.ask import Ask
 from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, PING, Request, Response, encode_request
-from netstack.dht.messages import HandshakeMessage, Mode, encode_handshake
 from netstack.ports import SERVER, SERVER6
 from netstack.udp.port import Address
+from netstack.wire.messages import HandshakeMessage, Mode, encode_handshake
 from tests.support.streams import stream
 
 HERE: Address = ("10.0.0.2", 2)

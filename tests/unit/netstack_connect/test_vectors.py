@@ -12,8 +12,8 @@ from netstack.connect.secure_payload import (
     encode_holepunch,
     encode_punch,
 )
-from netstack.dht.messages import Firewall, Mode, Refusal
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall, Mode, Refusal
 from tests.support.streams import stream
 from tests.support.vectors import matches
 

@@ -7,7 +7,13 @@ import pytest
 from identity.keys import SigningKey
 from identity.noise import IK, NoiseSession
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import (
+from netstack.endpoint import EndpointCore
+from netstack.events import Closed, Failed, Frame, Opened, Reason
+from netstack.limits import Limits
+from netstack.udp.port import Address
+from netstack.udx.packet import encode_header
+from netstack.wire.handshake import Initiator, target_of
+from netstack.wire.messages import (
     Firewall,
     HandshakeMessage,
     Mode,
@@ -19,12 +25,6 @@ from netstack.dht.messages import (
     encode_handshake,
     encode_payload,
 )
-from netstack.endpoint import EndpointCore
-from netstack.events import Closed, Failed, Frame, Opened, Reason
-from netstack.limits import Limits
-from netstack.udp.port import Address
-from netstack.udx.packet import encode_header
-from netstack.wire.handshake import Initiator, target_of
 from netstack.wire.namespaces import PEER_HANDSHAKE as PROLOGUE
 from tests.support.streams import stream
 from tests.unit.netstack_endpoint.wire import ADA, BOB, EVE, A, B, C, Story

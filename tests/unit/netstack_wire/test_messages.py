@@ -9,9 +9,10 @@ import pytest
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
-from netstack.dht.address import encode_address, node_id, parse_address
 from netstack.dht.datagram import MAX_DATAGRAM, Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import (
+from netstack.wire import namespaces
+from netstack.wire.address import encode_address, node_id, parse_address
+from netstack.wire.messages import (
     Firewall,
     HandshakeMessage,
     Holepunch,
@@ -24,7 +25,6 @@ from netstack.dht.messages import (
     encode_handshake,
     encode_payload,
 )
-from netstack.wire import namespaces
 from netstack.wire.secret_stream import stream_id
 from tests.support.shared import shared
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from identity.keys import SigningKey
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import (
+from netstack.wire.handshake import Initiator, answer, target_of
+from netstack.wire.messages import (
     Firewall,
     HandshakeMessage,
     Mode,
@@ -14,7 +15,6 @@ from netstack.dht.messages import (
     encode_handshake,
     encode_payload,
 )
-from netstack.wire.handshake import Initiator, answer, target_of
 from netstack.wire.protomux import ChannelClosed, ChannelOpened, Message, Protomux
 from netstack.wire.secret_stream import SecretStream
 from tests.support.streams import stream

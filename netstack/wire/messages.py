@@ -11,8 +11,8 @@ from enum import IntEnum
 
 from identity.codec import Reader, Writer
 from identity.noise import MAX_MESSAGE
-from netstack.dht.address import SIZE6, read_address, write_address
 from netstack.udp.port import Address
+from netstack.wire.address import SIZE6, read_address, write_address
 
 VERSION = 1
 MAX_ADDRESSES = 64  # per list; a peer has a handful

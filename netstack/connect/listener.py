@@ -12,10 +12,10 @@ from collections.abc import Callable
 from identity.errors import DecodeError
 from identity.keys import Random, SigningKey
 from netstack.connect.allowance import Allowance
-from netstack.dht.messages import NoisePayload
 from netstack.limits import Limits
 from netstack.ports import SERVER
 from netstack.wire.handshake import Agreement, answer, target_of
+from netstack.wire.messages import NoisePayload
 
 Reply = Callable[[bytes, NoisePayload], NoisePayload | None]
 
