@@ -27,7 +27,7 @@ def hops(title: str) -> list[str]:
 
 def found_in_order(wanted: list[str], calls: list[Call], start: int = 0) -> list[int]:
     """Where each of the wanted calls stands in the trace, each after the one before it."""
-    at, places = start, []
+    at, places = start, list[int]()
     for hop in wanted:
         at = next((i for i in range(at, len(calls)) if calls[i].name == hop), -1) + 1
         assert at, f"{hop} does not happen after {wanted[: len(places)][-1:]}"
