@@ -17,7 +17,7 @@ from netstack.limits import Limits
 from netstack.ports import SERVER
 from netstack.wire.handshake import Agreement, answer, target_of
 
-Reply = Callable[[bytes, NoisePayload], NoisePayload | None]
+MakeReply = Callable[[bytes, NoisePayload], NoisePayload | None]
 
 
 class Listener:
@@ -56,7 +56,7 @@ class Listener:
             self._answers[target + message] = known[0], known[1], port
 
     def answer(
-        self, target: bytes, message: bytes, host: str, now: float, rng: Random, reply: Reply
+        self, target: bytes, message: bytes, host: str, now: float, rng: Random, reply: MakeReply
     ) -> tuple[bytes, Agreement | None] | None:
         """Message 2 and what was agreed on (nothing, where the reply is an error); None to stay silent."""
         key = self._keys.get(target)

@@ -59,7 +59,7 @@ def decode_unpair(data: bytes) -> bytes:
     return reader.fixed(TOKEN)
 
 
-class Base(Protocol):
+class RelayEndpoint(Protocol):
     """What relaying needs of its endpoint: connections of its own, and where their peers are."""
 
     def dial_inner(self, remote: bytes, on_event: Callable[[Event], None]) -> int: ...
@@ -78,7 +78,7 @@ class Waiting:
 class RelayClient:
     """One connection to one relay, for as long as somebody here is paired through it."""
 
-    def __init__(self, base: Base, key: bytes, on_over: Callable[[], None]) -> None:
+    def __init__(self, base: RelayEndpoint, key: bytes, on_over: Callable[[], None]) -> None:
         self.users: dict[bytes, Waiting] = {}
         self._base = base
         self._on_over = on_over
@@ -158,7 +158,7 @@ class RelayClient:
 class RelayClients:
     """Connections to relays, one for each."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: RelayEndpoint) -> None:
         self._base = base
         self._clients: dict[bytes, RelayClient] = {}
 

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from identity.keys import Random
 from netstack.connect.blind_relay import RelayClients
 from netstack.connect.links import Links
-from netstack.connect.puncher import Ground
+from netstack.connect.puncher import PunchContext
 from netstack.connect.rpc import BareNode, RpcNode
 from netstack.connect.sockets import Sockets
 from netstack.connect.tasks import Tasks
@@ -47,14 +47,14 @@ class RelayCache:
 
 
 @dataclass(slots=True)
-class Field:
+class ConnectContext:
     rng: Random
     limits: Limits
     tasks: Tasks
     sockets: Sockets
     links: Links
     rpc: RpcNode
-    ground: Ground
+    punching: PunchContext
     local: Callable[[], tuple[Address, ...]]  # our addresses in our own networks
     rpc6: BareNode
     local6: Callable[[], tuple[Address, ...]]  # our IPv6 addresses, none where no port is bound there

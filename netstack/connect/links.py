@@ -99,10 +99,10 @@ class Links:
         link.abort(reason)
         self._dirty[link.id] = link
 
-    def doubt(self) -> None:
+    def probe_liveness(self) -> None:
         """Every connection has to show that it still passes our router."""
         for link in self.by_id.values():
-            link.doubt(self.now)
+            link.probe_liveness(self.now)
             self._dirty[link.id] = link
 
     def watch(self, link: Link, on_packet: OnPacket | None) -> None:

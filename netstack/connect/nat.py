@@ -18,7 +18,7 @@ MAX_SAMPLES = 16
 MAX_TOLD = 4  # addresses that we tell a peer
 
 
-class Nat:
+class NatSamples:
     """The samples of one socket."""
 
     def __init__(self, open: bool = False) -> None:

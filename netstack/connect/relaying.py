@@ -14,8 +14,8 @@ from netstack.connect.blind_relay import (
     PAIR,
     PROTOCOL,
     UNPAIR,
-    Base,
     Pair,
+    RelayEndpoint,
     decode_pair,
     decode_unpair,
     encode_pair,
@@ -59,7 +59,7 @@ class RelaySession:
 class BlindRelay:
     """Serves pairs for whoever connects to the key that we relay under."""
 
-    def __init__(self, base: Base, free_id: Callable[[], int]) -> None:
+    def __init__(self, base: RelayEndpoint, free_id: Callable[[], int]) -> None:
         self.legs: dict[int, End] = {}  # by our stream id
         self.passed = 0  # packets
         self._base = base

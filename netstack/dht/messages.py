@@ -19,7 +19,7 @@ MAX_ADDRESSES = 64  # per list; a peer has a handful
 MAX_RELAYS = 16
 
 
-class Mode(IntEnum):
+class RoutingMode(IntEnum):
     """Which leg of its route a handshake message travels."""
 
     FROM_CLIENT = 0

@@ -4,7 +4,7 @@ Announcements of one topic are answered at most 20 at a time.  They are drawn ne
 announces a thousand keys from one gets no more of an answer than whoever announces one, so a topic cannot be occupied
 cheaply.
 
-Where room is needed it is made by the network that holds most, with its own oldest: whoever fills a shelf pushes out
+Where room is needed it is made by the network that holds most, with its own oldest: whoever fills a cache pushes out
 what he wrote himself, and what others wrote stays.
 """
 
@@ -75,10 +75,10 @@ class Shares:
             self._most = after  # it went up by one, or nobody is left where it was
 
 
-class Shelf(Generic[V]):
+class ExpiringCache(Generic[V]):
     """Values that all live equally long: the order of writing is the order of dying.
 
-    Where one network fills its share of the shelf, its own oldest value goes; where the shelf is full, that of the
+    Where one network fills its share of the cache, its own oldest value goes; where the cache is full, that of the
     network which holds most.
     """
 
@@ -179,16 +179,16 @@ class Records:
         self._limits = limits
         self._rng = rng
         self._topics: dict[bytes, dict[bytes, Record]] = {}
-        self._shelf: Shelf[Record] = Shelf(
+        self._cache: ExpiringCache[Record] = ExpiringCache(
             limits.records, limits.record_life, share=limits.share, on_remove=self._forget
         )
 
     def __len__(self) -> int:
-        return len(self._shelf)
+        return len(self._cache)
 
     def add(self, topic: bytes, key: bytes, peer: bytes, network: str, now: float) -> None:
         record = Record(topic, key, peer, network)
-        self._shelf.put(topic + key, record, now, network)
+        self._cache.put(topic + key, record, now, network)
         records = self._topics.setdefault(topic, {})
         records[key] = record
         if len(records) > self._limits.topic_records:
@@ -196,11 +196,11 @@ class Records:
             self.remove(topic, next(key for key, record in records.items() if record.network == greediest))
 
     def remove(self, topic: bytes, key: bytes) -> None:
-        self._shelf.remove(topic + key)
+        self._cache.remove(topic + key)
 
     def draw(self, topic: bytes, now: float, count: int = MAX_PEERS) -> list[bytes]:
         """At most `count` encoded records, drawn at random, network by network."""
-        self._shelf.sweep(now)
+        self._cache.sweep(now)
         records = self._topics.get(topic, {})
         if len(records) <= count:
             return [record.peer for record in records.values()]
@@ -216,7 +216,7 @@ class Records:
         return chosen
 
     def sweep(self, now: float) -> None:
-        self._shelf.sweep(now)
+        self._cache.sweep(now)
 
     def _forget(self, name: bytes, record: Record) -> None:
         records = self._topics.get(record.topic, {})
@@ -237,15 +237,15 @@ class Store:
     def __init__(self, limits: DhtLimits, rng: Random) -> None:
         life, values, share, size = limits.record_life, limits.values, limits.share, limits.value_bytes
         self.records = Records(limits, rng)
-        self.forwards: Shelf[Forward] = Shelf(limits.forwards, life, share=share)
-        self.renewals: Shelf[Renewal] = Shelf(limits.refreshes, life, share=share)
-        self.bumps: Shelf[int] = Shelf(limits.bumps, life, share=share)
-        self.mutables: Shelf[Mutable] = Shelf(values, limits.value_life, share=share, most_bytes=size)
-        self.immutables: Shelf[bytes] = Shelf(values, limits.value_life, share=share, most_bytes=size)
+        self.forwards: ExpiringCache[Forward] = ExpiringCache(limits.forwards, life, share=share)
+        self.renewals: ExpiringCache[Renewal] = ExpiringCache(limits.refreshes, life, share=share)
+        self.bumps: ExpiringCache[int] = ExpiringCache(limits.bumps, life, share=share)
+        self.mutables: ExpiringCache[Mutable] = ExpiringCache(values, limits.value_life, share=share, most_bytes=size)
+        self.immutables: ExpiringCache[bytes] = ExpiringCache(values, limits.value_life, share=share, most_bytes=size)
         self.own: dict[bytes, bytes] = {}  # target -> encoded record of keys that we listen with ourselves
 
     def __len__(self) -> int:
-        return len(self.records) + sum(map(len, self._shelves()))
+        return len(self.records) + sum(map(len, self._caches()))
 
     def peer_at(self, target: bytes, now: float) -> bytes | None:
         """The encoded record of the peer whose key hashes to `target`, if it announced that here."""
@@ -256,8 +256,16 @@ class Store:
 
     def sweep(self, now: float) -> None:
         self.records.sweep(now)
-        for shelf in self._shelves():
-            shelf.sweep(now)
+        for cache in self._caches():
+            cache.sweep(now)
 
-    def _shelves(self) -> list[Shelf[Forward] | Shelf[Renewal] | Shelf[int] | Shelf[Mutable] | Shelf[bytes]]:
+    def _caches(
+        self,
+    ) -> list[
+        ExpiringCache[Forward]
+        | ExpiringCache[Renewal]
+        | ExpiringCache[int]
+        | ExpiringCache[Mutable]
+        | ExpiringCache[bytes]
+    ]:
         return [self.forwards, self.renewals, self.bumps, self.mutables, self.immutables]
