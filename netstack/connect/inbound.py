@@ -26,15 +26,15 @@ Answer = Callable[[bytes, int], None]
 
 
 class InboundAttempt(Attempt):
-    """`id` names it in hole-punch messages; `home` is the port that answers go out from otherwise; `account` is the
+    """`id` names it in hole-punch messages; `default_port` is the port that answers go out from otherwise; `account` is the
     host on whose account it is."""
 
-    def __init__(self, context: ConnectContext, link: Link, id: int, home: int, token: bytes, account: str) -> None:
+    def __init__(self, context: ConnectContext, link: Link, id: int, default_port: int, token: bytes, account: str) -> None:
         super().__init__(context, link)
         self.id = id
         self.account = account
-        self.answer_port = home
-        self._home = home
+        self.answer_port = default_port
+        self._default_port = default_port
         self._token = token  # of the blind relay that we named, b"" for none
         self._round = 0
         self._asked = 0  # hole-punch messages that came
@@ -45,7 +45,7 @@ class InboundAttempt(Attempt):
         payload = self.payload
         self.hosts.add(client[0])
         if direct or payload.firewall == Firewall.OPEN:
-            self.found(client, port if direct else self._home, PathKind.DIRECT)
+            self.found(client, port if direct else self._default_port, PathKind.DIRECT)
             return
         if self._token and self.context.relay_through:
             self.relay_through(self.context.relay_through, self._token, initiator=True)
@@ -58,7 +58,7 @@ class InboundAttempt(Attempt):
         near = tuple(address for address in payload.addresses4 if private(address[0]))
         if not (client[0] == here[0] and best_match(self.context.local(), near)):
             # the address that the relay sees is then that of the socket to be punched
-            self.answer_port = self.puncher.port if self.puncher else self._home
+            self.answer_port = self.puncher.port if self.puncher else self._default_port
 
     def _prepare(self) -> None:
         self.puncher = Puncher(
@@ -119,7 +119,7 @@ class InboundAttempt(Attempt):
         except DecodeError:
             return
         reply = await self._round_of(puncher, theirs, client, relay, request, port, trusted)
-        answer(sealed.seal(reply), self._home if reply.error == Refusal.ABORTED else puncher.port)
+        answer(sealed.seal(reply), self._default_port if reply.error == Refusal.ABORTED else puncher.port)
         if reply.error in (Refusal.ABORTED, Refusal.TRY_LATER) and "relay" not in self.ways:
             puncher.close()
             self.lost("punch", Reason.NO_PATH)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from identity.keys import Random
 from netstack.dht.limits import DhtLimits
@@ -259,13 +259,5 @@ class Store:
         for cache in self._caches():
             cache.sweep(now)
 
-    def _caches(
-        self,
-    ) -> list[
-        ExpiringCache[Forward]
-        | ExpiringCache[Renewal]
-        | ExpiringCache[int]
-        | ExpiringCache[Mutable]
-        | ExpiringCache[bytes]
-    ]:
+    def _caches(self) -> list[ExpiringCache[Any]]:
         return [self.forwards, self.renewals, self.bumps, self.mutables, self.immutables]
