@@ -120,6 +120,7 @@ class EndpointCore:
 
     @property
     def accept(self) -> Accept:
+        """Whether a stranger is answered at all; may be changed at any time."""
         return self._server.accept
 
     @accept.setter
@@ -136,6 +137,7 @@ class EndpointCore:
 
     @property
     def listening(self) -> list[bytes]:
+        """The keys that listen here."""
         return self._listener.keys
 
     def relay_for_others(self, key: SigningKey) -> None:
@@ -346,19 +348,23 @@ class EndpointCore:
     # for relays (`blind_relay.RelayEndpoint`)
 
     def dial_inner(self, remote: bytes, on_event: Callable[[Event], None]) -> int:
+        """As `blind_relay.RelayEndpoint` says."""
         conn = self._dial(remote, (), None, (), None, True)
         self._inner[conn] = on_event
         return conn
 
     def send_inner(self, conn: int, frame: bytes) -> None:
+        """As `blind_relay.RelayEndpoint` says."""
         self.send(conn, frame, self._now)
 
     def close_inner(self, conn: int) -> None:
+        """As `blind_relay.RelayEndpoint` says."""
         if conn in self._inner:
             self._inner[conn] = lambda event: None
         self.close(conn, self._now)
 
     def path_of(self, conn: int) -> tuple[Address, int] | None:
+        """As `blind_relay.RelayEndpoint` says."""
         stream = self.stream(conn)
         return (stream.remote, stream.port) if stream is not None and stream.remote is not None else None
 
@@ -411,6 +417,7 @@ class EndpointCore:
 
 
 def any_family(address: Address) -> bool:
+    """Whether a datagram can be sent there, over IPv4 or IPv6."""
     return dialable(address) or dialable6(address)
 
 

@@ -25,6 +25,8 @@ EARLY = 64 * 1024  # bytes that may arrive before the handshake's answer does, o
 
 
 class Phase(Enum):
+    """How far a connection has come."""
+
     DIALING = auto()  # no keys yet
     WAITING = auto()  # keys agreed; no path to the peer yet
     OPENING = auto()  # a path; the peer's first frame has not come
@@ -203,6 +205,7 @@ class Link:
 
     @property
     def finished(self) -> bool:
+        """Whether nothing of it is left to be sent, so that it can be forgotten."""
         # a stranger that never showed itself gets one last word, not a place in our tables until it hears it
         return self.phase is Phase.GONE and (self.stream.finished or not self._opened)
 
@@ -237,6 +240,7 @@ class Link:
         return events
 
     def wake(self, now: float) -> None:
+        """What is due: repetitions, a keep-alive, or the end of our patience."""
         self.stream.wake(now)
         if self.phase is Phase.OPEN:
             if now >= self._dead_at() or self._probe_failed(now):
@@ -249,6 +253,7 @@ class Link:
             self.abort(TOO_LATE[self.phase])
 
     def next_wake(self) -> float:
+        """When `wake` is to be called (s), infinity for never."""
         at = self.stream.next_wake()
         if self.phase is Phase.OPEN:
             return min(at, self._keepalive_at(), self._dead_at(), self._probe[0] if self._probe else inf)

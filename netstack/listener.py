@@ -32,13 +32,16 @@ class Listener:
         self._allowance = Allowance(limits.handshake_burst, limits.handshake_rate, limits.hosts)
 
     def listen(self, key: SigningKey) -> None:
+        """Answers handshakes for `key`."""
         self._keys[target_of(key.public)] = key
 
     def unlisten(self, public: bytes) -> None:
+        """Answers no new ones for that key."""
         self._keys.pop(target_of(public), None)
 
     @property
     def keys(self) -> list[bytes]:
+        """The public keys that listen."""
         return [key.public for key in self._keys.values()]
 
     def repetition(self, target: bytes, message: bytes, now: float) -> tuple[bytes, int] | None:

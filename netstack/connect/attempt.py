@@ -48,15 +48,18 @@ class Attempt:
 
     @property
     def payload(self) -> NoisePayload:
+        """What the peer said of itself in the handshake.  Only after `agree`."""
         assert self.link.agreement is not None
         return self.link.agreement.payload
 
     @property
     def remote_id(self) -> int:
+        """The id of the peer's stream, 0 where it named none."""
         udx = self.payload.udx
         return udx.id if udx is not None else 0
 
     def agree(self, agreement: Agreement) -> None:
+        """The handshake is done: its keys go to the link, its addresses are where the peer may be heard from."""
         self.link.agree(agreement, self.context.rng)
         self.sealed = SecurePayload(agreement.hash, self.context.rng)
         self.hosts.update(address[0] for address in agreement.payload.addresses4)
@@ -73,6 +76,7 @@ class Attempt:
         self.spawn(coroutine)
 
     def spawn(self, coroutine: Coroutine[Promise[Any], None, None]) -> Task:
+        """A task that ends with the attempt."""
         task = self.context.tasks.spawn(coroutine)
         self._tasks = [known for known in self._tasks if not known.done.done] + [task]
         return task
@@ -159,11 +163,13 @@ class Attempt:
         return None
 
     def kind_of(self, source: Address, port: int) -> PathKind:
+        """What lies on a path to `source` from our `port`: ports of an attempt's own were punched."""
         return PathKind.PUNCHED if port >= OWN else PathKind.DIRECT
 
     # blind relays
 
     def relay_through(self, key: bytes, token: bytes, initiator: bool) -> None:
+        """Tries the blind relay with this key; `initiator` is the end that has named it."""
         self._relay_key, self._relay_token = key, token
         self.way("relay", self._relay(key, token, initiator), RELAYING)
 

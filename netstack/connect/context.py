@@ -37,9 +37,11 @@ class RelayCache:
         self._relays: OrderedDict[bytes, tuple[Address, ...]] = OrderedDict()
 
     def get(self, key: bytes) -> tuple[Address, ...]:
+        """The relays of that peer, none where none are remembered."""
         return self._relays.get(key, ())
 
     def put(self, key: bytes, relays: tuple[Address, ...]) -> None:
+        """Remembers the first MAX_RELAYS; the peer not put for longest is forgotten."""
         self._relays.pop(key, None)
         self._relays[key] = relays[:MAX_RELAYS]
         if len(self._relays) > KNOWN_RELAYS:
@@ -48,6 +50,8 @@ class RelayCache:
 
 @dataclass(slots=True)
 class ConnectContext:
+    """The parts of one node that attempts to connect use."""
+
     rng: Random
     limits: Limits
     tasks: Tasks
@@ -76,6 +80,7 @@ class ConnectContext:
         return tuple(dict.fromkeys(((public,) if public else ()) + self.told + (self.local() if near else ())))
 
     def addresses6(self) -> tuple[bytes, ...]:
+        """Our IPv6 addresses as a handshake carries them, 18 bytes each."""
         return tuple(map(encode_address6, self.local6()))[:MAX_RELAYS]
 
     @property

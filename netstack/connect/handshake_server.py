@@ -51,6 +51,7 @@ class HandshakeServer:
             self.announcers.pop(key.public).close()
 
     def unlisten(self, public: bytes) -> None:
+        """Answers for that key no more, and takes its announcement back."""
         self._listener.unlisten(public)
         self._router.servers.pop(target_of(public), None)
         announcer = self.announcers.pop(public, None)
@@ -128,6 +129,7 @@ class HandshakeServer:
         port: int,
         answer: Answer,
     ) -> None:
+        """One round of a punch, for the attempt that its number names."""
         attempt = self._attempts.get(message.id)
         if attempt is not None and attempt.link.agreement and attempt.link.agreement.local_key == listening.key:
             attempt.on_round(message, relay, request, port, self._trusts(listening, relay), answer)
@@ -190,9 +192,11 @@ class ListeningKey:
     def on_handshake(
         self, noise: bytes, client: Address, relay: Address | None, request: Request, port: int, now: float
     ) -> tuple[bytes, int] | None:
+        """As `route.Server` says."""
         return self._server.on_handshake(self, noise, client, relay, request, port, now)
 
     def on_holepunch(
         self, message: HolepunchMessage, relay: Address, request: Request, port: int, answer: Answer
     ) -> None:
+        """As `route.Server` says."""
         self._server.on_holepunch(self, message, relay, request, port, answer)

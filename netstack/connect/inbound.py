@@ -26,10 +26,15 @@ Answer = Callable[[bytes, int], None]
 
 
 class InboundAttempt(Attempt):
-    """`id` names it in hole-punch messages; `default_port` is the port that answers go out from otherwise; `account` is the
-    host on whose account it is."""
+    """One handshake that was answered.
 
-    def __init__(self, context: ConnectContext, link: Link, id: int, default_port: int, token: bytes, account: str) -> None:
+    `id` names it in hole-punch messages; answers go out from `default_port` unless a punched socket is better;
+    `account`: the host whose share of our connections it takes.
+    """
+
+    def __init__(
+        self, context: ConnectContext, link: Link, id: int, default_port: int, token: bytes, account: str
+    ) -> None:
         super().__init__(context, link)
         self.id = id
         self.account = account
@@ -86,6 +91,7 @@ class InboundAttempt(Attempt):
             self.lost("punch", Reason.NO_PATH)
 
     def kind_of(self, source: Address, port: int) -> PathKind:
+        """As of any attempt; a private host that may punch is in our network."""
         kind = super().kind_of(source, port)
         return PathKind.LAN if kind is PathKind.DIRECT and private(source[0]) and self.puncher else kind
 

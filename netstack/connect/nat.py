@@ -31,6 +31,7 @@ class NatSamples:
 
     @property
     def sampled(self) -> int:
+        """How many nodes have answered."""
         return len(self._seen)
 
     @property
@@ -39,6 +40,7 @@ class NatSamples:
         return self.firewall in (Firewall.OPEN, Firewall.CONSISTENT) or self.sampled >= ENOUGH
 
     def asked(self, node: Address) -> bool:
+        """Whether that node has answered."""
         return node in self._seen
 
     def add(self, seen: Address, by: Address) -> None:
@@ -50,6 +52,7 @@ class NatSamples:
             self._update()
 
     def freeze(self) -> None:
+        """The verdict stays as it is: the peer has been told."""
         self._frozen = True
 
     def _update(self) -> None:

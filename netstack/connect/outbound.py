@@ -51,6 +51,8 @@ FINDING = 20.0  # seconds for walk and handshake together
 
 
 class Verdict(Enum):
+    """What came of one handshake request."""
+
     SILENT = auto()
     STRANGER = auto()  # answers, but does not know the key
     FORGED = auto()
@@ -328,6 +330,7 @@ class OutboundAttempt(Attempt):
         return Verdict.STRANGER
 
     def on_packet(self, source: Address, port: int) -> bool | None:
+        """As of any attempt; the peer's stream may come before its answer, and is remembered then."""
         if self.link.agreement is None:
             self._early = source, port
             return True

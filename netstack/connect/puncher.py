@@ -52,6 +52,7 @@ class Throttle:
     last: float = float("-inf")
 
     def busy(self, now: float) -> bool:
+        """Whether a random punch has to wait now."""
         return self.running >= self.most or now - self.last < self.apart
 
 
@@ -65,6 +66,7 @@ class Remote:
     punching: bool = False
 
     def verified_address(self) -> Address | None:
+        """The first address whose host has echoed our token."""
         return next((address for address in self.addresses if address[0] in self.verified), None)
 
 
@@ -113,6 +115,7 @@ class Puncher:
 
     @property
     def port(self) -> int:
+        """The socket that is punched with now."""
         return self._ports[-1]
 
     def _begin(self) -> None:
@@ -152,6 +155,7 @@ class Puncher:
 
     @property
     def unstable(self) -> bool:
+        """Whether this socket is no use for a punch."""
         both = self.remote.firewall >= Firewall.RANDOM and self.nat.firewall >= Firewall.RANDOM
         return both or self.nat.firewall == Firewall.UNKNOWN
 
@@ -187,9 +191,11 @@ class Puncher:
 
     @property
     def done(self) -> bool:
+        """Whether it has ended, with a path or without."""
         return self.closed or self.connected
 
     def ping(self, address: Address) -> None:
+        """One probe to `address`."""
         self._context.sockets.probe(self.port, address)
 
     def open_session(self, address: Address) -> None:
@@ -198,6 +204,7 @@ class Puncher:
 
     @property
     def random(self) -> bool:
+        """Whether either NAT gives every destination another port."""
         return self.remote.firewall >= Firewall.RANDOM or self.nat.firewall >= Firewall.RANDOM
 
     def punch(self) -> bool:

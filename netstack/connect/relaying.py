@@ -69,6 +69,7 @@ class BlindRelay:
         self._out: list[Outgoing] = []
 
     def on_event(self, event: Event, now: float) -> None:
+        """What happens on connections to the key that we relay under."""
         match event:
             case Opened():
                 session = RelaySession(event.conn, event.remote_key)
@@ -166,11 +167,13 @@ class BlindRelay:
             self._untie(token)
 
     def outgoing(self) -> list[Outgoing]:
+        """Packets to pass on."""
         out, self._out = self._out, []
         return out
 
     @property
     def busy(self) -> bool:
+        """Whether packets wait to be passed on."""
         return bool(self._out)
 
     def _untie(self, token: bytes) -> None:

@@ -73,6 +73,7 @@ class Recent(Generic[K]):
         return len(self._noted)
 
     def note(self, key: K, now: float, network: str, about: str = "") -> None:
+        """Notes `key` for `life` seconds, on the account of `network`."""
         self._drop(key)
         while self._noted and now - next(iter(self._noted.values()))[0] > self._life:
             self._drop(next(iter(self._noted)))
@@ -184,6 +185,7 @@ class Router:
         return True
 
     def on_holepunch(self, request: Request, source: Address, port: int, now: float) -> bool:
+        """Passes one message of a punch on, or hands it to the server here.  Always True: nobody is helped on."""
         if request.value is None or request.target is None:
             return True
         try:

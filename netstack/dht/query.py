@@ -87,6 +87,7 @@ class Candidate:
 
     @property
     def answerable(self) -> tuple[Address, ...]:
+        """Who answers for its name: nobody where we knew it anyway."""
         return () if self.ours else tuple(self.referrers)
 
 
@@ -131,10 +132,12 @@ class Query:
 
     @property
     def closest(self) -> tuple[Reply, ...]:
+        """The k nearest answers so far, nearest first."""
         return self._best.closest
 
     @property
     def over(self) -> bool:
+        """Whether it has ended or was cancelled."""
         return self._over
 
     def cancel(self) -> None:

@@ -41,11 +41,13 @@ class Referrers:
         self._asked: Counter[bytes] = Counter()
 
     def asked(self, contact: Contact, referrers: Iterable[Address]) -> None:
+        """A node was asked that `referrers` have named."""
         self._asked[contact.place] += 1
         for referrer in referrers:
             self._pending[referrer] += 1
 
     def silent(self, referrers: Iterable[Address]) -> None:
+        """It did not answer its first try."""
         for referrer in referrers:
             self._pending[referrer] -= 1
             self._silent[referrer] += 1
@@ -65,10 +67,12 @@ class Referrers:
         return referrer not in self._trusted and self._pending[referrer] >= CREDIT + EARNED * self._answered[referrer]
 
     def discredited(self, referrer: Address) -> bool:
+        """Whether too many of the names of that node lead nowhere."""
         silent = self._silent[referrer]
         return silent >= SILENT and silent > RATE * self._answered[referrer]
 
     def crowded(self, contact: Contact) -> bool:
+        """Whether enough nodes of its network were asked."""
         return self._asked[contact.place] >= OF_A_PLACE
 
     def unheard_of(self, referrers: Collection[Address]) -> bool:

@@ -25,6 +25,8 @@ OVERHEAD = 200  # bytes that keeping anything costs beside itself
 
 
 class Item(NamedTuple, Generic[V]):
+    """A value, when it dies (s), and what it takes (bytes)."""
+
     dies: float
     size: int
     network: str  # of whoever wrote it
@@ -42,11 +44,13 @@ class Shares:
         self._most = 0
 
     def add(self, network: str, key: bytes) -> None:
+        """`network` wrote `key`."""
         held = self._networks.setdefault(network, {})
         self._rank(network, len(held), len(held) + 1)
         held[key] = None
 
     def remove(self, network: str, key: bytes) -> None:
+        """`key` of `network` is gone."""
         held = self._networks[network]
         self._rank(network, len(held), len(held) - 1)
         del held[key]
@@ -54,9 +58,11 @@ class Shares:
             del self._networks[network]
 
     def count(self, network: str) -> int:
+        """How many that network has."""
         return len(self._networks.get(network, ()))
 
     def oldest(self, network: str) -> bytes:
+        """What that network wrote first."""
         return next(iter(self._networks[network]))
 
     def greediest(self) -> str:
@@ -106,6 +112,7 @@ class ExpiringCache(Generic[V]):
         return len(self._items)
 
     def get(self, key: bytes, now: float) -> V | None:
+        """The value, None where there is none or its time is over.  Does not prolong its life."""
         item = self._items.get(key)
         if item is None:
             return None
@@ -127,6 +134,7 @@ class ExpiringCache(Generic[V]):
             self.remove(self._shares.oldest(self._shares.greediest()))
 
     def remove(self, key: bytes) -> None:
+        """Removes one value, if it is there."""
         item = self._items.pop(key, None)
         if item is None:
             return
@@ -135,6 +143,7 @@ class ExpiringCache(Generic[V]):
         self.on_remove(key, item.value)
 
     def sweep(self, now: float) -> None:
+        """Removes everything whose time is over."""
         dead = []
         for key, item in self._items.items():
             if item.dies > now:
@@ -187,6 +196,7 @@ class Records:
         return len(self._cache)
 
     def add(self, topic: bytes, key: bytes, peer: bytes, network: str, now: float) -> None:
+        """Keeps an announcement; its topic or the store may lose the oldest of whoever holds most."""
         record = Record(topic, key, peer, network)
         self._cache.put(topic + key, record, now, network)
         records = self._topics.setdefault(topic, {})
@@ -196,6 +206,7 @@ class Records:
             self.remove(topic, next(key for key, record in records.items() if record.network == greediest))
 
     def remove(self, topic: bytes, key: bytes) -> None:
+        """Removes one announcement, if it is there."""
         self._cache.remove(topic + key)
 
     def draw(self, topic: bytes, now: float, count: int = MAX_PEERS) -> list[bytes]:
@@ -216,6 +227,7 @@ class Records:
         return chosen
 
     def sweep(self, now: float) -> None:
+        """Removes everything whose time is over."""
         self._cache.sweep(now)
 
     def _forget(self, name: bytes, record: Record) -> None:
@@ -234,6 +246,8 @@ class Records:
 
 
 class Store:
+    """Everything that one node keeps for others."""
+
     def __init__(self, limits: DhtLimits, rng: Random) -> None:
         life, values, share, size = limits.record_life, limits.values, limits.share, limits.value_bytes
         self.records = Records(limits, rng)
@@ -255,6 +269,7 @@ class Store:
         return forward.peer if forward else None
 
     def sweep(self, now: float) -> None:
+        """Removes everything whose time is over."""
         self.records.sweep(now)
         for cache in self._caches():
             cache.sweep(now)
