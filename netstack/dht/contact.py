@@ -53,6 +53,7 @@ def contact_at(address: Address) -> Contact:
 
 
 def scope_of(address: Address) -> Scope:
+    """How far an IPv4 address reaches.  Raises ValueError for another host."""
     host = IPv4Address(address[0])
     if address[1] == 0 or host.is_multicast or any(host in network for network in UNUSABLE):
         return Scope.NOWHERE

@@ -16,9 +16,9 @@ from netstack.wire.messages import (
     Firewall,
     HandshakeMessage,
     Holepunch,
-    Mode,
     NoisePayload,
     RelayThrough,
+    RoutingMode,
     UdxInfo,
     decode_handshake,
     decode_payload,
@@ -76,8 +76,8 @@ def test_keys_match_vectors(vectors: dict[str, bytes]) -> None:
 
 def test_handshake_messages_match_vectors(vectors: dict[str, bytes]) -> None:
     cases = {
-        "handshake from client": HandshakeMessage(Mode.FROM_CLIENT, b"\x01" * 5),
-        "handshake from relay": HandshakeMessage(Mode.FROM_RELAY, b"\x01" * 5, peer=PEER),
+        "handshake from client": HandshakeMessage(RoutingMode.FROM_CLIENT, b"\x01" * 5),
+        "handshake from relay": HandshakeMessage(RoutingMode.FROM_RELAY, b"\x01" * 5, peer=PEER),
     }
     for name, message in cases.items():
         assert encode_handshake(message) == vectors[name]
