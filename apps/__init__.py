@@ -1,0 +1,2 @@
+VERSION = "0.1.0"
+"""That of `pyproject.toml`; asking the installed package for it takes longer than printing it."""

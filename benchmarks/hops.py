@@ -24,6 +24,7 @@ from pathlib import Path
 
 from benchmarks.spread import quantile
 from netstack import Address, Mode
+from netstack.dht.ask import Ask
 from netstack.dht.contact import contact_at
 from netstack.dht.datagram import FIND_NODE
 from netstack.dht.node import DhtNode
@@ -83,7 +84,7 @@ def walk(net: Network, census: Census, guest: Member, target: bytes) -> Walk:
     began, sent = net.now, node.rpc.sent
     ended: list[Outcome] = []
     node.now = net.now
-    node.query(target, FIND_NODE, internal=True, on_done=ended.append)
+    node.query(Ask(FIND_NODE, internal=True, target=target), on_done=ended.append)
     net.flush(guest)
     net.until(lambda: bool(ended))
     closest = ended[0].closest

@@ -2,11 +2,11 @@
 
 `docs/protocol.md`, from "Handshake" on.  Whoever owns the ports (`host.py`, or a simulator) drives it:
 
-    core.receive(data, source, now, port)      for every datagram, or `receive_batch` for what one read brought
-    core.wake(now)                             when `next_wake` has come
-    for event in core.events(): ...            after any of these, and after any call of one's own
-    carry out core.effects()                   once per turn: ports to open and to close,
-    send core.outgoing()                       then what to send; it may leave events, so look again
+    core.receive(data, source, now, port)        for every datagram, or `receive_batch` for what one read brought
+    core.wake(now)                               when `next_wake` has come
+    for effect in core.take_effects(): ...       after any of these, and after any call of one's own: ports to open and
+                                                 to close, what happened to connections and in the DHT
+    send core.outgoing()                         once per turn; it may leave effects, so look again
 
 All randomness is drawn from `rng`, all time comes as `now` (seconds of one monotonic clock): one seed is one run.
 """
@@ -26,7 +26,7 @@ from netstack.connect.outbound import Connector
 from netstack.connect.puncher import Ground, Throttle
 from netstack.connect.relaying import BlindRelay
 from netstack.connect.route import Router
-from netstack.connect.rpc import BareNode, Rpc, dialable, dialable6
+from netstack.connect.rpc import BareNode, RpcNode, dialable, dialable6
 from netstack.connect.sockets import Sockets
 from netstack.connect.tasks import Tasks
 from netstack.dht.datagram import PROBE, REQUEST, RESPONSE
@@ -46,6 +46,8 @@ from netstack.udx.stream import UdxStream
 from netstack.wire.handshake import Initiator
 
 __all__ = ["Accept", "EndpointCore", "datagrams", "dialable"]
+
+Effect = Event | DhtEvent | PortEffect
 
 SWEEP = 10.0  # seconds between two looks at what a blind relay carries
 
@@ -73,11 +75,10 @@ class EndpointCore:
     ) -> None:
         self.limits = limits or Limits()
         self.dht = dht
-        self.dht_events: list[DhtEvent] = []  # for the owner to take
         self._rng = rng
         self._tasks = Tasks()
         self._sockets = Sockets()
-        self._rpc: Rpc = dht if dht is not None else BareNode(rng, self._tasks)
+        self._rpc: RpcNode = dht if dht is not None else BareNode(rng, self._tasks)
         self._rpc6 = BareNode(rng, self._tasks, SERVER6)
         self._links = Links(rng, self.limits, self._sockets, congestion, self._on_events, self._on_gone)
         self._listener = Listener(self.limits)
@@ -112,7 +113,7 @@ class EndpointCore:
         self._inner: dict[int, Callable[[Event], None]] = {}  # connections to and of relays, by link id
         self._relay: BlindRelay | None = None
         self._relay_key = b""
-        self._events: list[Event] = []
+        self._effects: list[Event | DhtEvent] = []
         self._now = 0.0
 
     # what the owner does
@@ -304,35 +305,29 @@ class EndpointCore:
         self._tasks.wake(now)
         self._links.wake()
 
-    def next_wake(self) -> float | None:
-        """When `wake` is to be called, None for never.  At once, where `outgoing` has not been asked yet."""
+    def next_wake(self) -> float:
+        """When `wake` is to be called (s), infinity for never.  At once, where `outgoing` has not been asked yet."""
         if self.restless:
             return self._now
-        times = [self._links.next_wake(), self._tasks.next_wake(), self.dht.next_wake() if self.dht else None]
-        at = min(time if time is not None else inf for time in times)
-        return None if at == inf else at
+        return min(self._links.next_wake(), self._tasks.next_wake(), self.dht.next_wake() if self.dht else inf)
 
-    def events(self) -> list[Event]:
-        """What happened since the last call, in order."""
+    def take_effects(self) -> list[Effect]:
+        """What is to be done and to be known since the last call: the ports first, then events in their order."""
         self._tasks.run(self._now)
         self._links.absorb_touched()
         self._tasks.run(self._now)
-        if self.dht is not None and (told := self.dht.events()):
+        if self.dht is not None and (told := self.dht.take_effects()):
             self._on_dht(told)
-        events, self._events = self._events, []
-        return events
-
-    def take_dht_events(self) -> list[DhtEvent]:
-        """What happened to our place in the DHT since the last call; at most the last 64."""
-        events, self.dht_events = self.dht_events, []
-        return events
-
-    def effects(self) -> list[PortEffect]:
-        """Ports to open and to close, before `outgoing` is sent."""
-        return self._sockets.effects()
+        effects: list[Effect] = [*self._sockets.take_effects(), *self._effects]
+        self._effects = []
+        return effects
 
     def outgoing(self) -> list[Outgoing]:
-        """Datagrams and runs to send now, once per turn."""
+        """Datagrams and runs to send now, once per turn.
+
+        Apart from the effects, because streams cut what is queued into datagrams here, once per turn and as late as
+        possible: what a turn writes to one connection shares them.
+        """
         self._tasks.run(self._now)
         out = self._rpc.outgoing()
         out += self._rpc6.outgoing()
@@ -344,9 +339,9 @@ class EndpointCore:
 
     @property
     def restless(self) -> bool:
-        """Whether `events` or `outgoing` has something."""
+        """Whether `take_effects` or `outgoing` has something."""
         parts = (self._links, self._sockets, self._rpc, self._rpc6, self._tasks)
-        return bool(self._events) or any(part.busy for part in parts)
+        return bool(self._effects) or any(part.busy for part in parts)
 
     # for relays (`blind_relay.Base`)
 
@@ -390,7 +385,7 @@ class EndpointCore:
             if inner is not None:
                 inner(event)
             else:
-                self._events.append(event)
+                self._effects.append(event)
 
     def _relayed(self, event: Event) -> None:
         if self._relay is not None:
@@ -404,8 +399,7 @@ class EndpointCore:
         self._reception.gone(link)
 
     def _on_dht(self, events: list[DhtEvent]) -> None:
-        self.dht_events += events
-        del self.dht_events[:-64]
+        self._effects += events
         if any(isinstance(event, NetworkChanged | Woken) for event in events):
             for announcer in self._reception.announcers.values():
                 announcer.refresh()

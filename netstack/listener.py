@@ -41,11 +41,6 @@ class Listener:
     def keys(self) -> list[bytes]:
         return [key.public for key in self._keys.values()]
 
-    def key_of(self, target: bytes) -> bytes | None:
-        """The listening public key that this target names, if any."""
-        key = self._keys.get(target)
-        return key.public if key else None
-
     def repetition(self, target: bytes, message: bytes, now: float) -> tuple[bytes, int] | None:
         """The answer that this very message 1 got before, and the port it went out from: whoever repeats it must get
         the same one.  Of that key alone: another key's answer would tell that both live here."""

@@ -43,6 +43,13 @@ class Stands:
 
 
 @dataclass(frozen=True, slots=True)
+class Says:
+    """Answers at once, from the program alone."""
+
+    run: Callable[[Output], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Later:
     """Not there yet; the sentence says what there is instead."""
 
@@ -56,4 +63,4 @@ class Window:
     module: str
 
 
-Command = Asks | Stands | Later | Window
+Command = Asks | Stands | Says | Later | Window

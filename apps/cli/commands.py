@@ -16,14 +16,6 @@ def text_of(argument: str) -> str:
     return standard_input() if argument == "-" else argument
 
 
-async def chat_of(service: Service, argument: str) -> str:
-    """A CHAT argument: an id, or `self` for the notes to oneself, whose id nobody wants to look up."""
-    if argument != "self":
-        return argument
-    notes = [chat.id for chat in (await service.chats()).chats if chat.kind == "self"]
-    return notes[0] if notes else argument
-
-
 # ---- devices
 
 
@@ -132,11 +124,11 @@ async def chat_leave(service: Service, args: Args, out: Output) -> None:
 
 
 async def chat_rename(service: Service, args: Args, out: Output) -> None:
-    out.line(await service.chat_rename(await chat_of(service, args.id), args.title))
+    out.line(await service.chat_rename(args.id, args.title))
 
 
 async def chat_members(service: Service, args: Args, out: Output) -> None:
-    out.line(await service.chat_members(await chat_of(service, args.id)))
+    out.line(await service.chat_members(args.id))
 
 
 async def chat_add(service: Service, args: Args, out: Output) -> None:
@@ -148,7 +140,7 @@ async def chat_admin(service: Service, args: Args, out: Output) -> None:
 
 
 async def chat_set(service: Service, args: Args, out: Output) -> None:
-    out.line(await service.chat_set(await chat_of(service, args.id), args.key, args.value))
+    out.line(await service.chat_set(args.id, args.key, args.value))
 
 
 def check_chat_set(args: Args) -> None:
@@ -166,7 +158,7 @@ async def delete_chat(service: Service, args: Args, out: Output) -> None:
 
 
 async def send(service: Service, args: Args, out: Output) -> None:
-    out.line(await service.send(await chat_of(service, args.chat), text_of(args.text), reply=args.reply))
+    out.line(await service.send(args.chat, text_of(args.text), reply=args.reply))
 
 
 def check_send(args: Args) -> None:
@@ -175,38 +167,34 @@ def check_send(args: Args) -> None:
 
 
 async def read(service: Service, args: Args, out: Output) -> None:
-    out.line(
-        await service.read(
-            await chat_of(service, args.chat), limit=args.limit, before=args.before, after=args.after, wait=args.wait
-        )
-    )
+    out.line(await service.read(args.chat, limit=args.limit, before=args.before, after=args.after, wait=args.wait))
 
 
 async def mark(service: Service, args: Args, out: Output) -> None:
-    out.line(await service.mark(await chat_of(service, args.chat), upto=args.upto))
+    out.line(await service.mark(args.chat, upto=args.upto))
 
 
 async def edit(service: Service, args: Args, out: Output) -> None:
-    out.line(await service.edit(await chat_of(service, args.chat), args.id, text_of(args.text)))
+    out.line(await service.edit(args.chat, args.id, text_of(args.text)))
 
 
 async def delete(service: Service, args: Args, out: Output) -> None:
-    out.line(await service.delete(await chat_of(service, args.chat), args.id, everyone=args.everyone))
+    out.line(await service.delete(args.chat, args.id, everyone=args.everyone))
 
 
 async def react(service: Service, args: Args, out: Output) -> None:
-    out.line(await service.react(await chat_of(service, args.chat), args.id, args.emoji))
+    out.line(await service.react(args.chat, args.id, args.emoji))
 
 
 async def cancel(service: Service, args: Args, out: Output) -> None:
-    out.line(await service.cancel(await chat_of(service, args.chat), args.id))
+    out.line(await service.cancel(args.chat, args.id))
 
 
 async def search(service: Service, args: Args, out: Output) -> None:
     out.line(
         await service.search(
             text_of(args.query),
-            chat=await chat_of(service, args.chat) if args.chat is not None else None,
+            chat=args.chat,
             author=args.author,
             since=args.since,
             until=args.until,
@@ -224,19 +212,11 @@ async def outbox(service: Service, args: Args, out: Output) -> None:
 
 
 async def import_messages(service: Service, args: Args, out: Output) -> None:
-    out.line(
-        await service.import_messages(
-            await chat_of(service, args.chat), Path(args.file).absolute(), skip_bad=args.skip_bad
-        )
-    )
+    out.line(await service.import_messages(args.chat, Path(args.file).absolute(), skip_bad=args.skip_bad))
 
 
 async def export(service: Service, args: Args, out: Output) -> None:
-    out.line(
-        await service.export(
-            await chat_of(service, args.chat), Path(args.file).absolute(), format=args.format, force=args.force
-        )
-    )
+    out.line(await service.export(args.chat, Path(args.file).absolute(), format=args.format, force=args.force))
 
 
 # ---- the node

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from functools import singledispatch
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from apps.cli.record import model_of
 from apps.cli.safe import escaped, one_line
-from sync.service import models as m
+
+if TYPE_CHECKING:
+    from apps.cli.record import Said
+    from sync.service import models as m
+
+Show = TypeVar("Show", bound=Callable[..., str])
+_SHOWS: dict[str, Callable[[Any, Page], str]] = {}  # name of a model -> its text
 
 BOLD, DIM, GREEN, YELLOW, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 _COLOURS = {
@@ -25,12 +32,14 @@ _COLOURS = {
 }
 
 
-def render(value: m.Line, *, colour: bool) -> str:
+def render(value: Said, *, colour: bool) -> str:
     """The text for one result, without a final line end."""
     return Page(colour).show(value)
 
 
-def when(at: datetime | None) -> str:
+def when(at: datetime | str | None) -> str:
+    """A time in the local zone; from a record it comes as ISO 8601."""
+    at = datetime.fromisoformat(at) if isinstance(at, str) else at
     return at.astimezone().strftime("%Y-%m-%d %H:%M") if at else "never"
 
 
@@ -47,8 +56,8 @@ class Page:
     def __init__(self, colour: bool) -> None:
         self._colour = colour
 
-    def show(self, value: m.Line) -> str:
-        return show(value, self)
+    def show(self, value: Said) -> str:
+        return _SHOWS.get(model_of(value), small)(value, self)
 
     def paint(self, text: str, colour: str) -> str:
         return f"{colour}{text}{PLAIN}" if self._colour and colour else text
@@ -76,13 +85,18 @@ class Page:
         return "\n".join(f"{self.paint(name.ljust(wide), DIM)}  {one_line(text)}" for name, text in rows)
 
 
-@singledispatch
-def show(value: m.Line, page: Page) -> str:
+def shows(function: Show) -> Show:
+    """Makes it the text of the model with whose name its `value` is annotated."""
+    _SHOWS[function.__annotations__["value"].removeprefix("m.")] = function
+    return function
+
+
+def small(value: Said, page: Page) -> str:
     """Small answers are one line of names and values."""
     return "  ".join(f"{name} {one_line(str(text))}" for name, text in value.model_dump(mode="json").items())
 
 
-@show.register
+@shows
 def _(value: m.Created, page: Page) -> str:
     words = value.phrase.split()
     rows = ["  ".join(f"{at + 1:>2} {words[at]:<10}" for at in range(row, len(words), 6)).rstrip() for row in range(6)]
@@ -98,42 +112,47 @@ def _(value: m.Created, page: Page) -> str:
     )
 
 
-@show.register
+@shows
 def _(value: m.Testnet, page: Page) -> str:
     return f"{value.size} nodes run; give the others: --bootstrap {value.bootstrap}"
 
 
-@show.register
+@shows
+def _(value: m.Version, page: Page) -> str:
+    return f"kithkin {value.version}"
+
+
+@shows
 def _(value: m.Ready, page: Page) -> str:
     return f"ready at {value.address} as {value.device}  (Ctrl-C ends it)"
 
 
-@show.register
+@shows
 def _(value: m.Linked, page: Page) -> str:
     return f"Linked: this is now {value.device} of {value.identity}."
 
 
-@show.register
+@shows
 def _(value: m.Wrong, page: Page) -> str:
     return f"Those digits are not right; {value.left} more {'try' if value.left == 1 else 'tries'}."
 
 
-@show.register
+@shows
 def _(value: m.Digits, page: Page) -> str:
     return f"Type these digits on the new device:  {page.paint(f'{value.code[:3]} {value.code[3:]}', BOLD)}"
 
 
-@show.register
+@shows
 def _(value: m.Approved, page: Page) -> str:
     return f"Done: {value.device} is one of your devices."
 
 
-@show.register
+@shows
 def _(value: m.Changed, page: Page) -> str:
     return "Changed."
 
 
-@show.register
+@shows
 def _(value: m.Devices, page: Page) -> str:
     rows = [
         (
@@ -148,12 +167,12 @@ def _(value: m.Devices, page: Page) -> str:
     return page.table(("id", "name", "state", "added", "last seen"), rows, "No devices.")
 
 
-@show.register
+@shows
 def _(value: m.Profile, page: Page) -> str:
     return page.pairs([("identity", value.identity), ("name", value.name), ("about", value.about or "-")])
 
 
-@show.register
+@shows
 def _(value: m.Contacts, page: Page) -> str:
     rows = [
         (one.id, one.name, "blocked" if one.blocked else one.state, "verified" if one.verified else "-")
@@ -164,12 +183,12 @@ def _(value: m.Contacts, page: Page) -> str:
     )
 
 
-@show.register
+@shows
 def _(value: m.Accepted, page: Page) -> str:
     return f"You are in contact with {value.contact}; write with `kithkin send {value.chat} TEXT`."
 
 
-@show.register
+@shows
 def _(value: m.Safety, page: Page) -> str:
     groups = [value.safety_number[at : at + 5] for at in range(0, len(value.safety_number), 5)]
     rows = ["  ".join(groups[at : at + 4]) for at in range(0, len(groups), 4)]
@@ -177,7 +196,7 @@ def _(value: m.Safety, page: Page) -> str:
     return "\n".join([*rows, said])
 
 
-@show.register
+@shows
 def _(value: m.Chats, page: Page) -> str:
     rows = [
         (
@@ -194,13 +213,13 @@ def _(value: m.Chats, page: Page) -> str:
     return page.table(("id", "title", "kind", "state", "members", "unread", "last"), rows, "No chats.")
 
 
-@show.register
+@shows
 def _(value: m.Members, page: Page) -> str:
     rows = [(one.id, one.name, one.role, one.state) for one in value.members]
     return page.table(("id", "name", "role", "state"), rows, "Nobody.")
 
 
-@show.register
+@shows
 def _(value: m.Messages, page: Page) -> str:
     if not value.messages:
         return "No messages."
@@ -229,7 +248,7 @@ def _said_by(one: m.Message | m.Hit) -> str:
     return name if one.source is None else f"{name}, quoting |{one_line(one.source)}|"
 
 
-@show.register
+@shows
 def _(value: m.Hits, page: Page) -> str:
     lines = [
         f"{page.paint(when(hit.at), DIM)}  {page.paint(_said_by(hit), BOLD)}  "
@@ -239,13 +258,13 @@ def _(value: m.Hits, page: Page) -> str:
     return "\n".join([*lines, f"{value.total} found in {value.took_ms:.0f} ms"])
 
 
-@show.register
+@shows
 def _(value: m.Outbox, page: Page) -> str:
     rows = [(one.id, one.chat, one.state, f"{one.delivered} of {one.devices}") for one in value.pending]
     return page.table(("id", "chat", "state", "delivered"), rows, "Everything is delivered.")
 
 
-@show.register
+@shows
 def _(value: m.Status, page: Page) -> str:
     online = f"yes, at {value.address}" if value.online and value.address else "yes" if value.online else "no"
     rows = [
@@ -289,7 +308,7 @@ def peer_row(peer: m.Peer) -> str:
     return f"{peer.device} {peer.name} {peer.address}" + (f"  ({', '.join(how)})" if how else "")
 
 
-@show.register
+@shows
 def _(value: m.Stats, page: Page) -> str:
     people = [(one.month, one.name or one.identity, str(one.messages)) for one in value.messages]
     chats = [(one.title or one.chat, str(one.messages), _size(one.bytes)) for one in value.storage]
@@ -310,63 +329,63 @@ def _size(count: int) -> str:
     return ""
 
 
-@show.register
+@shows
 def _(value: m.Checks, page: Page) -> str:
     rows = [("ok" if check.ok else "BAD", check.name, check.detail) for check in value.checks]
     return page.table(("", "check", "detail"), rows, "Nothing to check.")
 
 
-@show.register
+@shows
 def _(value: m.Payload, page: Page) -> str:
     return value.payload
 
 
-@show.register
+@shows
 def _(value: m.Invite, page: Page) -> str:
     return f"{value.invite}\n\nFor one person, until {when(value.expires)}."
 
 
-@show.register
+@shows
 def _(value: m.MessageEvent, page: Page) -> str:
     return "\n".join(_message(value.message, page)) if value.new else ""
 
 
-@show.register
+@shows
 def _(value: m.GoneEvent, page: Page) -> str:
     return f"message {value.id} is gone"
 
 
-@show.register
+@shows
 def _(value: m.GapEvent, page: Page) -> str:
     return "events were lost here"
 
 
-@show.register
+@shows
 def _(value: m.StatusEvent, page: Page) -> str:
     return f"{value.id}  {value.state}  {value.delivered} of {value.devices}"
 
 
-@show.register
+@shows
 def _(value: m.PeerEvent, page: Page) -> str:
     name = one_line(value.peer.name or value.peer.device)
     return f"{'connected to' if value.connected else 'lost'} {name} at {value.peer.address}"
 
 
-@show.register
+@shows
 def _(value: m.DeviceEvent, page: Page) -> str:
     return f"device {value.device.id} {one_line(value.device.name)}: {one_line(value.notice or value.device.state)}"
 
 
-@show.register
+@shows
 def _(value: m.ContactEvent, page: Page) -> str:
     return f"contact {value.contact.id} {one_line(value.contact.name)}: {value.contact.state}"
 
 
-@show.register
+@shows
 def _(value: m.ChatEvent, page: Page) -> str:
     return f"chat {value.chat.id} {one_line(value.chat.title)}: {value.chat.state}"
 
 
-@show.register
+@shows
 def _(value: m.ProgressEvent, page: Page) -> str:
     return f"{one_line(value.what)} {value.done}" + (f" of {value.total}" if value.total else "")

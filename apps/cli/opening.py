@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from apps.cli.command import Args
+from apps.cli.record import as_record
 from apps.cli.terminal import ask_passphrase, given_passphrase
 from sync.service.api import ANY_HOST, KithkinError, Network, Profiles, Service
-from sync.service.remote import connect
 
 NONE = "none"  # no DHT: addresses known, and the local network
 
@@ -47,14 +47,16 @@ def network_of(args: Args) -> Network:
 
 
 @contextlib.asynccontextmanager
-async def service_of(profiles: Profiles, folder: Path, network: Network | None) -> AsyncIterator[Service]:
+async def service_of(profiles: Profiles | None, folder: Path, network: Network | None) -> AsyncIterator[Service]:
     """The running node's service; where none runs, the profile is this process's until the block ends."""
-    node = await connect(folder)
+    from sync.service.remote import connect  # late: help and usage errors need no socket
+
+    node = await connect(folder, as_record)
     if node is not None:
         async with node:
             yield node
         return
-    async with opened(profiles, folder, network) as service:
+    async with opened(profiles or real_profiles(), folder, network) as service:
         yield service
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from apps.cli.hints import HINTS
-from apps.cli.human import render
-from apps.cli.safe import one_line
+from apps.cli.record import Record
 from sync.service.api import KithkinError
-from sync.service.models import Failure, Line, Problem
+
+if TYPE_CHECKING:
+    from apps.cli.record import Said
 
 
 class Output:
@@ -24,9 +25,13 @@ class Output:
         self.failed = False
         self.colour = not json_lines and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
-    def line(self, value: Line) -> None:
-        text = value.model_dump_json() if self.json else render(value, colour=self.colour)
-        if text:
+    def line(self, value: Said) -> None:
+        if self.json:
+            self.text(value.model_dump_json())
+            return
+        from apps.cli.human import render  # late: programs need none of it
+
+        if text := render(value, colour=self.colour):
             self.text(text)
 
     def text(self, text: str) -> None:
@@ -38,9 +43,12 @@ class Output:
         print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
 
     def failure(self, error: KithkinError) -> None:
+        from apps.cli.hints import HINTS
+        from apps.cli.safe import one_line
+
         message = one_line(error.message)
         if self.json:
-            self.line(Failure(error=Problem(code=error.code, message=message)))
+            self.line(Record(error={"code": error.code, "message": message}))
             return
         print(f"kithkin: {message}", file=sys.stderr)
         if hint := HINTS.get(error.code):

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
+from apps import VERSION
 from apps.cli import commands, later, start
 from apps.cli.command import Command
 from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, KithkinError
@@ -160,7 +161,7 @@ def build() -> Parser:
     parser = Parser(
         prog="kithkin", description="Chat and sync between your devices and your contacts, without a server."
     )
-    parser.add_argument("--version", action="version", version="kithkin 0.1.0")
+    parser.add_argument("--version", action="version", version=f"kithkin {VERSION}")
     common(parser, top=True)
     top = Group(parser)
     _own(top)
@@ -310,4 +311,5 @@ def _rest(top: Group) -> None:
     _network(top.add("phone", start.PHONE, "start the phone app"))
     forge = top.add("forge-transcript", later.FORGE, "show that a transcript proves nothing (not yet)")
     forge.add_argument("rest", nargs="*")
+    top.add("version", start.SHOW_VERSION, "the version of this program")
     top.add("demo", start.DEMO, "the story of a phone, a desktop and a friend")

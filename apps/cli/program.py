@@ -5,18 +5,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import io
 import os
 import sys
-import traceback
-from importlib import import_module
 from pathlib import Path
 
 from apps.cli import parser
-from apps.cli.command import Args, Asks, Later, Place, Stands, Window
+from apps.cli.command import Args, Asks, Later, Place, Says, Stands, Window
 from apps.cli.opening import network_of, real_profiles, service_of
 from apps.cli.output import Output
 from sync.service.api import KithkinError, Profiles
@@ -45,10 +42,15 @@ def attempt(words: list[str], out: Output, profiles: Profiles | None) -> int:
         args = read_arguments(words, out)
         if args is None:
             return DONE
+        if isinstance(args.command, Says):
+            args.command.run(out)
+            return DONE
         folder = Path(args.profile or parser.default_profile()).absolute()
         if isinstance(args.command, Window):
             open_window(args.command, folder, args)
         else:
+            import asyncio
+
             asyncio.run(perform(args, folder, out, profiles))
     except KithkinError as error:
         out.failure(error)
@@ -70,6 +72,8 @@ def unexpected(error: Exception) -> KithkinError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return KithkinError("disk_full", "The disk is full.")
     if os.environ.get("KITHKIN_DEBUG"):
+        import traceback
+
         traceback.print_exception(error, file=sys.stderr)
     return KithkinError("internal", f"A defect of ours: {type(error).__name__}: {error}")
 
@@ -87,6 +91,8 @@ def read_arguments(words: list[str], out: Output) -> Args | None:
 
 def open_window(window: Window, folder: Path, args: Args) -> None:
     """KivyMD takes seconds to import and is an extra, so nothing else pays for it.  A window owns thread and loop."""
+    from importlib import import_module
+
     try:
         app = import_module(window.module)
     except ModuleNotFoundError as error:
@@ -107,5 +113,5 @@ async def perform(args: Args, folder: Path, out: Output, profiles: Profiles | No
         case Asks(run, meets, check):
             check(args)
             network = network_of(args) if meets(args) else None
-            async with service_of(profiles or real_profiles(), folder, network) as service:
+            async with service_of(profiles, folder, network) as service:
                 await run(service, args, out)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
+from typing import TYPE_CHECKING
 
+from apps import VERSION
 from apps.cli import later
-from apps.cli.command import Args, Place, Stands, Window
+from apps.cli.command import Args, Place, Says, Stands, Window
 from apps.cli.opening import network_of, opened
 from apps.cli.output import Output
+from apps.cli.record import as_record
 from apps.cli.terminal import Lines, ask_passphrase, given_passphrase, interactive, qr_lines
 from sync.service.api import KithkinError, Linking
-from sync.service.models import Linked, Payload
-from sync.service.remote import connect
+
+if TYPE_CHECKING:
+    from sync.service.models import Linked
 
 
 def new_passphrase() -> str | None:
@@ -21,6 +24,8 @@ def new_passphrase() -> str | None:
 
 
 async def refuse_running(place: Place) -> None:
+    from sync.service.remote import connect
+
     node = await connect(place.folder)
     if node is not None:
         await node.close()
@@ -35,6 +40,8 @@ async def init(place: Place, args: Args) -> None:
 
 
 async def link(place: Place, args: Args) -> None:
+    from sync.service.models import Payload
+
     await refuse_running(place)
     secret = new_passphrase()
     network = network_of(args)
@@ -52,6 +59,8 @@ async def link(place: Place, args: Args) -> None:
 
 async def type_digits(linking: Linking, out: Output) -> Linked:
     """Lines of standard input are tried until one matches; what ends the linking meanwhile ends this too."""
+    import asyncio
+
     done = asyncio.ensure_future(linking.done())
     typing = asyncio.ensure_future(_typing(linking, out))
     try:
@@ -99,6 +108,10 @@ async def demo(place: Place, args: Args) -> None:
     await tell(place.out)
 
 
+def version(out: Output) -> None:
+    out.line(as_record("Version", {"version": VERSION}))
+
+
 INIT = Stands(init)
 LINK = Stands(link)
 RUN = Stands(run)
@@ -106,3 +119,4 @@ DESKTOP = Window("apps.desktop.main")
 PHONE = Window("apps.mobile.main")
 TESTNET = Stands(testnet)
 DEMO = Stands(demo)
+SHOW_VERSION = Says(version)

@@ -6,15 +6,10 @@ since nothing can take back a read that waits on a terminal.
 
 from __future__ import annotations
 
-import asyncio
-import getpass
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-
-import segno
 
 from sync.service.api import KithkinError
 
@@ -44,6 +39,10 @@ class Lines:
     """Lines of standard input, awaitable.  None at its end."""
 
     def __init__(self) -> None:
+        # What only some commands use is imported where it is used: most end before it would be loaded.
+        import asyncio
+        import threading
+
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         threading.Thread(target=self._read, daemon=True, name="standard input").start()
@@ -106,6 +105,8 @@ def ask_passphrase(*, new: bool) -> str | None:
     """Asks on the terminal (twice for a new one); None where nobody can be asked."""
     if not interactive():
         return None
+    import getpass
+
     text = getpass.getpass("New passphrase: " if new else "Passphrase: ")
     if new and text != getpass.getpass("Once more: "):
         raise KithkinError("no_passphrase", "The two passphrases differ.")
@@ -117,6 +118,8 @@ def qr_lines(text: str, *, colour: bool) -> list[str]:
 
     Upper case keeps the code in its alphanumeric mode; the scheme is read in any case.
     """
+    import segno
+
     matrix = [list(row) for row in segno.make(text.upper(), error="m", micro=False).matrix_iter(border=2)]
     if len(matrix) % 2:
         matrix.append([0] * len(matrix[0]))

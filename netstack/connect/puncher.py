@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 
 from identity.keys import Random
 from netstack.connect.nat import ENOUGH, Nat, coerced
-from netstack.connect.rpc import Rpc, ask, dialable
+from netstack.connect.rpc import RpcNode, answer_of, dialable
 from netstack.connect.sockets import LOW_TTL, Sockets
 from netstack.connect.tasks import Promise, Task, Tasks
+from netstack.dht.ask import Ask
 from netstack.dht.datagram import PING
 from netstack.dht.messages import Firewall
 from netstack.udp.port import Address
@@ -73,7 +74,7 @@ class Ground:
 
     rng: Random
     tasks: Tasks
-    rpc: Rpc
+    rpc: RpcNode
     sockets: Sockets
     throttle: Throttle
     nodes: Callable[[], Iterable[Address]]
@@ -136,7 +137,7 @@ class Puncher:
         settled.keep(None)
 
     async def _ping(self, node: Address, port: int, nat: Nat, settled: Promise[None]) -> None:
-        answer = await ask(self._ground.rpc, node, PING, internal=True, port=port, tries=1)
+        answer = await answer_of(self._ground.rpc, node, Ask(PING, internal=True, port=port, tries=1))
         if answer is not None:
             self.sampled(answer.to, node, nat)
             if nat.settled:

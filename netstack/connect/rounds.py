@@ -12,8 +12,9 @@ from identity.errors import DecodeError
 from netstack.connect.attempt import Attempt
 from netstack.connect.nat import coerced
 from netstack.connect.puncher import Puncher
-from netstack.connect.rpc import ask
+from netstack.connect.rpc import answer_of
 from netstack.connect.secure_payload import HolepunchMessage, PunchPayload, decode_holepunch, encode_holepunch
+from netstack.dht.ask import Ask
 from netstack.dht.datagram import PEER_HOLEPUNCH
 from netstack.dht.messages import Firewall, Mode, Refusal
 from netstack.events import PathKind, Reason
@@ -176,15 +177,8 @@ class Rounds:
         id, sealed = self._attempt.payload.holepunch.id, self._attempt.sealed.seal(state)
         value = encode_holepunch(HolepunchMessage(Mode.FROM_CLIENT, id, sealed, relay[1]))
         port, nat = puncher.port, puncher.nat
-        response = await ask(
-            self._attempt.field.rpc,
-            relay[0],
-            PEER_HOLEPUNCH,
-            target=self._target,
-            value=value,
-            port=port,
-            tries=ROUTED_TRIES,
-        )
+        ask = Ask(PEER_HOLEPUNCH, target=self._target, value=value, port=port, tries=ROUTED_TRIES)
+        response = await answer_of(self._attempt.field.rpc, relay[0], ask)
         if response is None or response.value is None:
             return None
         puncher.sampled(response.to, relay[0], nat)

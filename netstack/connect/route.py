@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 
 from identity.errors import DecodeError
 from netstack.connect.allowance import Allowance
-from netstack.connect.rpc import Rpc, dialable, dialable6
+from netstack.connect.rpc import RpcNode, dialable, dialable6
 from netstack.connect.secure_payload import HolepunchMessage, decode_holepunch, encode_holepunch
 from netstack.dht.contact import network_of
 from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, Request
@@ -101,7 +101,7 @@ class Router:
 
     def __init__(
         self,
-        rpc: Rpc,
+        rpc: RpcNode,
         forward_of: Callable[[bytes, float], Address | None] = lambda target, now: None,
         servers: dict[bytes, Server] | None = None,
     ) -> None:

@@ -6,7 +6,6 @@ given and tells everybody else, truthfully, that it knows nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address
@@ -16,6 +15,7 @@ from identity.errors import DecodeError
 from identity.keys import Random
 from netstack.connect.tasks import Promise, Tasks, Timer
 from netstack.dht.address import encode_address
+from netstack.dht.ask import Ask, Done, Handler
 from netstack.dht.datagram import (
     FIND_NODE,
     FIND_PEER,
@@ -32,24 +32,22 @@ from netstack.dht.datagram import (
 from netstack.ports import SERVER, SERVER6
 from netstack.udp.port import Address, Outgoing
 
-Done = Callable[[Response | None], None]
-Handler = Callable[[Request, Address, int, float], bool]  # False: answer with closer nodes
-
 MAX_CALLS = 4096
+TRIES = 4  # of a request, where nothing else is said
 RETRY = 0.5  # seconds until the first repetition; it doubles
 
 # Questions that any node may be asked; without a DHT the honest answer is that we know nobody.
 KNOWN_QUESTIONS = {(True, PING), (True, FIND_NODE), (False, FIND_PEER), (False, LOOKUP), (False, PEER_HANDSHAKE)}
 
 
-class Call(Protocol):
+class Cancellable(Protocol):
     """A request under way.  After `cancel` nothing is told any more."""
 
     def cancel(self) -> None: ...
 
 
-class Rpc(Protocol):
-    """What connecting needs of a node."""
+class RpcNode(Protocol):
+    """What connecting needs of a node: `netstack.dht.node.DhtNode`, or `BareNode` where there is none."""
 
     handlers: dict[int, Handler]
 
@@ -67,20 +65,7 @@ class Rpc(Protocol):
 
     def receive(self, data: bytes | memoryview, source: Address, port: int, now: float) -> None: ...
 
-    def request(
-        self,
-        to: Address,
-        command: int,
-        done: Done,
-        *,
-        internal: bool = False,
-        target: bytes | None = None,
-        value: bytes | None = None,
-        token: bytes | None = None,
-        port: int | None = None,
-        tries: int = 4,
-        ttl: int = 0,
-    ) -> Call: ...
+    def request(self, to: Address, ask: Ask, done: Done) -> Cancellable: ...
 
     def reply(
         self,
@@ -98,23 +83,10 @@ class Rpc(Protocol):
     def forward(self, request: Request, to: Address, value: bytes, port: int) -> None: ...
 
 
-async def ask(
-    rpc: Rpc,
-    to: Address,
-    command: int,
-    *,
-    internal: bool = False,
-    target: bytes | None = None,
-    value: bytes | None = None,
-    token: bytes | None = None,
-    port: int | None = None,
-    tries: int = 4,
-) -> Response | None:
-    """The answer, None if there is none.  Cancelling withdraws the question."""
+async def answer_of(rpc: RpcNode, to: Address, ask: Ask) -> Response | None:
+    """What `to` answers, None if it does not.  Cancelling withdraws the question."""
     answer: Promise[Response | None] = Promise()
-    call = rpc.request(
-        to, command, answer.keep, internal=internal, target=target, value=value, token=token, port=port, tries=tries
-    )
+    call = rpc.request(to, ask, answer.keep)
     try:
         return await answer
     finally:
@@ -201,20 +173,8 @@ class BareNode:
         out, self._out = self._out, []
         return out
 
-    def request(
-        self,
-        to: Address,
-        command: int,
-        done: Done,
-        *,
-        internal: bool = False,
-        target: bytes | None = None,
-        value: bytes | None = None,
-        token: bytes | None = None,
-        port: int | None = None,
-        tries: int = 4,
-        ttl: int = 0,
-    ) -> Call:
+    def request(self, to: Address, ask: Ask, done: Done) -> Cancellable:
+        """Asks one address; `done(None)` where it did not answer.  The options of `ask` are as in a DHT node."""
         if len(self.calls) >= MAX_CALLS:  # as if it were lost
             lost = BareCall(self, -1, to, done, Outgoing(to, b""), 0)
             lost.timer = self._tasks.at(self._tasks.now + RETRY, lambda: self._due(lost))
@@ -223,8 +183,11 @@ class BareNode:
             self._next_tid = (self._next_tid + 1) & 0xFFFF
         tid = self._next_tid
         self._next_tid = (tid + 1) & 0xFFFF
-        data = encode_request(Request(tid, self._named(to), command, internal, target, value, token=token))
-        call = BareCall(self, tid, to, done, Outgoing(to, data, port=port or self._port, ttl=ttl), tries)
+        data = encode_request(
+            Request(tid, self._named(to), ask.command, ask.internal, ask.target, ask.value, token=ask.token)
+        )
+        outgoing = Outgoing(to, data, port=ask.port or self._port, ttl=ask.ttl)
+        call = BareCall(self, tid, to, done, outgoing, ask.tries or TRIES)
         self.calls[tid] = call
         self._send(call)
         return call

@@ -65,6 +65,7 @@ class Sockets:
         out, self._out = self._out, []
         return out
 
-    def effects(self) -> list[PortEffect]:
+    def take_effects(self) -> list[PortEffect]:
+        """Ports to open and to close, in order."""
         effects, self._effects = self._effects, []
         return effects

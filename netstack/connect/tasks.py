@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -205,17 +206,14 @@ class Tasks:
                 callback()
         self.run(now)
 
-    def next_wake(self) -> float | None:
+    def next_wake(self) -> float:
+        """When `wake` is to be called (s), infinity for never."""
         timers = self._timers
         while timers and timers[0][2].callback is None:
             heappop(timers)
         if self._ready:
             return self.now
-        return timers[0][0] if timers else None
-
-    def cancel_all(self) -> None:
-        for task in list(self._all):
-            task.cancel()
+        return timers[0][0] if timers else inf
 
     # for tasks
 

@@ -8,7 +8,7 @@ from enum import Enum
 from netstack.dht.messages import Firewall as Nat
 from netstack.udp.port import Address
 
-__all__ = ["DhtEvent", "Ephemeral", "Mode", "Nat", "NetworkChanged", "Persistent", "Ready", "Woken"]
+__all__ = ["DHT_EVENTS", "DhtEvent", "Ephemeral", "Mode", "Nat", "NetworkChanged", "Persistent", "Ready", "Woken"]
 
 
 class Mode(Enum):
@@ -50,3 +50,4 @@ class Woken:
 
 
 DhtEvent = Ready | Persistent | Ephemeral | NetworkChanged | Woken
+DHT_EVENTS = (Ready, Persistent, Ephemeral, NetworkChanged, Woken)  # for isinstance

@@ -16,12 +16,14 @@ Nodes that never answer are reported to those that named them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from netstack.dht.ask import Ask
 from netstack.dht.contact import Contact, Scope, contact_at
+from netstack.dht.context import DhtContext
 from netstack.dht.datagram import DOWN_HINT, INVALID_TOKEN, Response
 from netstack.dht.doubt import Doubt
 from netstack.dht.rpc import Call
@@ -29,9 +31,6 @@ from netstack.dht.shortlist import Shortlist
 from netstack.dht.table import K
 from netstack.dht.timers import Alarm
 from netstack.udp.port import Address
-
-if TYPE_CHECKING:
-    from netstack.dht.node import DhtNode
 
 PATIENCE = 3  # tries of a node that a walk waits for where fewer than k answered; the rest goes on without it
 
@@ -92,28 +91,25 @@ class Candidate:
 
 
 class Query:
-    """Made by `DhtNode.query`.  `on_done` is called once, or never after `cancel`; never before `query` returns."""
+    """Made by `Walks.start`.  `on_done` is called once, or never after `cancel`; never before `start` returns."""
 
     def __init__(
         self,
-        node: DhtNode,
+        walks: Walks,
+        ask: Ask,
         target: bytes,
-        command: int,
         *,
-        internal: bool,
-        value: bytes | None,
         commit: MakeCommit | None,
         on_reply: OnReply | None,
         on_done: OnDone | None,
         nodes: Iterable[Address],
         concurrency: int,
     ) -> None:
-        self.node = node
         self.target = target
-        self.command = command
-        self.internal = internal
-        self.value = value
         self.concurrency = concurrency
+        self._question = ask
+        self._walks = walks
+        self._context = walks.context
         self._commit = commit
         self._on_reply = on_reply
         self._on_done = on_done
@@ -123,7 +119,7 @@ class Query:
         self._candidates: list[tuple[int, Candidate]] = []  # a heap by distance
         self._set_aside: dict[Address, Candidate] = {}
         self._visits = 0
-        self._doubt = Doubt(node.bootstrap)
+        self._doubt = Doubt(self._context.bootstrap)
         self._best: Shortlist[Reply] = Shortlist()
         self._calls: set[Call] = set()
         self._slow: dict[Call, Candidate] = {}
@@ -151,18 +147,18 @@ class Query:
     # the walk
 
     def _start(self, nodes: Iterable[Address]) -> None:
-        node = self.node
-        contacts = [*node.contacts(nodes), *node.table.closest(self.target)]
+        context = self._context
+        contacts = [*context.contacts(nodes), *context.table.closest(self.target)]
         if len(contacts) < K:
-            contacts += node.contacts(node.bootstrap)
-        if not node.table:
-            contacts += node.contacts(node.known)  # as at the start: perhaps it was the network that was down
+            contacts += context.contacts(context.bootstrap)
+        if not context.table:
+            contacts += context.contacts(context.known)  # as at the start: perhaps it was the network that was down
         for contact in contacts:
             if contact.address not in self._heard:
                 self._consider(Candidate(contact, contact.number ^ self._number, 0, None))
         self._ask()
         if not self._calls:
-            node.later(Alarm(lambda now: self._settle()))
+            context.later(Alarm(lambda now: self._settle()))
 
     def _consider(self, candidate: Candidate) -> None:
         self._heard[candidate.contact.address] = candidate
@@ -179,7 +175,7 @@ class Query:
 
     def _next(self) -> Candidate | None:
         """The nearest that is worth asking now."""
-        if self._visits >= self.node.limits.visits:
+        if self._visits >= self._context.limits.visits:
             self._candidates.clear()
             self._set_aside.clear()
         held_back: list[Candidate] = []
@@ -211,18 +207,10 @@ class Query:
         return None
 
     def _visit(self, candidate: Candidate) -> None:
-        node = self.node
         self._visits += 1
         candidate.charged = candidate.answerable
         self._doubt.asked(candidate.contact, candidate.charged)
-        call = node.call(
-            candidate.contact.address,
-            self.command,
-            internal=self.internal,
-            target=self.target,
-            value=self.value,
-            tries=node.limits.query_tries,
-        )
+        call = self._context.call(candidate.contact.address, self._question)
         call.done = partial(self._answered, call, candidate)
         call.slow = partial(self._slowed, call, candidate)
         self._calls.add(call)
@@ -297,15 +285,15 @@ class Query:
 
     def _consider_named(self, address: Address, informer: Contact, hops: int) -> None:
         contact = contact_at(address)
-        if contact.scope is Scope.NOWHERE or contact.scope < informer.scope or contact.id == self.node.table.own:
+        if contact.scope is Scope.NOWHERE or contact.scope < informer.scope or contact.id == self._context.table.own:
             return
         distance = contact.number ^ self._number
-        if self._best.wants(distance) and len(self._heard) < self.node.limits.candidates:
+        if self._best.wants(distance) and len(self._heard) < self._context.limits.candidates:
             self._consider(Candidate(contact, distance, hops, informer.address))
 
     def _hint(self, informer: Address, down: Contact) -> None:
-        if self.node.may_hint():
-            self.node.call(informer, DOWN_HINT, internal=True, value=down.wire, tries=1)
+        if self._walks.may_hint():
+            self._context.call(informer, Ask(DOWN_HINT, internal=True, value=down.wire, tries=1))
 
     def _go_on(self) -> None:
         self._ask()
@@ -340,7 +328,8 @@ class Query:
         commit = self._commit(reply) if self._commit is not None else None
         if commit is None:
             return
-        call = self.node.call(reply.address, commit.command, target=self.target, value=commit.value, token=reply.token)
+        ask = Ask(commit.command, target=self.target, value=commit.value, token=reply.token)
+        call = self._context.call(reply.address, ask)
         call.done = partial(self._written, call, reply, again)
         self._calls.add(call)
 
@@ -367,5 +356,58 @@ class Query:
     def _finish(self) -> None:
         """Nobody is called any more; callbacks often hold the walk, which holds them."""
         self._over = True
-        self.node.forget(self)
+        self._walks.forget(self)
         self._on_reply = self._on_done = self._commit = None
+
+
+class Walks:
+    """The walks of one node that are under way.  `started(target)` is called before each begins."""
+
+    def __init__(self, context: DhtContext, started: Callable[[bytes], None]) -> None:
+        self.context = context
+        self.hints = 0  # about dead nodes, since the last tick
+        self._started = started
+        self._queries: dict[int, Query] = {}
+
+    def __len__(self) -> int:
+        return len(self._queries)
+
+    def start(
+        self,
+        ask: Ask,
+        *,
+        commit: MakeCommit | None = None,
+        on_reply: OnReply | None = None,
+        on_done: OnDone | None = None,
+        nodes: Iterable[Address] = (),
+        concurrency: int = 0,
+    ) -> Query:
+        """A walk to the target of `ask`, which every node on the way is asked, starting also from `nodes`.
+
+        Raises ValueError where `ask` has no target.
+        """
+        if ask.target is None:
+            raise ValueError("a walk needs a target")
+        limits = self.context.limits
+        self._started(ask.target)
+        query = Query(
+            self,
+            replace(ask, tries=ask.tries or limits.query_tries),
+            ask.target,
+            commit=commit,
+            on_reply=on_reply,
+            on_done=on_done,
+            nodes=nodes,
+            concurrency=concurrency or limits.concurrency,
+        )
+        self._queries[id(query)] = query
+        return query
+
+    def forget(self, query: Query) -> None:
+        """`query` is over."""
+        self._queries.pop(id(query), None)
+
+    def may_hint(self) -> bool:
+        """Whether this tick has room for one more hint about a dead node."""
+        self.hints += 1
+        return self.hints <= self.context.limits.hints

@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable
 
 from identity.keys import Random
+from netstack.dht.ask import Done
 from netstack.dht.datagram import Request, Response, encode_request
 from netstack.dht.limits import DhtLimits
 from netstack.dht.timers import Alarm, Timer, Timers
 from netstack.udp.port import Address, Outgoing
 
-Done = Callable[[Response | None], None]
 SLOTS = 4
 ENOUGH = 8  # nodes whose round trips say something about the others'
 

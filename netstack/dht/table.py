@@ -108,6 +108,11 @@ class RoutingTable:
             chosen += sorted(bucket, key=distance)[: count - len(chosen)]
         return [entry.contact for entry in chosen]
 
+    def latest(self, count: int) -> list[Address]:
+        """The `count` nodes heard last, last first."""
+        entries = sorted(self, key=lambda entry: entry.seen, reverse=True)
+        return [entry.address for entry in entries[:count]]
+
     def gaps(self) -> list[int]:
         """Buckets (prefix lengths) that should be full, as deep as the neighbourhood is, and hold nobody.
 

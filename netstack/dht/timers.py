@@ -63,11 +63,12 @@ class Timers:
                 timer.due = inf
                 timer.fire(now)
 
-    def next(self) -> float | None:
+    def next(self) -> float:
+        """When the next timer is due (s), infinity for never."""
         heap = self._heap
         while heap:
             at, _, timer = heap[0]
             if timer.due == at:
                 return at
             heappop(heap)
-        return None
+        return inf

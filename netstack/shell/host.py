@@ -188,7 +188,7 @@ class Host(Driver, DhtClient):
 
     async def ready(self) -> None:
         """Waits until the first walk through the DHT is done; returns at once without a DHT."""
-        while self.dht is not None and not self.dht.upkeep.started:
+        while self.dht is not None and not self.dht.started:
             await self._progress()
 
     def status(self) -> HostStatus:

@@ -12,10 +12,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from identity.errors import KithkinError
-from sync.service import models
+
+if TYPE_CHECKING:
+    from sync.service import models  # the command line starts with this file, and has no time for pydantic
 
 __all__ = [
     "ANY_HOST",
@@ -111,7 +113,7 @@ class Profiles(Protocol):
 
 
 class Service(Protocol):
-    """One opened profile."""
+    """One opened profile.  A chat is named by its id, or as `self`: the notes to oneself."""
 
     # ---- the node
     async def ready(self) -> models.Ready:

@@ -1,4 +1,4 @@
-"""The lines of the local socket: which exist, how long they may be, how they are read and written.
+"""The lines of the local socket: which exist, how long they may be, where the socket lies.
 
 A line is one JSON object and `\\n`.  The server greets; the client asks with an id of its own choosing:
 
@@ -17,15 +17,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
-
-from identity.errors import DecodeError, KithkinError
-from sync.service.models import Problem
-
-Line = TypeVar("Line", bound=BaseModel)
+from identity.errors import DecodeError
 
 VERSION = 1
 SOCKET = "node.sock"
@@ -33,33 +26,6 @@ MAX_REQUEST = 1024 * 1024
 MAX_REPLY = 64 * 1024 * 1024
 _MAX_ADDRESS = 100
 """sockaddr_un holds 108 bytes on Linux and 104 elsewhere."""
-
-
-class Greeting(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-    service: int
-
-
-class Request(BaseModel):
-    """Exactly one of `call`, `input`, `cancel`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    id: int = Field(ge=0, lt=2**53)
-    call: str | None = Field(default=None, max_length=64)
-    args: dict[str, Any] = Field(default_factory=dict)
-    input: str | None = Field(default=None, max_length=64)
-    cancel: bool = False
-
-
-class Reply(BaseModel):
-    """Exactly one of `value`, `item`, `error`, `end`; all but `item` are the last for that id."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    id: int
-    value: dict[str, Any] | None = None
-    item: dict[str, Any] | None = None
-    error: Problem | None = None
-    end: bool = False
 
 
 async def read_line(reader: asyncio.StreamReader) -> bytes | None:
@@ -70,25 +36,6 @@ async def read_line(reader: asyncio.StreamReader) -> bytes | None:
         raise DecodeError("a line of the socket is too long") from None
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
-
-
-def parse(model: type[Line], line: bytes) -> Line:
-    """Raises DecodeError."""
-    try:
-        return model.model_validate_json(line)
-    except ValidationError as error:
-        raise DecodeError(f"not a line of the socket: {error.error_count()} errors") from None
-
-
-def line_of(value: dict[str, Any], limit: int) -> bytes:
-    """Raises KithkinError `text_invalid` (lone surrogates) or `text_too_long`."""
-    try:
-        line = to_json(value)
-    except PydanticSerializationError:
-        raise KithkinError("text_invalid", "The text is not valid Unicode.") from None
-    if len(line) >= limit:
-        raise KithkinError("text_too_long", "That is too much for one call.")
-    return line + b"\n"
 
 
 @contextlib.contextmanager

@@ -15,25 +15,31 @@ from sync.space.space import Space
 
 IDENTITY, DEVICE, CHAT, MESSAGE = "id", "dev", "chat", "msg"
 SHOWN = 20  # bytes
+SELF = "self"
 
 
 def identity_id(identity: bytes) -> str:
+    """`id_` and the first 20 bytes of an identity key."""
     return shown_id(IDENTITY, identity)
 
 
 def device_id(device: bytes) -> str:
+    """`dev_` and the first 20 bytes of a device id."""
     return shown_id(DEVICE, device)
 
 
 def chat_id(space: bytes) -> str:
+    """`chat_` and the first 20 bytes of a space id."""
     return shown_id(CHAT, space)
 
 
 def message_id(message: bytes) -> str:
+    """`msg_` and the first 20 bytes of a message id."""
     return shown_id(MESSAGE, message)
 
 
 def not_found(what: str) -> KithkinError:
+    """The error for an id that names nothing here."""
     return KithkinError("not_found", f"There is no such {what} here; see what is with the list commands.")
 
 
@@ -59,7 +65,11 @@ def among(text: str, kind: str, known: Iterable[bytes], what: str) -> bytes:
 
 
 def find_chat(profile: Profile, text: str) -> bytes:
-    """The space id of a chat in my list."""
+    """The space id of a chat in my list; `self` is the notes to myself, whose id nobody wants to look up."""
+    if text == SELF:
+        for id_, chat in profile.view.chats.items():
+            if chat.kind == SELF:
+                return id_
     return among(text, CHAT, profile.view.chats, "chat")
 
 

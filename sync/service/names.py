@@ -41,6 +41,7 @@ def person_name(profile: Profile, identity: bytes, space: Space | None = None) -
 
 
 def device_name(profile: Profile, device: bytes) -> str:
+    """What a device of mine is called: the name my devices agree on, else a piece of its id."""
     return profile.view.devices.get(device, "device")
 
 

@@ -1,116 +1,178 @@
-"""The same `Service`, in another process: calls go over the profile's socket to the node that runs there."""
+"""The same `Service`, in another process: calls go over the profile's socket to the node that runs there.
+
+No method is written here: `SocketService` gets each from the protocol (`sync.service.calls`).  What an answer becomes
+is the caller's choice; the models, and pydantic with them, are imported only where they are wanted.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Sequence
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from identity.errors import DecodeError, KithkinError
-from sync.service import models
-from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, Approval
-from sync.service.frames import MAX_REPLY, MAX_REQUEST, VERSION, Greeting, Reply, address, line_of, parse, read_line
-from sync.service.text import check_query
+from sync.service.api import Service
+from sync.service.calls import CALLS, Call, Kind
+from sync.service.frames import MAX_REPLY, MAX_REQUEST, VERSION, address, read_line
+from sync.service.gap_queue import GapQueue
 
-Result = TypeVar("Result", bound=models.Line)
+if TYPE_CHECKING:
+    from typing import Self
+
+    from sync.service import models
+
+ClassT = TypeVar("ClassT")
+Reader = Callable[[str, Any], Any]
+"""(name in `sync.service.models`, JSON value) -> what the caller gets."""
 MAX_WAITING = 65_536
+"""Items of one stream that may wait for their reader."""
+GAP = {"event": "gap", "chat": None}
+"""`models.GapEvent` as it stands in a line; events are the one stream there is."""
 STOPPED = "The node stopped before it answered; look whether it was done."
 
 
+def as_model(name: str, value: Any) -> Any:
+    """The value as the model of that name, checked."""
+    from sync.service import models
+
+    if name == "Event":
+        return _events().validate_python(value)
+    return getattr(models, name).model_validate(value)
+
+
 @functools.cache
-def event_adapter() -> TypeAdapter[models.Event]:
+def _events() -> Any:
+    from pydantic import TypeAdapter
+
+    from sync.service import models
+
     return TypeAdapter(models.Event)
 
 
-async def connect(folder: Path) -> SocketService | None:
-    """The service of the node that runs on that profile, None where none runs."""
-    try:
-        with address(folder) as path:
-            reader, writer = await asyncio.open_unix_connection(path, limit=MAX_REPLY)
-    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise KithkinError("profile_unreadable", f"The profile's socket cannot be used: {error.strerror}.") from error
-    line = await read_line(reader)
-    try:
-        greeting = parse(Greeting, line or b"")
-    except DecodeError:
-        greeting = None
-    if greeting is None or greeting.service != VERSION:
-        writer.close()
-        raise KithkinError("profile_in_use", "A node of another version runs on this profile; stop it first.")
-    return SocketService(reader, writer)
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One line of the node.  All but an item are the last for their request."""
+
+    id: int
+    value: Any = None
+    item: Any = None
+    error: KithkinError | None = None
 
 
-class Call:
+def reply_of(line: bytes) -> Reply:
+    """Raises DecodeError."""
+    try:
+        said = json.loads(line)
+        number, error = said["id"], said.get("error")
+        refused = KithkinError(error["code"], error["message"]) if error is not None else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise DecodeError("not a line of the socket") from None
+    if type(number) is not int:
+        raise DecodeError("a reply to nothing")
+    return Reply(number, said.get("value"), said.get("item"), refused)
+
+
+def line_of(request: dict[str, Any]) -> bytes:
+    """Raises KithkinError `text_invalid` (lone surrogates) or `text_too_long`."""
+    try:
+        line = json.dumps(request, ensure_ascii=False, default=_plain).encode()
+    except UnicodeEncodeError:
+        raise KithkinError("text_invalid", "The text is not valid Unicode.") from None
+    if len(line) >= MAX_REQUEST:
+        raise KithkinError("text_too_long", "That is too much for one call.")
+    return line + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """What arguments hold beside JSON's own types: times, paths, sequences."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, Path) else list(value)
+
+
+class Exchange:
     """One request and the replies to it.  Leaving it early withdraws it."""
 
-    def __init__(self, service: SocketService, number: int) -> None:
-        self._service = service
+    def __init__(self, channel: Channel, number: int) -> None:
+        self._channel = channel
         self._number = number
-        self.replies: asyncio.Queue[Reply] = asyncio.Queue(MAX_WAITING)
-        self.closed = False
+        self._items: GapQueue[Any] = GapQueue(MAX_WAITING, GAP)
+        self._final: Reply | None = None
+        self._closed = False
 
-    async def answer(self) -> dict[str, Any]:
-        """The next item or the value, where there must be one.  Raises the server's KithkinError."""
+    def take(self, reply: Reply) -> None:
+        """Keeps a reply until it is asked for.  A stream whose reader is too slow gets a gap in place of items."""
+        if reply.item is not None:
+            self._items.put(reply.item)
+        elif self._final is None:
+            self._final = reply
+            self._items.end()
+
+    async def answer(self) -> Any:
+        """The next item or the value, where there must be one.  Raises the node's KithkinError."""
         if (answer := await self.next()) is None:
             raise KithkinError("timeout", STOPPED)
         return answer
 
-    async def next(self) -> dict[str, Any] | None:
+    async def next(self) -> Any:
         """As `answer`, but None at the end."""
-        if self.closed:
+        if self._closed:
             return None
-        reply = await self.replies.get()
-        if reply.item is not None:
-            return reply.item
-        self.closed = True
-        self._service.forget(self._number)
-        if reply.error is not None:
-            raise KithkinError(reply.error.code, reply.error.message)
-        return reply.value
+        if (item := await self._items.get()) is not None:
+            return item
+        self._closed = True
+        self._channel.forget(self._number)
+        if self._final is None:
+            return None
+        if self._final.error is not None:
+            raise self._final.error
+        return self._final.value
 
     def input(self, word: str) -> None:
-        self._service.write({"id": self._number, "input": word})
+        """A word into a dialogue."""
+        self._channel.write({"id": self._number, "input": word})
 
-    def cancel(self) -> None:
-        if not self.closed:
-            self.closed = True
-            self._service.forget(self._number)
+    def withdraw(self) -> None:
+        """Cancels the call in the node, unless it has ended."""
+        if not self._closed:
+            self._closed = True
+            self._channel.forget(self._number)
             with contextlib.suppress(KithkinError):
-                self._service.write({"id": self._number, "cancel": True})
+                self._channel.write({"id": self._number, "cancel": True})
 
 
-class Events:
-    """The stream of events, from the moment it was asked for."""
+class Items:
+    """A stream of answers, from the moment it was asked for."""
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self, exchange: Exchange, read: Callable[[Any], Any]) -> None:
+        self._exchange = exchange
+        self._read_item = read
 
-    def __aiter__(self) -> AsyncIterator[models.Event]:
+    def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
-    async def __anext__(self) -> models.Event:
-        item = await self._call.next()
+    async def __anext__(self) -> Any:
+        item = await self._exchange.next()
         if item is None:
             raise StopAsyncIteration
-        return event_adapter().validate_python(item)
+        return self._read_item(item)
 
     async def aclose(self) -> None:
-        self._call.cancel()
+        self._exchange.withdraw()
 
 
 class SocketApproval:
-    """`Approval` over the socket."""
+    """`api.Approval` over the socket."""
 
-    def __init__(self, call: Call, grant: models.Grant) -> None:
-        self._call = call
+    def __init__(self, exchange: Exchange, read: Reader, grant: models.Grant) -> None:
+        self._exchange = exchange
+        self._read_as = read
         self._grant = grant
 
     @property
@@ -118,234 +180,155 @@ class SocketApproval:
         return self._grant
 
     async def confirm(self) -> models.Digits:
-        self._call.input("confirm")
-        return models.Digits.model_validate(await self._call.answer())
+        self._exchange.input("confirm")
+        digits: models.Digits = self._read_as("Digits", await self._exchange.answer())
+        return digits
 
     async def done(self) -> models.Approved:
-        return models.Approved.model_validate(await self._call.answer())
+        approved: models.Approved = self._read_as("Approved", await self._exchange.answer())
+        return approved
 
 
-class SocketService:
-    """A connected `Service`.  `async with` closes the connection; calls under way then raise."""
+class Channel:
+    """The socket of a running node and the exchanges on it.  `async with` closes it; calls under way then raise."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, read: Reader) -> None:
         self._reader = reader
         self._writer = writer
-        self._calls: dict[int, Call] = {}
+        self._read_as = read
+        self._exchanges: dict[int, Exchange] = {}
         self._last = 0
         self._gone = False
-        self._pump = asyncio.create_task(self._read())
+        self._listening = asyncio.create_task(self._listen())
 
-    async def __aenter__(self) -> SocketService:
+    @classmethod
+    async def open(cls, folder: Path, read: Reader) -> Self | None:
+        """None where no node runs on that profile.  Raises `profile_unreadable`, `profile_in_use`."""
+        try:
+            with address(folder) as path:
+                reader, writer = await asyncio.open_unix_connection(path, limit=MAX_REPLY)
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            return None
+        except OSError as error:
+            sentence = f"The profile's socket cannot be used: {error.strerror}."
+            raise KithkinError("profile_unreadable", sentence) from error
+        if not _same_version(await read_line(reader)):
+            writer.close()
+            raise KithkinError("profile_in_use", "A node of another version runs on this profile; stop it first.")
+        return cls(reader, writer, read)
+
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        self._pump.cancel()
+        """Ends the connection; the node cancels what is under way on it."""
+        self._listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await self._pump
+            await self._listening
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
-    async def _read(self) -> None:
+    async def _listen(self) -> None:
         reason = STOPPED
         try:
             while (line := await read_line(self._reader)) is not None:
-                reply = parse(Reply, line)
-                call = self._calls.get(reply.id)
-                if call is not None and not call.replies.full():
-                    call.replies.put_nowait(reply)
-                elif call is None and reply.id == 0 and reply.error is not None:
+                reply = reply_of(line)
+                exchange = self._exchanges.get(reply.id)
+                if exchange is not None:
+                    exchange.take(reply)
+                elif reply.id == 0 and reply.error is not None:
                     reason = reply.error.message
         except DecodeError as error:
             reason = f"The node's answer cannot be read: {error}."
         finally:
             self._gone = True
-            problem = models.Problem(code="timeout", message=reason)
-            for number, call in list(self._calls.items()):
-                if call.replies.full():
-                    call.replies.get_nowait()
-                call.replies.put_nowait(Reply(id=number, error=problem))
+            for number, exchange in list(self._exchanges.items()):
+                exchange.take(Reply(number, error=KithkinError("timeout", reason)))
 
     def write(self, request: dict[str, Any]) -> None:
+        """Raises KithkinError `timeout` where the node has gone, and as `line_of`."""
         if self._gone:
             raise KithkinError("timeout", "The node has stopped.")
-        self._writer.write(line_of(request, MAX_REQUEST))
+        self._writer.write(line_of(request))
 
     def forget(self, number: int) -> None:
-        self._calls.pop(number, None)
+        """What still comes for that request is thrown away."""
+        self._exchanges.pop(number, None)
 
-    def _begin(self, call: str, args: dict[str, Any]) -> Call:
+    def begin(self, call: Call, args: dict[str, Any]) -> Exchange:
+        """Sends a request."""
+        if call.name == "search":
+            from sync.service.text import check_query
+
+            check_query(args["query"])  # else a query that no line holds would be refused as a text
         self._last += 1
-        begun = Call(self, self._last)
-        self.write({"id": self._last, "call": call, "args": args})
-        self._calls[self._last] = begun
+        begun = Exchange(self, self._last)
+        self.write({"id": self._last, "call": call.name, "args": args})
+        self._exchanges[self._last] = begun
         return begun
 
-    async def _ask(self, call: str, result: type[Result], **args: Any) -> Result:
-        begun = self._begin(call, args)
+    async def ask(self, call: Call, args: dict[str, Any]) -> Any:
+        """The value of a call."""
+        begun = self.begin(call, args)
         try:
-            return result.model_validate(await begun.answer())
+            return self._read_as(call.answer, await begun.answer())
         finally:
-            begun.cancel()
+            begun.withdraw()
 
-    # ---- the node
-    async def ready(self) -> models.Ready:
-        return await self._ask("ready", models.Ready)
-
-    def events(self) -> AsyncIterator[models.Event]:
-        return Events(self._begin("events", {}))
-
-    async def status(self) -> models.Status:
-        return await self._ask("status", models.Status)
-
-    async def stats(self) -> models.Stats:
-        return await self._ask("stats", models.Stats)
-
-    async def doctor(self, *, repair: bool = False) -> models.Checks:
-        return await self._ask("doctor", models.Checks, repair=repair)
-
-    async def passphrase(self, new: str | None = None, *, keyring: bool | None = None) -> models.Changed:
-        return await self._ask("passphrase", models.Changed, new=new, keyring=keyring)
-
-    # ---- devices
-    async def devices(self) -> models.Devices:
-        return await self._ask("devices", models.Devices)
-
-    async def device_rename(self, device: str, name: str) -> models.DeviceRef:
-        return await self._ask("device_rename", models.DeviceRef, device=device, name=name)
+    def stream(self, call: Call, args: dict[str, Any]) -> AsyncIterator[Any]:
+        """The items of a call, which has been sent when this returns."""
+        return Items(self.begin(call, args), functools.partial(self._read_as, call.answer))
 
     @contextlib.asynccontextmanager
-    async def device_approve(
-        self, text: str, *, history: models.History = "all", wait: float = WAIT_SECONDS
-    ) -> AsyncIterator[Approval]:
-        call = self._begin("device_approve", {"text": text, "history": history, "wait": wait})
+    async def dialogue(self, call: Call, args: dict[str, Any]) -> AsyncIterator[SocketApproval]:
+        """The one dialogue there is: an approval."""
+        begun = self.begin(call, args)
         try:
-            yield SocketApproval(call, models.Grant.model_validate(await call.answer()))
+            yield SocketApproval(begun, self._read_as, self._read_as("Grant", await begun.answer()))
         finally:
-            call.cancel()
+            begun.withdraw()
 
-    # ---- people
-    async def profile(self) -> models.Profile:
-        return await self._ask("profile", models.Profile)
 
-    async def profile_set(self, *, name: str | None = None, about: str | None = None) -> models.Profile:
-        return await self._ask("profile_set", models.Profile, name=name, about=about)
+def _same_version(greeting: bytes | None) -> bool:
+    try:
+        said = json.loads(greeting or b"")
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("service") == VERSION
 
-    async def contacts(self) -> models.Contacts:
-        return await self._ask("contacts", models.Contacts)
 
-    async def contact_invite(self, *, expires: float = INVITE_SECONDS) -> models.Invite:
-        return await self._ask("contact_invite", models.Invite, expires=expires)
+def _method(call: Call) -> Callable[..., Any]:
+    """A method of a Channel that makes this call."""
 
-    async def contact_accept(self, text: str, *, wait: float = WAIT_SECONDS) -> models.Accepted:
-        return await self._ask("contact_accept", models.Accepted, text=text, wait=wait)
+    async def ask(self: Channel, /, *args: Any, **kwargs: Any) -> Any:
+        return await self.ask(call, call.arguments(args, kwargs))
 
-    async def contact_rename(self, contact: str, name: str) -> models.ContactRef:
-        return await self._ask("contact_rename", models.ContactRef, contact=contact, name=name)
+    def stream(self: Channel, /, *args: Any, **kwargs: Any) -> Any:
+        return self.stream(call, call.arguments(args, kwargs))
 
-    async def contact_block(self, contact: str) -> models.ContactRef:
-        return await self._ask("contact_block", models.ContactRef, contact=contact)
+    def dialogue(self: Channel, /, *args: Any, **kwargs: Any) -> Any:
+        return self.dialogue(call, call.arguments(args, kwargs))
 
-    async def contact_unblock(self, contact: str) -> models.ContactRef:
-        return await self._ask("contact_unblock", models.ContactRef, contact=contact)
+    made = {Kind.VALUE: ask, Kind.STREAM: stream, Kind.DIALOGUE: dialogue}
+    return functools.wraps(call.method)(made[call.kind])
 
-    async def contact_verify(self, contact: str, *, confirm: bool = False) -> models.Safety:
-        return await self._ask("contact_verify", models.Safety, contact=contact, confirm=confirm)
 
-    # ---- chats
-    async def chats(self) -> models.Chats:
-        return await self._ask("chats", models.Chats)
+def _derived(client: ClassT) -> ClassT:
+    for call in CALLS.values():
+        setattr(client, call.name, _method(call))
+    return client
 
-    async def chat_new(self, title: str, contacts: Sequence[str] = ()) -> models.ChatRef:
-        return await self._ask("chat_new", models.ChatRef, title=title, contacts=list(contacts))
 
-    async def chat_join(self, chat: str) -> models.ChatRef:
-        return await self._ask("chat_join", models.ChatRef, chat=chat)
+@_derived
+class SocketService(Channel, Service):
+    """The service of a running node.  To a type checker its methods are the protocol's, and at run time they are made
+    from the protocol's signatures."""
 
-    async def chat_decline(self, chat: str) -> models.ChatRef:
-        return await self._ask("chat_decline", models.ChatRef, chat=chat)
 
-    async def chat_leave(self, chat: str) -> models.ChatRef:
-        return await self._ask("chat_leave", models.ChatRef, chat=chat)
-
-    async def chat_rename(self, chat: str, title: str) -> models.ChatRef:
-        return await self._ask("chat_rename", models.ChatRef, chat=chat, title=title)
-
-    async def chat_members(self, chat: str) -> models.Members:
-        return await self._ask("chat_members", models.Members, chat=chat)
-
-    async def chat_add(self, chat: str, contact: str) -> models.ChatRef:
-        return await self._ask("chat_add", models.ChatRef, chat=chat, contact=contact)
-
-    async def chat_admin(self, chat: str, contact: str) -> models.ChatRef:
-        return await self._ask("chat_admin", models.ChatRef, chat=chat, contact=contact)
-
-    async def chat_set(self, chat: str, key: str, value: str) -> models.ChatRef:
-        return await self._ask("chat_set", models.ChatRef, chat=chat, key=key, value=value)
-
-    async def delete_chat(self, chat: str) -> models.ChatRef:
-        return await self._ask("delete_chat", models.ChatRef, chat=chat)
-
-    # ---- messages
-    async def send(self, chat: str, text: str, *, reply: str | None = None) -> models.Sent:
-        return await self._ask("send", models.Sent, chat=chat, text=text, reply=reply)
-
-    async def read(
-        self,
-        chat: str,
-        *,
-        limit: int = 50,
-        before: str | None = None,
-        after: str | None = None,
-        wait: float = 0.0,
-    ) -> models.Messages:
-        args = {"limit": limit, "before": before, "after": after, "wait": wait}
-        return await self._ask("read", models.Messages, chat=chat, **args)
-
-    async def message(self, id: str, *, chat: str | None = None) -> models.Message:
-        return await self._ask("message", models.Message, id=id, chat=chat)
-
-    async def mark(self, chat: str, *, upto: str | None = None) -> models.ReadUpto:
-        return await self._ask("mark", models.ReadUpto, chat=chat, upto=upto)
-
-    async def edit(self, chat: str, message: str, text: str) -> models.MessageRef:
-        return await self._ask("edit", models.MessageRef, chat=chat, message=message, text=text)
-
-    async def delete(self, chat: str, message: str, *, everyone: bool = False) -> models.MessageRef:
-        return await self._ask("delete", models.MessageRef, chat=chat, message=message, everyone=everyone)
-
-    async def react(self, chat: str, message: str, emoji: str) -> models.MessageRef:
-        return await self._ask("react", models.MessageRef, chat=chat, message=message, emoji=emoji)
-
-    async def cancel(self, chat: str, message: str) -> models.MessageRef:
-        return await self._ask("cancel", models.MessageRef, chat=chat, message=message)
-
-    async def search(
-        self,
-        query: str,
-        *,
-        chat: str | None = None,
-        author: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        sort: models.Sort = "time",
-        limit: int = 20,
-    ) -> models.Hits:
-        args = {"chat": chat, "author": author, "since": since, "until": until, "sort": sort, "limit": limit}
-        return await self._ask("search", models.Hits, query=check_query(query), **args)
-
-    async def outbox(self) -> models.Outbox:
-        return await self._ask("outbox", models.Outbox)
-
-    # ---- files
-    async def import_messages(self, chat: str, path: Path, *, skip_bad: bool = False) -> models.Imported:
-        return await self._ask("import_messages", models.Imported, chat=chat, path=path, skip_bad=skip_bad)
-
-    async def export(
-        self, chat: str, path: Path, *, format: models.ExportFormat = "jsonl", force: bool = False
-    ) -> models.Exported:
-        return await self._ask("export", models.Exported, chat=chat, path=path, format=format, force=force)
+async def connect(folder: Path, read: Reader = as_model) -> SocketService | None:
+    """The service of the node that runs on that profile, None where none runs.  Raises as `Channel.open`."""
+    return await SocketService.open(folder, read)

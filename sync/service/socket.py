@@ -1,52 +1,78 @@
 """The local door: serves one `Service` to other processes of the same user, over a 0600 Unix socket in the profile.
 
-Which calls exist and what their arguments are is read from the protocol class itself, so that this file, the client
-(`sync.service.remote`) and the engine cannot drift apart.  `sync.service.frames` has the lines.
+Which calls exist and what their arguments are is read from the protocol class itself (`sync.service.calls`), as the
+client's methods are (`sync.service.remote`).  `sync.service.frames` has the lines.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import os
 import socket
 import struct
 import sys
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import PydanticSerializationError, to_json
 
 from identity.errors import DecodeError, KithkinError
 from sync.service import models
-from sync.service.api import Service
-from sync.service.frames import MAX_REPLY, MAX_REQUEST, SOCKET, VERSION, Request, address, line_of, parse, read_line
+from sync.service.api import Approval, Service
+from sync.service.calls import CALLS, Call, Kind
+from sync.service.frames import MAX_REPLY, MAX_REQUEST, SOCKET, VERSION, address, read_line
 
 MAX_CALLS = 64
 """Calls under way on one connection; more are refused, since a caller that pipelines that much is at fault."""
 
 
-def arguments() -> dict[str, type[BaseModel]]:
-    """Every call's name and the model of its arguments."""
-    calls: dict[str, type[BaseModel]] = {}
-    for name, method in inspect.getmembers(Service, inspect.isfunction):
-        if name.startswith("_"):
-            continue
-        hints = get_type_hints(method)
-        fields: dict[str, Any] = {
-            parameter.name: (hints[parameter.name], ... if parameter.default is parameter.empty else parameter.default)
-            for parameter in list(inspect.signature(method).parameters.values())[1:]
-        }
-        calls[name] = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
-    return calls
+class Request(BaseModel):
+    """Exactly one of `call`, `input`, `cancel`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: int = Field(ge=0, lt=2**53)
+    call: str | None = Field(default=None, max_length=64)
+    args: dict[str, Any] = Field(default_factory=dict)
+    input: str | None = Field(default=None, max_length=64)
+    cancel: bool = False
 
 
-CALLS = arguments()
-STREAM = "events"
-DIALOGUE = "device_approve"
+@functools.cache
+def arguments(call: Call) -> type[BaseModel]:
+    """The model of a call's arguments, from the method's signature."""
+    hints = get_type_hints(call.method, localns={"models": models})
+    fields: dict[str, Any] = {
+        parameter.name: (hints[parameter.name], ... if parameter.default is parameter.empty else parameter.default)
+        for parameter in list(inspect.signature(call.method).parameters.values())[1:]
+    }
+    return create_model(call.name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def request_of(line: bytes) -> Request:
+    """Raises DecodeError."""
+    try:
+        return Request.model_validate_json(line)
+    except ValidationError as error:
+        raise DecodeError(f"not a line of the socket: {error.error_count()} errors") from None
+
+
+def line_of(reply: dict[str, Any]) -> bytes:
+    """A reply that no line can hold becomes a refusal."""
+    problem = "The answer is too long for one line; ask for fewer."
+    try:
+        line = to_json(reply)
+    except PydanticSerializationError:
+        line, problem = b"", "The answer is not valid Unicode."
+    if not line or len(line) >= MAX_REPLY:
+        line = to_json({"id": reply["id"], "error": {"code": "usage", "message": problem}})
+    return line + b"\n"
 
 
 class ServiceServer:
@@ -121,10 +147,10 @@ class Session:
         self._inputs: dict[int, asyncio.Queue[str]] = {}
 
     async def serve(self) -> None:
-        self._writer.write(line_of({"service": VERSION}, MAX_REPLY))
+        self._writer.write(line_of({"service": VERSION}))
         try:
             while (line := await read_line(self._reader)) is not None:
-                await self._take(parse(Request, line))
+                await self._take(request_of(line))
         except DecodeError as error:
             await self._say({"id": 0, "error": {"code": "usage", "message": f"Refused: {error}."}})
         finally:
@@ -146,26 +172,28 @@ class Session:
             await self._start(request)
 
     async def _start(self, request: Request) -> None:
-        model = CALLS.get(request.call or "")
-        if model is None or request.call is None:
+        call = CALLS.get(request.call or "")
+        if call is None:
             await self._fail(request.id, KithkinError("usage", f"There is no call {request.call!r}."))
             return
         try:
-            checked = model.model_validate(request.args)
+            checked = arguments(call).model_validate(request.args)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"])) or request.call
+            where = ".".join(map(str, first["loc"])) or call.name
             await self._fail(request.id, KithkinError("usage", f"{where}: {first['msg']}."))
             return
-        args = {name: getattr(checked, name) for name in model.model_fields}
-        if request.call == STREAM:
-            # Subscribed before the next request is looked at: "events, then chats" misses nothing in between.
-            work = self._stream(request.id, self._service.events())
-        elif request.call == DIALOGUE:
-            self._inputs[request.id] = asyncio.Queue()
-            work = self._approve(request.id, args)
-        else:
-            work = self._value(request.id, request.call, args)
+        args = {name: getattr(checked, name) for name in type(checked).model_fields}
+        method = getattr(self._service, call.name)
+        match call.kind:
+            case Kind.STREAM:
+                # Subscribed before the next request is looked at: "events, then chats" misses nothing in between.
+                work = self._stream(request.id, method(**args))
+            case Kind.DIALOGUE:
+                self._inputs[request.id] = asyncio.Queue()
+                work = self._approve(request.id, method(**args))
+            case Kind.VALUE:
+                work = self._value(request.id, method(**args))
         self._calls[request.id] = asyncio.create_task(self._run(request.id, work))
 
     async def _run(self, number: int, work: Any) -> None:
@@ -182,17 +210,16 @@ class Session:
             self._calls.pop(number, None)
             self._inputs.pop(number, None)
 
-    async def _value(self, number: int, call: str, args: dict[str, Any]) -> None:
-        value: models.Line = await getattr(self._service, call)(**args)
-        await self._say({"id": number, "value": value})
+    async def _value(self, number: int, answer: Awaitable[models.Line]) -> None:
+        await self._say({"id": number, "value": await answer})
 
     async def _stream(self, number: int, events: AsyncIterator[models.Event]) -> None:
         async for event in events:
             await self._say({"id": number, "item": event})
         await self._say({"id": number, "end": True})
 
-    async def _approve(self, number: int, args: dict[str, Any]) -> None:
-        async with self._service.device_approve(**args) as approval:
+    async def _approve(self, number: int, begun: AbstractAsyncContextManager[Approval]) -> None:
+        async with begun as approval:
             await self._say({"id": number, "item": approval.grant})
             if await self._inputs[number].get() != "confirm":
                 raise KithkinError("usage", "Only `confirm` can be said to an approval.")
@@ -204,11 +231,6 @@ class Session:
         await self._say({"id": number, "error": {"code": error.code, "message": error.message}})
 
     async def _say(self, reply: dict[str, Any]) -> None:
-        try:
-            line = line_of(reply, MAX_REPLY)
-        except KithkinError:
-            problem = {"code": "usage", "message": "The answer is too long for one line; ask for fewer."}
-            line = line_of({"id": reply["id"], "error": problem}, MAX_REPLY)
-        self._writer.write(line)
+        self._writer.write(line_of(reply))
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()

@@ -39,6 +39,8 @@ class Table(IntEnum):
 
 
 class Action(IntEnum):
+    """What a change does to its rows."""
+
     PUT = 0
     DELETE = 1
     DELETE_RANGE = 2
@@ -56,6 +58,8 @@ class Change(NamedTuple):
 
 
 class Extent(NamedTuple):
+    """The size of a range of one table."""
+
     rows: int
     octets: int  # of the values alone
 

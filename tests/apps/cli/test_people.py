@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zxingcpp
 
 from apps.cli.human import render
+from apps.cli.record import Record, as_record
 from apps.cli.safe import escaped, one_line
 from apps.cli.terminal import qr_lines
 from sync.service import models as m
 from tests.apps.cli.desk import Desk
 
+ROOT = Path(__file__).resolve().parents[3]
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -32,7 +37,13 @@ def test_options_stand_before_or_behind_the_name(ada: Desk) -> None:
 def test_help_is_shown_and_is_json_where_asked(ada: Desk) -> None:
     assert ada.shown("--help").out.startswith("usage: kithkin")
     assert ada.run("send", "--help").lines[0]["help"].startswith("usage: kithkin send")
-    assert ada.run("--version").lines == [{"help": "kithkin 0.1.0\n"}]
+
+
+def test_version_is_that_of_the_package(ada: Desk) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert ada.run("--version").lines == [{"help": f"kithkin {version}\n"}]
+    assert ada.shown("--version").out == ada.shown("version").out == f"kithkin {version}\n"
+    assert ada.run("version").lines == [{"version": version}]
 
 
 def test_terminal_escapes_are_shown_not_obeyed(ada: Desk) -> None:
@@ -131,6 +142,21 @@ def test_every_model_can_be_shown() -> None:
     for value, parts in shown:
         text = render(value, colour=False)
         assert all(part in text for part in parts), (text, parts)
+        record = as_record(type(value).__name__, json.loads(value.model_dump_json()))
+        assert render(record, colour=False) == text
+
+
+def test_no_key_of_a_model_hides_behind_a_method_of_records() -> None:
+    models = [one for one in vars(m).values() if isinstance(one, type) and issubclass(one, m.Line)]
+    assert len(models) > 50
+    for model in models:
+        assert not [key for key in model.model_fields if hasattr(Record, key) and key != "model"]
+
+
+def test_record_is_written_as_the_model_is() -> None:
+    message = m.Message(id="msg", author="id", author_name="漢字\n", device="d", text='"🎈"', at=AT, state="queued")
+    value = m.Messages(messages=[message], more=False)
+    assert as_record("Messages", json.loads(value.model_dump_json())).model_dump_json() == value.model_dump_json()
 
 
 @pytest.mark.parametrize("colour", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -122,7 +123,7 @@ def test_promises_in_any_order_and_cancelled_tasks(order: list[int], cancelled: 
     tasks.wake(1.0)
     assert sorted(closed) == list(range(6))
     assert len(tasks) == 0
-    assert tasks.next_wake() is None
+    assert tasks.next_wake() == inf
 
 
 def test_a_task_may_cancel_itself_and_those_it_waits_for() -> None:
@@ -155,7 +156,7 @@ def test_a_task_may_cancel_itself_and_those_it_waits_for() -> None:
     own = tasks.spawn(suicide())
     tasks.run(0.0)
     assert ended[3:] == ["still here"]
-    assert (len(tasks), tasks.next_wake()) == (0, None)
+    assert (len(tasks), tasks.next_wake()) == (0, inf)
 
 
 @settings(max_examples=25, deadline=None)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
+from netstack.dht.ask import Ask
 from netstack.dht.contact import Scope, contact_at, shared_prefix
 from netstack.dht.datagram import Request, Response, decode_datagram, encode_request, encode_response
 from netstack.dht.events import Mode
@@ -294,8 +296,8 @@ def test_no_datagram_disturbs_a_node(datagrams: list[tuple[bytes, tuple[str, int
         for out in node.outgoing():
             assert decode_datagram(out.data)
             assert contact_at(out.address).scope is not Scope.NOWHERE
-        node.events()
-    assert node.next_wake() is not None
+        node.take_effects()
+    assert node.next_wake() < inf
     node.wake(now + 60)
     assert node.stats().inflight <= node.limits.inflight
 
@@ -308,7 +310,8 @@ def test_no_answer_disturbs_a_walk(answer: Response, which: int) -> None:
     ended: list[object] = []
     commands = [(2, True), *[(command, False) for command in (2, 3, 7, 9)]]
     command, internal = commands[which % len(commands)]
-    node.query(b"t" * 32, command, internal=internal, value=b"\x00", on_done=ended.append, nodes=BOOTSTRAP)
+    ask = Ask(command, internal=internal, target=b"t" * 32, value=b"\x00")
+    node.query(ask, on_done=ended.append, nodes=BOOTSTRAP)
     now = 0.0
     while not ended:
         for out in node.outgoing():

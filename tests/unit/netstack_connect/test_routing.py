@@ -9,6 +9,7 @@ from netstack.connect.route import ASKED, Fresh, Router
 from netstack.connect.rpc import MAX_CALLS, BareNode
 from netstack.connect.secure_payload import HolepunchMessage, encode_holepunch
 from netstack.connect.tasks import Tasks
+from netstack.dht.ask import Ask
 from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, PING, Request, Response, encode_request
 from netstack.dht.messages import HandshakeMessage, Mode, encode_handshake
 from netstack.ports import SERVER, SERVER6
@@ -62,7 +63,7 @@ def test_too_many_questions_are_lost_questions() -> None:
     tasks = Tasks()
     node = BareNode(stream(2), tasks)
     heard: list[Response | None] = []
-    calls = [node.request(ADA, PING, heard.append, internal=True) for _ in range(MAX_CALLS + 2)]
+    calls = [node.request(ADA, Ask(PING, internal=True), heard.append) for _ in range(MAX_CALLS + 2)]
     calls[-1].cancel()
     tasks.wake(1.0)
     assert heard == [None]

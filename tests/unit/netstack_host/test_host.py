@@ -302,7 +302,7 @@ def test_error_in_the_core_does_not_stop_the_timer(monkeypatch: pytest.MonkeyPat
             guest = await guests.next()
             for name, turn in (
                 ("wake", bob._wake),
-                ("events", bob._serve),
+                ("take_effects", bob._serve),
                 ("receive_batch", lambda: bob._receive((), 0)),
             ):
                 with monkeypatch.context() as patch:
