@@ -42,10 +42,10 @@ TOO_LATE = {
     Phase.CLOSING: Reason.CLOSED,
 }
 UDX_REASONS = {
-    udx.Reason.ENDED: Reason.ENDED,
-    udx.Reason.DESTROYED: Reason.CLOSED,
-    udx.Reason.RESET: Reason.RESET,
-    udx.Reason.TIMED_OUT: Reason.TIMED_OUT,
+    udx.CloseReason.ENDED: Reason.ENDED,
+    udx.CloseReason.DESTROYED: Reason.CLOSED,
+    udx.CloseReason.RESET: Reason.RESET,
+    udx.CloseReason.TIMED_OUT: Reason.TIMED_OUT,
 }
 
 
@@ -212,11 +212,11 @@ class Link:
     def absorb(self, now: float) -> list[Event]:
         """What the stream brought since the last call, as events."""
         ended = False
-        over: udx.Reason | None = None
+        over: udx.CloseReason | None = None
         if pieces := self.stream.take_pieces():
             self._chunks += pieces
             self._heard = now
-        for event in self.stream.take_events():
+        for event in self.stream.take_effects():
             match event:
                 case udx.End():
                     ended = True
@@ -332,7 +332,7 @@ class Link:
         elif self.phase in (Phase.DIALING, Phase.WAITING, Phase.OPENING):
             self.abort(Reason.RESET)
 
-    def _on_closed(self, reason: udx.Reason) -> None:
+    def _on_closed(self, reason: udx.CloseReason) -> None:
         if self.phase is not Phase.GONE:
             self._over(UDX_REASONS[reason])
 

@@ -91,7 +91,7 @@ class BlindRelay:
         match event:
             case Offered(protocol, id, _) if session.channel == 0:
                 session.channel = session.mux.open(protocol, id)
-                for told in session.mux.take_events():
+                for told in session.mux.take_effects():
                     self._on_channel(session, told, now)
             case Offered(protocol, id, _):
                 session.mux.refuse(protocol, id)

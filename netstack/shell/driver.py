@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import cast
 
 from netstack.dht.events import DHT_EVENTS, DhtEvent
 from netstack.endpoint import EndpointCore
 from netstack.events import Event, Frame, PathKind, Reason
-from netstack.ports import ClosePort, OpenPort
+from netstack.ports import ClosePort, OpenPort, PortEffect
 from netstack.shell.ports import Ports
 from netstack.udp.port import Datagram
 
@@ -172,10 +173,16 @@ class Driver:
         self._timer = self._loop.call_at(at, self._wake)
 
     def _carry_out(self, ports: Ports) -> list[Event | DhtEvent]:
-        """Opens and closes ports; returns what else the core has to tell."""
+        """Opens and closes ports as the core orders, which it does first; returns the events that follow."""
         effects = self.core.take_effects()
-        ports.carry_out([effect for effect in effects if isinstance(effect, OpenPort | ClosePort)])
-        return [effect for effect in effects if not isinstance(effect, OpenPort | ClosePort)]
+        orders: list[PortEffect] = []
+        for effect in effects:
+            if not isinstance(effect, OpenPort | ClosePort):
+                break
+            orders.append(effect)
+        if orders:
+            ports.carry_out(orders)
+        return cast("list[Event | DhtEvent]", effects[len(orders) :])
 
     def _tell(self, events: list[Event | DhtEvent]) -> None:
         batch: list[bytes] = []

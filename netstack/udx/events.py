@@ -8,7 +8,7 @@ from enum import StrEnum
 from netstack.udp.port import Address
 
 
-class Reason(StrEnum):
+class CloseReason(StrEnum):
     """Why a stream closed."""
 
     ENDED = "ended"  # both sides ended and everything was acknowledged
@@ -52,7 +52,7 @@ class RemoteChanged:
 class Closed:
     """The last event of a stream."""
 
-    reason: Reason
+    reason: CloseReason
 
 
 Event = Data | Message | End | Drained | RemoteChanged | Closed

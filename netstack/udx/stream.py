@@ -4,9 +4,9 @@ How an owner drives it (as the endpoint does; `intake.dispatch` performs the fir
 
     stream.receive(data, source, now)             for every datagram that names the stream's local id
     stream.write(data); stream.end(); ...         at any time
-    for event in stream.take_events(): ...        after any of these
+    for event in stream.take_effects(): ...        after any of these
     shell.send_batch(stream.take_outgoing(now))   after any of these, once a tick: one acknowledgement for all of it
-    loop.call_at(stream.next_wake(), ...)         then stream.wake(now), take_events, take_outgoing again
+    loop.call_at(stream.next_wake(), ...)         then stream.wake(now), take_effects, take_outgoing again
 
 After `Closed` the owner keeps routing packets and waking until `finished`: the stream answers packets that the peer
 repeats because our last one was lost.  It may be forgotten earlier, but the peer may then see a timeout.
@@ -25,7 +25,7 @@ from netstack.ports import SERVER
 from netstack.udp.port import Address, Outgoing
 from netstack.udx.bbr import Bbr
 from netstack.udx.congestion import CongestionControl
-from netstack.udx.events import Closed, Data, Drained, End, Event, Message, Reason, RemoteChanged
+from netstack.udx.events import Closed, CloseReason, Data, Drained, End, Event, Message, RemoteChanged
 from netstack.udx.flight import Flight, Run
 from netstack.udx.framing import Columns, encode_run
 from netstack.udx.outbound import Outbound
@@ -97,7 +97,7 @@ class UdxStream:
         self.bytes_received = 0
         self.refused = 0  # how many packets were invalid
         self._phase = _Phase.OPEN
-        self._closed: Reason | None = None
+        self._closed: CloseReason | None = None
         self._events: list[Event] = []
         self._pieces: list[bytes] = []  # received in order, not taken yet
         self._now = 0.0
@@ -125,7 +125,7 @@ class UdxStream:
         return self.remote_id is not None
 
     @property
-    def closed(self) -> Reason | None:
+    def closed(self) -> CloseReason | None:
         """Why the stream is closed, None while it is open."""
         return self._closed
 
@@ -234,10 +234,10 @@ class UdxStream:
         if self._closed is not None:
             return
         if self.remote_id is None:
-            self._close(Reason.DESTROYED, linger=False)
+            self._close(CloseReason.DESTROYED, linger=False)
             return
         self._destroy_seq = self.flight.next
-        self._close(Reason.DESTROYED, linger=True)
+        self._close(CloseReason.DESTROYED, linger=True)
         self._ack_due = True
 
     def send_message(self, data: Buffer) -> None:
@@ -259,7 +259,7 @@ class UdxStream:
         if self._advertised < self._window // 4 and free >= self._window // 2:
             self._ack_due = True  # at once: the sender may be waiting for room
 
-    def take_events(self) -> list[Event]:
+    def take_effects(self) -> list[Event]:
         """The events since the last call: first one Data with all bytes received, then the others in order."""
         events, self._events = self._events, []
         if data := b"".join(self.take_pieces()):
@@ -267,7 +267,7 @@ class UdxStream:
         return events
 
     def take_pieces(self) -> list[bytes]:
-        """The bytes of Data in the pieces received, for owners that join them later.  Call before `take_events`."""
+        """The bytes of Data in the pieces received, for owners that join them later.  Call before `take_effects`."""
         pieces, self._pieces = self._pieces, []
         return pieces
 
@@ -313,7 +313,7 @@ class UdxStream:
                     self._in.finish(seq)
                 self._deliver(self._in.add(seq, bytes(payload) if bits & DATA else b""))
         if bits & DESTROY and seq >= self._in.next:
-            self._close(Reason.RESET, linger=False)
+            self._close(CloseReason.RESET, linger=False)
             return
         if bits & MESSAGE:
             self._events.append(Message(bytes(payload)))
@@ -363,7 +363,7 @@ class UdxStream:
         if self._phase is _Phase.FINISHED:
             return
         if not self._out.wake(now):
-            self._close(Reason.TIMED_OUT, linger=False)
+            self._close(CloseReason.TIMED_OUT, linger=False)
             return
         if now >= self._keepalive_at:
             self._out.heartbeat_due = True
@@ -424,7 +424,7 @@ class UdxStream:
 
     def _hear_lingering(self, header: Header) -> None:
         """Repeats our final packet if the peer still sends something that has to be answered: it missed it."""
-        if self._closed is Reason.DESTROYED:
+        if self._closed is CloseReason.DESTROYED:
             wants = not header.bits & DESTROY
         else:
             wants = bool(header.bits & (DATA | END | HEARTBEAT))
@@ -501,9 +501,9 @@ class UdxStream:
     def _check_ended(self) -> None:
         """Closes once both ends are acknowledged: ours by the peer, the peer's by the packet just sent."""
         if self._closed is None and self._out.end_acked and self._in.ended and not self._ack_due:
-            self._close(Reason.ENDED, linger=True)
+            self._close(CloseReason.ENDED, linger=True)
 
-    def _close(self, reason: Reason, *, linger: bool) -> None:
+    def _close(self, reason: CloseReason, *, linger: bool) -> None:
         self._closed = reason
         self._phase = _Phase.LINGERING if linger else _Phase.FINISHED
         self._linger_at = self._now + max(_LINGER, 4 * self.rtt.rto)
@@ -518,7 +518,7 @@ class UdxStream:
             return []
         self._ack_due = False
         out: list[Outgoing] = []
-        if self._closed is Reason.DESTROYED:
+        if self._closed is CloseReason.DESTROYED:
             self._emit(out, self._header(DESTROY, self._destroy_seq))
         else:
             self._emit(out, self._header(ACK, self.flight.next))

@@ -7,7 +7,7 @@ closed and nothing more is read.
 
     mux.receive(frame) -> events        for every frame of the connection
     mux.open(...), send(...), close(...)
-    mux.take_events()                   after `open`, which may answer an offer
+    mux.take_effects()                   after `open`, which may answer an offer
     mux.take_outgoing() -> frames       after any of these: the frames to send
 """
 
@@ -140,7 +140,7 @@ class Protomux:
     def open(self, protocol: str, id: bytes = b"", handshake: bytes = b"") -> int:
         """Opens a channel, or answers the oldest offer of that name; returns our number of it.
 
-        Messages may be sent at once.  Where it answers an offer, `take_events` has the opening and parked messages.
+        Messages may be sent at once.  Where it answers an offer, `take_effects` has the opening and parked messages.
         Raises ValueError with too many channels open.
         """
         name = (protocol, id)
@@ -224,9 +224,9 @@ class Protomux:
             except DecodeError as error:
                 self.fault = Fault(str(error))
                 self._events.append(self.fault)
-        return self.take_events()
+        return self.take_effects()
 
-    def take_events(self) -> list[Event]:
+    def take_effects(self) -> list[Event]:
         """The events since the last call: those of an `open` that answered an offer."""
         events, self._events = self._events, []
         return events

@@ -346,7 +346,7 @@ class Engine:
 
     def _events(self, peer: Peer, now: float) -> None:
         """Channel openings that our own opens completed."""
-        while events := peer.mux.take_events():
+        while events := peer.mux.take_effects():
             self._handle(peer, events, now)
 
     def _handle(self, peer: Peer, events: Iterable[object], now: float) -> None:

@@ -74,7 +74,7 @@ def test_honest_sides_never_fault_and_agree_at_the_end(moves: list[tuple[int, st
             side.numbers.append(number)
             own[who, number] = handshake
             names[handshake] = []
-            side.happened(side.mux.take_events())
+            side.happened(side.mux.take_effects())
         elif move == "send" and side.numbers:
             number = side.numbers[which % len(side.numbers)]
             assert side.mux.send(number, 0, b"%d" % count)

@@ -13,7 +13,7 @@ from math import inf
 
 from netstack.udp.port import Address, Datagram, Outgoing
 from netstack.udx.congestion import CongestionControl
-from netstack.udx.events import Closed, Data, Drained, End, Event, Reason
+from netstack.udx.events import Closed, CloseReason, Data, Drained, End, Event
 from netstack.udx.intake import cut, dispatch
 from netstack.udx.stream import UdxStream
 
@@ -49,7 +49,7 @@ class Half:
     closed_at: float = inf
 
     @property
-    def reason(self) -> Reason | None:
+    def reason(self) -> CloseReason | None:
         return self.stream.closed
 
     @property
@@ -124,7 +124,7 @@ class Link:
         self._events(half)
 
     def _events(self, half: Half) -> None:
-        for event in half.stream.take_events():
+        for event in half.stream.take_effects():
             match event:
                 case Data(data):
                     half.received += data

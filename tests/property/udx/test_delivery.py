@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.udx.events import Reason
+from netstack.udx.events import CloseReason
 from tests.property.udx.link import Conditions, Link
 
 paths = st.builds(
@@ -36,7 +36,7 @@ def both_ways(seed: int, conditions: Conditions, there: int, back: int) -> Link:
     assert bytes(right.received) == to_right, shown
     assert bytes(left.received) == to_left, shown
     assert left.story == right.story == ["End", "Closed"], shown
-    assert (left.reason, right.reason) == (Reason.ENDED, Reason.ENDED), shown
+    assert (left.reason, right.reason) == (CloseReason.ENDED, CloseReason.ENDED), shown
     assert link.run(lambda: left.stream.finished and right.stream.finished, limit=120), shown
     return link
 

@@ -148,7 +148,7 @@ def test_packets_in_flight_stay_on_the_old_path_until_they_time_out() -> None:
     stream.write(bytes(FULL * 3))
     sent(stream, 1.0)
     stream.change_remote(ELSEWHERE, 1.05, remote_id=77)
-    assert stream.take_events() == [RemoteChanged(ELSEWHERE)]
+    assert stream.take_effects() == [RemoteChanged(ELSEWHERE)]
     stream.write(bytes(FULL * 2))
     assert where(addressed(stream, 1.05)) == [(ELSEWHERE, 77, 3), (ELSEWHERE, 77, 4)]
     tell(stream, 1.06, ack=0, sacks=[(1, 5)])  # the new path is the faster one: the old one gets its time
@@ -195,7 +195,7 @@ def test_changed_port_alone_keeps_the_estimates_of_the_path() -> None:
     before = stream.rtt.known
     stream.receive(memoryview(encode_header(ACK, HERE, 1 << 20, 0, 0)), ELSEWHERE, 1.2)
     assert (before, stream.rtt.known) == (True, False)
-    assert stream.take_events() == [RemoteChanged((PEER[0], 8)), RemoteChanged(ELSEWHERE)]
+    assert stream.take_effects() == [RemoteChanged((PEER[0], 8)), RemoteChanged(ELSEWHERE)]
 
 
 def test_moved_peer_gets_all_packets_at_its_new_address() -> None:

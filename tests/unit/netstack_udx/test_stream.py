@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from netstack.udp.port import Address, Datagram
 from netstack.udx.congestion import FixedWindow
-from netstack.udx.events import Closed, Data, Drained, End, Message, Reason, RemoteChanged
+from netstack.udx.events import Closed, CloseReason, Data, Drained, End, Message, RemoteChanged
 from netstack.udx.intake import dispatch
 from netstack.udx.packet import (
     ACK,
@@ -100,7 +100,7 @@ def test_nothing_is_sent_before_connect() -> None:
     stream.write(b"early")
     tell(stream, DATA, 1.0, body=b"also early")
     assert stream.take_outgoing(1.0) == []
-    assert stream.take_events() == [Data(b"also early")]
+    assert stream.take_effects() == [Data(b"also early")]
     stream.connect(THERE, PEER, 2.0)
     assert shape(sent(stream, 2.0)) == [(DATA, 0, 1, 5)]
 
@@ -136,7 +136,7 @@ def test_gaps_are_reported_as_sack_ranges() -> None:
     ((header, body),) = sent(stream, 1.0)
     assert (header.bits, header.ack, decode_sacks(body)) == (SACK, 1, [(2, 4), (7, 8)])
     tell(stream, DATA, 1.0, seq=1, body=b"1")
-    assert stream.take_events() == [Data(b"0123")]
+    assert stream.take_effects() == [Data(b"0123")]
     ((header, body),) = sent(stream, 1.0)
     assert (header.ack, decode_sacks(body)) == (4, [(7, 8)])
 
@@ -152,7 +152,7 @@ def test_duplicates_are_acknowledged_and_not_delivered() -> None:
     stream = lone()
     for _ in range(3):
         tell(stream, DATA, 1.0, body=b"once")
-    assert stream.take_events() == [Data(b"once")]
+    assert stream.take_effects() == [Data(b"once")]
     assert shape(sent(stream, 1.0)) == [(ACK, 0, 1, 0)]
     tell(stream, DATA, 1.1, body=b"once")
     assert shape(sent(stream, 1.1)) == [(ACK, 0, 1, 0)]
@@ -173,7 +173,7 @@ def test_data_with_padding_or_sacks_is_decoded() -> None:
     stream.receive(memoryview(packet), PEER, 1.1)
     probe = encode_header(DATA, HERE, 1 << 20, 1, 0, offset=32) + bytes(32) + b" more"
     stream.receive(memoryview(probe), PEER, 1.1)
-    assert stream.take_events() == [Data(b"data more")]
+    assert stream.take_effects() == [Data(b"data more")]
     assert stream.flight.sacked == 1
 
 
@@ -272,9 +272,9 @@ def test_lost_final_acknowledgement_is_repeated() -> None:
     stream.end()
     sent(stream, 1.0)
     tell(stream, END | DATA, 1.1, seq=0, ack=1, body=b"bye")
-    assert stream.take_events() == [Data(b"bye"), End()]
+    assert stream.take_effects() == [Data(b"bye"), End()]
     assert shape(sent(stream, 1.1)) == [(ACK, 1, 1, 0)]
-    assert stream.take_events() == [Closed(Reason.ENDED)]
+    assert stream.take_effects() == [Closed(CloseReason.ENDED)]
     tell(stream, END | DATA, 2.1, seq=0, ack=1, body=b"bye")
     assert shape(sent(stream, 2.1)) == [(ACK, 1, 1, 0)]
     stream.wake(stream.next_wake())
@@ -287,12 +287,12 @@ def test_destroy_is_sent_once_and_repeated_if_the_peer_goes_on_sending() -> None
     stream.write(bytes(2000))
     sent(stream, 1.0)
     stream.destroy()
-    assert stream.take_events() == [Closed(Reason.DESTROYED)]
+    assert stream.take_effects() == [Closed(CloseReason.DESTROYED)]
     assert shape(sent(stream, 1.0)) == [(DESTROY, 2, 0, 0)]
     assert sent(stream, 1.0) == []
     tell(stream, DATA, 1.2, body=b"still here")
     assert shape(sent(stream, 1.2)) == [(DESTROY, 2, 0, 0)]
-    assert stream.take_events() == []
+    assert stream.take_effects() == []
     assert not stream.write(b"too late")
 
 
@@ -311,7 +311,7 @@ def test_destroy_of_the_peer_closes_at_once() -> None:
     stream.write(bytes(100_000))
     sent(stream, 1.0)
     tell(stream, DESTROY, 1.1, seq=0)
-    assert stream.take_events() == [Closed(Reason.RESET)]
+    assert stream.take_effects() == [Closed(CloseReason.RESET)]
     assert stream.finished
     assert sent(stream, 1.2) == []
 
@@ -326,7 +326,7 @@ def test_outdated_destroy_is_ignored() -> None:
 def test_destroy_before_connect_finishes_at_once() -> None:
     stream = UdxStream(HERE)
     stream.destroy()
-    assert stream.take_events() == [Closed(Reason.DESTROYED)]
+    assert stream.take_effects() == [Closed(CloseReason.DESTROYED)]
     assert stream.finished
 
 
@@ -338,7 +338,7 @@ def test_dead_path_closes_the_stream_after_six_timeouts() -> None:
     link.cut = True
     link.send(left, bytes(5000), end=False)
     link.run(lambda: left.reason is not None)
-    assert left.reason is Reason.TIMED_OUT
+    assert left.reason is CloseReason.TIMED_OUT
     assert left.stream.timeouts == 7
     assert 10 < link.now - 100 < 40
     assert left.story == ["Closed"]
@@ -418,17 +418,17 @@ def test_other_addresses_are_dropped_by_the_hook_and_taken_without_one() -> None
     stream = lone(adopt=lambda source: False)
     packet = encode_header(DATA, HERE, 1 << 20, 0, 0) + b"forged"
     stream.receive(memoryview(packet), ("198.51.100.8", 8), 1.0)
-    assert (stream.take_events(), stream.remote) == ([], PEER)
+    assert (stream.take_effects(), stream.remote) == ([], PEER)
     stream = lone()
     stream.receive(memoryview(packet), ("198.51.100.8", 8), 1.0)
-    assert (stream.take_events(), stream.remote) == ([Data(b"forged")], PEER)
+    assert (stream.take_effects(), stream.remote) == ([Data(b"forged")], PEER)
 
 
 def test_hook_may_take_packets_from_the_peers_old_address() -> None:
     stream = lone(adopt=lambda source: None)
     packet = encode_header(DATA, HERE, 1 << 20, 0, 0) + b"late"
     stream.receive(memoryview(packet), ("198.51.100.8", 8), 1.0)
-    assert (stream.take_events(), stream.remote) == ([Data(b"late")], PEER)
+    assert (stream.take_effects(), stream.remote) == ([Data(b"late")], PEER)
 
 
 def test_owner_moves_the_stream_to_another_address() -> None:
@@ -436,7 +436,7 @@ def test_owner_moves_the_stream_to_another_address() -> None:
     stream.change_remote(("198.51.100.8", 8), 1.0)
     stream.write(b"x")
     assert stream.take_outgoing(1.0)[0].address == ("198.51.100.8", 8)
-    assert stream.take_events() == [RemoteChanged(("198.51.100.8", 8))]
+    assert stream.take_effects() == [RemoteChanged(("198.51.100.8", 8))]
 
 
 # -- messages ---------------------------------------------------------------------------------------------------------
@@ -488,7 +488,7 @@ def test_arbitrary_packets_never_break_a_stream(packets: list[bytes], segment: i
         flight = stream.flight
         assert 0 <= flight.inflight <= flight.outstanding
         assert flight.first <= flight.next <= 27 + 30
-    stream.take_events()
+    stream.take_effects()
     for _ in range(20):
         if (at := stream.next_wake()) == inf:
             break
@@ -537,7 +537,7 @@ def test_run_delivers_the_same_bytes_as_single_packets(seqs: list[int]) -> None:
         single.receive(memoryview(blob[at : at + 120]), PEER, 1.0)
     assert (left, touched) == ([], {HERE: whole})
     streams = (whole, single)
-    texts = [b"".join(event.data for event in stream.take_events() if isinstance(event, Data)) for stream in streams]
+    texts = [b"".join(event.data for event in stream.take_effects() if isinstance(event, Data)) for stream in streams]
     assert texts[0] == texts[1] == b"".join(bytes([seq]) * 100 for seq in sorted(set(seqs)))
     assert sent(whole, 1.0) == sent(single, 1.0)
 
@@ -547,8 +547,8 @@ def test_run_of_several_streams_is_split_and_unknown_packets_are_returned() -> N
     blob = data_run([0, 1]) + data_run([0], stream=77) + data_run([0], stream=78) + bytes(120) + data_run([2])[:60]
     left = dispatch(Datagram(memoryview(blob), PEER, 120), {HERE: mine, 77: other}, 1.0, {})
     assert [len(datagram.data) for datagram in left] == [120, 120]
-    assert other.take_events() == [Data(bytes(100))]
-    assert b"".join(event.data for event in mine.take_events() if isinstance(event, Data)) == (
+    assert other.take_effects() == [Data(bytes(100))]
+    assert b"".join(event.data for event in mine.take_effects() if isinstance(event, Data)) == (
         bytes(100) + b"\1" * 100 + b"\2" * 40
     )
 

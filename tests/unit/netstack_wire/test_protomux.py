@@ -24,8 +24,8 @@ class Pair:
                     seen.extend(target.receive(frame))
                     self.frames += 1
                     moved = True
-        self.seen_a.extend(self.a.take_events())
-        self.seen_b.extend(self.b.take_events())
+        self.seen_a.extend(self.a.take_effects())
+        self.seen_b.extend(self.b.take_effects())
 
 
 def test_both_sides_open_a_channel_and_exchange_messages() -> None:
@@ -229,7 +229,7 @@ def test_parking_allowance_is_released_when_a_channel_opens() -> None:
         mux.receive(opens(1))
         mux.receive(b"\x01\x00" + bytes(6000))
         channel = mux.open("p")
-        assert [type(event) for event in mux.take_events()] == [ChannelOpened, Message]
+        assert [type(event) for event in mux.take_effects()] == [ChannelOpened, Message]
         mux.close(channel)
     assert mux.fault is None
 
