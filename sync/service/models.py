@@ -106,7 +106,7 @@ class Linked(Line):
     device: str
 
 
-class Grant(Line):
+class AccessGrant(Line):
     """What approving would grant, before anything has happened.  `grants` are sentences for people."""
 
     grants: list[str]
@@ -132,7 +132,7 @@ class Changed(Line):
 # ---- people ----------------------------------------------------------------------------------------------------------
 
 
-class Profile(Line):
+class PublicProfile(Line):
     identity: str
     name: str
     about: str
