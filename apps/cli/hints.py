@@ -30,6 +30,9 @@ HINTS = {
     "bad_query": "Search for whole words; `word*` finds what begins with it.",
     "bad_line": "Mend that line, or pass --skip-bad to leave such lines out.",
     "file_exists": "Name another file, or pass --force to replace it.",
+    "index_failed": "`kithkin doctor --repair` makes the index anew, `kithkin doctor` names what keeps it; "
+    "KITHKIN_SEARCH=duckdb or fts5 chooses that.",
+    "system_refused": "Mend what the sentence names (rights, open files, a path), then try again.",
     "disk_full": "Make room; everything acknowledged so far is safe.",
     "timeout": "Look whether the other side runs and is reachable, then try again.",
     "internal": "Set KITHKIN_DEBUG=1 and run it again to see where; please report it.",

@@ -96,17 +96,20 @@ def private(host: str) -> bool:
     return any(address in network for network in PRIVATE)
 
 
-def best_match(ours: tuple[Address, ...], theirs: tuple[Address, ...]) -> Address | None:
-    """Their address that has most leading bytes in common with one of ours, at least one."""
-
-    def common(one: Address, other: Address) -> int:
+def likeness(address: Address, ours: tuple[Address, ...]) -> int:
+    """How many leading bytes an address shares with the one of ours that is most like it: 0 to 3."""
+    best = 0
+    for mine in ours:
         count = 0
-        for a, b in zip(one[0].split("."), other[0].split("."), strict=False):
+        for a, b in zip(mine[0].split(".")[:3], address[0].split(".")[:3], strict=False):
             if a != b:
                 break
             count += 1
-        return min(count, 3)
+        best = max(best, count)
+    return best
 
-    ranked = [(max((common(mine, address) for mine in ours), default=0), address) for address in theirs]
-    best = max(ranked, key=lambda pair: pair[0], default=(0, None))
-    return best[1] if best[0] else None
+
+def best_match(ours: tuple[Address, ...], theirs: tuple[Address, ...]) -> Address | None:
+    """Their address that has most leading bytes in common with one of ours, at least one."""
+    best = max(theirs, key=lambda address: likeness(address, ours), default=None)
+    return best if best is not None and likeness(best, ours) else None

@@ -13,11 +13,12 @@ from enum import Enum, auto
 
 from identity.errors import DecodeError
 from netstack.connect.attempt import PASSIVE, PUNCHING, Attempt
-from netstack.connect.context import Field, best_match, private
+from netstack.connect.context import Field, best_match, likeness, private
 from netstack.connect.rounds import Rounds, Route
 from netstack.connect.rpc import BareNode, ask, dialable, dialable6
 from netstack.connect.tasks import Promise, Task
 from netstack.dht.address import decode_address6
+from netstack.dht.contact import Scope, scope_of
 from netstack.dht.datagram import PEER_HANDSHAKE, PING, Response
 from netstack.dht.hyper import find_peer
 from netstack.dht.messages import (
@@ -42,6 +43,8 @@ TRIES = 6  # of a handshake, which takes four datagrams there and back
 PARALLEL = 2  # relays asked at a time,
 HEDGE = 1.0  # and seconds until one that is silent no longer counts: it may mean to hold us up
 MAX_SIX = 3  # IPv6 addresses of the peer that are tried
+MAX_PUBLIC = 2  # addresses of an open peer that are asked at once,
+MAX_PRIVATE = 4  # and so many private ones
 MAX_RELAYS = 16  # asked in all
 FINDING = 20.0  # seconds for walk and handshake together
 
@@ -247,8 +250,7 @@ class Connector(Attempt):
                 name = f"ipv6 {address6[0]}"
                 self.way(name, self._six(name, address6), PASSIVE)
         if payload.firewall == Firewall.OPEN or not holes:
-            public = (address for address in payload.addresses4 if not private(address[0]))
-            self.found(next(public, route.server), route.port, PathKind.DIRECT)
+            self._reach(named_addresses(payload.addresses4, route, self.field.local()), route)
             return
         if self._said_open:
             self.way("passive", self.wait("passive", PASSIVE), PASSIVE)
@@ -260,6 +262,37 @@ class Connector(Attempt):
                 address = best_match(self.field.local(), theirs) or theirs[0]
                 self.way("lan", self._lan(address), PASSIVE)
         self.way("punch", Rounds(self, self._target, route).run(), PUNCHING)
+
+    def _reach(self, named: tuple[Address, ...], route: Route) -> None:
+        """The peer needs no hole.  A single address is taken at once; of several, the one that answers first."""
+        if all(address == route.server for address in named):
+            self.found(route.server, route.port, PathKind.DIRECT)
+        else:
+            self.way("direct", self._race(named, route), PASSIVE)
+
+    async def _race(self, named: tuple[Address, ...], route: Route) -> None:
+        """Asks at each address for the answer that we have already; decision 0170.
+
+        What only the relay names is taken where none that the peer names answers: a relay has seen the answer and
+        could give it too, and must not turn an attempt aside.  Where nobody answers, the first public address is left.
+        """
+        tasks = self.field.tasks
+        winner: Promise[Address] = Promise()
+        proved: list[Address] = []
+
+        async def ask_at(address: Address) -> None:
+            if await self._knock_again(address, route.port) is Verdict.PROVED:
+                proved.append(address)
+                if address in named:
+                    winner.keep(address)
+
+        async def ask_all() -> None:
+            await tasks.together([ask_at(address) for address in dict.fromkeys((*named, route.server))])
+            public = [address for address in named if not private(address[0])]
+            winner.keep((proved or public or [route.server])[0])
+
+        self.spawn(ask_all())
+        self.found(await winner, route.port, PathKind.DIRECT)
 
     async def _six(self, name: str, address: Address) -> None:
         """IPv6 needs no hole."""
@@ -294,3 +327,24 @@ class Connector(Attempt):
             self._early = source, port
             return True
         return super().on_packet(source, port)
+
+
+def named_addresses(addresses: tuple[Address, ...], route: Route, ours: tuple[Address, ...]) -> tuple[Address, ...]:
+    """Which of the addresses that an open peer names of itself are asked: at most MAX_PUBLIC and MAX_PRIVATE.
+
+    A private address means something in its own network alone.  It is asked where the relay saw the peer in a network
+    that reaches no farther, or at the public host that it saw ourselves at; those that resemble `ours` come first.
+    """
+    server = route.server
+    near = route.client[0] == server[0]
+    usable = tuple(address for address in addresses if dialable(address) and scope_of(address) is not Scope.NOWHERE)
+
+    def meant(address: Address) -> bool:
+        if private(server[0]):
+            return scope_of(address) >= scope_of(server)
+        return near and scope_of(address) is not Scope.LOOPBACK
+
+    public = [address for address in usable if not private(address[0])]
+    nearby = [address for address in usable if private(address[0]) and meant(address)]
+    nearby.sort(key=lambda address: -likeness(address, ours))
+    return (*public[:MAX_PUBLIC], *nearby[:MAX_PRIVATE])

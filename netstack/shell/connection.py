@@ -97,6 +97,7 @@ class Connection:
 
     @on_frames.setter
     def on_frames(self, callback: OnFrames | None) -> None:
+        """Sets the callback and delivers the frames that wait."""
         self._on_frames = callback
         if callback is not None and self._waiting:
             frames = list(self._waiting)
@@ -141,6 +142,11 @@ class Connection:
     async def _frames(self) -> AsyncIterator[bytes]:
         while (frame := await self.receive()) is not None:
             yield frame
+
+    @property
+    def unread(self) -> int:
+        """Frames received and not read yet; flow control slows the peer while there are many."""
+        return len(self._waiting)
 
     @property
     def queued(self) -> int:

@@ -1,6 +1,6 @@
 """Replication of the profile's spaces over its connections: replicators' effects in, changes out.
 
-One `SpaceLink` for each space on each proved connection.  Within a turn ranges are absorbed as they come; after the
+One `SpaceLink` for each space on each proved connection.  Within a tick ranges are absorbed as they come; after the
 commit `propagate` acknowledges what is durable and tells every other connection.  `docs/protocol.md`, "Replication".
 """
 
@@ -391,14 +391,14 @@ def meeting_z(peer: Peer, space: Space) -> bytes | None:
     told.  After a close both may have drawn a new Z while apart: then both were told, and the lower epoch decides.
     """
     shared = [e for e in space.epoch_keys.live() if any(place.device == peer.device for place in e.roster)]
-    told = peer.told_z.get(space.id)
+    told = peer.known_z.get(space.id)
     if told is not None and (told[0] in space.state.epochs or told[1] in space.rendezvous):
-        del peer.told_z[space.id]
-        peer.behind.discard(space.id)
+        del peer.known_z[space.id]
+        peer.outdated.discard(space.id)
         told = None
     if told is None:
         return space.keys[shared[0].id].z if shared else space.z
-    own = shared[0] if shared and space.id not in peer.behind else None
+    own = shared[0] if shared and space.id not in peer.outdated else None
     if own is not None and own.id < told[0] and own.id in peer.granted.get(space.id, ()):
         return space.keys[own.id].z
     return told[1]

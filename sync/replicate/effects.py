@@ -66,6 +66,7 @@ class SendMessage:
 
 
 def send(message: Message) -> SendMessage:
+    """A message as the effect that sends it."""
     return SendMessage(*encode(message))
 
 

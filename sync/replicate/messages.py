@@ -66,6 +66,8 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Wants:
+    """Ranges of feeds that are asked for."""
+
     wants: tuple[Want, ...]
 
 
@@ -123,6 +125,8 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class WantRecords:
+    """Device records that are asked for, by W."""
+
     writers: tuple[bytes, ...]
 
 

@@ -11,7 +11,6 @@ Rows are handed over as JSON arrays, a column each: `executemany` costs 1 ms a r
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import math
 import threading  # noqa: TID251  a shell: a connection belongs to whoever holds the lock
@@ -24,6 +23,8 @@ from typing import Any, TypeVar
 import duckdb
 
 from identity.errors import KithkinError
+from identity.paths import library_path
+from sync.search.installed import duckdb_extension
 from sync.search.memory import K1, B, hit
 from sync.search.port import MAX_LIMIT, Document, Query, Result, Sort
 from sync.search.words import Asked, clean, fold, parse, words
@@ -31,10 +32,16 @@ from sync.search.words import Asked, clean, fold, parse, words
 VERSION = 1
 KEY = 32
 THREADS = 1  # a second one costs more in handing over than a chat's index gives it to do
-MEMORY = "256MB"  # a ceiling for large merges; twenty thousand messages need 60
+MEMORY_MB = 256  # a ceiling for large merges; twenty thousand messages need 60
 FANOUT = 8  # segments of one level that become one of the next
 MERGE_LIMIT = 1 << 18  # documents: larger segments are left alone, so a merge fits the ceiling
-SCRUB_PART = 2_000_000  # occurrences rewritten at a time
+SCRUB_WORDS = 4_000  # occurrences that a scrub rewrites at a time, for each MB of memory,
+SCRUB_OCTETS = 64 << 10  # or octets of text
+ROW_GROUP = (
+    16_384  # rows of a scrubbed index that DuckDB holds at once; its 122,880 take memory that grows with the text
+)
+
+SIGNS = "?*["  # in a path they mean something to DuckDB
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
@@ -42,7 +49,6 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "allow_community_extensions": "false",
     "temp_directory": "",  # what does not fit is refused, not spilled in the clear
     "threads": str(THREADS),
-    "memory_limit": MEMORY,
 }
 _SCHEMA = """
     CREATE TABLE {0}.state (
@@ -72,6 +78,17 @@ _MERGE = """
     SELECT ?, word, flatten(list(docs ORDER BY segment)) FROM postings
     WHERE segment IN (SELECT unnest(?)) GROUP BY word ORDER BY word
 """
+# A scrub's steps: 64 documents are the least that it takes at a time (4 MiB of text, or 2 million words of one letter).
+_PIECES = """
+    SELECT min(doc), max(doc), count(*), sum(length), sum(strlen(body) + coalesce(strlen(folded), 0))
+    FROM old.docs GROUP BY doc // 64 ORDER BY 1
+"""
+_COPY = """
+    INSERT INTO new.postings SELECT ?, word, list(doc) FROM (
+        SELECT word, unnest(list_filter(docs, lambda d: d BETWEEN ? AND ?)) AS doc FROM old.postings
+        WHERE segment IN (SELECT unnest(?))
+    ) WHERE doc IN (SELECT doc FROM new.docs WHERE doc BETWEEN ? AND ?) GROUP BY word ORDER BY word
+"""
 # Three statements, because planning is most of the cost of a search: how often each term occurs (none: that is the
 # answer), which documents hold them all, and what the few that are shown say.
 _OCCURS = {
@@ -96,15 +113,22 @@ _Value = TypeVar("_Value")
 
 
 class DuckSearch:
-    """`Search` in one encrypted DuckDB file; `key`: 32 bytes.  Opens at the first call (60 ms)."""
+    """`Search` in one encrypted DuckDB file; `key`: 32 bytes; `memory_mb`: what DuckDB may take.
 
-    def __init__(self, path: Path, key: bytes) -> None:
+    Opens at the first call (60 ms).
+    """
+
+    backend = "duckdb"
+
+    def __init__(self, path: Path, key: bytes, *, memory_mb: int = MEMORY_MB) -> None:
         if len(key) != KEY:
             raise ValueError("an index key has 32 bytes")
         self.path = path
         self._key = key
+        self._memory_mb = memory_mb
         self._lock = threading.Lock()
         self._database: duckdb.DuckDBPyConnection | None = None
+        self._names = contextlib.ExitStack()  # what the open database's path is reached by
 
     def cursor(self) -> bytes:
         return bytes(self._serve(lambda database: _rows(database, "SELECT mark FROM state")[0][0]))
@@ -151,11 +175,12 @@ class DuckSearch:
             self._shut()
             _delete_files(fresh)
             try:
-                database = _connect({"old": self.path, "new": fresh}, self._key)
-                try:
-                    _rewrite(database)
-                finally:
-                    database.close()
+                with contextlib.ExitStack() as names:
+                    database = _connect({"old": self.path, "new": fresh}, self._key, self._memory_mb, names)
+                    try:
+                        _rewrite(database, self._memory_mb)
+                    finally:
+                        database.close()
                 fresh.replace(self.path)
                 _delete_files(fresh)
             except (duckdb.Error, OSError) as error:
@@ -189,12 +214,13 @@ class DuckSearch:
         database, self._database = self._database, None
         if database is not None:
             database.close()
+        self._names.close()
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         for last in (False, True):
             database = None
             try:
-                database = _connect({"ix": self.path}, self._key)
+                database = _connect({"ix": self.path}, self._key, self._memory_mb, self._names)
                 database.execute("USE ix")
                 if _sound(database):
                     return database
@@ -208,14 +234,25 @@ class DuckSearch:
         raise KithkinError("profile_unreadable", "the search index could not be made")
 
 
-def _connect(files: dict[str, Path], key: bytes) -> duckdb.DuckDBPyConnection:
-    """A connection that can reach these encrypted files and nothing else; its settings cannot be changed any more."""
-    database = duckdb.connect(":memory:", config=_CONFIG)
+def _connect(
+    files: dict[str, Path], key: bytes, memory_mb: int, names: contextlib.ExitStack
+) -> duckdb.DuckDBPyConnection:
+    """A connection that can reach these encrypted files and nothing else; its settings cannot be changed any more.
+
+    names: closed by the caller after the connection, it holds what the paths lead through.
+    """
+    database = duckdb.connect(":memory:", config={**_CONFIG, "memory_limit": f"{memory_mb}MB"})
     try:
         # Writing encrypted files takes OpenSSL, which httpfs brings; loaded from its package, never fetched.
-        database.execute(f"LOAD {_quoted(_extension())}")
+        extension = duckdb_extension()
+        if extension is None:
+            raise KithkinError("profile_unreadable", "the search needs the package duckdb-extension-httpfs")
+        with library_path(extension, without=SIGNS) as known:
+            database.execute(f"LOAD {_quoted(known)}")
         for name, path in files.items():
-            database.execute(f"ATTACH {_quoted(path)} AS {name} (ENCRYPTION_KEY '{key.hex()}')")
+            known = names.enter_context(library_path(path, without=SIGNS))
+            options = f", ROW_GROUP_SIZE {ROW_GROUP}" if name == "new" else ""
+            database.execute(f"ATTACH {_quoted(known)} AS {name} (ENCRYPTION_KEY '{key.hex()}'{options})")
             path.chmod(0o600)
         database.execute("SET enable_external_access = false")
         database.execute("SET lock_configuration = true")
@@ -223,13 +260,6 @@ def _connect(files: dict[str, Path], key: bytes) -> duckdb.DuckDBPyConnection:
         database.close()
         raise
     return database
-
-
-def _extension() -> Path:
-    found = importlib.util.find_spec("duckdb_extension_httpfs")
-    if found is None or found.origin is None:
-        raise KithkinError("profile_unreadable", "the search needs the package duckdb-extension-httpfs")
-    return Path(found.origin).parent / "extensions" / f"v{duckdb.__version__}" / "httpfs.duckdb_extension"
 
 
 def _sound(database: duckdb.DuckDBPyConnection) -> bool:
@@ -293,21 +323,35 @@ def _merge(database: duckdb.DuckDBPyConnection) -> None:
         database.execute("COMMIT")
 
 
-def _rewrite(database: duckdb.DuckDBPyConnection) -> None:
+def _rewrite(database: duckdb.DuckDBPyConnection, memory_mb: int) -> None:
+    """Copies what lives from `old` to `new`, stretch by stretch of documents; each makes one segment."""
     database.execute(_SCHEMA.format("new"))
-    database.execute("INSERT INTO new.docs FROM old.docs ORDER BY doc")
-    ((occurrences, documents),) = _rows(database, "SELECT coalesce(sum(length), 0), count(*) FROM new.docs")
-    parts = int(occurrences) // SCRUB_PART + 1
-    for part in range(parts):
-        database.execute(
-            "INSERT INTO new.postings SELECT 0, word, list(doc ORDER BY doc) FROM"
-            " (SELECT word, unnest(docs) AS doc FROM old.postings WHERE hash(word) % ? = ?)"
-            " WHERE doc IN (SELECT doc FROM new.docs) GROUP BY word ORDER BY word",
-            [parts, part],
-        )
-    database.execute("INSERT INTO new.segments VALUES (0, ?)", [documents])
-    database.execute("INSERT INTO new.state SELECT version, unicode, mark, next_doc, 1 FROM old.state")
+    held = _rows(
+        database, "SELECT segment, min(list_min(docs)), max(list_max(docs)) FROM old.postings GROUP BY segment"
+    )
+    number = 0
+    for number, (first, last, documents) in enumerate(_stretches(database, memory_mb), 1):
+        database.execute("INSERT INTO new.docs FROM old.docs WHERE doc BETWEEN ? AND ? ORDER BY doc", [first, last])
+        near = [segment for segment, low, high in held if low <= last and high >= first]
+        database.execute(_COPY, [number - 1, first, last, near, first, last])
+        database.execute("INSERT INTO new.segments VALUES (?, ?)", [number - 1, documents])
+        database.execute("CHECKPOINT new")  # what has not been put into place yet takes memory
+    database.execute("INSERT INTO new.state SELECT version, unicode, mark, next_doc, ? FROM old.state", [number])
     database.execute("CHECKPOINT new")
+
+
+def _stretches(database: duckdb.DuckDBPyConnection, memory_mb: int) -> list[tuple[int, int, int]]:
+    """(first document, last document, how many) of stretches that hold a bounded number of words and octets each."""
+    found: list[tuple[int, int, int]] = []
+    words_in = octets_in = 0
+    for first, last, documents, occurrences, octets in _rows(database, _PIECES):
+        words_in, octets_in = words_in + int(occurrences), octets_in + int(octets)
+        if found and words_in <= SCRUB_WORDS * memory_mb and octets_in <= SCRUB_OCTETS * memory_mb:
+            found[-1] = (found[-1][0], last, found[-1][2] + documents)
+        else:
+            found.append((first, last, documents))
+            words_in, octets_in = int(occurrences), int(octets)
+    return found
 
 
 def _search(database: duckdb.DuckDBPyConnection, query: Query, asked: Asked, limit: int) -> Result:
@@ -376,8 +420,8 @@ def _json(values: Sequence[object]) -> str:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+def _quoted(path: str) -> str:
+    return "'" + path.replace("'", "''") + "'"
 
 
 def _delete_files(path: Path) -> None:

@@ -19,9 +19,9 @@ MAX_FRAME = 256 << 20  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The first request, without an answer."""
+    """The first request, without an answer.  path: as the system has it, since it may be no UTF-8."""
 
-    path: str
+    path: bytes
     key: bytes
     idle_s: float
 
@@ -93,7 +93,7 @@ def decode(payload: bytes) -> Message:
 def _plain(message: Message) -> list[Any]:
     match message:
         case Start(path, key, idle_s):
-            return ["start", path, key.hex(), idle_s]
+            return ["start", path.hex(), key.hex(), idle_s]
         case Add(documents, removed, cursor):
             rows = [
                 (d.id.hex(), d.chat.hex(), d.author.hex(), d.source, d.at_ms, d.order.hex(), d.text) for d in documents
@@ -122,8 +122,8 @@ def _plain_hit(hit: Hit) -> tuple[Any, ...]:
 
 def _message(plain: Any) -> Message:
     match plain:
-        case ["start", str(path), key, int() | float() as idle_s]:
-            return Start(path, bytes.fromhex(key), idle_s)
+        case ["start", path, key, int() | float() as idle_s]:
+            return Start(bytes.fromhex(path), bytes.fromhex(key), idle_s)
         case ["add", rows, removed, cursor]:
             documents = tuple(
                 Document(

@@ -1,4 +1,4 @@
-"""Search on SQLite FTS5, encrypted: the home for phones, and wherever DuckDB has no build.
+"""Search on SQLite FTS5, encrypted: the backend for phones, and wherever DuckDB has no build.
 
 `docs/protocol.md`.  FTS5 gets the tokens of `words.py`, joined by spaces, never the text: its own tokenizers
 know neither NFKC nor scripts without spaces.  The full-text table keeps no content; deleting gives it the same tokens
@@ -18,10 +18,11 @@ from typing import Any, TypeVar, cast
 import apsw
 
 from identity.errors import KithkinError
+from identity.paths import library_path
 from sync.search.memory import hit
 from sync.search.port import MAX_LIMIT, Document, Query, Result, Sort
 from sync.search.words import Asked, clean, fold, parse, words
-from sync.store.sqlite import is_full
+from sync.store.sqlite import MAX_PATH, is_full
 
 VERSION = 1
 KEY = 32
@@ -60,6 +61,8 @@ _Value = TypeVar("_Value")
 
 class Fts5Search:
     """`Search` in one encrypted SQLite file; `key`: 32 bytes, used as they are.  Opens at the first call."""
+
+    backend = "fts5"
 
     def __init__(self, path: Path, key: bytes) -> None:
         if len(key) != KEY:
@@ -163,7 +166,8 @@ class Fts5Search:
 
     def _connect(self) -> apsw.Connection:
         self.path.touch(mode=0o600)
-        database = apsw.Connection(str(self.path))
+        with library_path(self.path, limit=MAX_PATH) as name:  # SQLite follows it to the real path, which it keeps
+            database = apsw.Connection(name)
         database.set_busy_timeout(0)
         database.execute("PRAGMA cipher = 'chacha20'")
         database.execute(f"PRAGMA key = 'raw:{self._key.hex()}'")

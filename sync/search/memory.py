@@ -1,4 +1,4 @@
-"""Search by reading everything: for the simulator and as the oracle that the real homes are held against."""
+"""Search by reading everything: for the simulator and as the oracle that the real backends are held against."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def bm25(occurs: int, length: int, mean: float, documents: int, holding: int) ->
 
 class MemorySearch:
     """`Search` without an index."""
+
+    backend = "memory"
 
     def __init__(self) -> None:
         self._documents: dict[bytes, Document] = {}

@@ -2,7 +2,8 @@
 
 `docs/protocol.md`.  The index is a fold that can be thrown away: the caller's `cursor` says up to where it
 has been fed and is kept in the same commit as the documents, so after a crash the caller feeds it again from there, and
-documents that come twice replace themselves.  Homes: `duckdb.py` (behind `worker.py`), `fts5.py`, `memory.py`.
+documents that come twice replace themselves.  Backends: `duckdb.py` (behind `worker.py`), `fts5.py`, `memory.py`;
+`backend.py` chooses.
 """
 
 from __future__ import annotations
@@ -84,6 +85,11 @@ class Search(Protocol):
     `profile_unreadable` (the index failed: `reset` and feed it again).
     An index that cannot be opened (damaged, another version, other Unicode tables) is thrown away: its cursor is empty.
     """
+
+    @property
+    def backend(self) -> str:
+        """What keeps the index: "duckdb", "fts5", or "memory" in tests."""
+        ...
 
     def cursor(self) -> bytes:
         """What came with the last batch; empty for a new index."""

@@ -33,8 +33,10 @@ _ROOT = Path(__file__).parents[2]
 class WorkerSearch:
     """`Search` on DuckDB in a child process.  Waiting for it holds no interpreter lock: call it from a thread."""
 
+    backend = "duckdb"
+
     def __init__(self, path: Path, key: bytes, *, idle_s: float = IDLE_S) -> None:
-        self._start = Start(str(path.absolute()), key, idle_s)
+        self._start = Start(os.fsencode(path.absolute()), key, idle_s)
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -178,7 +180,7 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
     start = receive(source)
     if not isinstance(start, Start):
         raise DecodeError("the first frame says where the index is")
-    search = DuckSearch(Path(start.path), start.key)
+    search = DuckSearch(Path(os.fsdecode(start.path)), start.key)
     # A thread that reads, because waiting for a pipe with a time limit is not the same everywhere.
     requests: queue.Queue[Message | None] = queue.Queue(1)
     threading.Thread(target=_read, args=(source, requests), daemon=True).start()

@@ -93,4 +93,4 @@ async def _index(indexing: Indexing, repair: bool) -> models.Check:
         count = await indexing.count()
     except KithkinError as error:
         return models.Check(name="search index", ok=False, detail=f"{error.message} Run doctor --repair.")
-    return models.Check(name="search index", ok=True, detail=f"{count} messages")
+    return models.Check(name="search index", ok=True, detail=f"{count} messages, kept by {indexing.backend}")

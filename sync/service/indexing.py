@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from crdt.docs.rows import at_moment
 from identity.errors import KithkinError
@@ -29,6 +31,7 @@ STEP = 1000
 WHOLE = b"1"  # the index's cursor once everything stands in it or in the queue; empty: it is to be fed everything
 TAKEN = b"\1"  # the value of a queued message that is on its way into the index
 LOOKED_AT = 500  # hits between two rests of the loop
+T = TypeVar("T")
 
 
 class Indexing:
@@ -46,9 +49,9 @@ class Indexing:
         patient: stops once what is left is less than a step; a message fed alone costs both processes far more.
         """
         async with self._lock:
-            if await asyncio.to_thread(self._search.cursor) != WHOLE:
+            if await self._ask(self._search.cursor) != WHOLE:
                 await self._queue_all()
-                await asyncio.to_thread(lambda: self._search.remove([], cursor=WHOLE))
+                await self._ask(lambda: self._search.remove([], cursor=WHOLE))
             while (took := await self._step()) and not (patient and took < STEP and self.waiting()):
                 pass
 
@@ -57,12 +60,28 @@ class Indexing:
         return len(self._profile.store.scan(Table.INDEX, limit=STEP))
 
     async def count(self) -> int:
-        return await asyncio.to_thread(self._search.count)
+        """Messages in the index.  Raises `index_failed`, as every call that asks the index."""
+        return await self._ask(self._search.count)
+
+    @property
+    def backend(self) -> str:
+        """What keeps the index: "duckdb" or "fts5"."""
+        return self._search.backend
+
+    async def _ask(self, call: Callable[[], T]) -> T:
+        """The index's answer, in a thread.  Its own refusals say which backend it is and that it alone has failed."""
+        try:
+            return await asyncio.to_thread(call)
+        except KithkinError as error:
+            if error.code not in ("profile_unreadable", "profile_in_use"):
+                raise
+            message = f"The search index, kept by {self.backend}, cannot be used: {error.message}."
+            raise KithkinError("index_failed", message) from error
 
     async def rebuild(self) -> None:
         """Throws the index away; the next `catch_up` feeds it everything."""
         async with self._lock:
-            await asyncio.to_thread(self._search.reset)
+            await self._ask(self._search.reset)
 
     async def _queue_all(self) -> None:
         """A new or lost index: everything again.  Durable, because the index's cursor will rely on it."""
@@ -102,7 +121,7 @@ class Indexing:
         for key in queued:
             taken.put(Table.INDEX, key, TAKEN)
         profile.store.write(taken, durable=False)
-        await asyncio.to_thread(lambda: self._search.add(documents, removed=removed))
+        await self._ask(lambda: self._search.add(documents, removed=removed))
         for key, value in zip(queued, profile.store.get_many(Table.INDEX, queued), strict=True):
             if value == TAKEN:  # else it changed while the index was at work, and what the index has is old
                 done.delete(Table.INDEX, key)
@@ -140,7 +159,7 @@ class Indexing:
         wanted, reach = asked.limit, asked.limit
         while True:
             further = replace(asked, limit=reach)
-            result = await asyncio.to_thread(self._search.query, further)
+            result = await self._ask(partial(self._search.query, further))
             standing = await self._standing(result.hits)
             if len(standing) >= wanted or len(result.hits) < reach or reach >= MAX_LIMIT:
                 break

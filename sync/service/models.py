@@ -26,7 +26,8 @@ CODES = frozenset(
     """usage profile_in_use profile_not_found profile_unreadable profile_newer wrong_passphrase keystore_corrupt
     no_passphrase not_a_pair_code not_an_invite payload_damaged expired already_used own_code wrong_code
     too_many_devices too_many_members phrase_invalid profile_exists not_found not_allowed empty_text text_too_long
-    text_invalid bad_query bad_line file_exists disk_full timeout not_available_yet internal""".split()
+    text_invalid bad_query bad_line file_exists disk_full index_failed system_refused timeout not_available_yet
+    internal""".split()
 )
 """The codes that a KithkinError may carry; `internal` means a defect of ours and is never raised on purpose."""
 
@@ -101,6 +102,8 @@ class Wrong(Line):
 
 
 class Linked(Line):
+    """This device is linked."""
+
     linked: Literal[True] = True
     identity: str
     device: str
@@ -397,11 +400,15 @@ class Checks(Line):
 
 
 class Problem(Line):
+    """Why a call was refused: a stable code and a sentence for people."""
+
     code: str
     message: str
 
 
 class Failure(Line):
+    """The line of a call that was refused."""
+
     error: Problem
 
 

@@ -32,7 +32,8 @@ from sync.engine.engine import Engine
 from sync.engine.onboarding.link import Linking as Core
 from sync.engine.perform import Driver
 from sync.engine.profile import found_profile, has_account
-from sync.search.worker import WorkerSearch
+from sync.search.backend import SETTING, open_search
+from sync.search.port import Search
 from sync.service import models
 from sync.service.api import WAIT_SECONDS, Linking, Network
 from sync.service.ids import device_id, identity_id
@@ -162,7 +163,7 @@ async def open_service(
     """See `api.Profiles`."""
     database_key = await asyncio.to_thread(_database_key, folder, passphrase)
     store = SqliteStore(folder / STORE, derive(database_key, Label.DATABASE))
-    search: WorkerSearch | None = None
+    search: Search | None = None
     try:
         if not has_account(store):
             raise KithkinError(
@@ -176,7 +177,7 @@ async def open_service(
                 "profile_unreadable", f"The store of this profile holds what this version cannot read: {error}."
             ) from error
         (folder / INDEX).mkdir(mode=0o700, exist_ok=True)
-        search = WorkerSearch(folder / INDEX / "search.duckdb", derive(database_key, Label.INDEX))
+        search = open_search(folder / INDEX, derive(database_key, Label.INDEX), wanted=os.environ.get(SETTING))
         async with Node(engine, network) as node:
             indexing = Indexing(engine.profile, search, lambda: int(node.clock() * 1000))
 

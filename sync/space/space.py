@@ -160,11 +160,11 @@ class Space:
 
     def _after_control(self, now_ms: int) -> dict[bytes, None]:
         """Membership changed: Z, authorship of feeds and what shows follow.  Returns the messages to fold again."""
-        old = self.members.settle()
+        old = self.members.refold()
         self.epoch_keys.open_grants()
         if self._changes.keys:
             self.inbound.unlock(now_ms)
-        self.epoch_keys.settle_z()
+        self.epoch_keys.choose_z()
         epochs = self.state.epochs.values()
         self.epoch_keys.keyring.note_superseded([e.id for e in epochs if e.superseded], now_ms)
         if self.personal:

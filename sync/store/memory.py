@@ -126,25 +126,25 @@ class MemoryStore:
         limit: int | None = None,
     ) -> list[Row]:
         number = self._begin("scan")
-        home = self._tables[table]
-        place = home.between(start, end)
+        held = self._tables[table]
+        place = held.between(start, end)
         if limit is not None:
             wide = max(limit, 0)
             if reverse:
                 place = slice(max(place.start, place.stop - wide), place.stop)
             else:
                 place = slice(place.start, min(place.stop, place.start + wide))
-        keys = home.keys[place] if place.stop > place.start else []
+        keys = held.keys[place] if place.stop > place.start else []
         if reverse:
             keys.reverse()
-        rows = [(key, home.values[key]) for key in keys]
+        rows = [(key, held.values[key]) for key in keys]
         self._end(number, "scan")
         return rows
 
     def extent(self, table: Table, start: bytes = b"", end: bytes | None = None) -> Extent:
         number = self._begin("extent")
-        home = self._tables[table]
-        sizes = [len(home.values[key]) for key in home.keys[home.between(start, end)]]
+        held = self._tables[table]
+        sizes = [len(held.values[key]) for key in held.keys[held.between(start, end)]]
         self._end(number, "extent")
         return Extent(len(sizes), sum(sizes))
 
@@ -152,15 +152,15 @@ class MemoryStore:
         number = self._begin("write")
         undo: Undo = []
         for table, action, rows in batch.changes():
-            home = self._tables[table]
+            held = self._tables[table]
             if action is Action.PUT:
-                undo += [(table, key, home.set(key, value)) for key, value in rows]
+                undo += [(table, key, held.set(key, value)) for key, value in rows]
             elif action is Action.DELETE:
-                undo += [(table, key, home.set(key, None)) for (key,) in rows]
+                undo += [(table, key, held.set(key, None)) for (key,) in rows]
             else:
                 for start, end in rows:
-                    keys = home.keys[home.between(start, end)]
-                    undo += [(table, key, home.set(key, None)) for key in keys]
+                    keys = held.keys[held.between(start, end)]
+                    undo += [(table, key, held.set(key, None)) for key in keys]
         if durable:
             self._undo.clear()
         else:
@@ -194,7 +194,7 @@ class MemoryStore:
 
     def _after(self, lost: int, watch: Watch | None) -> MemoryStore:
         twin = MemoryStore(watch)
-        twin._tables = {table: home.copy() for table, home in self._tables.items()}
+        twin._tables = {table: held.copy() for table, held in self._tables.items()}
         for undo in reversed(self._undo[len(self._undo) - lost :]):
             for table, key, before in reversed(undo):
                 twin._tables[table].set(key, before)

@@ -18,12 +18,14 @@ from typing import TypeVar, cast
 import apsw
 
 from identity.errors import KithkinError
+from identity.paths import library_path
 from sync.store.port import Action, Batch, Extent, Row, StoreClosed, Table
 
 VERSION = 1  # of the layout below; a store with a higher one is left alone
 KEY = 32
 CACHE_KIB = 4_096
 CHECKPOINT_PAGES = 4_000  # 16 MB of log before it is written back: pages that many batches change are written once
+MAX_PATH = 500  # bytes; SQLite takes 512, and puts `-wal` and the like behind it
 LOG_LIMIT = 24 << 20  # bytes the log file keeps after a large batch
 
 _WRITE = {
@@ -77,9 +79,14 @@ class SqliteStore:
         self._unsynced = False
         self._broken: KithkinError | None = None
         self._database: apsw.Connection | None = None
+        if len(os.fsencode(os.path.realpath(path))) > MAX_PATH:
+            raise KithkinError(
+                "profile_unreadable", f"that folder lies too deep: {MAX_PATH} bytes of path are the most"
+            )
         try:
             _create(path)
-            self._database = apsw.Connection(str(path), vfs=None if vfs is None else f"multipleciphers-{vfs}")
+            with library_path(path, limit=MAX_PATH) as name:  # SQLite follows it to the real path, which it keeps
+                self._database = apsw.Connection(name, vfs=None if vfs is None else f"multipleciphers-{vfs}")
             self._prepare(self._database, key)
         except (apsw.Error, OSError) as error:
             refusal = self._refusal(error)

@@ -18,7 +18,7 @@ def imports(module: Module, known: Mapping[str, Module]) -> Iterator[str]:
         else:
             continue
         for name in names:
-            if name in known and name != module.name and not (known[name].path.name == "__init__.py"):
+            if name in known and name != module.name and known[name].path.name != "__init__.py":
                 yield name
 
 

@@ -1,22 +1,19 @@
-"""Every home finds what a plain scan finds: any texts, any edits and removals, any queries and filters."""
+"""Every backend finds what a plain scan finds: any texts, any edits and removals, any queries and filters."""
 
 from __future__ import annotations
 
 import re
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from sync.search.duckdb import DuckSearch
-from sync.search.fts5 import Fts5Search
-from sync.search.memory import MemorySearch
 from sync.search.port import Document, Query, Search, Sort
-from tests.unit.search.homes import KEY
+from tests.unit.search.backends import BACKENDS, params
 
 HAN = "東京都大阪"
 UNSPACED = re.compile(f"[{HAN}]+")
@@ -106,19 +103,13 @@ filters = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture(scope="module", params=["memory", "fts5", "duckdb"])
+@pytest.fixture(scope="module", params=params("memory", "fts5", "duckdb"))
 def search(request: pytest.FixtureRequest) -> Iterator[Search]:
     """One index for all examples, emptied by removals: what they leave behind must not show."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "index"
-        homes: dict[str, Callable[[], Search]] = {
-            "memory": MemorySearch,
-            "fts5": lambda: Fts5Search(path, KEY),
-            "duckdb": lambda: DuckSearch(path, KEY),
-        }
-        home = homes[request.param]()
-        yield home
-        home.close()
+        backend = BACKENDS[request.param](Path(folder))
+        yield backend
+        backend.close()
 
 
 @settings(max_examples=50)

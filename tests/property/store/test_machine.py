@@ -1,4 +1,4 @@
-"""Both homes against a plain dict: any calls in any order read the same; crashes keep what was promised."""
+"""Both backends against a plain dict: any calls in any order read the same; crashes keep what was promised."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def contents(store: Store) -> Plain:
     return {(table, key): value for table in TABLES for key, value in store.scan(table)}
 
 
-class Homes(RuleBasedStateMachine):
+class Backends(RuleBasedStateMachine):
     """`states`: the contents after the last durable batch and after each later one."""
 
     def __init__(self) -> None:
@@ -114,8 +114,8 @@ class Homes(RuleBasedStateMachine):
     def scan(self, table: Table, start: bytes, end: bytes | None, reverse: bool, limit: int | None) -> None:
         rows = sorted(
             (key, value)
-            for (home, key), value in self.plain.items()
-            if home == table and start <= key and (end is None or key < end)
+            for (where, key), value in self.plain.items()
+            if where == table and start <= key and (end is None or key < end)
         )
         assert self.store.extent(table, start, end) == Extent(len(rows), sum(len(value) for _, value in rows))
         expected = (rows[::-1] if reverse else rows)[:limit]
@@ -144,7 +144,7 @@ class Homes(RuleBasedStateMachine):
             self.store.close()
 
 
-class MemoryHome(Homes):
+class MemoryHome(Backends):
     store: MemoryStore
 
     def open_first(self) -> Store:
@@ -157,7 +157,7 @@ class MemoryHome(Homes):
         return self.store.reopen()
 
 
-class SqliteHome(Homes):
+class SqliteHome(Backends):
     """A crash is a power cut: the disk keeps any subset of the sectors that were not synced."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from tests.support.vectors import matches
 ADA, BOB = ("192.0.2.1", 49737), ("198.51.100.2", 1234)
 
 
-def test_an_exchange_packet_by_packet() -> None:
+def test_exchange_matches_vectors_packet_by_packet() -> None:
     ada = UdxStream(0x11223344, congestion=FixedWindow())
     bob = UdxStream(7, congestion=FixedWindow())
     ada.connect(7, BOB, 1.0)

@@ -24,7 +24,7 @@ ADA, BOB = SigningKey.from_seed(b"\x01" * 32), SigningKey.from_seed(b"\x02" * 32
 A, B = ("192.0.2.1", 49737), ("198.51.100.2", 1234)
 
 
-def test_a_connection_byte_for_byte() -> None:
+def test_whole_connection_matches_vectors_byte_for_byte() -> None:
     from_ada = NoisePayload(firewall=Firewall.OPEN, addresses4=(A,), udx=UdxInfo(0x11223344), secret_stream=1)
     from_bob = NoisePayload(firewall=Firewall.OPEN, udx=UdxInfo(7), secret_stream=1)
     dial = Initiator(ADA, BOB.public, from_ada, stream("ada"))

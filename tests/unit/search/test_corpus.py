@@ -1,4 +1,4 @@
-"""Twenty searches over 20,000 real messages, each against a plain scan, in every home that ships."""
+"""Twenty searches over 20,000 real messages, each against a plain scan, in every backend that ships."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from sync.search.port import Document, Query, Search
 from tests.support.shared import shared
-from tests.unit.search.homes import HOMES
+from tests.unit.search.backends import BACKENDS, params
 
 COUNT = 20_000
 SEARCHES: list[tuple[str, dict[str, object]]] = [
@@ -62,16 +62,16 @@ def corpus() -> list[Document]:
     return documents
 
 
-@pytest.fixture(scope="module", params=["fts5", "worker"])
+@pytest.fixture(scope="module", params=params("fts5", "worker"))
 def search(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, corpus: list[Document]
 ) -> Iterator[Search]:
     folder: Path = tmp_path_factory.mktemp("corpus")
-    home = HOMES[request.param](folder)
+    backend = BACKENDS[request.param](folder)
     for start in range(0, COUNT, 1_000):
-        home.add(corpus[start : start + 1_000], cursor=start.to_bytes(4, "big"))
-    yield home
-    home.close()
+        backend.add(corpus[start : start + 1_000], cursor=start.to_bytes(4, "big"))
+    yield backend
+    backend.close()
 
 
 @pytest.mark.parametrize(("text", "filters"), SEARCHES)

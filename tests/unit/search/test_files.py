@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import apsw
-import duckdb
 import pytest
 
 from identity.errors import KithkinError
-from sync.search import duckdb as duck
-from sync.search.duckdb import DuckSearch
-from sync.search.fts5 import Fts5Search
 from sync.search.port import Query, Search
-from tests.unit.search.homes import HOMES, KEY, ON_DISK, document, name, texts
+from tests.unit.search.backends import BACKENDS, KEY, document, duckdb, fts5, name, needs_duckdb, params, texts
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 WORD = "xylophonist"
-Home = type[DuckSearch] | type[Fts5Search]
+Backend = Callable[[Path, bytes], Search]
+CLASSES: dict[Backend, tuple[str, str]] = {
+    fts5: ("sync.search.fts5", "Fts5Search"),
+    duckdb: ("sync.search.duckdb", "DuckSearch"),
+}
 
 
-@pytest.fixture(params=ON_DISK)
-def home(request: pytest.FixtureRequest) -> Home:
-    return Fts5Search if request.param == "fts5" else DuckSearch
+@pytest.fixture(params=params("fts5", "duckdb"))
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return fts5 if request.param == "fts5" else duckdb
 
 
 @pytest.fixture
-def search(home: Home, tmp_path: Path) -> Iterator[Search]:
-    made = home(tmp_path / "index", KEY)
+def search(backend: Backend, tmp_path: Path) -> Iterator[Search]:
+    made = backend(tmp_path / "index", KEY)
     yield made
     made.close()
+
+
+def opened(path: Path) -> DuckDBPyConnection:
+    """DuckDB's own view of an index."""
+    from sync.search import duckdb as duck
+
+    database = duck._connect({"ix": path}, KEY, duck.MEMORY_MB, contextlib.ExitStack())
+    database.execute("USE ix")
+    return database
 
 
 def images(folder: Path) -> dict[str, bytes]:
@@ -58,9 +72,9 @@ def test_no_plaintext_in_any_file(search: Search, tmp_path: Path) -> None:
             assert [secret for secret in secrets if secret in image] == [], file
 
 
-def test_only_its_owner_may_read_the_files(home: Home, tmp_path: Path) -> None:
+def test_only_its_owner_may_read_the_files(backend: Backend, tmp_path: Path) -> None:
     """The worker is the one that ships; it sets the mask for all that its process makes."""
-    search = HOMES["worker" if home is DuckSearch else "fts5"](tmp_path)
+    search = BACKENDS["worker" if backend is duckdb else "fts5"](tmp_path)
     search.add([document("1", "word")])
     assert {oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {"0o600"}
     search.close()
@@ -72,12 +86,13 @@ def test_nothing_is_written_outside_the_index(search: Search, tmp_path: Path) ->
     assert {path.name.partition(".")[0].partition("-")[0] for path in tmp_path.iterdir()} == {"index"}
 
 
-def test_a_second_opener_is_told(home: Home, search: Search, tmp_path: Path) -> None:
+def test_a_second_opener_is_told(backend: Backend, search: Search, tmp_path: Path) -> None:
     search.add([document("1", "word")])
+    module, cls = CLASSES[backend]
     code = (
         "from pathlib import Path\nfrom identity.errors import KithkinError\n"
-        f"from {home.__module__} import {home.__name__} as Home\n"
-        f"try:\n    Home(Path({str(tmp_path / 'index')!r}), bytes(range(32))).count()\n"
+        f"from {module} import {cls} as Backend\n"
+        f"try:\n    Backend(Path({str(tmp_path / 'index')!r}), bytes(range(32))).count()\n"
         "except KithkinError as error:\n    print(error.code)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
@@ -85,18 +100,18 @@ def test_a_second_opener_is_told(home: Home, search: Search, tmp_path: Path) -> 
     assert texts(search, "word") == ["word"]
 
 
-def test_a_wrong_key_finds_an_empty_index_and_no_word(home: Home, search: Search, tmp_path: Path) -> None:
+def test_a_wrong_key_finds_an_empty_index_and_no_word(backend: Backend, search: Search, tmp_path: Path) -> None:
     """The key comes from the profile: another one means that the index belongs to no profile any more."""
     search.add([document("1", "word")], cursor=b"c")
     search.close()
-    other = home(tmp_path / "index", bytes(32))
+    other = backend(tmp_path / "index", bytes(32))
     assert (other.cursor(), texts(other, "word")) == (b"", [])
     other.add([document("2", "word two")])
     other.close()
 
 
 @pytest.mark.parametrize("damage", ["text", "beginning", "empty", "cut"])
-def test_a_damaged_index_is_thrown_away(home: Home, search: Search, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_index_is_thrown_away(backend: Backend, search: Search, tmp_path: Path, damage: str) -> None:
     search.add([document(str(n), f"word {n}") for n in range(500)], cursor=b"c")
     search.flush()
     search.close()
@@ -109,14 +124,14 @@ def test_a_damaged_index_is_thrown_away(home: Home, search: Search, tmp_path: Pa
             "cut": image[:2_000],
         }[damage]
     )
-    again = home(tmp_path / "index", KEY)
+    again = backend(tmp_path / "index", KEY)
     assert (again.cursor(), again.count()) == (b"", 0)
     again.add([document("1", "word")], cursor=b"d")
     assert texts(again, "word") == ["word"]
     again.close()
 
 
-def test_a_flipped_byte_is_no_wrong_answer(home: Home, search: Search, tmp_path: Path) -> None:
+def test_a_flipped_byte_is_no_wrong_answer(backend: Backend, search: Search, tmp_path: Path) -> None:
     """Refused, or the index starts anew; then a reset helps in any case."""
     search.add([document(str(n), f"word {n}") for n in range(2_000)], cursor=b"c")
     search.flush()
@@ -124,7 +139,7 @@ def test_a_flipped_byte_is_no_wrong_answer(home: Home, search: Search, tmp_path:
     image = (tmp_path / "index").read_bytes()
     for place in range(20_000, len(image), len(image) // 4):
         (tmp_path / "index").write_bytes(image[:place] + bytes((image[place] ^ 1,)) + image[place + 1 :])
-        again = home(tmp_path / "index", KEY)
+        again = backend(tmp_path / "index", KEY)
         try:
             result = again.query(Query("word", limit=5_000))
             assert {hit.text for hit in result.hits} in ({f"word {n}" for n in range(2_000)}, set())
@@ -136,34 +151,32 @@ def test_a_flipped_byte_is_no_wrong_answer(home: Home, search: Search, tmp_path:
 
 
 @pytest.mark.parametrize("column", ["version", "unicode"])
-def test_an_index_of_other_rules_is_thrown_away(home: Home, search: Search, tmp_path: Path, column: str) -> None:
+def test_an_index_of_other_rules_is_thrown_away(backend: Backend, search: Search, tmp_path: Path, column: str) -> None:
     search.add([document("1", "word")], cursor=b"c")
     search.close()
     change = f"UPDATE state SET {column} = '99'"
-    if home is DuckSearch:
-        database = duck._connect({"ix": tmp_path / "index"}, KEY)
-        database.execute("USE ix")
+    if backend is duckdb:
+        database = opened(tmp_path / "index")
         database.execute(change)
         database.close()
     else:
         sqlite = apsw.Connection(str(tmp_path / "index"))
         sqlite.execute(f"PRAGMA cipher = 'chacha20'; PRAGMA key = 'raw:{KEY.hex()}'; {change}").fetchall()
         sqlite.close()
-    again = home(tmp_path / "index", KEY)
+    again = backend(tmp_path / "index", KEY)
     assert (again.cursor(), again.count()) == (b"", 0)
     again.close()
 
 
-def test_after_a_scrub_no_removed_word_is_left(home: Home, search: Search, tmp_path: Path) -> None:
+def test_after_a_scrub_no_removed_word_is_left(backend: Backend, search: Search, tmp_path: Path) -> None:
     """Seen through the encryption: the tables hold no trace, and the file is new or wiped."""
     search.add([document(str(n), f"{WORD if n % 2 else 'stays'} {n}", order=n) for n in range(400)], cursor=b"c")
     search.remove([name(str(n)) for n in range(1, 400, 2)])
     search.scrub()
     assert (search.cursor(), search.query(Query("stays")).total) == (b"c", 200)
     search.close()
-    if home is DuckSearch:
-        database = duck._connect({"ix": tmp_path / "index"}, KEY)
-        database.execute("USE ix")
+    if backend is duckdb:
+        database = opened(tmp_path / "index")
         held = database.execute("SELECT word FROM postings UNION ALL SELECT body FROM docs").fetchall()
         database.close()
         assert len(held) >= 400
@@ -178,17 +191,43 @@ def test_after_a_scrub_no_removed_word_is_left(home: Home, search: Search, tmp_p
         assert WORD.encode() not in image
 
 
-def test_a_full_disk_loses_nothing_and_the_index_goes_on(home: Home, tmp_path: Path) -> None:
+@needs_duckdb
+def test_a_scrub_of_a_large_index_stays_within_the_memory_limit(tmp_path: Path) -> None:
+    """40,000 messages in 40 MB: less than DuckDB takes to copy them at once."""
+    from sync.search.duckdb import DuckSearch
+
+    search = DuckSearch(tmp_path / "index", KEY, memory_mb=40)
+    for first in range(0, 40_000, 4_000):
+        batch = [
+            document(str(n), f"every message has some words in common and {n} {n % 97} {WORD * 5} its own", order=n)
+            for n in range(first, first + 4_000)
+        ]
+        search.add(batch, cursor=b"%d" % first)
+    search.remove([name(str(n)) for n in range(0, 40_000, 3)])
+
+    def found() -> list[tuple[int, list[str]]]:
+        asked = (Query("message 13"), Query("39998"), Query("every"))
+        return [(search.query(query).total, texts(search, query)) for query in asked]
+
+    before = found()
+    search.scrub()
+    assert found() == before
+    assert (search.cursor(), search.count()) == (b"36000", 26_666)
+    search.close()
+
+
+def test_a_full_disk_loses_nothing_and_the_index_goes_on(backend: Backend, tmp_path: Path) -> None:
     """The limit on file size stands in for the disk's end."""
     pytest.importorskip("resource", reason="no file size limit on this system")
+    module, cls = CLASSES[backend]
     code = f"""
 import resource
 from pathlib import Path
 from identity.errors import KithkinError
 from sync.search.port import Document, Query
-from {home.__module__} import {home.__name__} as Home
+from {module} import {cls} as Backend
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-search = Home(Path({str(tmp_path / "index")!r}), bytes(range(32)))
+search = Backend(Path({str(tmp_path / "index")!r}), bytes(range(32)))
 def add(number):
     rows = []
     for row in range(200):
@@ -218,8 +257,11 @@ print(sorted(set(said)))
     assert (done.returncode, done.stdout.strip()) == (0, "['disk_full', 'kept']"), done.stderr
 
 
+@needs_duckdb
 def test_duckdb_reaches_nothing_but_its_file(tmp_path: Path) -> None:
-    search = DuckSearch(tmp_path / "index", KEY)
+    import duckdb as library
+
+    search = duckdb(tmp_path / "index", KEY)
     search.count()
     database = search._database
     assert database is not None
@@ -233,7 +275,7 @@ def test_duckdb_reaches_nothing_but_its_file(tmp_path: Path) -> None:
         "SET enable_external_access = true",
         "SET temp_directory = '/tmp'",
     ):
-        with pytest.raises(duckdb.Error):
+        with pytest.raises(library.Error):
             database.execute(statement)
     assert database.execute("SELECT current_setting('temp_directory')").fetchall() == [("",)]
     search.close()

@@ -14,7 +14,9 @@ import pytest
 from identity.errors import KithkinError
 from sync.search.port import Query
 from sync.search.worker import WorkerSearch
-from tests.unit.search.homes import KEY, document, texts
+from tests.unit.search.backends import KEY, document, needs_duckdb, texts
+
+pytestmark = needs_duckdb
 
 pidfd = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="no pidfd on this system")
 

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from sync.search.worker import WorkerSearch
+from tests.unit.search.backends import needs_duckdb
+
+pytestmark = needs_duckdb
 
 
 def test_an_idle_process_ends_without_a_word(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

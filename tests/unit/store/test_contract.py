@@ -1,4 +1,4 @@
-"""What every home of the store promises, the same tests for both."""
+"""What every backend of the store promises, the same tests for both."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sync.store.sqlite import SqliteStore
 KEY = bytes(range(32))
 META, ENTRY = Table.META, Table.ENTRY
 
-Home = Callable[[], Store]
+Make = Callable[[], Store]
 
 
 @pytest.fixture(params=["memory", "sqlite"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    home: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db", KEY)
-    yield home
-    home.close()
+    backend: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db", KEY)
+    yield backend
+    backend.close()
 
 
 def written(*rows: tuple[Table, bytes, bytes]) -> Batch:
@@ -108,8 +108,8 @@ def test_one_batch_may_be_written_to_several_stores(store: Store) -> None:
     batch.put_many(META, [(b"a", b"1"), (b"b", b"2")])
     batch.delete(META, b"a")
     other = MemoryStore()
-    for home in (store, other):
-        home.write(batch, durable=True)
+    for backend in (store, other):
+        backend.write(batch, durable=True)
 
     assert store.scan(META) == other.scan(META) == [(b"b", b"2")]
 

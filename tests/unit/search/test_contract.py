@@ -1,4 +1,4 @@
-"""What every home of the search promises, the same tests for all."""
+"""What every backend of the search promises, the same tests for all."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 
 from identity.errors import KithkinError
 from sync.search.port import Mark, Query, Result, Search, Sort
-from tests.unit.search.homes import HOMES, document, name, texts
+from tests.unit.search.backends import BACKENDS, document, name, params, texts
 
 
 # DuckDB as it ships, in its process; the property tests have it in theirs.
-@pytest.fixture(params=["memory", "fts5", "worker"])
+@pytest.fixture(params=params("memory", "fts5", "worker"))
 def search(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Search]:
-    home = HOMES[request.param](tmp_path)
-    yield home
-    home.close()
+    backend = BACKENDS[request.param](tmp_path)
+    yield backend
+    backend.close()
 
 
 def test_is_a_search(search: Search) -> None:
