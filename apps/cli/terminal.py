@@ -20,6 +20,7 @@ _MAX_LINE = 1024
 
 
 def interactive() -> bool:
+    """Whether a person sits at standard input."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 

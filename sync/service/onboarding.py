@@ -41,7 +41,7 @@ class Onboarding(Domain):
             "It gets your whole message history." if history == "all" else "It gets no messages from before now.",
             "Your other devices are told, and any of them can undo this.",
         ]
-        grant = models.Grant(grants=grants, history=history, expires=moment(payload.expires * 1000))
+        grant = models.AccessGrant(grants=grants, history=history, expires=moment(payload.expires * 1000))
 
         def start() -> int:
             return self._node.engine.onboarding.approvals.begin(payload, history == "all", self._node.clock())

@@ -170,13 +170,13 @@ class Items:
 class SocketApproval:
     """`api.Approval` over the socket."""
 
-    def __init__(self, exchange: Exchange, read: Reader, grant: models.Grant) -> None:
+    def __init__(self, exchange: Exchange, read: Reader, grant: models.AccessGrant) -> None:
         self._exchange = exchange
         self._read_as = read
         self._grant = grant
 
     @property
-    def grant(self) -> models.Grant:
+    def grant(self) -> models.AccessGrant:
         return self._grant
 
     async def confirm(self) -> models.Digits:
@@ -288,7 +288,7 @@ class Channel:
         """The one dialogue there is: an approval."""
         begun = self.begin(call, args)
         try:
-            yield SocketApproval(begun, self._read_as, self._read_as("Grant", await begun.answer()))
+            yield SocketApproval(begun, self._read_as, self._read_as("AccessGrant", await begun.answer()))
         finally:
             begun.withdraw()
 
