@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from identity.errors import DecodeError, KithkinError
+from identity.paths import path_text
 from sync.service.api import Service
 from sync.service.calls import CALLS, Call, Kind
 from sync.service.frames import MAX_REPLY, MAX_REQUEST, VERSION, address, read_line
@@ -93,7 +94,7 @@ def _plain(value: Any) -> Any:
     """What arguments hold beside JSON's own types: times, paths, sequences."""
     if isinstance(value, datetime):
         return value.isoformat()
-    return str(value) if isinstance(value, Path) else list(value)
+    return path_text(value) if isinstance(value, Path) else list(value)
 
 
 class Exchange:
