@@ -1,4 +1,4 @@
-"""Measures of ours beside the peers.  Nodes that they start meet nobody: no public DHT, no local network."""
+"""Measurements of this implementation beside others.  Their nodes use neither the public DHT nor the local network."""
 
 import os
 

@@ -1,7 +1,7 @@
 """All figures of `docs/benchmarks.md`: `make bench`, or `python -m benchmarks [--rounds 5] [--quick] [--out FILE]`.
 
-Rounds take turns: in each, every measure of ours runs once and the peers' beside it, so that what else the machine does
-falls on both.  Only ratios within a run mean anything.  The raw rounds go to FILE as JSON.
+Rounds are interleaved: in each, every measurement of ours and of the others runs once, so that other load on the
+machine affects both.  Only ratios within a run are meaningful.  The raw rounds go to FILE as JSON.
 """
 
 from __future__ import annotations

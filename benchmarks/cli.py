@@ -3,8 +3,8 @@
     python -m benchmarks.cli [--rounds 15] [--out FILE]
 
 Each round starts the bare Python (`import asyncio, json, argparse`) and every command once, one after the other, so
-that what else the machine does falls on all of them; a ratio is taken within its round.  The commands that ask a profile
-go through a node that runs on it.  Seconds are of the wall, `cpu` is user and system of the process.
+that what else the machine does falls on all of them; a ratio is taken within its round.  Commands that ask a profile go
+through a node that runs on it.  Seconds are of the wall, `cpu` is user and system of the process.
 """
 
 from __future__ import annotations

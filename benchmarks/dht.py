@@ -3,7 +3,7 @@
     python -m benchmarks.dht [nodes=100] [ops=50] [rounds=5]
 
 A network in one process, a client in another, as the peers' `dht.js` has it.
-Rounds take turns.  Times in ms, memory in MB a node.
+Rounds are interleaved.  Times in ms, memory in MB per node.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from benchmarks.peers import Peers
 from benchmarks.scene import ROOT
 from benchmarks.spread import load, machine
 from identity.keys import SigningKey
-from netstack.dht.address import parse_address
-from netstack.shell.host import Host
-from netstack.shell.testnet import Testnet
+from netstack import Host, Testnet, parse_address
 
 
 def resident() -> float:
@@ -84,7 +82,7 @@ def client(bootstrap: str, ops: int) -> None:
             announced = await timed(lambda topic: taken(host.announce(topic, key)), topics)
             requests = (host.core.dht.stats().sent - sent) / ops
             looked_up = await timed(lambda topic: everybody(host, topic), topics)
-            first = await timed(lambda topic: somebody(host, topic), topics)
+            first = await timed(lambda topic: finds_a_peer(host, topic), topics)
             usage = resource.getrusage(resource.RUSAGE_SELF)
         line = {
             "boot_ms": round(boot, 1),
@@ -107,7 +105,7 @@ async def everybody(host: Host, topic: bytes) -> bool:
     return bool([peer async for peer in host.lookup(topic)])
 
 
-async def somebody(host: Host, topic: bytes) -> bool:
+async def finds_a_peer(host: Host, topic: bytes) -> bool:
     peers = host.lookup(topic)
     try:
         return await anext(peers, None) is not None

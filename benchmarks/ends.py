@@ -1,4 +1,4 @@
-"""The two ends of a measured stream, ours and npm's, as processes that tell what they saw.
+"""The two ends of a measured stream, ours and npm's, as processes that report what they measured.
 
     python -m benchmarks.ends sink HOST BYTES [SHELL]
     python -m benchmarks.ends source HOST BYTES KEY HOST:PORT [SHELL]
@@ -22,8 +22,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from identity.keys import SigningKey
-from netstack.shell.connection import Connection
-from netstack.shell.host import Host
+from netstack import Connection, Host
 from netstack.udp.port import ShellName
 
 ROOT = Path(__file__).resolve().parents[1]

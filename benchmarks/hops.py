@@ -3,12 +3,12 @@
     python -m benchmarks.hops [--nodes 10000] [--walks 400] [--joined] [--killed 0.3] [--seed 1] [--out FILE]
 
 Real: every node is a `DhtNode`, every datagram is encoded, sent through the simulated network and decoded; guests join
-through one bootstrap node as anybody does, and every walk is the production `Query`.
+through one bootstrap node as usual, and every walk is the production `Query`.
 
 Shortcut, unless `--joined`: the nodes do not join.  Each gets, when the first datagram reaches it, the table that a
-long-lived node has: per bucket 20 of the nodes that belong there, drawn at random, or all of them.  Nodes that nobody
-reaches are never made, and made nodes do no upkeep.  With `--joined` there is no shortcut: all nodes join one after
-another through the first; their tables are thinner, since nobody has lived long.
+long-lived node has: per bucket 20 of the nodes that belong there, drawn at random, or all of them.  Nodes that no
+datagram reaches are never made, and made nodes do no upkeep.  With `--joined` there is no shortcut: all nodes join one
+after another through the first; their tables are thinner, since all nodes are young.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.spread import quantile
+from netstack import Address, Mode
+from netstack.dht.ask import Ask
 from netstack.dht.contact import contact_at
 from netstack.dht.datagram import FIND_NODE
-from netstack.dht.events import Mode
 from netstack.dht.node import DhtNode
 from netstack.dht.query import Outcome
 from netstack.dht.table import Entry
 from netstack.ports import SERVER
-from netstack.udp.port import Address
 from tests.support.dht_census import Census
 from tests.support.dht_network import EPOCH, PORT, Member, Nat, Network, public_host
 
@@ -84,7 +84,7 @@ def walk(net: Network, census: Census, guest: Member, target: bytes) -> Walk:
     began, sent = net.now, node.rpc.sent
     ended: list[Outcome] = []
     node.now = net.now
-    node.query(target, FIND_NODE, internal=True, on_done=ended.append)
+    node.query(Ask(FIND_NODE, internal=True, target=target), on_done=ended.append)
     net.flush(guest)
     net.until(lambda: bool(ended))
     closest = ended[0].closest

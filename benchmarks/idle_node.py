@@ -1,4 +1,4 @@
-"""What idle connections cost: memory above an idle node, and CPU while nothing is said but keep-alives.
+"""What idle connections cost: memory above an idle node, and CPU while only keep-alives are sent.
 
     python -m benchmarks.idle_node [--connections 100] [--seconds 60] [--rounds 5] [--out FILE]
 
@@ -22,8 +22,7 @@ from pathlib import Path
 from benchmarks.ends import ROOT
 from benchmarks.spread import load, machine, spread
 from identity.keys import SigningKey
-from netstack.shell.connection import Connection
-from netstack.shell.host import Host
+from netstack import Connection, Host
 
 CARRIED = 64 * 1024
 SETTLE = 3.0  # seconds between the last connection and the first reading

@@ -1,4 +1,4 @@
-"""Until two that join one topic have met: ours with npm's, ours with ours.  `python -m benchmarks.meeting [N]`
+"""Time until two peers of one topic connect: ours with npm's, ours with ours.  `python -m benchmarks.meeting [N]`
 
 One network of 10 npm nodes on loopback.  N (20) pairs each of: both join at one instant; npm's, or ours, 20 ms or 0.3 s
 before the other.  Both serve and look.  Counted in ms from the later join until both have a connection that carried an
@@ -15,8 +15,7 @@ import time
 from collections.abc import Coroutine
 
 from benchmarks.spread import load, machine, quantile, spread
-from netstack import Swarm
-from netstack.udp.port import Address
+from netstack import Address, Swarm
 from tests.support.npm_swarm import NpmSwarms
 
 APART = (0.0, 0.02, 0.3, -0.02, -0.3)  # seconds from the other's join to ours

@@ -1,8 +1,8 @@
-"""Look-ups on loopback against the size of the network, ours beside the peers', and what is left when a third dies.
+"""Look-ups on loopback against the size of the network, ours beside the peers', and after a third of it ends.
 
     python -m benchmarks.scale [--sizes 10 50 100 200 500] [--rounds 5] [--ops 20] [--out FILE] [--plots FOLDER]
 
-A network of real sockets in one process, a client in another, as the peers' `dht.js` has it; rounds take turns.  A
+A network of real sockets in one process, a client in another, as the peers' `dht.js` has it; rounds are interleaved.  A
 look-up is over when its walk is.  Then 30 % of the nodes end at once, and a client that knows only the bootstrap node
 looks up what was announced before.
 """
@@ -29,12 +29,10 @@ from benchmarks.plot import Point, plot
 from benchmarks.scene import ROOT
 from benchmarks.spread import load, machine, quantile, spread
 from identity.keys import SigningKey
+from netstack import Mode, Testnet, parse_address
 from netstack.dht import hyper
-from netstack.dht.address import parse_address
-from netstack.dht.events import Mode
 from netstack.dht.node import DhtNode
 from netstack.dht.query import Outcome
-from netstack.shell.testnet import Testnet
 
 KILLED = 0.3
 KEY = SigningKey.from_seed(b"s" * 32)

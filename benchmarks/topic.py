@@ -1,7 +1,7 @@
 """From joining a topic to the first secure connection.  `python -m benchmarks.topic [ROUNDS] [NODES,...] [open,punch]`
 
 Three processes on loopback, all new for every figure: a network of NODES, a server that has announced itself, a client
-that then joins.  Ours is our network, server and client; the peers' is `connect.js`, npm's.  They take turns, ours
+that then joins.  Ours is our network, server and client; the peers' is `connect.js`, npm's.  They alternate, ours
 twice for each of theirs, since starting npm's network takes longest.  "open": both peers know that they are reachable;
 "punch": both have to find out, and what loopback then shows is the relayed handshake and the punching.
 """
@@ -19,14 +19,13 @@ from typing import Any
 from benchmarks.peers import Peers
 from benchmarks.scene import ROOT
 from benchmarks.spread import load, machine, quantile, spread
-from netstack import Swarm
-from netstack.dht.address import parse_address
+from netstack import Swarm, parse_address
 
 LIMIT = 60
 
 
 class Role:
-    """One of our processes, and the JSON lines it says."""
+    """One of our processes, and the JSON lines that it prints."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process

@@ -159,6 +159,7 @@ class Approver:
         return [last, self._commit(), ShowCode(self._code)]
 
     def decline(self) -> list[ApproverEffect]:
+        """The person says no: nothing that names this device is sent."""
         if not self._position.takes(Call.DECLINE):
             return []
         return [Send(DECLINED), *self._end(Failed("not_allowed", "You declined."))]

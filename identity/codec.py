@@ -70,6 +70,7 @@ class Writer:
         return self
 
     def finish(self) -> bytes:
+        """Everything that was appended."""
         return bytes(self._out)
 
     def __len__(self) -> int:
@@ -89,6 +90,7 @@ class Reader:
 
     @property
     def left(self) -> int:
+        """Bytes not read yet."""
         return self._end - self.at
 
     def uint(self, limit: int = MAX_UINT) -> int:
@@ -107,6 +109,7 @@ class Reader:
         return value
 
     def fixed_uint(self, size: int) -> int:
+        """`size` bytes little-endian."""
         end = self.at + size
         if end > self._end:
             raise DecodeError("message ends early")
@@ -139,12 +142,14 @@ class Reader:
         return [read(self) for _ in range(self.uint(limit))]
 
     def flag(self) -> bool:
+        """One byte, 0 or 1."""
         value = self.fixed_uint(1)
         if value > 1:
             raise DecodeError("a flag is 0 or 1")
         return bool(value)
 
     def rest(self) -> bytes:
+        """All bytes that are left."""
         value = bytes(self._data[self.at :])
         self.at = self._end
         return value

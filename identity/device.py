@@ -29,7 +29,7 @@ class Prekey:
 
 @dataclass(frozen=True, slots=True)
 class DeviceKeys:
-    """The secrets of this device, `prekeys` newest last.  They leave it never, and the database only sealed."""
+    """The secrets of this device, `prekeys` newest last.  They never leave the device."""
 
     signing: SigningKey
     agreement: AgreementKey
@@ -37,6 +37,7 @@ class DeviceKeys:
 
     @property
     def id(self) -> bytes:
+        """The device id, 32 bytes."""
         return device_id(self.signing.public, self.agreement.public)
 
     @property
@@ -61,10 +62,12 @@ def week_start(week: int) -> float:
 
 
 def new_device(rng: Random, now: float) -> DeviceKeys:
+    """Fresh keys of a device with one prekey; `now` is in Unix seconds."""
     return DeviceKeys(SigningKey.generate(rng), AgreementKey.generate(rng), (new_prekey(rng, now),))
 
 
 def new_prekey(rng: Random, now: float) -> Prekey:
+    """A fresh prekey of the UTC week of `now` (Unix seconds)."""
     return Prekey(week_of(now), AgreementKey.generate(rng))
 
 

@@ -31,6 +31,7 @@ class Device:
 
     @property
     def signer(self) -> Signer:
+        """(S, D): how a statement names this device as its signer."""
         return self.signing, self.agreement
 
 
@@ -47,6 +48,7 @@ class Fold:
 
     @property
     def revoked(self) -> frozenset[bytes]:
+        """Ids of devices that a counting revocation names."""
         return frozenset(r.device for r in self.revocations)
 
 
@@ -76,14 +78,14 @@ def generation_of(statements: Iterable[Statement], root: bytes) -> int | None:
 
 
 def issued_by(statements: Iterable[Statement], root: bytes, device: bytes) -> tuple[Certificate, ...]:
-    """Standing certificates that `device` issued: what its revocation lists of them stays."""
+    """Certificates in force that `device` issued: those that its revocation lists stay in force."""
     result = fold(statements, root)
     if result is None:
         return ()
     return tuple(c for c in result.reached if c.issuer == device and c.id in result.live)
 
 
-def standing(statements: Iterable[Statement], root: bytes) -> tuple[bytes, ...]:
+def certificates_to_keep(statements: Iterable[Statement], root: bytes) -> tuple[bytes, ...]:
     """One certificate id for each active device, oldest device first: what the root key lists when it keeps them.
 
     One that certifies a device in the same session lists at most five, for of seven the youngest is left out.  Never
@@ -231,11 +233,11 @@ def ages(base: set[bytes], reached: list[Certificate], live: set[bytes]) -> dict
 
     A shortest-path search in which the length of a path is its newest certificate; what is taken first is final.
     """
-    standing_ones = sorted((c for c in reached if c.id in live), key=lambda c: (c.created, c.id))
+    in_force = sorted((c for c in reached if c.id in live), key=lambda c: (c.created, c.id))
     since: dict[bytes, int] = {}
     issued: dict[bytes, list[Certificate]] = {}
     heap: list[tuple[int, bytes]] = []
-    for c in standing_ones:
+    for c in in_force:
         if c.id in base or c.issuer is None:
             heap.append((c.created, c.device))
         else:

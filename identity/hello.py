@@ -3,8 +3,8 @@
 The dialler speaks first, in one of two forms: at a transport key it knows from a device record, a tag under the DH with
 that device; at one it found by topic, a tag under the space's Z, answered by the listener's device id.
 
-What a stranger gets: one answer of the usual length, random, and then nothing.  Neither that answer nor the silence
-depends on whom the listener knows, so he cannot tell a device that does not know him from one that is somebody else.
+What an unknown dialler gets: one answer of the usual length, random, and then nothing.  Neither that answer nor the
+silence depends on whom the listener knows, so it cannot tell a device that does not know it from another device.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SEALED_ID = 32 + TAG
 
 @dataclass(frozen=True, slots=True)
 class ExpectedDevice:
-    """A device that may be at the other end: of my kin or of a contact.  `secret` is DH(my D, its D)."""
+    """A device that may be at the other end: one of mine or of a contact.  `secret` is DH(my D, its D)."""
 
     device: bytes
     secret: bytes = field(repr=False)
@@ -55,7 +55,7 @@ HelloEffect = Send | Proved | Stranger
 def expected_devices(
     mine: AgreementKey, devices: Iterable[tuple[bytes, bytes]], cache: MutableMapping[bytes, bytes]
 ) -> list[ExpectedDevice]:
-    """(device id, D) pairs with their shared secrets, myself and bad keys left out.
+    """(device id, D) pairs with their shared secrets; myself and keys that agree on nothing are left out.
 
     `cache` maps D to DH results and belongs to the caller.
     """
@@ -74,6 +74,8 @@ def expected_devices(
 
 
 class State(Enum):
+    """What a side waits for: ANSWER and NAMED are states of the dialler, PROVE one of the listener."""
+
     START = auto()
     ANSWER = auto()
     NAMED = auto()
@@ -104,6 +106,7 @@ class HelloDialler:
         self._state = State.START
 
     def start(self) -> list[HelloEffect]:
+        """The first message, in the form that the arguments of the constructor give."""
         if self._state is not State.START:
             return []
         self._state = State.ANSWER
@@ -112,6 +115,7 @@ class HelloDialler:
         return [Send(encode_known(self._proof()))]
 
     def receive(self, message: bytes) -> list[HelloEffect]:
+        """What the answer leads to: another message, or the verdict.  Never raises."""
         if self._state is State.ANSWER and self._z is not None and self._to is None:
             return self._named(message, self._z)
         if self._state not in (State.ANSWER, State.NAMED) or self._to is None:
@@ -162,6 +166,7 @@ class HelloListener:
         self._state = State.START
 
     def receive(self, message: bytes) -> list[HelloEffect]:
+        """What a dialler's message leads to: always an answer of the usual length or silence.  Never raises."""
         if self._state is State.OVER:
             return []
         try:
@@ -217,14 +222,17 @@ def open_name(z: bytes, hashed: bytes, sealed: bytes) -> bytes:
 
 
 def encode_known(proof: bytes) -> bytes:
+    """The dialler's only message in the known form: its proof (32 bytes)."""
     return Writer().uint(KNOWN).raw(proof).finish()
 
 
 def encode_topic(tag: bytes) -> bytes:
+    """The dialler's first message in the topic form: `topic_tag` (32 bytes)."""
     return Writer().uint(TOPIC).raw(tag).finish()
 
 
 def encode_prove(proof: bytes) -> bytes:
+    """The dialler's second message in the topic form: its proof (32 bytes) to the device that answered."""
     return Writer().uint(PROVE).raw(proof).finish()
 
 

@@ -34,6 +34,7 @@ def read_hints(reader: Reader) -> tuple[Address, ...]:
 
 
 def read_hint(reader: Reader) -> Address:
+    """One address, (host, port).  Raises DecodeError, also for multicast and unspecified ones and port 0."""
     version = reader.fixed_uint(1)
     if version not in (4, 6):
         raise DecodeError("an address is IPv4 or IPv6")

@@ -56,10 +56,12 @@ def failed(code: str) -> Failed:
 
 
 def say(session: NoiseSession, kind: int, body: bytes = b"") -> Send:
+    """One message of the session: its type and body, encrypted in order."""
     return Send(session.encrypt(bytes((kind,)) + body))
 
 
 def say_refusal(session: NoiseSession, code: str) -> Send:
+    """The message that ends a session early; `code` tells the other side why."""
     return say(session, REFUSE, Writer().string(code).finish())
 
 

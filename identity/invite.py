@@ -116,6 +116,7 @@ def encode_person(person: Person) -> bytes:
 
 
 def write_person(out: Writer, person: Person) -> None:
+    """Writes what `read_person` reads.  Raises ValueError for a long profile, KithkinError for too many statements."""
     if len(person.profile) > MAX_PROFILE:
         raise ValueError("profile is too long for an invite")
     out.raw(PREFIX).raw(person.identity).raw(person.device).raw(person.prekey)

@@ -38,6 +38,7 @@ class InvitePayload:
 
     @property
     def text(self) -> str:
+        """`kithkin:invite/…`."""
         return encode_payload(KIND, encode_invite(self))
 
 
@@ -58,6 +59,7 @@ def new_invite(
     hints: Iterable[Address] = (),
     name: str = "",
 ) -> InviteCode:
+    """A fresh invite of `identity` with a key I and a secret of its own; `now` and `lifetime` are in seconds."""
     key = SigningKey.generate(rng)
     short = name.encode("utf-8", "replace")[:MAX_NAME].decode("utf-8", "ignore")
     return InviteCode(InvitePayload(identity, key.public, rng(32), int(now) + lifetime, tuple(hints), short), key)

@@ -38,15 +38,18 @@ class SigningKey:
 
     @classmethod
     def from_seed(cls, seed: bytes) -> SigningKey:
+        """The key pair of a 32-byte seed (RFC 8032)."""
         public, secret = bindings.crypto_sign_seed_keypair(seed)
         return cls(public, secret)
 
     @classmethod
     def generate(cls, rng: Random) -> SigningKey:
+        """A fresh key pair; `rng` is asked for 32 bytes."""
         return cls.from_seed(rng(32))
 
     @property
     def seed(self) -> bytes:
+        """The 32 bytes that the key pair follows from."""
         return self.secret[:32]
 
     def sign_raw(self, message: bytes) -> bytes:
@@ -67,10 +70,12 @@ class AgreementKey:
 
     @classmethod
     def from_secret(cls, secret: bytes) -> AgreementKey:
+        """The key pair of 32 secret bytes."""
         return cls(bindings.crypto_scalarmult_base(secret), secret)
 
     @classmethod
     def generate(cls, rng: Random) -> AgreementKey:
+        """A fresh key pair; `rng` is asked for 32 bytes."""
         return cls.from_secret(rng(32))
 
     @classmethod
@@ -84,6 +89,7 @@ class AgreementKey:
 
 
 def signable(label: Label, body: bytes, *, version: int = VERSION, suite: int = SUITE) -> bytes:
+    """The 32 bytes that a signature covers: a labelled hash over version, suite and body."""
     return digest(label, bytes((0, version, suite)), body)
 
 

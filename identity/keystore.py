@@ -43,6 +43,8 @@ USUAL = Cost()
 
 @dataclass(frozen=True, slots=True)
 class PassphraseSlot:
+    """The database key sealed under Argon2id of a passphrase."""
+
     salt: bytes
     cost: Cost
     nonce: bytes
@@ -51,6 +53,8 @@ class PassphraseSlot:
 
 @dataclass(frozen=True, slots=True)
 class KeyringSlot:
+    """The database key sealed under a secret of the OS keyring."""
+
     salt: bytes
     nonce: bytes
     sealed: bytes = field(repr=False)
@@ -142,6 +146,7 @@ def with_slots(
     cost: Cost,
     kept: Keystore | None = None,
 ) -> Keystore:
+    """A keystore with the slots given made anew and those of `kept` otherwise.  Raises KithkinError `no_passphrase`."""
     if len(database_key) != KEY:
         raise ValueError("a database key has 32 bytes")
     passphrase_slot, keyring_slot = (kept.passphrase, kept.keyring) if kept else (None, None)
@@ -163,6 +168,7 @@ def with_slots(
 
 
 def open_slot(key: bytes, slot: PassphraseSlot | KeyringSlot) -> bytes:
+    """The database key out of one slot.  Raises DecodeError for the wrong key."""
     kind = PASSPHRASE if isinstance(slot, PassphraseSlot) else KEYRING
     return open_sealed(key, slot.nonce, slot.sealed, bytes((kind,)))
 
@@ -186,6 +192,7 @@ def keyring_key(secret: bytes, salt: bytes) -> bytes:
 
 
 def load(data: bytes) -> Keystore:
+    """As `decode_keystore`, but raises KithkinError `keystore_corrupt`."""
     try:
         return decode_keystore(data)
     except DecodeError:

@@ -217,6 +217,7 @@ class KeyPairEd25519:
 
     @classmethod
     def from_public_bytes(cls, public: bytes) -> KeyPairEd25519:
+        """A public key alone.  Raises DecodeError for what is no point of the group."""
         return cls(None, check_point(public))
 
 
@@ -227,6 +228,7 @@ class DiffieHellmanEd25519:
     dhlen = 32
 
     def dh(self, private: bytes, public: bytes) -> bytes:
+        """32 bytes; the library calls it."""
         return bindings.crypto_scalarmult_ed25519_noclamp(private, public)
 
 
@@ -240,10 +242,12 @@ class Seeded:
         self._rng = rng
 
     def generate_keypair(self) -> Any:
+        """An ephemeral key pair out of the injected random source."""
         return self.klass.from_private_bytes(self._rng(self.dhlen))
 
 
 def secret_of(static: AgreementKey | SigningKey | bytes) -> bytes:
+    """The raw secret of a static key, in the form that the library takes."""
     if isinstance(static, SigningKey):
         return static.seed
     if isinstance(static, AgreementKey):

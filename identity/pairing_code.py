@@ -1,7 +1,7 @@
 """The text that a new device shows: `kithkin:pair/…` (`docs/protocol.md`, "Pairing").
 
 It is good for one pairing and 120 seconds.  Whoever sees it can reach the new device and can keep the right person from
-pairing; he gets nothing through without the six digits.
+pairing, and gets nothing without the six digits.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class PairPayload:
 
     @property
     def text(self) -> str:
+        """`kithkin:pair/…`."""
         return encode_payload(KIND, encode_pair(self))
 
 
@@ -45,6 +46,7 @@ class PairCode:
 
 
 def new_pair_code(rng: Random, now: float, hints: Iterable[Address] = ()) -> PairCode:
+    """A fresh code with a T0 and a psk of its own, good for 120 s; `now` is in Unix seconds."""
     key = SigningKey.generate(rng)
     return PairCode(PairPayload(key.public, rng(32), int(now) + LIFETIME, tuple(hints)), key)
 

@@ -63,10 +63,12 @@ def expect_payload(text: str, kind: str) -> bytes:
 
 
 def damaged(kind: str) -> KithkinError:
+    """The error for a text of which a part is missing or changed."""
     return KithkinError(
         "payload_damaged", f"A part of {KINDS[kind][1]} is missing or changed; copy or scan the whole text again."
     )
 
 
 def checksum(kind: str, data: bytes) -> bytes:
+    """The 4 bytes that end a text; they cover its kind too."""
     return digest(Label.PAYLOAD, kind.encode("utf-8", "replace"), b"/", data, size=4)

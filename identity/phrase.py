@@ -32,6 +32,7 @@ class PhraseKeys:
 
 @lru_cache(maxsize=1)
 def word_list() -> Mnemonic:
+    """The English BIP-39 list, loaded once."""
     return Mnemonic("english")
 
 
@@ -70,4 +71,5 @@ def phrase_keys(text: str) -> PhraseKeys:
 
 
 def invalid(sentence: str) -> KithkinError:
+    """The error `phrase_invalid` with a sentence for people."""
     return KithkinError("phrase_invalid", sentence)

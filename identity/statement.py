@@ -92,6 +92,7 @@ def counter_sign(body: bytes, device: SigningKey) -> bytes:
 
 
 def verify_counter(body: bytes, signing: bytes, signature: bytes) -> bool:
+    """Whether the new device's S counter-signed this body."""
     return verify(signing, Label.COUNTERSIGN, body, signature)
 
 
@@ -166,6 +167,7 @@ def want_certificate(data: bytes) -> Certificate:
 
 
 def read_certificate(data: bytes, reader: Reader) -> Certificate:
+    """The rest of a certificate, signatures checked.  Raises DecodeError."""
     identity, signing, agreement = reader.fixed(32), check_point(reader.fixed(32)), reader.fixed(32)
     agree(b"\x55" * 32, agreement)  # refuses the points that agree on nothing, once and for all
     created, generation = reader.uint(), reader.uint()
@@ -198,6 +200,7 @@ def read_certificate_body(body: bytes) -> tuple[bytes, bytes, bytes, int, Signer
 
 
 def read_revocation(data: bytes, reader: Reader) -> Revocation:
+    """The rest of a revocation, signature checked.  Raises DecodeError."""
     identity, device = reader.fixed(32), reader.fixed(32)
     created, generation = reader.uint(), reader.uint()
     key, issuer = read_signer(reader, identity)
@@ -211,6 +214,7 @@ def read_revocation(data: bytes, reader: Reader) -> Revocation:
 
 
 def write_signer(out: Writer, signer: Signer) -> None:
+    """Who signs: the root key, or a device by both its public keys."""
     if signer is None:
         out.uint(BY_ROOT)
     else:
@@ -230,6 +234,7 @@ def read_signer(reader: Reader, identity: bytes) -> tuple[bytes, bytes | None]:
 
 
 def write_stay(out: Writer, stay: Iterable[bytes]) -> None:
+    """Certificate ids, ascending, each once.  Raises ValueError for too many."""
     listed = sorted(set(stay))
     if len(listed) > MAX_STAY:
         raise ValueError("too many certificates listed")
@@ -237,6 +242,7 @@ def write_stay(out: Writer, stay: Iterable[bytes]) -> None:
 
 
 def read_stay(reader: Reader) -> tuple[bytes, ...]:
+    """Certificate ids, ascending.  Raises DecodeError."""
     listed = tuple(reader.array(lambda r: r.fixed(32), MAX_STAY))
     if any(a >= b for a, b in pairwise(listed)):
         raise DecodeError("a list of ids ascends")

@@ -96,3 +96,4 @@ class Failed:
 
 
 Event = Opened | Moved | Frame | Writable | Ended | Closed | Failed
+EVENTS = (Opened, Moved, Frame, Writable, Ended, Closed, Failed)  # for isinstance

@@ -89,7 +89,7 @@ class App(ViewModel[AppState]):
             self._become(stage=stage)
 
     async def open(self, passphrase: str | None) -> None:
-        """Raises KithkinError where the profile cannot be opened."""
+        """Opens the profile; None: with the passphrase of the keyring.  Raises KithkinError where it cannot."""
         await self._end_session()
         folder = self._options.folder
         async with contextlib.AsyncExitStack() as stack:

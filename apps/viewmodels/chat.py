@@ -221,7 +221,7 @@ class Chat(ViewModel[ChatState]):
             self._meanwhile.append(event)
         if self._put(event):
             self._drawing.ask()
-            if self._excerpt.is_hollow:
+            if self._excerpt.is_emptied:
                 self._refreshing.ask()
 
     def _put(self, event: Event) -> bool:

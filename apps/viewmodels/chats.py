@@ -21,6 +21,13 @@ PAUSE = 0.1  # seconds between two readings of the list
 QUIET = 3.0  # seconds after which a progress without an end is over
 MAX_BADGE = 99
 MAX_LISTED = 300
+PROGRESS = {
+    "history": "Receiving past messages",
+    "index": "Making messages searchable",
+    "import": "Importing messages",
+}
+MAX_UNREAD = 1000  # as far as the service counts
+PREVIEW = 200  # characters, as the service gives them
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +139,6 @@ class Chats(ViewModel[ChatsState]):
         self._drawing.close()
         if self._quiet is not None:
             self._quiet.cancel()
-
-
-PROGRESS = {
-    "history": "Receiving past messages",
-    "index": "Making messages searchable",
-    "import": "Importing messages",
-}
-MAX_UNREAD = 1000  # as far as the service counts
-PREVIEW = 200  # characters, as the service gives them
 
 
 def with_message(chat: models.Chat, message: models.Message, new: bool) -> models.Chat | None:

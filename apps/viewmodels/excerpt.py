@@ -57,7 +57,7 @@ class Excerpt:
         return self._by_id.get(id_)
 
     @property
-    def is_hollow(self) -> bool:
+    def is_emptied(self) -> bool:
         """Nothing is held although there are messages: everything that was held has gone."""
         return self.loaded and not self._messages and (self.older or self.newer)
 

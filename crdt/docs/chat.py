@@ -104,7 +104,9 @@ class OfferedFeed:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Come into this space.  `creator` is the W of the creator's feed (its core key follows and gives the space id);
+    """An invitation into a space.
+
+    `creator` is the W of the creator's feed (its core key follows and gives the space id);
     `feeds` are the W of the feeds in that space that may write the `add`, for consents to name (none: the creator's).
     """
 
@@ -116,7 +118,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """I come: the device statements of my identity, and a feed for each of my devices present."""
+    """The acceptance of an offer: the device statements of my identity, and a feed for each of my devices present."""
 
     space: bytes
     statements: tuple[bytes, ...]
@@ -125,7 +127,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Decline:
-    """I do not come."""
+    """The refusal of an offer."""
 
     space: bytes
 

@@ -78,6 +78,7 @@ class Fact(NamedTuple):
         return self.about + _tail.pack(self.kind, self.core, self.seq, self.place)
 
     def encode(self) -> bytes:
+        """The stored value: arrival and content; the rest is in the key."""
         return _head.pack(self.stamp, self.arrived) + self.raw
 
     def order(self) -> bytes:

@@ -1,8 +1,8 @@
 """Folds facts into what people see: rows, who read what, profiles, offers.
 
-`docs/protocol.md`, "Timeline".  Pure functions of a set of facts and of the space's membership (`Rights`): the same set
-gives the same result in any order, with any of it twice.  Membership is asked and never kept, so a close that arrives
-later only means folding again.
+`docs/protocol.md`, "Timeline".  Pure functions of a set of facts and of the space's membership (`TimelinePolicy`):
+the same set gives the same result in any order, with any of it twice.  Membership is asked and never kept, so a close
+that arrives later only means folding again.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def _nothing(core: bytes, seq: int) -> Sequence[Fact]:
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
-    """What the folds ask of the space.
+class TimelinePolicy:
+    """What the folds ask of the space: who wrote what, and whose deletions count.
 
     member: the member id that a feed's writer acts for, None for a feed that nobody admitted.
     shows: whether an entry counts for messages, quarantined ones do not.
@@ -47,19 +47,19 @@ class Rights:
         return self.member(fact.core) if (self.acts or self.shows)(fact.core, fact.seq) else None
 
 
-def counts_deletion(fact: Fact, author: bytes, rights: Rights) -> bool:
+def counts_deletion(fact: Fact, author: bytes, rights: TimelinePolicy) -> bool:
     """Whether a DELETION or CLEAR fact counts against what this author (a member id) wrote."""
     deleter = rights.acting(fact)
     return deleter is not None and (deleter == author or rights.may_delete(deleter, author))
 
 
-def is_cleared(core: bytes, seq: int, author: bytes, rights: Rights) -> bool:
+def is_cleared(core: bytes, seq: int, author: bytes, rights: TimelinePolicy) -> bool:
     """Whether a counting deletion names this block of this author."""
     named = rights.clears(core, seq)
     return bool(named) and any(counts_deletion(fact, author, rights) for fact in named)
 
 
-def fold_message(message: bytes, facts: Iterable[Fact], rights: Rights) -> Row | None:
+def fold_message(message: bytes, facts: Iterable[Fact], rights: TimelinePolicy) -> Row | None:
     """The row of one message from all facts about it, None where nothing is to be shown.
 
     Of several copies the lowest in timeline order shows; their author is the one member whose id it can be.  What a
@@ -124,7 +124,7 @@ def fold_message(message: bytes, facts: Iterable[Fact], rights: Rights) -> Row |
     )
 
 
-def _latest_edit(facts: Iterable[Fact], author: bytes, rights: Rights) -> Edit | None:
+def _latest_edit(facts: Iterable[Fact], author: bytes, rights: TimelinePolicy) -> Edit | None:
     best: Fact | None = None
     for fact in facts:
         if (
@@ -138,7 +138,7 @@ def _latest_edit(facts: Iterable[Fact], author: bytes, rights: Rights) -> Edit |
     return best.value if best is not None and isinstance(best.value, Edit) else None
 
 
-def _reactions(facts: Iterable[Fact], rights: Rights) -> tuple[tuple[str, tuple[bytes, ...]], ...]:
+def _reactions(facts: Iterable[Fact], rights: TimelinePolicy) -> tuple[tuple[str, tuple[bytes, ...]], ...]:
     """For each member and emoji the latest mark."""
     marks: dict[tuple[str, bytes], tuple[bytes, bool]] = {}
     for fact in facts:
@@ -158,7 +158,7 @@ def _reactions(facts: Iterable[Fact], rights: Rights) -> tuple[tuple[str, tuple[
     return tuple((emoji, tuple(members)) for emoji, members in found.items())
 
 
-def unseen(facts: Iterable[Fact], row: Row | None, rights: Rights) -> set[tuple[bytes, int, int]]:
+def unseen(facts: Iterable[Fact], row: Row | None, rights: TimelinePolicy) -> set[tuple[bytes, int, int]]:
     """The puts (core, seq, place) about one message whose content its row does not stand on: what an export leaves out.
 
     facts: all about one message; row: its row at this moment.  Older edits and copies stay in, as they would in any
@@ -182,7 +182,7 @@ def unseen(facts: Iterable[Fact], row: Row | None, rights: Rights) -> set[tuple[
     return found
 
 
-def fold_receipts(facts: Iterable[Fact], rights: Rights) -> dict[bytes, dict[str, int]]:
+def fold_receipts(facts: Iterable[Fact], rights: TimelinePolicy) -> dict[bytes, dict[str, int]]:
     """member id -> writer id -> the highest seq that this member read there."""
     marks: dict[bytes, dict[str, int]] = {}
     for fact in facts:
@@ -194,7 +194,7 @@ def fold_receipts(facts: Iterable[Fact], rights: Rights) -> dict[bytes, dict[str
     return marks
 
 
-def fold_receipt_stamps(facts: Iterable[Fact], rights: Rights) -> dict[bytes, int]:
+def fold_receipt_stamps(facts: Iterable[Fact], rights: TimelinePolicy) -> dict[bytes, int]:
     """member id -> the stamp of its latest receipt."""
     stamps: dict[bytes, int] = {}
     for fact in facts:
@@ -203,7 +203,7 @@ def fold_receipt_stamps(facts: Iterable[Fact], rights: Rights) -> dict[bytes, in
     return stamps
 
 
-def fold_profiles(facts: Iterable[Fact], rights: Rights) -> dict[bytes, MemberProfile]:
+def fold_profiles(facts: Iterable[Fact], rights: TimelinePolicy) -> dict[bytes, MemberProfile]:
     """member id -> its latest profile."""
     best: dict[bytes, tuple[bytes, MemberProfile]] = {}
     for fact in facts:
@@ -215,21 +215,21 @@ def fold_profiles(facts: Iterable[Fact], rights: Rights) -> dict[bytes, MemberPr
 
 
 @dataclass(slots=True)
-class Talks:
-    """What a direct space says about one offered space: the latest word of each member."""
+class OfferReplies:
+    """What a direct space says about one offered space: the latest offer and reply of each member."""
 
     offers: dict[bytes, Offer] = field(default_factory=dict)
     replies: dict[bytes, Answer | Decline] = field(default_factory=dict)
 
 
-def fold_offers(facts: Iterable[Fact], rights: Rights) -> dict[bytes, Talks]:
+def fold_offers(facts: Iterable[Fact], rights: TimelinePolicy) -> dict[bytes, OfferReplies]:
     """offered space id -> latest offer and latest reply of each member id."""
-    found: dict[bytes, Talks] = {}
+    found: dict[bytes, OfferReplies] = {}
     for fact in sorted(facts, key=Fact.order):
         value = fact.value
         if not isinstance(value, Offer | Answer | Decline) or (member := rights.acting(fact)) is None:
             continue
-        talks = found.setdefault(value.space, Talks())
+        talks = found.setdefault(value.space, OfferReplies())
         if isinstance(value, Offer):
             talks.offers[member] = value
         else:
@@ -240,9 +240,9 @@ def fold_offers(facts: Iterable[Fact], rights: Rights) -> dict[bytes, Talks]:
 __all__ = [
     "Fact",
     "FactKind",
-    "Rights",
+    "OfferReplies",
     "Row",
-    "Talks",
+    "TimelinePolicy",
     "counts_deletion",
     "decode_fact",
     "facts_of",

@@ -30,6 +30,7 @@ class Head:
 
     @property
     def core(self) -> bytes:
+        """The core key of the feed."""
         return core_key(self.writer)
 
     def verify(self) -> bool:
@@ -38,6 +39,7 @@ class Head:
         return valid_writer(self.writer) and verify_raw(self.writer, message, self.signature)
 
     def ref(self) -> HeadRef:
+        """How an entry names this head."""
         return HeadRef(self.core[:8], self.length, self.root[:16])
 
 

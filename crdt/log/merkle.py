@@ -40,6 +40,7 @@ def leaf_hash(block: bytes) -> bytes:
 
 
 def leaf_of(block: bytes) -> Leaf:
+    """(size, leaf hash) of a block."""
     return len(block), leaf_hash(block)
 
 
@@ -70,6 +71,7 @@ class Tree:
         return sum(root.size for root in self.roots)
 
     def hash(self) -> bytes:
+        """The tree hash: what a head of this length signs."""
         return tree_hash(self.roots)
 
     def extend(self, leaves: Iterable[Leaf]) -> tuple[Tree, list[Node]]:

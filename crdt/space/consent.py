@@ -54,6 +54,7 @@ def sign_succession(old: SigningKey, space: bytes, core: bytes, parents: Sequenc
 
 
 def verify_succession(space: bytes, entry: ControlEntry, op: Succeed) -> bool:
+    """Whether the old W signed that this feed succeeds it with exactly these parents."""
     body = succession_body(space, entry.core, entry.parents)
     return valid_writer(op.old) and verify(op.old, Label.SUCCEED, body, op.signature)
 

@@ -1,4 +1,4 @@
-"""Ends: where closes end a feed (`docs/protocol.md` 24, "Closes").
+"""Ends: where closes end a feed (`docs/protocol.md` 11, "Closes").
 
 What a close is worth is decided once, from its own past: the rank of its author there, whether it speaks of the
 author's own member, whom it ends, and which of its items cut off nothing that the author had seen.
@@ -14,13 +14,13 @@ from crdt.space.history import History, Placed, Row
 from crdt.space.lineage import START, End
 
 MAX_KNOWN = 20_000  # remembered ends
-OWN = -1  # stands before every rank: what an owner left of its feed, no removal lengthens
+OWN = -1  # comes before every rank: what an owner left of its feed, no removal lengthens
 
 Agree = Callable[[bytes, End, End], bool]
 
 
-class Standing(NamedTuple):
-    """What a close is worth.  items: per core key the ends that are not void for cutting off its own past."""
+class CloseVerdict(NamedTuple):
+    """What a close decides.  items: per core key the ends that are not void for cutting off its own past."""
 
     rank: int
     own: bool
@@ -43,26 +43,26 @@ class Claim(NamedTuple):
 
 
 class FeedEnds:
-    """The ends of feeds, by the standings of closes."""
+    """The ends of feeds, by the verdicts on closes."""
 
     def __init__(self, history: History, agree: Agree) -> None:
         self._history = history
         self.agree = agree
-        self.standing: dict[int, Standing] = {}
+        self.verdicts: dict[int, CloseVerdict] = {}
         self._known: dict[tuple[bytes, tuple[int, ...]], End | None] = {}
 
-    def judge(self, close: Placed, op: Close, rank: int, member: int | None) -> Standing:
-        """Settles the standing of a close.  rank and member: the author's in the close's own past."""
+    def judge(self, close: Placed, op: Close, rank: int, member: int | None) -> CloseVerdict:
+        """Judges a close.  rank and member: the author's in the close's own past."""
         target = member if op.member is None else self._history.members.get(op.member)
         own = op.member is None or target == member
         items = {f.core: f.end for f in op.feeds if not self._cuts(close.row, f.core, f.end)}
-        made = Standing(rank, own, target, items, frozenset(f.core for f in op.feeds))
-        self.standing[close.index] = made
+        made = CloseVerdict(rank, own, target, items, frozenset(f.core for f in op.feeds))
+        self.verdicts[close.index] = made
         return made
 
     def forget(self) -> None:
-        """Standings are about to be settled anew."""
-        self.standing.clear()
+        """Drops every verdict: all closes are about to be judged again."""
+        self.verdicts.clear()
         self._known.clear()
 
     def end_of(self, closes: tuple[Placed, ...], core: bytes) -> End | None:
@@ -83,12 +83,12 @@ class FeedEnds:
     def _claims(self, closes: Iterable[Placed], core: bytes) -> list[Claim]:
         claims = []
         for close in closes:
-            standing = self.standing[close.index]
-            rank = OWN if standing.own else standing.rank
-            end = standing.items.get(core)
+            verdict = self.verdicts[close.index]
+            rank = OWN if verdict.own else verdict.rank
+            end = verdict.items.get(core)
             if end is not None:
                 claims.append(Claim(rank, close.name, end))
-            elif not standing.own:  # a removal ends at 0 what it does not name
+            elif not verdict.own:  # a removal ends at 0 what it does not name
                 claims.append(Claim(rank, close.name, START))
         return claims
 

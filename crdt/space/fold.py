@@ -14,7 +14,7 @@ from crdt.space.control import Close, Succeed
 from crdt.space.ends import FeedEnds
 from crdt.space.history import History, Placed, Row
 from crdt.space.lineage import End
-from crdt.space.rules import Ground, may
+from crdt.space.rules import RuleContext, may
 from crdt.space.view import ADMIN, View, admits
 
 MAX_VIEWS = 20_000  # remembered states of pasts; they share what they have in common
@@ -33,15 +33,15 @@ class Result(NamedTuple):
 class Folder:
     """Folds sets of operations that are closed under pasts; remembers what cannot change."""
 
-    def __init__(self, history: History, ground: Ground) -> None:
+    def __init__(self, history: History, context: RuleContext) -> None:
         self._history = history
-        self._ground = ground
-        self._ends: FeedEnds = ground.ends
+        self._context = context
+        self._ends: FeedEnds = context.ends
         self._views: dict[tuple[int, int], View] = {}
         self._results: dict[int, Result] = {}
         self.void = 0  # operations that can never count
 
-    def settle(self, row: Row) -> None:
+    def judge_closes(self, row: Row) -> None:
         """Judges the closes of a row just appended.  Their pasts never change, so neither does this."""
         for placed in row.placed:
             if placed.close:
@@ -66,7 +66,7 @@ class Folder:
         steps: dict[int, int] = {}
         for close in self._history.closes:
             if close.bit & scope:
-                step = self._ends.standing[close.index].step
+                step = self._ends.verdicts[close.index].step
                 steps[step] = steps.get(step, 0) | close.bit
         taken = 0
         for step in sorted(steps):
@@ -79,7 +79,7 @@ class Folder:
 
     def may(self, placed: Placed, scope: int) -> bool:
         """Whether an operation would have the right to count with all of `scope` as its past."""
-        return may(self._ground, self.fold(scope).view, placed)
+        return may(self._context, self.fold(scope).view, placed)
 
     def within(self, row: Row, end: End) -> bool:
         """Whether an entry lies within an end of its feed."""
@@ -110,11 +110,11 @@ class Folder:
         if step != REMOVAL_BY_ADMIN:
             return accepted
         # An admin's removal of somebody whose appointment counts is dropped, whatever parents it names.
-        shielded = [c for c in self._history.each(accepted) if self._ends.standing[c.index].target in view.admins]
+        shielded = [c for c in self._history.each(accepted) if self._ends.verdicts[c.index].target in view.admins]
         return accepted & ~sum(close.bit for close in shielded)
 
     def _count(self, scope: int, taken: int) -> Result:
-        """Every operation of the scope, with the closes settled."""
+        """Every operation of the scope, with the closes judged."""
         view = View(self._history, self._ends, self._taken(taken))
         counted = structural = 0
         for placed in self._history.full:
@@ -141,7 +141,7 @@ class Folder:
         key = counted, taken
         known = placed.rights.get(key)
         if known is None:
-            known = placed.rights[key] = may(self._ground, self._view(placed.row, counted, taken), placed)
+            known = placed.rights[key] = may(self._context, self._view(placed.row, counted, taken), placed)
         return known
 
     def _voided(self, placed: Placed, op: Succeed, counted: int, taken: int, scope: int) -> bool:
@@ -149,8 +149,8 @@ class Folder:
         member = self._view(placed.row, counted & placed.past, taken & placed.past).member_of(op.core)
         successors = {s.core for s in self._history.successions.get(op.core, ()) if s.bit & scope}
         for close in self._history.each(taken):
-            standing = self._ends.standing[close.index]
-            if op.core not in standing.named or standing.target != member:
+            verdict = self._ends.verdicts[close.index]
+            if op.core not in verdict.named or verdict.target != member:
                 continue
             if not placed.bit & close.past and close.core not in successors:
                 return True
@@ -160,7 +160,7 @@ class Folder:
 
     def _taken(self, taken: int) -> Iterator[tuple[int, Placed]]:
         for close in self._history.each(taken):
-            target = self._ends.standing[close.index].target
+            target = self._ends.verdicts[close.index].target
             if target is not None:
                 yield target, close
 

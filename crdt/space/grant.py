@@ -45,6 +45,7 @@ class OpenedGrant:
 
 
 def encode_grant(grant: EpochGrant) -> bytes:
+    """e (32) | count (uint) | slots (88 each)."""
     out = Writer().raw(grant.e).uint(len(grant.slots))
     return out.raw(b"".join(grant.slots)).finish()
 

@@ -18,7 +18,7 @@ from crdt.space.fold import Folder
 from crdt.space.history import History, Row
 from crdt.space.lineage import START, End, Lineage
 from crdt.space.membership import SpaceState, state_of
-from crdt.space.rules import Ground, Judge, Limits
+from crdt.space.rules import Judge, Limits, RuleContext
 
 MAX_WAITING = 1000  # entries of one feed
 MAX_WAITING_ALL = 8192
@@ -30,6 +30,8 @@ LATEST = 2**64 - 1  # stamp of a preview: nothing was written later
 
 
 class EntryStatus(Enum):
+    """Whether an entry takes part in the fold, waits for others, or is not here."""
+
     COMPLETE = "complete"
     WAITING = "waiting"
     UNKNOWN = "unknown"
@@ -67,8 +69,8 @@ class ControlGraph:
         self._lineage = lineage
         self._verify = verify
         self._history = history or History()
-        self._ground = Ground(space, FeedEnds(self._history, self._agree), limits or Limits(), judge)
-        self._folder = Folder(self._history, self._ground)
+        self._context = RuleContext(space, FeedEnds(self._history, self._agree), limits or Limits(), judge)
+        self._folder = Folder(self._history, self._context)
         self._agreed: dict[tuple[bytes, End, End], bool] = {}
         self._waiting: dict[bytes, ControlEntry] = {}
         self._waiting_of: dict[bytes, int] = {}
@@ -192,7 +194,7 @@ class ControlGraph:
         if void & ~row.mask:
             self._folder.reset()
         else:
-            self._folder.settle(row)
+            self._folder.judge_closes(row)
         for op in entry.ops:
             if isinstance(op, Close):
                 for feed in op.feeds:
@@ -218,6 +220,7 @@ class ControlGraph:
     # -- what is here -----------------------------------------------------------------------------------------
 
     def status(self, entry: bytes) -> EntryStatus:
+        """Where an entry stands, by its block hash."""
         if entry in self._history.rows:
             return EntryStatus.COMPLETE
         return EntryStatus.WAITING if entry in self._waiting else EntryStatus.UNKNOWN
@@ -278,7 +281,7 @@ class ControlGraph:
     def state(self) -> SpaceState:
         """The state of all complete entries."""
         if self._state is None:
-            self._state = state_of(self._history, self._folder, self._ground, self._history.all)
+            self._state = state_of(self._history, self._folder, self._context, self._history.all)
         return self._state
 
     def preview(
@@ -292,8 +295,8 @@ class ControlGraph:
         entry = ControlEntry(PREVIEW, writer, seq, PREVIEW, LATEST, named, tuple(ops))
         row = self._history.append(entry)
         try:
-            self._folder.settle(row)
-            return state_of(self._history, self._folder, self._ground, self._history.all)
+            self._folder.judge_closes(row)
+            return state_of(self._history, self._folder, self._context, self._history.all)
         finally:
             self._history.take_back(row)
 

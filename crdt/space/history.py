@@ -1,4 +1,4 @@
-"""History: every operation of a space's control graph, with its past as a set of bits (`docs/protocol.md` 24, "Past").
+"""History: every operation of a space's control graph, with its past as a set of bits (`docs/protocol.md` 11, "Past").
 
 An operation's past is what its entry's parents reach, and the earlier operations of its own entry.  Sets of operations
 are Python integers, one bit an operation: the fold compares pasts some ten thousand times for one answer.
@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from crdt.space.control import Add, Admin, Admit, Close, ControlEntry, Create, Op, Revoke, Succeed
 
-# Operations that change who may do what.  The rest is judged once, when these are settled.
+# Operations that change who may do what.  The rest is judged once, when these are decided.
 STRUCTURAL = (Create, Add, Admit, Succeed, Admin, Revoke)
 
 Order = tuple[int, bytes, int]  # size of the past, entry id, place in the entry: parents first, the same everywhere

@@ -25,7 +25,7 @@ from crdt.space.control import (
 from crdt.space.fold import Folder, Result
 from crdt.space.history import History, Placed
 from crdt.space.lineage import End
-from crdt.space.rules import Ground, Limits, statements_in
+from crdt.space.rules import Limits, RuleContext, statements_in
 from crdt.space.view import CREATOR, View
 from identity.digest import digest
 from identity.labels import Label
@@ -155,7 +155,7 @@ def fold(graph: Graph) -> SpaceState:
     return graph.state()
 
 
-def state_of(history: History, folder: Folder, ground: Ground, scope: int) -> SpaceState:
+def state_of(history: History, folder: Folder, context: RuleContext, scope: int) -> SpaceState:
     """The state of a set of operations closed under pasts (bits of `history`)."""
     result = folder.fold(scope)
     view = result.view
@@ -166,7 +166,7 @@ def state_of(history: History, folder: Folder, ground: Ground, scope: int) -> Sp
         for index, identity in view.members.items()
     }
     ends = {core: end for core in view.admitted if (end := view.end(core)) is not None}
-    revoked = {core for core in view.admitted if view.revokes and ground.revoked(view, core)}
+    revoked = {core for core in view.admitted if view.revokes and context.revoked(view, core)}
     writers = {
         core: Writer(
             core,
@@ -188,7 +188,7 @@ def state_of(history: History, folder: Folder, ground: Ground, scope: int) -> Sp
     settings = _settings(counted)
     title = settings.get("title", b"").decode("utf-8", "replace") if "title" in settings else _title(view, history)
     return SpaceState(
-        space=ground.space,
+        space=context.space,
         kind=view.kind,
         title=title,
         settings=settings,
@@ -198,14 +198,14 @@ def state_of(history: History, folder: Folder, ground: Ground, scope: int) -> Sp
         ends=ends,
         admins=frozenset(name[index] for index in view.admins),
         revoked=frozenset(cast(Revoke, placed.op).device for placed in view.revokes),
-        roster=roster_of(view, revoked, ground.limits),
+        roster=roster_of(view, revoked, context.limits),
         epochs=_epochs(counted, view, result),
         successors=dict(view.successor),
         witnessed=_witnessed(counted),
         counted=frozenset(placed.name for placed in counted),
         closes=frozenset(placed.name for placed in counted if placed.close),
         closers=_closers(counted),
-        agree=ground.ends.agree,
+        agree=context.ends.agree,
     )
 
 

@@ -1,4 +1,4 @@
-"""Moves: the operations that a client writes for what a person asks, and what it owes the space unasked.
+"""Moves: the operations that a client writes for what a person asks, and those that it has to write by itself.
 
 Pure functions of a graph.  Where the docstring of one asks for an epoch, the caller writes it with
 `sync.space.epochs.open_epoch` (`docs/protocol.md`, "Writing").  Creating, adding and admitting need no function: they
@@ -63,7 +63,7 @@ def succeed(
     )
 
 
-def duties(
+def obligations(
     graph: ControlGraph,
     core: bytes,
     *,
@@ -71,7 +71,7 @@ def duties(
     frontiers: Mapping[bytes, End] | None = None,
     revoked: Mapping[bytes, tuple[bytes, ...]] | None = None,
 ) -> tuple[Op, ...]:
-    """What the open writer of `core` owes the space; empty if it owes nothing or may not speak.
+    """Operations that the open writer of `core` has to write by itself; empty if there are none or it may not write.
 
     opened: how far each feed was opened here; frontiers: longest proved end of each feed (core key); revoked: device id
     -> statements that show its revocation.  If a `Revoke` or `Close` is among the result, an epoch belongs into the

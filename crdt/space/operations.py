@@ -15,6 +15,8 @@ from crdt.space.lineage import End
 
 
 class SpaceKind(IntEnum):
+    """What a space is for; numbers are signed and stay."""
+
     PERSONAL = 0  # my devices
     SELF = 1  # a chat with myself
     DIRECT = 2  # two identities, fixed
@@ -38,10 +40,12 @@ class FeedEnd(NamedTuple):
 
     @property
     def core(self) -> bytes:
+        """Core key of the feed."""
         return core_key(self.writer)
 
     @property
     def end(self) -> End:
+        """The end without the feed."""
         return End(self.length, self.root)
 
 
@@ -77,6 +81,7 @@ class Add:
 
     @property
     def core(self) -> bytes:
+        """Core key of the new feed."""
         return core_key(self.writer)
 
 
@@ -92,6 +97,7 @@ class Admit:
 
     @property
     def core(self) -> bytes:
+        """Core key of the new feed."""
         return core_key(self.writer)
 
 
@@ -202,6 +208,7 @@ class ControlEntry:
 
     @cached_property
     def core(self) -> bytes:
+        """Core key of the feed that it stands in."""
         return core_key(self.writer)
 
     @property

@@ -71,6 +71,7 @@ class DeviceRecord:
 
     @property
     def core(self) -> bytes:
+        """Core key of the feed of its writer."""
         return core_key(self.writer)
 
     def verify(self) -> bool:

@@ -1,4 +1,4 @@
-"""Rules: whether an operation has the right to count, by the state of its own past (`docs/protocol.md` 24, "Rights").
+"""Rules: whether an operation has the right to count, by the state of its own past (`docs/protocol.md` 11, "Rights").
 
 One function an operation.  Rights follow admission, never a claimed identity.
 """
@@ -45,8 +45,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What rules stand on besides the state of the past."""
+class RuleContext:
+    """What rules need besides the state of the past: the space, the ends of feeds, the limits, who is revoked."""
 
     space: bytes
     ends: FeedEnds
@@ -81,60 +81,60 @@ def statements_in(op: Op) -> tuple[bytes, ...]:
     return op.statements if isinstance(op, Create | Add | Admit | Succeed | Revoke) else ()
 
 
-def may(ground: Ground, view: View, placed: Placed) -> bool:
+def may(context: RuleContext, view: View, placed: Placed) -> bool:
     """Whether `placed` has the right to count; `view`: what counts of its past."""
     entry = placed.row.entry
     match placed.op:
         case Create():
-            return entry.seq == 0 and not entry.parents and space_id(entry.core) == ground.space
+            return entry.seq == 0 and not entry.parents and space_id(entry.core) == context.space
         case Succeed() as op:
-            return entry.seq == 0 and _may_succeed(ground, view, placed, op)
+            return entry.seq == 0 and _may_succeed(context, view, placed, op)
         case op:
-            return view.open(placed.core) and RIGHTS[type(op)](ground, view, placed.core, op)
+            return view.open(placed.core) and RIGHTS[type(op)](context, view, placed.core, op)
 
 
-def _may_succeed(ground: Ground, view: View, placed: Placed, op: Succeed) -> bool:
+def _may_succeed(context: RuleContext, view: View, placed: Placed, op: Succeed) -> bool:
     """The old feed was never closed by anybody but a successor of it, as far as the successor knew."""
     if placed.core in view.admitted or view.member_of(op.core) is None:
         return False
     return not any(
-        op.core in ground.ends.standing[close.index].named and view.successor.get(close.core) != op.core
+        op.core in context.ends.verdicts[close.index].named and view.successor.get(close.core) != op.core
         for close in view.closes.get(cast(int, view.member_of(op.core)), ())
     )
 
 
-def _may_add(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+def _may_add(context: RuleContext, view: View, core: bytes, op: Op) -> bool:
     op = cast(Add, op)
     me = view.member_of(core)
     if view.member_of(op.core) is not None:
         return False
     if view.kind == SpaceKind.GROUP:
-        return view.rank(me) <= ADMIN and not _full(ground, view)
+        return view.rank(me) <= ADMIN and not _full(context, view)
     if view.kind != SpaceKind.DIRECT:
         return False
     if view.rank(me) == CREATOR and len(view.members) < 2:
         return True
     # A direct space has two identities for ever.  One that lost its last writer is let in again by the other.
     theirs = [member for member, identity in view.members.items() if identity == op.identity]
-    return bool(theirs) and me not in theirs and not any(ground.live(view, member) for member in theirs)
+    return bool(theirs) and me not in theirs and not any(context.live(view, member) for member in theirs)
 
 
-def _full(ground: Ground, view: View) -> bool:
-    if len(view.members) < ground.limits.members:
+def _full(context: RuleContext, view: View) -> bool:
+    if len(view.members) < context.limits.members:
         return False
-    return sum(any(map(view.open, view.feeds_of(member))) for member in view.members) >= ground.limits.members
+    return sum(any(map(view.open, view.feeds_of(member))) for member in view.members) >= context.limits.members
 
 
-def _may_admit(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+def _may_admit(context: RuleContext, view: View, core: bytes, op: Op) -> bool:
     if view.member_of(cast(Admit, op).core) is not None:
         return False
     me = view.member_of(core)
-    if me is None or len(view.admitted) < ground.limits.devices:
+    if me is None or len(view.admitted) < context.limits.devices:
         return me is not None
-    return len(ground.live(view, me)) < ground.limits.devices
+    return len(context.live(view, me)) < context.limits.devices
 
 
-def _may_close(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+def _may_close(context: RuleContext, view: View, core: bytes, op: Op) -> bool:
     me = view.member_of(core)
     named = cast(Close, op).member
     target = me if named is None else view.history.members.get(named)
@@ -143,30 +143,30 @@ def _may_close(ground: Ground, view: View, core: bytes, op: Op) -> bool:
     return view.kind == SpaceKind.GROUP and target in view.members and view.rank(me) < view.rank(target)
 
 
-def _may_appoint(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+def _may_appoint(context: RuleContext, view: View, core: bytes, op: Op) -> bool:
     target = view.history.members.get(cast(Admin, op).member)
     return view.kind == SpaceKind.GROUP and view.rank(view.member_of(core)) == CREATOR and target in view.members
 
 
-def _may_set(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+def _may_set(context: RuleContext, view: View, core: bytes, op: Op) -> bool:
     return view.kind != SpaceKind.GROUP or view.rank(view.member_of(core)) <= ADMIN
 
 
-def _may_open_epoch(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+def _may_open_epoch(context: RuleContext, view: View, core: bytes, op: Op) -> bool:
     """An epoch whose roster lacks the writer that opened it does not count: nobody opens one and reads on outside."""
     writer = view.admitted[core].writer
     return any(place.writer == writer for place in cast(Epoch, op).roster)
 
 
-def _always(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+def _always(context: RuleContext, view: View, core: bytes, op: Op) -> bool:
     return True
 
 
-def _never(ground: Ground, view: View, core: bytes, op: Op) -> bool:
+def _never(context: RuleContext, view: View, core: bytes, op: Op) -> bool:
     return False
 
 
-RIGHTS: Mapping[type, Callable[[Ground, View, bytes, Op], bool]] = {
+RIGHTS: Mapping[type, Callable[[RuleContext, View, bytes, Op], bool]] = {
     Add: _may_add,  # creator and admins; direct spaces: the other side, locked out
     Admit: _may_admit,  # every member, its own devices
     Close: _may_close,  # every member, its own devices; a lower rank, a higher one

@@ -1,4 +1,4 @@
-"""View: what a set of operations that all count amounts to (`docs/protocol.md` 24, "State").
+"""View: what a set of operations that all count amounts to (`docs/protocol.md` 11, "State").
 
 Views are built one out of another and share what did not change.  Members are the numbers of their create or add.
 """
@@ -29,7 +29,9 @@ class Admission(NamedTuple):
 class Ends(Protocol):
     """Where closes end a feed."""
 
-    def end_of(self, closes: tuple[Placed, ...], core: bytes) -> End | None: ...
+    def end_of(self, closes: tuple[Placed, ...], core: bytes) -> End | None:
+        """The end of a feed by these closes; None: it stays open."""
+        ...
 
 
 class View:
@@ -66,10 +68,12 @@ class View:
         return other
 
     def member_of(self, core: bytes) -> int | None:
+        """The member that a feed belongs to; None: it is no writer."""
         found = self.admitted.get(core)
         return None if found is None else found.member
 
     def rank(self, member: int | None) -> int:
+        """0 creator, 1 admin, 2 member."""
         if member == self.creator:
             return CREATOR
         return ADMIN if member in self.admins else MEMBER
@@ -88,9 +92,11 @@ class View:
         return self._found[key]
 
     def open(self, core: bytes) -> bool:
+        """Whether this is a feed of a writer that no close ends."""
         return self.member_of(core) is not None and self.end(core) is None
 
     def feeds_of(self, member: int) -> list[bytes]:
+        """Core keys of the feeds of a member."""
         return [core for core, admission in self.admitted.items() if admission.member == member]
 
     def apply(self, placed: Placed) -> None:

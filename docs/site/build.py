@@ -36,7 +36,7 @@ def pages() -> dict[str, str]:
     for path in sorted((ROOT / "docs").rglob("*")):
         name = path.relative_to(ROOT / "docs").as_posix()
         if path.is_file() and name not in NOT_COPIED and "__pycache__" not in name:
-            places[f"docs/{name}"] = name
+            places[f"docs/{name}"] = name.replace("README.md", "index.md")
     for path in sorted((ROOT / "examples").glob("*.py")):
         places[f"examples/{path.name}"] = f"examples/{path.stem}.md"
     return places

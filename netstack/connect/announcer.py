@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from identity.keys import SigningKey
-from netstack.connect.rpc import ask, dialable
+from netstack.connect.rpc import answer_of, dialable
 from netstack.connect.tasks import Promise, Task, Tasks
+from netstack.dht.ask import Ask
 from netstack.dht.datagram import ANNOUNCE, FIND_PEER, PING, UNANNOUNCE
 from netstack.dht.hyper import encode_unannounce
 from netstack.dht.node import DhtNode
@@ -57,6 +58,7 @@ class Announcer:
         return tuple(dict.fromkeys((*own, *(relay for relay, _ in self.relays))))[:RELAYS]
 
     def is_relay(self, address: Address) -> bool:
+        """Whether it relays for this key, by the newest announcement or the two before."""
         return any(address == relay for relay, _ in self.relays) or any(address in past for past in self._past)
 
     def refresh(self) -> None:
@@ -95,7 +97,7 @@ class Announcer:
                 return
 
     async def _ping(self, relay: Address, here: Address, pongs: list[bool]) -> None:
-        answer = await ask(self._node, relay, PING, internal=True, tries=PING_TRIES)
+        answer = await answer_of(self._node, relay, Ask(PING, internal=True, tries=PING_TRIES))
         if answer is not None:
             pongs.append(True)
             if answer.to != here:
@@ -104,7 +106,7 @@ class Announcer:
 
     async def _announce(self) -> None:
         done: Promise[Outcome] = Promise()
-        walk: Query = self._node.query(self.target, FIND_PEER, on_done=done.keep, nodes=self._closest)
+        walk: Query = self._node.query(Ask(FIND_PEER, target=self.target), on_done=done.keep, nodes=self._closest)
         try:
             outcome = await done
         finally:
@@ -124,13 +126,17 @@ class Announcer:
         if reply.token is None or reply.id is None or not dialable(reply.to):
             return
         value = encode_announce(sign_announce(self.key, self.target, reply.id, reply.token))
-        answer = await ask(self._node, reply.address, ANNOUNCE, target=self.target, value=value, token=reply.token)
+        answer = await answer_of(
+            self._node, reply.address, Ask(ANNOUNCE, target=self.target, value=value, token=reply.token)
+        )
         if answer is not None and not answer.error:
             relays.append((reply.address, answer.to))
 
     async def _withdraw(self, relay: Address) -> None:
-        answer = await ask(self._node, relay, FIND_PEER, target=self.target, tries=1)
+        answer = await answer_of(self._node, relay, Ask(FIND_PEER, target=self.target, tries=1))
         if answer is None or answer.token is None or answer.id is None or not answer.value:
             return
         value = encode_unannounce(self.key, self.target, answer.id, answer.token)
-        await ask(self._node, relay, UNANNOUNCE, target=self.target, value=value, token=answer.token, tries=1)
+        await answer_of(
+            self._node, relay, Ask(UNANNOUNCE, target=self.target, value=value, token=answer.token, tries=1)
+        )

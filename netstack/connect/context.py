@@ -7,21 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING
 
 from identity.keys import Random
+from netstack.connect.blind_relay import RelayClients
 from netstack.connect.links import Links
-from netstack.connect.puncher import Ground
-from netstack.connect.rpc import BareNode, Rpc
+from netstack.connect.puncher import PunchContext
+from netstack.connect.rpc import BareNode, RpcNode
 from netstack.connect.sockets import Sockets
 from netstack.connect.tasks import Tasks
-from netstack.dht.address import encode_address6
+from netstack.dht.node import DhtNode
 from netstack.limits import Limits
 from netstack.udp.port import Address
-
-if TYPE_CHECKING:
-    from netstack.connect.blind_relay import RelayClients
-    from netstack.dht.node import DhtNode
+from netstack.wire.address import encode_address6
 
 KNOWN_RELAYS = 512  # peers whose relays are remembered
 MAX_RELAYS = 8  # addresses a peer
@@ -40,9 +37,11 @@ class RelayCache:
         self._relays: OrderedDict[bytes, tuple[Address, ...]] = OrderedDict()
 
     def get(self, key: bytes) -> tuple[Address, ...]:
+        """The relays of that peer, none where none are remembered."""
         return self._relays.get(key, ())
 
     def put(self, key: bytes, relays: tuple[Address, ...]) -> None:
+        """Remembers the first MAX_RELAYS; the peer not put for longest is forgotten."""
         self._relays.pop(key, None)
         self._relays[key] = relays[:MAX_RELAYS]
         if len(self._relays) > KNOWN_RELAYS:
@@ -50,14 +49,16 @@ class RelayCache:
 
 
 @dataclass(slots=True)
-class Field:
+class ConnectContext:
+    """The parts of one node that attempts to connect use."""
+
     rng: Random
     limits: Limits
     tasks: Tasks
     sockets: Sockets
     links: Links
-    rpc: Rpc
-    ground: Ground
+    rpc: RpcNode
+    punching: PunchContext
     local: Callable[[], tuple[Address, ...]]  # our addresses in our own networks
     rpc6: BareNode
     local6: Callable[[], tuple[Address, ...]]  # our IPv6 addresses, none where no port is bound there
@@ -79,6 +80,7 @@ class Field:
         return tuple(dict.fromkeys(((public,) if public else ()) + self.told + (self.local() if near else ())))
 
     def addresses6(self) -> tuple[bytes, ...]:
+        """Our IPv6 addresses as a handshake carries them, 18 bytes each."""
         return tuple(map(encode_address6, self.local6()))[:MAX_RELAYS]
 
     @property
@@ -96,17 +98,20 @@ def private(host: str) -> bool:
     return any(address in network for network in PRIVATE)
 
 
-def best_match(ours: tuple[Address, ...], theirs: tuple[Address, ...]) -> Address | None:
-    """Their address that has most leading bytes in common with one of ours, at least one."""
-
-    def common(one: Address, other: Address) -> int:
+def likeness(address: Address, ours: tuple[Address, ...]) -> int:
+    """How many leading bytes an address shares with the one of ours that is most like it: 0 to 3."""
+    best = 0
+    for mine in ours:
         count = 0
-        for a, b in zip(one[0].split("."), other[0].split("."), strict=False):
+        for a, b in zip(mine[0].split(".")[:3], address[0].split(".")[:3], strict=False):
             if a != b:
                 break
             count += 1
-        return min(count, 3)
+        best = max(best, count)
+    return best
 
-    ranked = [(max((common(mine, address) for mine in ours), default=0), address) for address in theirs]
-    best = max(ranked, key=lambda pair: pair[0], default=(0, None))
-    return best[1] if best[0] else None
+
+def best_match(ours: tuple[Address, ...], theirs: tuple[Address, ...]) -> Address | None:
+    """Their address that has most leading bytes in common with one of ours, at least one."""
+    best = max(theirs, key=lambda address: likeness(address, ours), default=None)
+    return best if best is not None and likeness(best, ours) else None

@@ -6,7 +6,6 @@ given and tells everybody else, truthfully, that it knows nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address
@@ -15,7 +14,7 @@ from typing import Protocol
 from identity.errors import DecodeError
 from identity.keys import Random
 from netstack.connect.tasks import Promise, Tasks, Timer
-from netstack.dht.address import encode_address
+from netstack.dht.ask import Ask, Done, Handler
 from netstack.dht.datagram import (
     FIND_NODE,
     FIND_PEER,
@@ -31,25 +30,26 @@ from netstack.dht.datagram import (
 )
 from netstack.ports import SERVER, SERVER6
 from netstack.udp.port import Address, Outgoing
-
-Done = Callable[[Response | None], None]
-Handler = Callable[[Request, Address, int, float], bool]  # False: answer with closer nodes
+from netstack.wire.address import encode_address
 
 MAX_CALLS = 4096
+TRIES = 4  # of a request, where nothing else is said
 RETRY = 0.5  # seconds until the first repetition; it doubles
 
 # Questions that any node may be asked; without a DHT the honest answer is that we know nobody.
 KNOWN_QUESTIONS = {(True, PING), (True, FIND_NODE), (False, FIND_PEER), (False, LOOKUP), (False, PEER_HANDSHAKE)}
 
 
-class Call(Protocol):
+class Cancellable(Protocol):
     """A request under way.  After `cancel` nothing is told any more."""
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Nobody is told any more."""
+        ...
 
 
-class Rpc(Protocol):
-    """What connecting needs of a node."""
+class RpcNode(Protocol):
+    """What connecting needs of a node: `netstack.dht.node.DhtNode`, or `BareNode` where there is none."""
 
     handlers: dict[int, Handler]
 
@@ -63,24 +63,17 @@ class Rpc(Protocol):
         """Whether something waits to be sent or told."""
         ...
 
-    def outgoing(self) -> list[Outgoing]: ...
+    def outgoing(self) -> list[Outgoing]:
+        """Datagrams to send, each once."""
+        ...
 
-    def receive(self, data: bytes | memoryview, source: Address, port: int, now: float) -> None: ...
+    def receive(self, data: bytes | memoryview, source: Address, port: int, now: float) -> None:
+        """A datagram that begins 03 or 13.  Never raises."""
+        ...
 
-    def request(
-        self,
-        to: Address,
-        command: int,
-        done: Done,
-        *,
-        internal: bool = False,
-        target: bytes | None = None,
-        value: bytes | None = None,
-        token: bytes | None = None,
-        port: int | None = None,
-        tries: int = 4,
-        ttl: int = 0,
-    ) -> Call: ...
+    def request(self, to: Address, ask: Ask, done: Done) -> Cancellable:
+        """Asks one node; `done(None)` where it did not answer."""
+        ...
 
     def reply(
         self,
@@ -93,28 +86,19 @@ class Rpc(Protocol):
         closer: bool = True,
         token: bool = False,
         to: Address | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Answers `request` from `port`, to `to` or else to `source`."""
+        ...
 
-    def forward(self, request: Request, to: Address, value: bytes, port: int) -> None: ...
+    def forward(self, request: Request, to: Address, value: bytes, port: int) -> None:
+        """Sends `request` on to `to` under its own number."""
+        ...
 
 
-async def ask(
-    rpc: Rpc,
-    to: Address,
-    command: int,
-    *,
-    internal: bool = False,
-    target: bytes | None = None,
-    value: bytes | None = None,
-    token: bytes | None = None,
-    port: int | None = None,
-    tries: int = 4,
-) -> Response | None:
-    """The answer, None if there is none.  Cancelling withdraws the question."""
+async def answer_of(rpc: RpcNode, to: Address, ask: Ask) -> Response | None:
+    """What `to` answers, None if it does not.  Cancelling withdraws the question."""
     answer: Promise[Response | None] = Promise()
-    call = rpc.request(
-        to, command, answer.keep, internal=internal, target=target, value=value, token=token, port=port, tries=tries
-    )
+    call = rpc.request(to, ask, answer.keep)
     try:
         return await answer
     finally:
@@ -153,6 +137,7 @@ class BareCall:
     timer: Timer | None = None
 
     def cancel(self) -> None:
+        """Nobody is told any more, nothing is repeated."""
         if self.timer is not None:
             self.timer.cancel()
         self.node.calls.pop(self.tid, None)
@@ -174,10 +159,12 @@ class BareNode:
 
     @property
     def port(self) -> int:
+        """The port that requests go out from."""
         return self._port
 
     @property
     def busy(self) -> bool:
+        """Whether datagrams wait to be sent."""
         return bool(self._out)
 
     def receive(self, data: bytes | memoryview, source: Address, port: int, now: float) -> None:
@@ -198,23 +185,12 @@ class BareNode:
         self.reply(message, source, port, error=0 if known else UNKNOWN_COMMAND)
 
     def outgoing(self) -> list[Outgoing]:
+        """Datagrams to send, each once."""
         out, self._out = self._out, []
         return out
 
-    def request(
-        self,
-        to: Address,
-        command: int,
-        done: Done,
-        *,
-        internal: bool = False,
-        target: bytes | None = None,
-        value: bytes | None = None,
-        token: bytes | None = None,
-        port: int | None = None,
-        tries: int = 4,
-        ttl: int = 0,
-    ) -> Call:
+    def request(self, to: Address, ask: Ask, done: Done) -> Cancellable:
+        """Asks one address; `done(None)` where it did not answer.  The options of `ask` are as in a DHT node."""
         if len(self.calls) >= MAX_CALLS:  # as if it were lost
             lost = BareCall(self, -1, to, done, Outgoing(to, b""), 0)
             lost.timer = self._tasks.at(self._tasks.now + RETRY, lambda: self._due(lost))
@@ -223,8 +199,11 @@ class BareNode:
             self._next_tid = (self._next_tid + 1) & 0xFFFF
         tid = self._next_tid
         self._next_tid = (tid + 1) & 0xFFFF
-        data = encode_request(Request(tid, self._named(to), command, internal, target, value, token=token))
-        call = BareCall(self, tid, to, done, Outgoing(to, data, port=port or self._port, ttl=ttl), tries)
+        data = encode_request(
+            Request(tid, self._named(to), ask.command, ask.internal, ask.target, ask.value, token=ask.token)
+        )
+        outgoing = Outgoing(to, data, port=ask.port or self._port, ttl=ask.ttl)
+        call = BareCall(self, tid, to, done, outgoing, ask.tries or TRIES)
         self.calls[tid] = call
         self._send(call)
         return call
@@ -241,12 +220,14 @@ class BareNode:
         token: bool = False,
         to: Address | None = None,
     ) -> None:
+        """Answers without closer nodes and tokens: there are none here."""
         target = to or source
         with suppress(DecodeError):  # an IPv6 address that came to an IPv4 port
             data = encode_response(Response(request.tid, self._named(target), value, error))
             self._out.append(Outgoing(target, data, port=port))
 
     def forward(self, request: Request, to: Address, value: bytes, port: int) -> None:
+        """Sends `request` on to `to` under its own number."""
         with suppress(DecodeError):  # as in `reply`
             data = encode_request(Request(request.tid, to, request.command, target=request.target, value=value))
             self._out.append(Outgoing(to, data, port=port))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from netstack.dht.messages import Firewall as Nat
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall as Nat
 
-__all__ = ["DhtEvent", "Ephemeral", "Mode", "Nat", "NetworkChanged", "Persistent", "Ready", "Woken"]
+__all__ = ["DHT_EVENTS", "DhtEvent", "Ephemeral", "Mode", "Nat", "NetworkChanged", "Persistent", "Ready", "Woken"]
 
 
 class Mode(Enum):
@@ -50,3 +50,4 @@ class Woken:
 
 
 DhtEvent = Ready | Persistent | Ephemeral | NetworkChanged | Woken
+DHT_EVENTS = (Ready, Persistent, Ephemeral, NetworkChanged, Woken)  # for isinstance

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
+from netstack.dht.ask import Ask
 from netstack.dht.datagram import (
     ANNOUNCE,
     FIND_PEER,
@@ -65,14 +66,14 @@ def find_peer(
             if hashed(peer.key) == target:
                 on_found(peer, reply)
 
-    return node.query(target, FIND_PEER, on_reply=replied, on_done=on_done, nodes=nodes)
+    return node.query(Ask(FIND_PEER, target=target), on_reply=replied, on_done=on_done, nodes=nodes)
 
 
 def lookup(
     node: DhtNode, topic: bytes, on_found: OnPeers, on_done: OnDone | None = None, *, nodes: Iterable[Address] = ()
 ) -> Query:
     """The peers of a topic, as each node on the way knows them: `on_found(peers, reply)`, with repetitions."""
-    return node.query(topic, LOOKUP, on_reply=peers_to(on_found), on_done=on_done, nodes=nodes)
+    return node.query(Ask(LOOKUP, target=topic), on_reply=peers_to(on_found), on_done=on_done, nodes=nodes)
 
 
 def announce(
@@ -99,7 +100,7 @@ def announce(
         return Commit(ANNOUNCE, encode_announce(signed))
 
     found = peers_to(on_found) if on_found else None
-    return node.query(topic, LOOKUP, commit=commit, on_reply=found, on_done=on_done, nodes=nodes)
+    return node.query(Ask(LOOKUP, target=topic), commit=commit, on_reply=found, on_done=on_done, nodes=nodes)
 
 
 def renew(node: DhtNode, topic: bytes, token: bytes, nodes: Iterable[Address], on_done: OnDone | None = None) -> Query:
@@ -108,7 +109,7 @@ def renew(node: DhtNode, topic: bytes, token: bytes, nodes: Iterable[Address], o
     def commit(reply: Reply) -> Commit | None:
         return Commit(ANNOUNCE, encode_announce(Announce(refresh=token))) if reply.token else None
 
-    return node.query(topic, LOOKUP, commit=commit, on_done=on_done, nodes=nodes)
+    return node.query(Ask(LOOKUP, target=topic), commit=commit, on_done=on_done, nodes=nodes)
 
 
 def unannounce(
@@ -122,7 +123,7 @@ def unannounce(
         shown = len(peers.peers) >= MAX_PEERS or any(peer.key == key.public for peer in peers.peers)
         if shown and reply.token is not None and reply.id is not None:
             value = encode_unannounce(key, topic, reply.id, reply.token)
-            call = node.call(reply.address, UNANNOUNCE, target=topic, value=value, token=reply.token)
+            call = node.call(reply.address, Ask(UNANNOUNCE, target=topic, value=value, token=reply.token))
             call.done = lambda response: settle(call)
             waiting.add(call)
 
@@ -137,7 +138,7 @@ def unannounce(
             on_done(outcome)
 
     node.store.records.remove(topic, key.public)
-    return node.query(topic, LOOKUP, on_reply=peers_to(replied), on_done=walked, nodes=nodes)
+    return node.query(Ask(LOOKUP, target=topic), on_reply=peers_to(replied), on_done=walked, nodes=nodes)
 
 
 def encode_unannounce(key: SigningKey, topic: bytes, id: bytes, token: bytes) -> bytes:
@@ -152,9 +153,7 @@ def mutable_put(
     mutable = sign_mutable(key, seq, value)
     commit = Commit(MUTABLE_PUT, encode_mutable_put(key.public, mutable))
     query = node.query(
-        hashed(key.public),
-        MUTABLE_GET,
-        value=encode_seq(0),
+        Ask(MUTABLE_GET, target=hashed(key.public), value=encode_seq(0)),
         commit=lambda reply: commit if reply.token else None,
         on_done=on_done,
     )
@@ -198,9 +197,7 @@ def mutable_get(
         return wanted[0] if reply.token else None
 
     query = node.query(
-        hashed(key),
-        MUTABLE_GET,
-        value=encode_seq(seq),
+        Ask(MUTABLE_GET, target=hashed(key), value=encode_seq(seq)),
         commit=commit if refresh else None,
         on_reply=replied,
         on_done=lambda outcome: on_done(best[0] if best else None),
@@ -212,7 +209,9 @@ def immutable_put(node: DhtNode, value: bytes, on_done: OnDone | None = None) ->
     """Stores `value` (1 to about 1,000 bytes); it is found by its hash, which is returned."""
     target = hashed(value)
     commit = Commit(IMMUTABLE_PUT, value)
-    query = node.query(target, IMMUTABLE_GET, commit=lambda reply: commit if reply.token else None, on_done=on_done)
+    query = node.query(
+        Ask(IMMUTABLE_GET, target=target), commit=lambda reply: commit if reply.token else None, on_done=on_done
+    )
     return query, target
 
 
@@ -227,11 +226,13 @@ def immutable_get(node: DhtNode, target: bytes, on_done: Callable[[bytes | None]
     def done(outcome: Outcome) -> None:
         on_done(None)
 
-    query = node.query(target, IMMUTABLE_GET, on_reply=replied, on_done=done)
+    query = node.query(Ask(IMMUTABLE_GET, target=target), on_reply=replied, on_done=done)
     return query
 
 
 def peers_to(on_found: OnPeers) -> Callable[[Reply], None]:
+    """Calls `on_found` with the peers of a reply that has any."""
+
     def replied(reply: Reply) -> None:
         if reply.value:
             try:

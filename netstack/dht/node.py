@@ -5,23 +5,25 @@
     node.bound(SERVER, address)                 once the port is there; the node starts at the next `wake`
     node.receive(data, source, port, now)       for every datagram that begins with 03 or 13; it never raises
     node.wake(now)                              when `next_wake` has come
-    node.events(), node.outgoing()              after any of these, and after any call of one's own
+    node.take_effects(), node.outgoing()        after any of these, and after any call of one's own
 
 Set `now` before calling anything in between: time passes only as the owner says.  Callbacks run inside `receive` and
-`wake`, and may call anything.
+`wake`, and may call anything.  This file puts the parts together; what they share is in `context.py`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from identity.errors import DecodeError
 from identity.keys import Random
-from netstack.dht.answers import answer_internal
+from netstack.dht.answers import InternalCommands
+from netstack.dht.ask import Ask, Done, Handler
 from netstack.dht.bootstrap import Bootstrap
 from netstack.dht.contact import Contact, Scope, contact_at
+from netstack.dht.context import DhtContext
 from netstack.dht.datagram import (
     INVALID_TOKEN,
     UNKNOWN_COMMAND,
@@ -34,24 +36,24 @@ from netstack.dht.datagram import (
 from netstack.dht.events import DhtEvent, Mode, Nat
 from netstack.dht.health import Health
 from netstack.dht.limits import DhtLimits
-from netstack.dht.query import MakeCommit, OnDone, OnReply, Query
+from netstack.dht.query import MakeCommit, OnDone, OnReply, Query, Walks
 from netstack.dht.quota import Quota
 from netstack.dht.reachability import Reachability
-from netstack.dht.rpc import Call, Done, Rpc, ignore
+from netstack.dht.rpc import Call, Rpc
 from netstack.dht.serving import Serving
 from netstack.dht.store import Store
 from netstack.dht.table import RoutingTable
-from netstack.dht.timers import Alarm, Timers
+from netstack.dht.timers import Alarm
 from netstack.dht.token import Tokens
 from netstack.dht.upkeep import Upkeep
-from netstack.ports import CLIENT, SERVER
+from netstack.ports import SERVER
 from netstack.udp.port import Address, Outgoing
-
-Handler = Callable[[Request, Address, int, float], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
+    """Counts of one node since it began, and what it holds now."""
+
     nodes: int  # in the routing table
     inflight: int
     queries: int
@@ -82,42 +84,56 @@ class DhtNode:
         limits: DhtLimits | None = None,
         epoch: float = 0.0,
     ) -> None:
-        self.rng = rng
-        self.now = now
-        self.limits = limits or DhtLimits()
-        self.bootstrap = tuple(bootstrap)
-        self.known = tuple(known)
-        self.epoch = epoch
-        self.timers = Timers()
-        self.table = RoutingTable(rng(32))
-        self.rpc = Rpc(rng, self.timers, self.limits, self._put, lambda call, at: self.upkeep.gone(call))
+        limits = limits or DhtLimits()
+        context = DhtContext(
+            rng, now, limits, bootstrap, known, self._put, lambda call, at: self._upkeep.unanswered(call)
+        )
+        context.epoch = epoch
+        self._context = context
         self.tokens = Tokens(rng)
-        self.quota = Quota(self.limits)
-        self.reach = Reachability(self, mode, host)
-        self.upkeep = Upkeep(self, now)
-        self.store = Store(self.limits, rng)
-        self.handlers: dict[int, Handler] = Serving(self).handlers()
-        self.delayed: Counter[str] = Counter()  # pongs that wait for their time, by the network they go to
-        self._bound: dict[int, Address] = {}
-        self._queries: dict[int, Query] = {}
+        self.quota = Quota(limits)
+        self.store = Store(limits, rng)
+        self.reach = Reachability(
+            context, mode, host, lambda: self._upkeep.refresh_soon(), lambda own: self._upkeep.rebased(own)
+        )
+        self._walks = Walks(context, lambda target: self._upkeep.walked(target))
+        self._upkeep = Upkeep(context, self._walks, self.reach, self.store.sweep, now)
+        self._internal = InternalCommands(context, self.reply, self._upkeep.hinted)
+        self.handlers: dict[int, Handler] = Serving(context, self.store, self.reply).handlers()
         self._out: list[Outgoing] = []
-        self._events: list[DhtEvent] = []
         self._served = self._dropped = 0
 
     # what the owner drives
 
+    @property
+    def now(self) -> float:
+        """The owner's clock (s)."""
+        return self._context.now
+
+    @now.setter
+    def now(self, now: float) -> None:
+        self._context.now = now
+
+    @property
+    def epoch(self) -> float:
+        """Unix time (s) when `now` was 0; 0 where not known."""
+        return self._context.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: float) -> None:
+        self._context.epoch = epoch
+
     def bound(self, port: int, address: Address) -> None:
         """The shell tells where SERVER and CLIENT are bound."""
-        first = SERVER not in self._bound and port == SERVER
-        self._bound[port] = address
+        first = self._context.bind(port, address)
         if port == SERVER:
             self.reach.bound(address)
         if first:
-            self.later(Alarm(Bootstrap(self).start))
+            self._context.later(Alarm(Bootstrap(self._context, self._upkeep, self.reach).start))
 
     def receive(self, data: bytes | memoryview, source: Address, port: int, now: float) -> None:
         """One datagram.  Never raises, whatever it is."""
-        self.now = now
+        self._context.now = now
         try:
             message = decode_datagram(data)
             contact = contact_at(source)
@@ -133,32 +149,58 @@ class DhtNode:
 
     def wake(self, now: float) -> None:
         """Does what is due."""
-        self.now = now
-        self.timers.fire(now)
+        self._context.now = now
+        self._context.timers.fire(now)
 
-    def next_wake(self) -> float | None:
-        """When `wake` is to be called, None for never."""
-        return self.timers.next()
+    def next_wake(self) -> float:
+        """When `wake` is to be called (s), infinity for never."""
+        return self._context.timers.next()
 
     def outgoing(self) -> list[Outgoing]:
+        """Datagrams to send, each once.  No effects: a lost one is a lost datagram, and `busy` says that some wait."""
         out, self._out = self._out, []
         return out
 
-    def events(self) -> list[DhtEvent]:
-        events, self._events = self._events, []
-        return events
+    def take_effects(self) -> list[DhtEvent]:
+        """What the owner has to know, each once, in order."""
+        return self._context.take_events()
 
     def slept(self, now: float) -> None:
         """The machine was asleep, as only the shell can know where the clock stood still meanwhile."""
-        self.now = now
-        self.upkeep.woken()
+        self._context.now = now
+        self._upkeep.woken()
 
     def network_changed(self, now: float) -> None:
         """The machine has other addresses: everything that others told us about ours is forgotten."""
-        self.now = now
+        self._context.now = now
         self.reach.moved()
 
     # what it is
+
+    @property
+    def limits(self) -> DhtLimits:
+        """What this node holds and waits at most."""
+        return self._context.limits
+
+    @property
+    def rng(self) -> Random:
+        """The source of all its randomness."""
+        return self._context.rng
+
+    @property
+    def table(self) -> RoutingTable:
+        """The nodes that we know.  Another object after a change of our id."""
+        return self._context.table
+
+    @property
+    def rpc(self) -> Rpc:
+        """Our requests under way, and their counts."""
+        return self._context.rpc
+
+    @property
+    def delayed(self) -> Counter[str]:
+        """How many pongs wait for their time, by the network they go to."""
+        return self._internal.delayed
 
     @property
     def address(self) -> Address | None:
@@ -167,47 +209,59 @@ class DhtNode:
 
     @property
     def nat(self) -> Nat:
+        """What lies between us and strangers."""
         return self.reach.nat
 
     @property
     def ephemeral(self) -> bool:
-        return self.reach.ephemeral
+        """Whether we have no id and store nothing for others."""
+        return self._context.ephemeral
 
     @property
     def reachable(self) -> bool:
+        """Whether strangers reach the server port."""
         return self.reach.reachable
 
     @property
+    def started(self) -> bool:
+        """Whether the first walk is over."""
+        return self._upkeep.started
+
+    @property
     def online(self) -> bool:
-        return self.upkeep.health.state is not Health.OFFLINE
+        """Whether anybody answers."""
+        return self._upkeep.health.state is not Health.OFFLINE
 
     @property
     def id(self) -> bytes | None:
-        return None if self.reach.ephemeral else self.table.own
+        """Our id (32 bytes), None while we are ephemeral."""
+        return self._context.id
 
     @property
     def port(self) -> int:
         """The port that requests go out from."""
-        return CLIENT if self.reach.firewalled and CLIENT in self._bound else SERVER
+        return self._context.port
 
     @property
     def busy(self) -> bool:
         """Whether something waits to be sent or told."""
-        return bool(self._out or self._events)
+        return bool(self._out) or self._context.has_events
 
     def bound_to(self, port: int) -> Address | None:
-        return self._bound.get(port)
+        """The local address of one of our ports, None where it is not bound."""
+        return self._context.bound_to(port)
 
     def known_nodes(self, count: int = 64) -> list[Address]:
         """Those heard last, to be given as `known` after a restart."""
-        return self.upkeep.latest(count)
+        return self._context.table.latest(count)
 
     def stats(self) -> Stats:
-        rpc = self.rpc
+        """Counts for people and benchmarks."""
+        rpc = self._context.rpc
         return Stats(
-            len(self.table),
+            len(self._context.table),
             len(rpc),
-            len(self._queries),
+            len(self._walks),
             rpc.sent,
             rpc.answers,
             rpc.timeouts,
@@ -219,78 +273,31 @@ class DhtNode:
 
     # asking
 
-    def request(
-        self,
-        to: Address,
-        command: int,
-        done: Done,
-        *,
-        internal: bool = False,
-        target: bytes | None = None,
-        value: bytes | None = None,
-        token: bytes | None = None,
-        port: int | None = None,
-        tries: int = 0,
-        ttl: int = 0,
-        timeout: float = 0.0,
-    ) -> Call:
-        """Asks one node; `done(None)` where it did not answer.  `tries` 0: four.  `timeout` 0: as its round trips say.
+    def request(self, to: Address, ask: Ask, done: Done) -> Call:
+        """Asks one node; `done(None)` where it did not answer.  Raises DecodeError where `to` is no IPv4 address."""
+        return self._context.request(to, ask, done)
 
-        Raises DecodeError where `to` is no IPv4 address.
-        """
-        if port is None:
-            port = self.port
-        id = self.table.own if port == SERVER and not self.reach.ephemeral else None
-        request = Request(0, to, command, internal, target, value, id, token)
-        tries = tries or self.limits.tries
-        return self.rpc.start(request, done, self.now, port=port, tries=tries, ttl=ttl, timeout=timeout)
-
-    def call(
-        self,
-        to: Address,
-        command: int,
-        *,
-        internal: bool = False,
-        target: bytes | None = None,
-        value: bytes | None = None,
-        token: bytes | None = None,
-        tries: int = 0,
-    ) -> Call:
+    def call(self, to: Address, ask: Ask) -> Call:
         """As `request`, for those that set `done` when they hold the call."""
-        return self.request(
-            to, command, ignore, internal=internal, target=target, value=value, token=token, tries=tries
-        )
+        return self._context.call(to, ask)
 
     def query(
         self,
-        target: bytes,
-        command: int,
+        ask: Ask,
         *,
-        internal: bool = False,
-        value: bytes | None = None,
         commit: MakeCommit | None = None,
         on_reply: OnReply | None = None,
         on_done: OnDone | None = None,
         nodes: Iterable[Address] = (),
         concurrency: int = 0,
     ) -> Query:
-        """A walk to `target` that asks `command` on the way, starting also from `nodes`."""
-        if target != self.table.own:
-            self.upkeep.queried()
-        query = Query(
-            self,
-            target,
-            command,
-            internal=internal,
-            value=value,
-            commit=commit,
-            on_reply=on_reply,
-            on_done=on_done,
-            nodes=nodes,
-            concurrency=concurrency or self.limits.concurrency,
+        """A walk to the target of `ask`, which every node on the way is asked, starting also from `nodes`.
+
+        Raises ValueError where `ask` has no target.
+        """
+        return self._walks.start(
+            ask, commit=commit, on_reply=on_reply, on_done=on_done, nodes=nodes, concurrency=concurrency
         )
-        self._queries[id(query)] = query
-        return query
 
     # answering
 
@@ -317,11 +324,11 @@ class DhtNode:
                 receiver,
                 value,
                 error,
-                [contact.wire for contact in self.table.closest(request.target)]
+                [contact.wire for contact in self._context.table.closest(request.target)]
                 if closer and request.target is not None
                 else (),
-                self.table.own if port == SERVER and not self.reach.ephemeral else None,
-                self.tokens.token(receiver[0], self.now) if token else None,
+                self._context.id_at(port),
+                self.tokens.token(receiver[0], self._context.now) if token else None,
             )
         except DecodeError:
             return  # an IPv6 address: these datagrams have no room for it
@@ -329,7 +336,7 @@ class DhtNode:
 
     def forward(self, request: Request, to: Address, value: bytes, port: int) -> None:
         """Sends `request` on to another node under its own number; what comes back is not ours to match."""
-        own = self.table.own if port == SERVER and not self.reach.ephemeral else None
+        own = self._context.id_at(port)
         try:
             data = encode_request(Request(request.tid, to, request.command, False, request.target, value, own))
         except DecodeError:
@@ -337,76 +344,37 @@ class DhtNode:
         self._put(Outgoing(to, data, 0, port))
 
     def _on_request(self, request: Request, source: Contact, port: int) -> None:
-        if source.scope is not Scope.LOOPBACK and not self.quota.take(source.address[0], self.now):
+        if source.scope is not Scope.LOOPBACK and not self.quota.take(source.address[0], self._context.now):
             self._dropped += 1
             return
         self._served += 1
-        self.upkeep.last_asked = self.now
-        if request.token is not None and not self.tokens.valid(request.token, source.address[0], self.now):
+        self._upkeep.last_asked = self._context.now
+        if request.token is not None and not self.tokens.valid(request.token, source.address[0], self._context.now):
             self.reply(request, source.address, port, error=INVALID_TOKEN, token=True)
             return
         if request.id == source.id:
-            self.upkeep.asked_by(source)
+            self._upkeep.asked_by(source)
         if request.internal:
-            answer_internal(self, request, source, port)
+            self._internal.answer(request, source, port)
             return
         handler = self.handlers.get(request.command)
         if handler is None:
             self.reply(request, source.address, port, error=UNKNOWN_COMMAND)
-        elif not handler(request, source.address, port, self.now):
+        elif not handler(request, source.address, port, self._context.now):
             self.reply(request, source.address, port)
 
     def _on_response(self, response: Response, source: Contact, port: int) -> None:
-        call = self.rpc.answered(response, source.address, port, self.now)
+        call = self._context.rpc.answered(response, source.address, port, self._context.now)
         if call is None:
             self._dropped += 1
             return
-        if port == self.port:
+        if port == self._context.port:
             self.reach.witness(source.address, response.to)
         if response.id == source.id:
-            self.upkeep.heard(source, response.to, sample=port == self.port)
-        elif response.id is None and port == self.port:
+            self._upkeep.heard(source, response.to, sample=port == self._context.port)
+        elif response.id is None and port == self._context.port:
             self.reach.sample_stranger(source.address, response.to)
         call.settle(response)
-
-    # for the parts of the node
-
-    def contacts(self, addresses: Iterable[Address]) -> list[Contact]:
-        """The usable ones among them."""
-        found: list[Contact] = []
-        for address in addresses:
-            try:
-                contact = contact_at(address)
-            except DecodeError:
-                continue
-            if contact.scope is not Scope.NOWHERE:
-                found.append(contact)
-        return found
-
-    def later(self, alarm: Alarm) -> None:
-        """At the next `wake`."""
-        self.timers.set(alarm, self.now)
-
-    def tell(self, event: DhtEvent) -> None:
-        self._events.append(event)
-
-    def forget(self, query: Query) -> None:
-        self._queries.pop(id(query), None)
-
-    def may_hint(self) -> bool:
-        """Whether this tick has room for one more hint about a dead node."""
-        self.upkeep.hints_sent += 1
-        return self.upkeep.hints_sent <= self.limits.hints
-
-    def rebase(self, own: bytes) -> None:
-        """Another id of our own; the walk that follows tells the new neighbours."""
-        if own != self.table.own:
-            self.table = self.table.rebased(own)
-            if self.upkeep.started:
-                self.upkeep.refresh_soon()
-
-    def sweep(self, now: float) -> None:
-        self.store.sweep(now)
 
     def _put(self, out: Outgoing) -> None:
         self._out.append(out)

@@ -5,7 +5,7 @@
                gives its place to another
     answer     whoever proved its id joins the k closest (`shortlist.py`); of those that it names at most k join the
                candidates, if nearer than the k-th
-    doubt      names that lead nowhere cost their informer its say, crowds of one network wait (`doubt.py`): such
+    doubt      names that lead nowhere cost their referrer its say, crowds of one network wait (`doubt.py`): such
                candidates are asked when there is nobody else and fewer than k answers are held
     end        nothing left to ask, or only slow nodes left and k answers held
     commit     each of the k closest is sent what `commit` makes of its answer (it carries the token)
@@ -16,22 +16,21 @@ Nodes that never answer are reported to those that named them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from netstack.dht.ask import Ask
 from netstack.dht.contact import Contact, Scope, contact_at
+from netstack.dht.context import DhtContext
 from netstack.dht.datagram import DOWN_HINT, INVALID_TOKEN, Response
-from netstack.dht.doubt import Doubt
+from netstack.dht.referrers import Referrers
 from netstack.dht.rpc import Call
 from netstack.dht.shortlist import Shortlist
 from netstack.dht.table import K
 from netstack.dht.timers import Alarm
 from netstack.udp.port import Address
-
-if TYPE_CHECKING:
-    from netstack.dht.node import DhtNode
 
 PATIENCE = 3  # tries of a node that a walk waits for where fewer than k answered; the rest goes on without it
 
@@ -73,47 +72,45 @@ MakeCommit = Callable[[Reply], Commit | None]
 
 
 class Candidate:
-    """A node that a walk heard of.  `informers` named it; `ours`: we knew it anyway, so nobody answers for its name."""
+    """A node that a walk heard of.  `referrers` named it; `ours`: we knew it anyway, so nobody answers for its name."""
 
-    __slots__ = ("charged", "contact", "distance", "hops", "informers", "ours", "remarkable")
+    __slots__ = ("charged", "contact", "distance", "hops", "ours", "referrers", "remarkable")
 
-    def __init__(self, contact: Contact, distance: int, hops: int, informer: Address | None) -> None:
+    def __init__(self, contact: Contact, distance: int, hops: int, referrer: Address | None) -> None:
         self.contact = contact
         self.distance = distance
         self.hops = hops
-        self.ours = informer is None
-        self.informers = [] if informer is None else [informer]
+        self.ours = referrer is None
+        self.referrers = [] if referrer is None else [referrer]
         self.charged: tuple[Address, ...] = ()  # who named it until it was asked
         self.remarkable = False  # down, or set aside: to be looked at when it is named again
 
     @property
     def answerable(self) -> tuple[Address, ...]:
-        return () if self.ours else tuple(self.informers)
+        """Who answers for its name: nobody where we knew it anyway."""
+        return () if self.ours else tuple(self.referrers)
 
 
 class Query:
-    """Made by `DhtNode.query`.  `on_done` is called once, or never after `cancel`; never before `query` returns."""
+    """Made by `Walks.start`.  `on_done` is called once, or never after `cancel`; never before `start` returns."""
 
     def __init__(
         self,
-        node: DhtNode,
+        walks: Walks,
+        ask: Ask,
         target: bytes,
-        command: int,
         *,
-        internal: bool,
-        value: bytes | None,
         commit: MakeCommit | None,
         on_reply: OnReply | None,
         on_done: OnDone | None,
         nodes: Iterable[Address],
         concurrency: int,
     ) -> None:
-        self.node = node
         self.target = target
-        self.command = command
-        self.internal = internal
-        self.value = value
         self.concurrency = concurrency
+        self._question = ask
+        self._walks = walks
+        self._context = walks.context
         self._commit = commit
         self._on_reply = on_reply
         self._on_done = on_done
@@ -123,7 +120,7 @@ class Query:
         self._candidates: list[tuple[int, Candidate]] = []  # a heap by distance
         self._set_aside: dict[Address, Candidate] = {}
         self._visits = 0
-        self._doubt = Doubt(node.bootstrap)
+        self._referrers = Referrers(self._context.bootstrap)
         self._best: Shortlist[Reply] = Shortlist()
         self._calls: set[Call] = set()
         self._slow: dict[Call, Candidate] = {}
@@ -135,10 +132,12 @@ class Query:
 
     @property
     def closest(self) -> tuple[Reply, ...]:
+        """The k nearest answers so far, nearest first."""
         return self._best.closest
 
     @property
     def over(self) -> bool:
+        """Whether it has ended or was cancelled."""
         return self._over
 
     def cancel(self) -> None:
@@ -151,18 +150,18 @@ class Query:
     # the walk
 
     def _start(self, nodes: Iterable[Address]) -> None:
-        node = self.node
-        contacts = [*node.contacts(nodes), *node.table.closest(self.target)]
+        context = self._context
+        contacts = [*context.contacts(nodes), *context.table.closest(self.target)]
         if len(contacts) < K:
-            contacts += node.contacts(node.bootstrap)
-        if not node.table:
-            contacts += node.contacts(node.known)  # as at the start: perhaps it was the network that was down
+            contacts += context.contacts(context.bootstrap)
+        if not context.table:
+            contacts += context.contacts(context.known)  # as at the start: perhaps it was the network that was down
         for contact in contacts:
             if contact.address not in self._heard:
                 self._consider(Candidate(contact, contact.number ^ self._number, 0, None))
         self._ask()
         if not self._calls:
-            node.later(Alarm(lambda now: self._settle()))
+            context.later(Alarm(lambda now: self._settle()))
 
     def _consider(self, candidate: Candidate) -> None:
         self._heard[candidate.contact.address] = candidate
@@ -179,7 +178,7 @@ class Query:
 
     def _next(self) -> Candidate | None:
         """The nearest that is worth asking now."""
-        if self._visits >= self.node.limits.visits:
+        if self._visits >= self._context.limits.visits:
             self._candidates.clear()
             self._set_aside.clear()
         held_back: list[Candidate] = []
@@ -188,10 +187,10 @@ class Query:
             distance, candidate = heappop(self._candidates)
             if not self._best.wants(distance):
                 self._candidates.clear()  # all that are left are farther still
-            elif self._doubt.crowded(candidate.contact) or self._doubt.unheard_of(candidate.answerable):
+            elif self._referrers.crowded(candidate.contact) or self._referrers.unheard_of(candidate.answerable):
                 self._set_aside[candidate.contact.address] = candidate
                 candidate.remarkable = True
-            elif self._doubt.held_back(candidate.answerable):
+            elif self._referrers.held_back(candidate.answerable):
                 held_back.append(candidate)
             else:
                 chosen = candidate
@@ -205,24 +204,16 @@ class Query:
             return None
         for candidate in sorted(self._set_aside.values(), key=lambda candidate: candidate.distance):
             del self._set_aside[candidate.contact.address]
-            invented = self._doubt.unheard_of(candidate.answerable)
+            invented = self._referrers.unheard_of(candidate.answerable)
             if len(self._best) < K if invented else self._best.wants_anyway(candidate.distance):
                 return candidate
         return None
 
     def _visit(self, candidate: Candidate) -> None:
-        node = self.node
         self._visits += 1
         candidate.charged = candidate.answerable
-        self._doubt.asked(candidate.contact, candidate.charged)
-        call = node.call(
-            candidate.contact.address,
-            self.command,
-            internal=self.internal,
-            target=self.target,
-            value=self.value,
-            tries=node.limits.query_tries,
-        )
+        self._referrers.asked(candidate.contact, candidate.charged)
+        call = self._context.call(candidate.contact.address, self._question)
         call.done = partial(self._answered, call, candidate)
         call.slow = partial(self._slowed, call, candidate)
         self._calls.add(call)
@@ -231,7 +222,7 @@ class Query:
         call.slow = partial(self._slowed, call, candidate)  # every time-out counts, the first one twice
         if call not in self._slow:
             self._slow[call] = candidate
-            self._doubt.silent(candidate.charged)
+            self._referrers.silent(candidate.charged)
         self._go_on()
 
     def _answered(self, call: Call, candidate: Candidate, response: Response | None) -> None:
@@ -245,15 +236,15 @@ class Query:
             candidate.remarkable = True
             self._report(candidate, response)
         else:
-            self._doubt.answered(candidate.charged, at_last=slow)
+            self._referrers.answered(candidate.charged, at_last=slow)
             self._absorb(call, candidate, response)
         self._go_on()
 
     def _report(self, candidate: Candidate, response: Response | None) -> None:
         """Tells those who named a node that it is down, if it is."""
         if response is None:
-            for informer in candidate.informers:
-                self._hint(informer, candidate.contact)
+            for referrer in candidate.referrers:
+                self._hint(referrer, candidate.contact)
 
     def _absorb(self, call: Call, candidate: Candidate, response: Response) -> None:
         contact = candidate.contact
@@ -280,32 +271,32 @@ class Query:
                 self._consider_named(address, contact, candidate.hops + 1)
             elif known.remarkable:
                 self._named_again(known, contact)
-            elif len(known.informers) < K:
-                known.informers.append(contact.address)
+            elif len(known.referrers) < K:
+                known.referrers.append(contact.address)
         if not response.error and self._on_reply is not None:
             self._on_reply(reply)
 
-    def _named_again(self, known: Candidate, informer: Contact) -> None:
+    def _named_again(self, known: Candidate, referrer: Contact) -> None:
         address = known.contact.address
         if address in self._down:
-            self._hint(informer.address, known.contact)
-        elif len(known.informers) < K:
-            known.informers.append(informer.address)
+            self._hint(referrer.address, known.contact)
+        elif len(known.referrers) < K:
+            known.referrers.append(referrer.address)
             if self._set_aside.pop(address, None) is not None:
                 known.remarkable = False
                 heappush(self._candidates, (known.distance, known))  # somebody else knows it too
 
-    def _consider_named(self, address: Address, informer: Contact, hops: int) -> None:
+    def _consider_named(self, address: Address, referrer: Contact, hops: int) -> None:
         contact = contact_at(address)
-        if contact.scope is Scope.NOWHERE or contact.scope < informer.scope or contact.id == self.node.table.own:
+        if contact.scope is Scope.NOWHERE or contact.scope < referrer.scope or contact.id == self._context.table.own:
             return
         distance = contact.number ^ self._number
-        if self._best.wants(distance) and len(self._heard) < self.node.limits.candidates:
-            self._consider(Candidate(contact, distance, hops, informer.address))
+        if self._best.wants(distance) and len(self._heard) < self._context.limits.candidates:
+            self._consider(Candidate(contact, distance, hops, referrer.address))
 
-    def _hint(self, informer: Address, down: Contact) -> None:
-        if self.node.may_hint():
-            self.node.call(informer, DOWN_HINT, internal=True, value=down.wire, tries=1)
+    def _hint(self, referrer: Address, down: Contact) -> None:
+        if self._walks.may_hint():
+            self._context.call(referrer, Ask(DOWN_HINT, internal=True, value=down.wire, tries=1))
 
     def _go_on(self) -> None:
         self._ask()
@@ -321,7 +312,7 @@ class Query:
             return  # in a small network every answer counts, but the dead are not waited for
         self._committing = True
         for call, candidate in self._slow.items():
-            if self._doubt.unheard_of(candidate.answerable):
+            if self._referrers.unheard_of(candidate.answerable):
                 call.cancel()  # invented, by all that we know: whoever lives there has nothing to do with us
             else:
                 call.slow = None
@@ -340,7 +331,8 @@ class Query:
         commit = self._commit(reply) if self._commit is not None else None
         if commit is None:
             return
-        call = self.node.call(reply.address, commit.command, target=self.target, value=commit.value, token=reply.token)
+        ask = Ask(commit.command, target=self.target, value=commit.value, token=reply.token)
+        call = self._context.call(reply.address, ask)
         call.done = partial(self._written, call, reply, again)
         self._calls.add(call)
 
@@ -367,5 +359,58 @@ class Query:
     def _finish(self) -> None:
         """Nobody is called any more; callbacks often hold the walk, which holds them."""
         self._over = True
-        self.node.forget(self)
+        self._walks.forget(self)
         self._on_reply = self._on_done = self._commit = None
+
+
+class Walks:
+    """The walks of one node that are under way.  `started(target)` is called before each begins."""
+
+    def __init__(self, context: DhtContext, started: Callable[[bytes], None]) -> None:
+        self.context = context
+        self.hints = 0  # about dead nodes, since the last tick
+        self._started = started
+        self._queries: dict[int, Query] = {}
+
+    def __len__(self) -> int:
+        return len(self._queries)
+
+    def start(
+        self,
+        ask: Ask,
+        *,
+        commit: MakeCommit | None = None,
+        on_reply: OnReply | None = None,
+        on_done: OnDone | None = None,
+        nodes: Iterable[Address] = (),
+        concurrency: int = 0,
+    ) -> Query:
+        """A walk to the target of `ask`, which every node on the way is asked, starting also from `nodes`.
+
+        Raises ValueError where `ask` has no target.
+        """
+        if ask.target is None:
+            raise ValueError("a walk needs a target")
+        limits = self.context.limits
+        self._started(ask.target)
+        query = Query(
+            self,
+            replace(ask, tries=ask.tries or limits.query_tries),
+            ask.target,
+            commit=commit,
+            on_reply=on_reply,
+            on_done=on_done,
+            nodes=nodes,
+            concurrency=concurrency or limits.concurrency,
+        )
+        self._queries[id(query)] = query
+        return query
+
+    def forget(self, query: Query) -> None:
+        """`query` is over."""
+        self._queries.pop(id(query), None)
+
+    def may_hint(self) -> bool:
+        """Whether this tick has room for one more hint about a dead node."""
+        self.hints += 1
+        return self.hints <= self.context.limits.hints

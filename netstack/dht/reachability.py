@@ -11,18 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
+from netstack.dht.ask import Ask
 from netstack.dht.contact import contact_at
+from netstack.dht.context import DhtContext
 from netstack.dht.datagram import PING, PING_NAT, Response
 from netstack.dht.events import Ephemeral, Mode, Nat, NetworkChanged, Persistent
 from netstack.dht.rpc import Call
 from netstack.dht.sampler import NatSampler
 from netstack.ports import SERVER
 from netstack.udp.port import Address
-
-if TYPE_CHECKING:
-    from netstack.dht.node import DhtNode
 
 TESTERS = 5
 ENOUGH = 3
@@ -32,16 +30,29 @@ JURY = 12  # ... and so many more that we ask: if one of them sees us where we w
 
 
 class Reachability:
-    def __init__(self, node: DhtNode, mode: Mode, host: str) -> None:
-        self._node = node
+    """`host`: where strangers surely reach us, "" where that has to be found out.
+
+    `moved()` is called after a change of network, `rebased(id)` where we have another id of our own.
+    """
+
+    def __init__(
+        self,
+        context: DhtContext,
+        mode: Mode,
+        host: str,
+        moved: Callable[[], None],
+        rebased: Callable[[bytes], None],
+    ) -> None:
+        self._context = context
+        self._on_moved = moved
+        self._on_rebased = rebased
         self.mode = mode
         self.host = host  # known to be reachable, "" where it has to be found out
         self.sampler = NatSampler()
-        self.firewalled = not host
-        self.ephemeral = True
+        context.firewalled = not host
         self._tested_host: str | None = None
         self._testing = False
-        self._stable = node.limits.stable
+        self._stable = context.limits.stable
         self._strangers: set[Address] = set()  # whose samples of an unproved kind were taken
         self._witnesses: dict[Address, Address] = {}  # who sees us where we did not think we are
         self._asking = 0  # members of the jury that have not answered
@@ -49,11 +60,23 @@ class Reachability:
         self._look_again = 0  # ticks until the firewall is tested anew, 0 for not at all
 
     @property
+    def firewalled(self) -> bool:
+        """Whether strangers may not reach the server port; True while it is not known."""
+        return self._context.firewalled
+
+    @property
+    def ephemeral(self) -> bool:
+        """Whether we have no id: others must not rely on us."""
+        return self._context.ephemeral
+
+    @property
     def address(self) -> Address | None:
+        """Ours as others see it; port 0 where the NAT gives every destination another one."""
         return self.sampler.address
 
     @property
     def nat(self) -> Nat:
+        """What the NAT before us does, as far as the samples and the test say."""
         address = self.address
         if address is None:
             return Nat.UNKNOWN
@@ -64,7 +87,7 @@ class Reachability:
     @property
     def reachable(self) -> bool:
         """Whether strangers reach the server port at the address that others see."""
-        bound = self._node.bound_to(SERVER)
+        bound = self._context.bound_to(SERVER)
         return not self.firewalled and bound is not None and self.sampler.port == bound[1]
 
     def bound(self, address: Address) -> None:
@@ -82,7 +105,7 @@ class Reachability:
 
     def sample_stranger(self, source: Address, to: Address) -> None:
         """A node without an id: as a rule a bootstrap node.  As many of them are believed as there are of those."""
-        if source not in self._strangers and len(self._strangers) < max(1, len(self._node.bootstrap)):
+        if source not in self._strangers and len(self._strangers) < max(1, len(self._context.bootstrap)):
             self._strangers.add(source)
             self.sampler.add(to)
 
@@ -104,8 +127,8 @@ class Reachability:
             self._ask_around(to)
 
     def _ask_around(self, to: Address) -> None:
-        node = self._node
-        jury = [address for address in node.upkeep.latest(JURY + WITNESSES) if address not in self._witnesses][:JURY]
+        context = self._context
+        jury = [address for address in context.table.latest(JURY + WITNESSES) if address not in self._witnesses][:JURY]
         self._seen_here = False
         self._asking = len(jury)
 
@@ -114,7 +137,7 @@ class Reachability:
             self._decide(to)
 
         for address in jury:
-            node.call(address, PING, internal=True, tries=2).done = answered
+            context.call(address, Ask(PING, internal=True, tries=2)).done = answered
         self._decide(to)
 
     def _decide(self, to: Address) -> None:
@@ -123,25 +146,25 @@ class Reachability:
 
     def moved(self, address: Address | None = None) -> None:
         """Another network: its firewall is unknown, and what others said about our address is no longer true."""
-        node = self._node
+        context = self._context
         self.sampler = NatSampler()
         self._witnesses.clear()
         self._strangers.clear()
-        self.firewalled = not self.host
-        if self.host and (bound := node.bound_to(SERVER)) is not None:
+        context.firewalled = not self.host
+        if self.host and (bound := context.bound_to(SERVER)) is not None:
             self.sampler.add((self.host, bound[1]))
-        for entry in node.table:
+        for entry in context.table:
             entry.sampled = -1
         self.start_over()
         if self.firewalled:
             self._become_ephemeral()  # in any mode: the id was that of an address which is not ours any more
         self._look_again = LOOK_AGAIN
-        node.tell(NetworkChanged(address, online=True))
-        node.upkeep.refresh_soon()
+        context.tell(NetworkChanged(address, online=True))
+        self._on_moved()
 
     def start_over(self) -> None:
         """Ephemeral until the network was quiet for an hour or, the second time, tested anew."""
-        self._stable = self._node.limits.stable_again
+        self._stable = self._context.limits.stable_again
         self._tested_host = None
         if self.mode is Mode.ADAPTIVE and not self.host:
             self._become_ephemeral()
@@ -161,7 +184,7 @@ class Reachability:
         if self._stable > 0:
             return
         if self._tested_host is not None and self._tested_host == self.sampler.host:
-            self._stable = self._node.limits.stable_again  # the same network as at the last try
+            self._stable = self._context.limits.stable_again  # the same network as at the last try
         else:
             self.examine(lambda passed: None)
 
@@ -174,7 +197,7 @@ class Reachability:
             done(False)
             return
         if not firewall_only:
-            self._stable = self._node.limits.stable_again
+            self._stable = self._context.limits.stable_again
             self._tested_host = self.sampler.host
         if self.address is None or self.sampler.port == 0:
             done(False)
@@ -185,11 +208,13 @@ class Reachability:
 
     def _test(self, done: Callable[[NatSampler | None], None]) -> None:
         """`done` gets what the testers saw, or None where too few came through."""
-        node = self._node
-        bound = node.bound_to(SERVER)
-        testers = node.upkeep.latest(TESTERS)
+        context = self._context
+        bound = context.bound_to(SERVER)
+        testers = context.table.latest(TESTERS)
         if len(testers) < TESTERS:
-            testers = [*dict.fromkeys([*testers, *(contact.address for contact in node.contacts(node.bootstrap))])]
+            testers = [
+                *dict.fromkeys([*testers, *(contact.address for contact in context.contacts(context.bootstrap))])
+            ]
         if bound is None or not testers:
             done(None)
             return
@@ -209,13 +234,13 @@ class Reachability:
                 done(seen if len(reached) >= (ENOUGH if len(testers) >= TESTERS else 1) else None)
 
         for tester in testers:
-            call = node.call(tester, PING_NAT, internal=True, value=value)
+            call = context.call(tester, Ask(PING_NAT, internal=True, value=value))
             call.done = partial(answered, call)
 
     def _tested(
         self, before: Address, firewall_only: bool, done: Callable[[bool], None], seen: NatSampler | None
     ) -> None:
-        bound = self._node.bound_to(SERVER)
+        bound = self._context.bound_to(SERVER)
         if seen is None or bound is None or seen.host != self.sampler.host or seen.port != bound[1]:
             done(False)
         elif not self.ephemeral or before != self.address:
@@ -224,7 +249,7 @@ class Reachability:
             self._pass(seen, firewall_only, done)
 
     def _pass(self, seen: NatSampler, firewall_only: bool, done: Callable[[bool], None]) -> None:
-        self.firewalled = False
+        self._context.firewalled = False
         self.sampler = seen
         self._strangers.clear()
         address = seen.address
@@ -232,16 +257,22 @@ class Reachability:
         if not firewall_only:
             self._become_persistent(address)
         else:
-            self._node.rebase(contact_at(address).id)
+            self._rebase(contact_at(address).id)
         done(True)
 
     def _become_ephemeral(self) -> None:
         if not self.ephemeral:
-            self.ephemeral = True
-            self._node.tell(Ephemeral())
+            self._context.ephemeral = True
+            self._context.tell(Ephemeral())
 
     def _become_persistent(self, address: Address) -> None:
-        self.firewalled = False
-        self.ephemeral = False
-        self._node.rebase(contact_at(address).id)
-        self._node.tell(Persistent(address))
+        self._context.firewalled = False
+        self._context.ephemeral = False
+        self._rebase(contact_at(address).id)
+        self._context.tell(Persistent(address))
+
+    def _rebase(self, own: bytes) -> None:
+        table = self._context.table
+        if own != table.own:
+            self._context.table = table.rebased(own)
+            self._on_rebased(own)

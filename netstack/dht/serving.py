@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from identity.errors import DecodeError
+from netstack.dht.ask import Handler, SendReply
 from netstack.dht.contact import network_of
+from netstack.dht.context import DhtContext
 from netstack.dht.datagram import (
     ANNOUNCE,
     FIND_PEER,
@@ -45,21 +46,23 @@ from netstack.dht.records import (
     verify_announce,
     verify_mutable,
 )
-from netstack.dht.store import Forward, Renewal
+from netstack.dht.store import Forward, Renewal, Store
 from netstack.udp.port import Address
 from netstack.wire import namespaces
-
-if TYPE_CHECKING:
-    from netstack.dht.node import DhtNode
 
 Serve = Callable[[Request, bytes, Address, int], None]  # request, its target, source, port
 
 
 class Serving:
-    def __init__(self, node: DhtNode) -> None:
-        self._node = node
+    """The commands over `store`; every answer goes out through `reply`."""
 
-    def handlers(self) -> dict[int, Callable[[Request, Address, int, float], bool]]:
+    def __init__(self, context: DhtContext, store: Store, reply: SendReply) -> None:
+        self._context = context
+        self._store = store
+        self._reply = reply
+
+    def handlers(self) -> dict[int, Handler]:
+        """What answers each command."""
         commands: dict[int, Serve] = {
             FIND_PEER: self._find_peer,
             LOOKUP: self._lookup,
@@ -72,12 +75,12 @@ class Serving:
         }
         return {command: self._guarded(serve) for command, serve in commands.items()}
 
-    def _guarded(self, serve: Serve) -> Callable[[Request, Address, int, float], bool]:
-        node = self._node
+    def _guarded(self, serve: Serve) -> Handler:
+        context, reply = self._context, self._reply
 
         def handler(request: Request, source: Address, port: int, now: float) -> bool:
-            if node.id is None:
-                node.reply(request, source, port, error=UNKNOWN_COMMAND)
+            if context.id is None:
+                reply(request, source, port, error=UNKNOWN_COMMAND)
             elif request.target is not None:
                 with suppress(DecodeError):  # not written by anybody who means it
                     serve(request, request.target, source, port)
@@ -88,47 +91,46 @@ class Serving:
     # reading
 
     def _give(self, request: Request, source: Address, port: int, value: bytes | None) -> None:
-        self._node.reply(request, source, port, value=value, token=True)
+        self._reply(request, source, port, value=value, token=True)
 
     def _find_peer(self, request: Request, target: bytes, source: Address, port: int) -> None:
-        self._give(request, source, port, self._node.store.peer_at(target, self._node.now))
+        self._give(request, source, port, self._store.peer_at(target, self._context.now))
 
     def _lookup(self, request: Request, target: bytes, source: Address, port: int) -> None:
-        node = self._node
-        store = node.store
-        peers = store.records.draw(target, node.now)
-        peer = store.peer_at(target, node.now)
+        context, store = self._context, self._store
+        peers = store.records.draw(target, context.now)
+        peer = store.peer_at(target, context.now)
         if peer is not None and len(peers) < MAX_PEERS:
             peers.append(peer)
-        bump = store.bumps.get(target, node.now) or 0
+        bump = store.bumps.get(target, context.now) or 0
         self._give(request, source, port, encode_lookup(peers, bump) if peers else None)
 
     def _mutable_get(self, request: Request, target: bytes, source: Address, port: int) -> None:
         if request.value is None:
             return
         lowest = decode_seq(request.value)
-        mutable = self._node.store.mutables.get(target, self._node.now)
+        mutable = self._store.mutables.get(target, self._context.now)
         good = mutable is not None and mutable.seq >= lowest
         self._give(request, source, port, encode_mutable(mutable) if mutable and good else None)
 
     def _immutable_get(self, request: Request, target: bytes, source: Address, port: int) -> None:
-        self._give(request, source, port, self._node.store.immutables.get(target, self._node.now))
+        self._give(request, source, port, self._store.immutables.get(target, self._context.now))
 
     # writing
 
     def _taken(self, request: Request, source: Address, port: int) -> None:
-        self._node.reply(request, source, port, closer=False)
+        self._reply(request, source, port, closer=False)
 
     def _announce(self, request: Request, target: bytes, source: Address, port: int) -> None:
-        node = self._node
-        if request.token is None or request.value is None or node.id is None:
+        context = self._context
+        if request.token is None or request.value is None or context.id is None:
             return
         announce = decode_announce(request.value)
         if announce.peer is None:
             if announce.refresh is not None and self._renew(announce.refresh, source):
                 self._taken(request, source, port)
             return
-        if not verify_announce(announce, target, node.id, request.token, namespaces.ANNOUNCE):
+        if not verify_announce(announce, target, context.id, request.token, namespaces.ANNOUNCE):
             return
         key = announce.peer.key
         renewal = Renewal(
@@ -138,11 +140,11 @@ class Serving:
         if not renewal.forward:
             self._bump(target, announce.bump, source)
         if announce.refresh is not None:
-            node.store.renewals.put(announce.refresh, renewal, node.now, network_of(source[0]))
+            self._store.renewals.put(announce.refresh, renewal, context.now, network_of(source[0]))
         self._taken(request, source, port)
 
     def _keep(self, what: Renewal, source: Address) -> None:
-        store, now = self._node.store, self._node.now
+        store, now = self._store, self._context.now
         if what.forward:
             # announced under its own key: we relay handshakes to where it is, and keep no record
             store.forwards.put(what.target, Forward(source, what.peer), now, network_of(source[0]))
@@ -152,7 +154,7 @@ class Serving:
 
     def _renew(self, token: bytes, source: Address) -> bool:
         """A chain of hashes: whoever shows what the last one was made of renews it, and may again with `token`'s."""
-        store, now = self._node.store, self._node.now
+        store, now = self._store, self._context.now
         renewal = store.renewals.get(hashed(token), now)
         if renewal is None:
             return False
@@ -162,47 +164,48 @@ class Serving:
         return True
 
     def _bump(self, target: bytes, bump: int, source: Address) -> None:
-        node = self._node
-        latest = (node.epoch + node.now + node.limits.bump_drift) * 1000 if node.epoch else 0
-        if (node.store.bumps.get(target, node.now) or 0) < bump <= latest:
-            node.store.bumps.put(target, bump, node.now, network_of(source[0]))
+        context = self._context
+        epoch = context.epoch
+        latest = (epoch + context.now + context.limits.bump_drift) * 1000 if epoch else 0
+        if (self._store.bumps.get(target, context.now) or 0) < bump <= latest:
+            self._store.bumps.put(target, bump, context.now, network_of(source[0]))
 
     def _unannounce(self, request: Request, target: bytes, source: Address, port: int) -> None:
-        node = self._node
-        if request.token is None or request.value is None or node.id is None:
+        context = self._context
+        if request.token is None or request.value is None or context.id is None:
             return
         announce = decode_announce(request.value)
         if announce.peer is None or not verify_announce(
-            announce, target, node.id, request.token, namespaces.UNANNOUNCE
+            announce, target, context.id, request.token, namespaces.UNANNOUNCE
         ):
             return
         key = announce.peer.key
         if hashed(key) == target:
-            node.store.forwards.remove(target)
-        node.store.records.remove(target, key)
+            self._store.forwards.remove(target)
+        self._store.records.remove(target, key)
         self._taken(request, source, port)
 
     def _mutable_put(self, request: Request, target: bytes, source: Address, port: int) -> None:
-        node = self._node
+        context = self._context
         if request.token is None or request.value is None:
             return
         key, mutable = decode_mutable_put(request.value)
         if hashed(key) != target or not mutable.value or not verify_mutable(mutable, key):
             return
-        held = node.store.mutables.get(target, node.now)
+        held = self._store.mutables.get(target, context.now)
         if held is not None and mutable.seq <= held.seq:
             if mutable.seq < held.seq:
-                node.reply(request, source, port, error=SEQ_TOO_LOW)
+                self._reply(request, source, port, error=SEQ_TOO_LOW)
                 return
             if mutable.value != held.value:
-                node.reply(request, source, port, error=SEQ_REUSED)
+                self._reply(request, source, port, error=SEQ_REUSED)
                 return
-        node.store.mutables.put(target, mutable, node.now, network_of(source[0]), len(mutable.value))
+        self._store.mutables.put(target, mutable, context.now, network_of(source[0]), len(mutable.value))
         self._give(request, source, port, None)
 
     def _immutable_put(self, request: Request, target: bytes, source: Address, port: int) -> None:
-        node = self._node
+        context = self._context
         if request.token is None or not request.value or hashed(request.value) != target:
             return
-        node.store.immutables.put(target, request.value, node.now, network_of(source[0]), len(request.value))
+        self._store.immutables.put(target, request.value, context.now, network_of(source[0]), len(request.value))
         self._give(request, source, port, None)

@@ -18,7 +18,7 @@ OnFrames = Callable[[Sequence[bytes]], None]
 FRAME_COST = 64  # bytes that a waiting frame counts beside its content, so that tiny ones count too
 
 
-class Port(Protocol):
+class ConnectionHost(Protocol):
     """The part of a host that a connection uses; `conn` is the host's number of it."""
 
     def send(self, conn: int, frame: bytes) -> bool:
@@ -64,7 +64,7 @@ class Connection:
     called once, if set.  `id`: its number at the host.
     """
 
-    def __init__(self, port: Port, opened: Opened) -> None:
+    def __init__(self, host: ConnectionHost, opened: Opened) -> None:
         self.id = opened.conn
         self.remote_key = opened.remote_key
         self.local_key = opened.local_key
@@ -77,7 +77,7 @@ class Connection:
         self.ended = False  # the peer will send nothing more
         self.on_close: Callable[[Reason], None] | None = None
         self.on_end: Callable[[], None] | None = None
-        self._port = port
+        self._host = host
         self._on_frames: OnFrames | None = None
         self._waiting: deque[bytes] = deque()
         self._held = 0
@@ -97,6 +97,7 @@ class Connection:
 
     @on_frames.setter
     def on_frames(self, callback: OnFrames | None) -> None:
+        """Sets the callback and delivers the frames that wait."""
         self._on_frames = callback
         if callback is not None and self._waiting:
             frames = list(self._waiting)
@@ -111,7 +112,7 @@ class Connection:
         """
         if self.closed:
             return False
-        room = self._port.send(self.id, frame)
+        room = self._host.send(self.id, frame)
         if not room:
             self._room = False
         return room
@@ -143,31 +144,36 @@ class Connection:
             yield frame
 
     @property
+    def unread(self) -> int:
+        """Frames received and not read yet; flow control slows the peer while there are many."""
+        return len(self._waiting)
+
+    @property
     def queued(self) -> int:
         """Bytes sent and not acknowledged yet."""
-        return self._port.queued(self.id)
+        return self._host.queued(self.id)
 
     @property
     def path(self) -> PathKind:
         """How the peer is reached at present: a relayed connection may become a direct one."""
-        return self._port.path(self.id)
+        return self._host.path(self.id)
 
     @property
     def rtt(self) -> float:
         """Smoothed round-trip time in seconds, 0.0 before the first sample."""
-        return self._port.rtt(self.id)
+        return self._host.rtt(self.id)
 
     def end(self) -> None:
         """Ends our direction after what was sent; frames of the peer still arrive."""
-        self._port.end(self.id)
+        self._host.end(self.id)
 
     def close(self) -> None:
         """Delivers what was sent, reads nothing more, then closes."""
-        self._port.close(self.id)
+        self._host.close(self.id)
 
     def abort(self, detail: str = "", reason: Reason = Reason.PROTOCOL) -> None:
         """Closes at once and drops what is queued.  `detail`: the rule of the layer above that the peer broke."""
-        self._port.abort(self.id, reason, detail)
+        self._host.abort(self.id, reason, detail)
 
     async def wait_closed(self) -> Reason:
         """Waits until the connection is closed; returns why."""
@@ -216,7 +222,7 @@ class Connection:
     def _hold(self, size: int) -> None:
         self._held = size
         if not self.closed:
-            self._port.hold(self.id, size)
+            self._host.hold(self.id, size)
 
     def _wake(self) -> None:
         change, self._change = self._change, asyncio.Event()

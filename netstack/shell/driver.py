@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from math import inf
+from typing import cast
 
-from netstack.dht.events import DhtEvent
+from netstack.dht.events import DHT_EVENTS, DhtEvent
 from netstack.endpoint import EndpointCore
 from netstack.events import Event, Frame, PathKind, Reason
+from netstack.ports import ClosePort, OpenPort, PortEffect
 from netstack.shell.ports import Ports
 from netstack.udp.port import Datagram
 
@@ -29,6 +32,7 @@ class Driver:
         self._deferred = False
         self._leaving = False
         self._waiting: list[asyncio.Future[None]] = []  # until the next tick
+        self._news: list[DhtEvent] = []  # for the watchers, at the end of the tick
         self._watchers: list[Callable[[DhtEvent], None]] = []
 
     def watch(self, callback: Callable[[DhtEvent], None]) -> Callable[[], None]:
@@ -131,19 +135,19 @@ class Driver:
             return
         self._in_tick = True
         try:
-            self._tell(self.core.events())
+            self._tell(self._carry_out(ports))
             if self._deferred:
                 self._deferred = False
                 self._tick = self._loop.call_soon(self._serve)
                 return
             while ports.writable:
                 batch = self.core.outgoing()
-                ports.carry_out(self.core.effects())
+                news = self._carry_out(ports)  # before sending: the batch may be from ports that are new
                 if batch:
                     ports.send(batch)
+                self._tell(news)
                 if not self.core.restless:
                     break
-                self._tell(self.core.events())
         except BaseException:
             self._arm()  # an error in one callback must not stop the timer of all others
             raise
@@ -160,7 +164,7 @@ class Driver:
         if self._ports is None or not self._ports.writable:
             return  # the UDP port calls back when the kernel takes more; no timer is needed until then
         at = self.core.next_wake()
-        if at is None:
+        if at == inf:
             return
         if self._timer is not None:
             if self._timer.when() <= at:
@@ -168,7 +172,19 @@ class Driver:
             self._timer.cancel()
         self._timer = self._loop.call_at(at, self._wake)
 
-    def _tell(self, events: list[Event]) -> None:
+    def _carry_out(self, ports: Ports) -> list[Event | DhtEvent]:
+        """Opens and closes ports as the core orders, which it does first; returns the events that follow."""
+        effects = self.core.take_effects()
+        orders: list[PortEffect] = []
+        for effect in effects:
+            if not isinstance(effect, OpenPort | ClosePort):
+                break
+            orders.append(effect)
+        if orders:
+            ports.carry_out(orders)
+        return cast("list[Event | DhtEvent]", effects[len(orders) :])
+
+    def _tell(self, events: list[Event | DhtEvent]) -> None:
         batch: list[bytes] = []
         owner = 0
         for event in events:
@@ -182,12 +198,16 @@ class Driver:
             if batch:
                 self._deliver(owner, batch)
                 batch = []
-            self._happened(event)
+            if isinstance(event, DHT_EVENTS):
+                self._news.append(event)
+            else:
+                self._happened(event)
         if batch:
             self._deliver(owner, batch)
 
     def _tell_watchers(self) -> None:
-        for event in self.core.take_dht_events():
+        news, self._news = self._news, []
+        for event in news:
             for callback in list(self._watchers):
                 try:
                     callback(event)

@@ -24,7 +24,6 @@ from identity.errors import KithkinError
 from identity.keys import Random, SigningKey
 from netstack.dht.events import Mode
 from netstack.dht.limits import DhtLimits
-from netstack.dht.messages import Firewall
 from netstack.dht.node import DhtNode
 from netstack.endpoint import Accept, EndpointCore
 from netstack.events import Closed, Ended, Event, Failed, Moved, Opened, Reason, Writable
@@ -38,6 +37,7 @@ from netstack.shell.ports import Ports
 from netstack.shell.system_monitor import SystemMonitor
 from netstack.udp.port import Address, ShellName
 from netstack.udx.congestion import CongestionControl
+from netstack.wire.messages import Firewall
 
 STOP_TIMEOUT = 0.5  # seconds that withdrawing announcements may delay `stop`
 
@@ -148,7 +148,7 @@ class Host(Driver, DhtClient):
         self._leaving = False
         self._ports = ports
         if self.dht is not None and not address[0].startswith("127."):
-            self._system = SystemMonitor(self._slept, self._moved)
+            self._system = SystemMonitor(self.system_slept, self.network_changed)
             self._system.watch()
         if self.dht is not None and client is not None:
             self.dht.now = self._loop.time()
@@ -188,7 +188,7 @@ class Host(Driver, DhtClient):
 
     async def ready(self) -> None:
         """Waits until the first walk through the DHT is done; returns at once without a DHT."""
-        while self.dht is not None and not self.dht.upkeep.started:
+        while self.dht is not None and not self.dht.started:
             await self._progress()
 
     def status(self) -> HostStatus:
@@ -238,6 +238,26 @@ class Host(Driver, DhtClient):
             raise
         finally:
             del self._dialing[conn]
+
+    def system_slept(self) -> None:
+        """The machine slept: renews what other nodes know of us.
+
+        The host notices within five seconds by itself; an application that the platform tells may call it at once.
+        """
+        if self.dht is not None and self._ports is not None:
+            self.dht.epoch = time.time() - self._loop.time()  # the loop's clock stood still
+            self.dht.slept(self._loop.time())
+            self._soon()
+
+    def network_changed(self) -> None:
+        """The machine is in another network: finds out our addresses anew.
+
+        The host notices within five seconds by itself; an application that the platform tells may call it at once.
+        """
+        if self.dht is not None and self._ports is not None:
+            self._interfaces.forget()
+            self.dht.network_changed(self._loop.time())
+            self._soon()
 
     async def stop(self) -> None:
         """Closes every connection at once, tells the peers, frees the port.  May be called twice."""
@@ -297,18 +317,6 @@ class Host(Driver, DhtClient):
     def _local6(self) -> tuple[Address, ...]:
         address = self._ports.address(SERVER6) if self._ports is not None else None
         return self._interfaces.known_as(address, self._loop.time()) if address else ()
-
-    def _slept(self) -> None:
-        if self.dht is not None:
-            self.dht.epoch = time.time() - self._loop.time()  # the loop's clock stood still
-            self.dht.slept(self._loop.time())
-            self._soon()
-
-    def _moved(self) -> None:
-        if self.dht is not None:
-            self._interfaces.forget()
-            self.dht.network_changed(self._loop.time())
-            self._soon()
 
     def _deliver(self, conn: int, frames: list[bytes]) -> None:
         connection = self.connections.get(conn)

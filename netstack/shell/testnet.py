@@ -213,11 +213,11 @@ class Testnet:
                 batch = [item for item in out if item.port == port] if len(running.sockets) > 1 else out
                 if batch:
                     socket.send_batch(batch)
-        for event in node.events():
+        for event in node.take_effects():
             if isinstance(event, Ready) and not running.ready.done():
                 running.ready.set_result(None)
         at = node.next_wake()
-        if at is not None and at < running.scheduled:
+        if at < running.scheduled:
             running.scheduled = at
             heappush(self._wakes, (at, next(self._order), running))
             self._arm()

@@ -2,7 +2,7 @@
 
 Benchmarks and interoperability tests use it, as may an application with another key exchange; the endpoint puts Noise
 before its streams.  It shows the whole contract between streams and their owner: one timer, and after each input
-`take_events` and `take_outgoing`.
+`take_effects` and `take_outgoing`.
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ class UdxPort:
 
     def _serve(self, streams: Iterable[UdxStream], now: float) -> None:
         for stream in list(streams):
-            events = stream.take_events()
+            events = stream.take_effects()
             if events:
                 self._on_events(stream, events)
             if self.shell.writable:
                 out = stream.take_outgoing(now)
                 if out:
                     self.shell.send_batch(out)
-            events = stream.take_events()
+            events = stream.take_effects()
             if events:
                 self._on_events(stream, events)
             if stream.finished:

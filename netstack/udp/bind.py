@@ -1,4 +1,4 @@
-"""Binds a UDP port with the implementation that fits the platform."""
+"""Binds a UDP port with the implementation that suits the platform."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ async def bind(
 ) -> UdpShell:
     """Binds and starts receiving: `receive(batch)` runs in the event loop for every batch of datagrams.
 
-    `host` is numeric; port 0 lets the kernel choose.  Raises OSError as `socket.bind` does.
+    `host` is numeric; with port 0 the kernel chooses one.  `on_writable()` is called when a full port takes more.
+    `shell` forces an implementation.  Raises OSError as `socket.bind` does.
     """
     if shell in ("linux", "plain") or (shell == "auto" and sys.platform == "linux"):
         from netstack.udp.linux import bind_linux  # other systems lack what it imports

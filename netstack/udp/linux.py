@@ -1,8 +1,8 @@
-"""The Linux home of one UDP port: drained by hand, segmentation offload where the kernel has it.
+"""The Linux implementation of one UDP port: direct socket calls, with segmentation offload where the kernel has it.
 
-Received datagrams are laid one behind the other in one arena, so that neighbours of one size from one address form a
-run even where the kernel did not coalesce them (loopback, many NICs): the layers above then work per run, not per
-packet.  UDP_SEGMENT is tried on the first run and given up for good when the kernel refuses it.
+Received datagrams are read one behind the other into one arena, so that consecutive ones of one size from one address
+form a run even where the kernel did not coalesce them (loopback, many NICs): the layers above then work per run, not
+per packet.  UDP_SEGMENT is tried on the first run and not again once the kernel has refused it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SEND_BUFFER = 1 << 20
 
 _ARENA = 1 << 20
 _LARGEST = 65_536  # what one read may return with coalescing
-_TURN = 256  # reads before the event loop gets its turn
+_BATCH_READS = 256  # reads before control returns to the event loop
 _QUEUE_BYTES = 4 << 20
 _SEGMENT_CMSG = Struct("=H")
 _GRO_CMSG = Struct("=i")
@@ -42,7 +42,7 @@ _NO_OFFLOAD = {errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP}
 
 
 class LinuxShell:
-    """See `netstack.udp.UdpShell`; made by `bind_linux`."""
+    """A `netstack.udp.port.UdpShell`, made by `bind_linux`."""
 
     def __init__(
         self,
@@ -102,13 +102,13 @@ class LinuxShell:
         self.close()
 
     def _readable(self) -> None:
-        """One turn: reads until the socket is empty, the arena full or the turn over, then hands up one batch."""
+        """Reads until the socket is empty, the arena is full or 256 reads are done, then delivers one batch."""
         batch: list[Datagram] = []
         view = self._view
         read = self._sock.recvmsg_into
         at = begin = segment = 0  # the open run lies at begin:at
         source: Address | None = None
-        for _ in range(_TURN):
+        for _ in range(_BATCH_READS):
             if at + _LARGEST > _ARENA:
                 break
             try:
@@ -129,7 +129,7 @@ class LinuxShell:
                 begin, segment, source = at, cut, sender[:2]
             at += size
             if not size:
-                begin, source = at, None  # an empty datagram means nothing to anyone
+                begin, source = at, None  # no protocol of ours has empty datagrams
         if source is not None:
             batch.append(_datagram(view[begin:at], source, segment))
         if batch:
@@ -162,7 +162,7 @@ class LinuxShell:
         for at in range(0, len(view), segment):
             try:
                 send(view[at : at + segment], address)
-                if refused:  # it goes one by one, so that it is segmentation, and not the size, that does not
+                if refused:  # single datagrams pass, so that the kernel refused segmentation and not the size
                     self.offload_send = refused = False
             except OSError as error:
                 if error.errno in _FULL:
@@ -180,7 +180,7 @@ class LinuxShell:
         return True
 
     def _send_short(self, data: bytes | bytearray | memoryview, address: Address, ttl: int) -> None:
-        """A datagram that is to die on its way; if it does so at once, that is one way of dying."""
+        """Sends a datagram with a short TTL, which is meant to be dropped on its way: errors are only counted."""
         level, kind = _TTL[self._sock.family]
         try:
             self._sock.sendmsg([data], [(level, kind, _GRO_CMSG.pack(ttl))], 0, address)
@@ -238,8 +238,8 @@ _ARENAS: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDicti
 
 
 def _arena(loop: asyncio.AbstractEventLoop) -> memoryview:
-    """One for all ports of a loop: what was read is dealt with before the next port is, and a node that punches
-    through a random NAT opens 256 of them."""
+    """One buffer for all ports of a loop: a batch is processed before the next port is read, and a node that punches
+    through a random NAT opens 256 ports."""
     return _ARENAS.setdefault(loop, memoryview(bytearray(_ARENA)))
 
 
@@ -248,7 +248,7 @@ def _datagram(data: memoryview, source: Address, segment: int) -> Datagram:
 
 
 def _enabled(sock: socket.socket, level: int, option: int, value: int) -> bool:
-    """Sets an option that this kernel may not know."""
+    """Sets a socket option; False where this kernel does not know it."""
     with contextlib.suppress(OSError):
         sock.setsockopt(level, option, value)
         return True

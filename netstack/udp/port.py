@@ -1,8 +1,8 @@
 """One UDP port behind one interface, with two implementations: `linux` (batches, segmentation offload) and `portable`.
 
-Both pass one suite (`tests/unit/netstack_udx/test_shells.py`).  A *run* is what the kernel's UDP_SEGMENT and UDP_GRO
-speak of: several datagrams to or from one address as one contiguous buffer, cut every `segment` bytes, the last one
-possibly shorter.  A shell without offload cuts runs itself, so nobody above needs to know which home they are in.
+Both pass one test suite (`tests/unit/netstack_udx/test_shells.py`).  A *run* is the unit of the kernel's UDP_SEGMENT
+and UDP_GRO: several datagrams to or from one address in one contiguous buffer, cut every `segment` bytes, the last one
+possibly shorter.  An implementation without offload cuts runs itself, so that its users need not know which one it is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Address = tuple[str, int]  # numeric host and port, IPv4 or IPv6
 
 
 class Datagram(NamedTuple):
-    """Received: `data` is valid only during the callback.  `segment` 0: one datagram; else a run of that size."""
+    """One received datagram (`segment` 0) or run (else).  `data` is valid only during the callback."""
 
     data: memoryview
     source: Address
@@ -24,11 +24,11 @@ class Datagram(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """To be sent: `segment` 0 is one datagram, else a run of datagrams of that size.
+    """One datagram (`segment` 0) or run (else) to send.
 
-    `port` says from which of a node's ports (`ports.py`); a shell, which is one port, does not look at it.  `ttl` is
-    the number of routers a single datagram may pass, 0 for the system's default; where the platform has no say in
-    that, it is ignored.
+    `port` says from which of a node's ports (`netstack/ports.py`); a shell, which is one port, ignores it.  `ttl` is
+    the number of routers that a single datagram may pass, 0 for the system's default; platforms that cannot set it
+    ignore it.
     """
 
     address: Address
@@ -43,33 +43,33 @@ Writable = Callable[[], None]
 
 
 class UdpShell(Protocol):
-    """A bound UDP port.  Loss is allowed everywhere; errors of single datagrams count as loss and are counted."""
+    """A bound UDP port.  Datagrams may be lost; errors of single datagrams are counted and treated as loss."""
 
     @property
     def address(self) -> Address:
-        """Where we are bound: the port the kernel chose if 0 was asked for."""
+        """The address bound, with the port that the kernel chose if 0 was asked for."""
         ...
 
     @property
     def writable(self) -> bool:
-        """False while the kernel takes no more: hold back, `on_writable` is called when it does again."""
+        """False while the kernel takes no more; `on_writable` is called when it does again."""
         ...
 
     @property
     def errors(self) -> int:
-        """Datagrams the kernel refused (unreachable, too long, no buffers), in all."""
+        """How many datagrams the kernel has refused so far: unreachable, too long, no buffers."""
         ...
 
     def send_batch(self, batch: Sequence[Outgoing]) -> None:
-        """Sends now what the kernel takes, keeps the rest in a bounded queue, drops beyond that."""
+        """Sends what the kernel takes, keeps the rest in a bounded queue, and drops the excess."""
         ...
 
     def close(self) -> None:
-        """Stops receiving at once, drops what is queued and frees the port.  May be called twice."""
+        """Stops receiving at once, drops the queue and frees the port.  May be called twice."""
         ...
 
     async def wait_closed(self) -> None:
-        """Until no task, reader or socket is left."""
+        """Closes and waits until no task, reader or socket is left."""
         ...
 
 

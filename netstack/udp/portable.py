@@ -1,8 +1,8 @@
-"""The portable home of one UDP port, on asyncio-dgram: Windows, probes, birthday sockets, tests.
+"""The portable implementation of one UDP port, on PyPI `asyncio-dgram`: Windows, macOS, tests.
 
-asyncio-dgram's own `bind` queues received datagrams without bound; here its protocol fills a queue that drops what a
-kernel buffer would drop, and one task takes all that waits in one go.  Above the transport's high-water mark
-`writable` is False, and what is sent nevertheless is dropped.
+asyncio-dgram's own `bind` queues received datagrams without bound; here its protocol fills a bounded queue that drops
+the excess as a kernel buffer would, and one task takes all waiting datagrams as one batch.  Above the transport's
+high-water mark `writable` is False, and what is sent nevertheless is dropped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import asyncio_dgram.aio
 from netstack.udp.port import Address, Datagram, Outgoing, Receive, Writable
 
 _MAX_WAITING = 4_096
-_TURN = 256
+_BATCH = 256
 _HIGH_WATER = 1 << 20
 _RECEIVE_BUFFER = 1 << 20
 _TTL = {
@@ -28,7 +28,7 @@ _TTL = {
 }
 
 
-_DONT_FRAGMENT = {  # (IPv4 option, IPv6 option, value): MTU probes that routers cut and join would prove nothing
+_DONT_FRAGMENT = {  # (IPv4 option, IPv6 option, value): fragmented MTU probes would prove nothing
     "linux": (10, 23, 3),
     "win32": (14, 14, 1),
     "darwin": (28, 62, 1),
@@ -37,7 +37,7 @@ _Item = tuple[bytes | None, Any]  # asyncio-dgram types addresses by a private n
 
 
 class _Inbox(asyncio.Queue[Any]):
-    """Bounded: what comes on top is dropped and counted.  The end mark (None, None) always fits."""
+    """A bounded queue: the excess is dropped and counted.  The end mark (None, None) always fits."""
 
     dropped = 0
 
@@ -49,7 +49,7 @@ class _Inbox(asyncio.Queue[Any]):
 
 
 class _Faults(asyncio.Queue[Exception]):
-    """Counts and forgets: an ICMP answer to one datagram is no reason to stop receiving others."""
+    """Counts errors and drops them: an ICMP answer to one datagram is no reason to stop receiving others."""
 
     count = 0
 
@@ -58,7 +58,7 @@ class _Faults(asyncio.Queue[Exception]):
 
 
 class PortableShell:
-    """See `netstack.udp.UdpShell`; made by `bind_portable`."""
+    """A `netstack.udp.port.UdpShell`, made by `bind_portable`."""
 
     def __init__(self, address: Address, receive: Receive, on_writable: Writable | None) -> None:
         self._address = address
@@ -106,7 +106,7 @@ class PortableShell:
             self._drain_task = asyncio.create_task(self._tell_writable())
 
     def _send_short(self, data: bytes | bytearray | memoryview, address: Address, ttl: int) -> None:
-        """The transport sends at once while nothing waits in it, so the option holds for this datagram alone."""
+        """Sets the TTL for one datagram: the transport sends at once while its queue is empty."""
         sock: socket.socket = self._transport.get_extra_info("socket")
         level, option = _TTL[sock.family]
         with contextlib.suppress(OSError):
@@ -165,7 +165,7 @@ class PortableShell:
             while item[0] is not None:
                 if item[0]:
                     batch.append(Datagram(memoryview(item[0]), item[1][:2], 0))
-                if len(batch) >= _TURN or inbox.empty():
+                if len(batch) >= _BATCH or inbox.empty():
                     break
                 item = inbox.get_nowait()
             if batch:

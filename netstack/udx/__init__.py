@@ -1,1 +1,1 @@
-"""UDX: reliable ordered streams over UDP datagrams, wire-compatible with npm `udx-native` (`docs/protocol`, "UDX")."""
+"""UDX: reliable ordered streams over UDP, wire-compatible with npm `udx-native` (`docs/protocol.md`, "UDX")."""

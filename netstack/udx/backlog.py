@@ -1,4 +1,4 @@
-"""What was written and not yet sent: a queue of buffers that gives out contiguous pieces.
+"""Data written and not yet sent: a queue of buffers from which contiguous pieces are taken.
 
 Large writes go out as views of the caller's buffer; only where a piece spans two writes is it copied together.
 """
@@ -11,7 +11,7 @@ from netstack.udx.packet import Buffer
 
 
 class Backlog:
-    """`size` bytes wait."""
+    """A queue of `size` bytes."""
 
     __slots__ = ("_chunks", "size")
 
@@ -20,6 +20,7 @@ class Backlog:
         self.size = 0
 
     def append(self, data: Buffer) -> None:
+        """Queues a buffer, which must not change until its bytes are acknowledged."""
         view = memoryview(data)
         if view.ndim != 1 or view.itemsize != 1 or view.format != "B":
             view = view.cast("B")
@@ -28,7 +29,7 @@ class Backlog:
             self.size += view.nbytes
 
     def take(self, size: int) -> memoryview:
-        """The next min(size, waiting) bytes, contiguous."""
+        """Takes the next `size` bytes, or all if fewer wait, as one contiguous piece."""
         chunks = self._chunks
         size = min(size, self.size)
         self.size -= size
@@ -53,5 +54,6 @@ class Backlog:
         return memoryview(b"".join(pieces))
 
     def clear(self) -> None:
+        """Drops everything."""
         self._chunks.clear()
         self.size = 0

@@ -1,7 +1,7 @@
 """BBR: congestion control from a model of the path (bandwidth and round trip), not from losses.
 
-Version 1 (draft-cardwell-iccrg-bbr-congestion-control-00), which the C library runs too, so that our streams and its
-share a path on equal terms.  `docs/decisions/0011` says where ours differs and why.
+Version 1 (draft-cardwell-iccrg-bbr-congestion-control-00), which the C library runs too, so that our streams and those
+of npm `udx-native` share a path fairly.  `docs/decisions/0011` says where this differs from the draft and why.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ HIGH_GAIN = 2.885  # 2/ln 2: doubles the rate every round
 CYCLE = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 CALM = 2  # where the phases at the known rate begin
 CALM_VARIES = 5
-GROWN = 1.08  # what a probe must bring to be followed by another at once ...
+GROWN = 1.08  # growth of the bandwidth after which a probe is followed by another at once ...
 BOLDER = 1.5  # ... with this gain
 GIVEN_WAY = 0.93
-STANDING = 0.2  # of the round trip: a queue that is left after we drained ours
-JITTER = 0.004  # seconds that are no queue
+STANDING = 0.2  # of the round trip: a queue that remains after we drained our part
+JITTER = 0.004  # seconds of delay that do not count as a queue
 WINDOW_GAIN = 2.0
 INITIAL_WINDOW = 10 * PACKET
 MIN_WINDOW = 4 * PACKET
@@ -32,18 +32,20 @@ PROBE_RTT_TIME = 0.2
 FULL_GROWTH = 1.25
 FULL_ROUNDS = 3
 PACING_MARGIN = 0.99
-RESOLUTION = 0.0005  # seconds: below it, the round trip measures event loops
+RESOLUTION = 0.0005  # seconds: shorter round trips measure event loops, not the path
 EXTRA_ROUNDS = 5
 MAX_EXTRA_TIME = 0.1
 MAX_QUANTUM = 64_000
-FLOOD_LOSS = 0.35  # a round that loses more is no noisy path: a queue much smaller than our window overflows
-FLOOD_ROUNDS = 3  # a newcomer's start-up floods a queue for fewer
+FLOOD_LOSS = 0.35  # share of a round: more is not a noisy path but a queue much smaller than our window
+FLOOD_ROUNDS = 3  # another flow's start-up floods a queue for fewer rounds
 FLOOD_CUT = 0.7
-FLOOD_HOLD = 1.5  # the ceiling stays above so many times the path's content
+FLOOD_HOLD = 1.5  # the ceiling stays above this many bandwidth-delay products
 CEILING_GROWTH = 1.02
 
 
 class State(Enum):
+    """The states of the draft: grow, drain the queue, cycle around the bandwidth, measure the least round trip."""
+
     STARTUP = auto()
     DRAIN = auto()
     PROBE_BANDWIDTH = auto()
@@ -51,7 +53,7 @@ class State(Enum):
 
 
 class Bbr:
-    """A `CongestionControl`."""
+    """A `congestion.CongestionControl`; its methods are documented there."""
 
     def __init__(self) -> None:
         self._begin()
@@ -66,8 +68,8 @@ class Bbr:
         self._round_began = False
         self._round_acked = 0
         self._round_lost = 0
-        self._flooded = 0  # rounds, less the others since
-        self._ceiling = inf  # of the window: what a small queue was seen to hold
+        self._flooded = 0  # rounds with heavy loss, minus rounds without since
+        self._ceiling = inf  # of the window: what a small queue was found to hold
 
         self._round_trip = 0.0  # 0.0: none yet
         self._round_trip_at = 0.0
@@ -79,12 +81,12 @@ class Bbr:
         self._full = False
         self._cycle = 2
         self._cycle_at = 0.0
-        self._drained = inf  # least round trip of this drain
-        self._bolder = False  # this probe follows one that paid
-        self._probed = 0.0  # the bandwidth that was known when the last probe began
+        self._drained = inf  # least round trip during this drain
+        self._bolder = False  # this probe follows one that found more bandwidth
+        self._probed = 0.0  # the bandwidth estimate when the last probe began
         self._restarted = False
 
-        self._conserving = False  # first round of a recovery: send what was delivered, no more
+        self._conserving = False  # first round of a recovery: send only as much as was delivered
         self._recovering = False
         self._prior_window = 0
 
@@ -102,7 +104,7 @@ class Bbr:
 
     @property
     def bandwidth(self) -> float:
-        """The path's bandwidth as far as it is known, bytes/s."""
+        """The estimate of the path's bandwidth in bytes/s."""
         return self._bandwidth.value
 
     def on_acked(self, sample: Sample) -> None:
@@ -159,7 +161,7 @@ class Bbr:
             self._note_flood()
 
     def _note_flood(self) -> None:
-        """Lowers the ceiling when rounds of heavy loss prevail, never to what the path holds; raises it slowly."""
+        """Lowers the window's ceiling after rounds of heavy loss, never below what the path holds; raises it slowly."""
         rate = self._round_lost / max(1, self._round_acked + self._round_lost)
         self._round_acked = self._round_lost = 0
         if rate <= FLOOD_LOSS:
@@ -172,7 +174,7 @@ class Bbr:
             self._ceiling = max(FLOOD_CUT * min(self._ceiling, self._window), holds)
 
     def _note_rate(self, sample: Sample) -> None:
-        """Outside of start-up nothing can arrive faster than the probing pace: more is late news of old deliveries."""
+        """Caps samples: after start-up nothing arrives faster than the probing pace; more is a late acknowledgement."""
         rate = sample.rate
         if self._full and rate > (most := self.bandwidth * (BOLDER if self._bolder else CYCLE[0])):
             rate = most
@@ -180,7 +182,7 @@ class Bbr:
             self._bandwidth.add(rate, self._round)
 
     def _note_aggregation(self, sample: Sample) -> None:
-        """How much more than the bandwidth explains arrives in one go: the window must cover it."""
+        """Notes how much more than the bandwidth explains is acknowledged at once: the window must cover it."""
         expected = self.bandwidth * (sample.now - self._extra_at)
         if self._extra_acked <= expected:
             self._extra_acked, self._extra_at, expected = 0, sample.now, 0.0
@@ -191,7 +193,7 @@ class Bbr:
         if self.state is not State.PROBE_BANDWIDTH:
             return
         if CYCLE[self._cycle] <= 1.0 and self.bandwidth >= GROWN * self._probed:
-            self._probe(0, sample.now)  # it paid: a flow that fell behind need not wait for its turn
+            self._probe(0, sample.now)  # more bandwidth was found: a flow that fell behind probes again at once
             self._bolder = True
             return
         elapsed = sample.now - self._cycle_at > self._round_trip
@@ -209,14 +211,14 @@ class Bbr:
             cycle = (self._cycle + 1) % len(CYCLE)
             if cycle == CALM:
                 self._give_way()
-                # the length of the calm varies, or flows that share a queue come to probe together
+                # its length varies, or flows that share a queue would probe together
                 cycle += (sample.delivered >> 8) % CALM_VARIES
             self._probe(cycle, sample.now)
 
     def _give_way(self) -> None:
-        """We have drained what was ours, and the queue still stands: we are not alone and know too much bandwidth.
+        """Lowers the bandwidth estimate if a queue remains after we drained ours: other flows share the path.
 
-        All give way by the same part; what is free then goes to those who have less, whose probes bring them more.
+        All flows lower theirs by the same share; what becomes free goes to flows with less, whose probes find more.
         """
         if self._drained < inf and self._drained - self._round_trip > max(STANDING * self._round_trip, JITTER):
             self._bandwidth.scale(GIVEN_WAY)
@@ -296,7 +298,7 @@ class Bbr:
         return gain * self.bandwidth * max(self._round_trip, RESOLUTION) + 3 * self._quantum()
 
     def _quantum(self) -> float:
-        """What leaves in one go."""
+        """Bytes that are sent at once."""
         return min(max(self._rate * 0.001, 2.0 * PACKET), MAX_QUANTUM)
 
     def _probe_window(self) -> float:

@@ -1,7 +1,7 @@
-"""How much may be in flight and how fast: the interface every congestion control has, and the simplest one.
+"""The interface of a congestion control, which sets window and pacing rate, and the simplest implementation.
 
-Units: bytes on the wire (headers included), seconds.  The stream tells what it sent, what was delivered and what it
-believes lost; the controller answers with a window and a pacing rate.  It keeps no timer and reads no clock.
+Units: bytes on the wire (headers included), seconds.  The stream reports what was delivered and what it believes lost;
+the controller answers with a window and a pacing rate.  It keeps no timer and reads no clock.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 
 class Sample(NamedTuple):
-    """What one acknowledgement (or one batch of them) taught."""
+    """The measurements of one acknowledgement, or of one batch of them."""
 
     now: float
     acked: int  # bytes newly delivered
@@ -25,7 +25,7 @@ class Sample(NamedTuple):
 
 
 class CongestionControl(Protocol):
-    """One instance for one direction of one stream."""
+    """Controls one direction of one stream."""
 
     @property
     def window(self) -> int:
@@ -38,32 +38,32 @@ class CongestionControl(Protocol):
         ...
 
     def on_acked(self, sample: Sample) -> None:
-        """After every acknowledgement that delivered something or revealed a loss."""
+        """An acknowledgement delivered something or revealed a loss."""
         ...
 
     def on_loss_episode(self, now: float, inflight: int) -> None:
-        """The first loss after everything was fine: fast recovery begins."""
+        """The first loss outside of a recovery: fast recovery begins; `inflight` bytes are in flight."""
         ...
 
     def on_recovered(self, now: float) -> None:
-        """Everything that was in flight when the episode began is delivered."""
+        """Everything in flight when the loss episode began is delivered."""
         ...
 
     def on_timeout(self, now: float, inflight: int) -> None:
-        """A retransmission timeout."""
+        """A retransmission timeout expired."""
         ...
 
     def on_restart(self, now: float) -> None:
-        """First packet after nothing was in flight."""
+        """The first packet is sent after nothing was in flight."""
         ...
 
     def on_new_path(self, now: float) -> None:
-        """Packets take another path from now on: what is known of the old one says nothing about it."""
+        """Packets take another path from now on: the estimates of the old one do not apply to it."""
         ...
 
 
 class FixedWindow:
-    """A constant window and no pacing: for tests, benchmarks and paths of known size."""
+    """A constant window in bytes and a constant pacing rate: for tests, benchmarks and paths of known size."""
 
     def __init__(self, window: int = 256 * 1024, pacing_rate: float = 1e12) -> None:
         self._window = window

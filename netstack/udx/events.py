@@ -1,4 +1,4 @@
-"""What a UDX stream tells its owner."""
+"""The events that a UDX stream reports to its owner."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from enum import StrEnum
 from netstack.udp.port import Address
 
 
-class Reason(StrEnum):
+class CloseReason(StrEnum):
     """Why a stream closed."""
 
     ENDED = "ended"  # both sides ended and everything was acknowledged
-    DESTROYED = "destroyed"  # this side called destroy
-    RESET = "reset"  # the other side destroyed
+    DESTROYED = "destroyed"  # by our `destroy`
+    RESET = "reset"  # by the peer's `destroy`
     TIMED_OUT = "timed_out"  # a packet ran into too many retransmission timeouts
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The next bytes of the stream, in order; how they were cut into packets means nothing."""
+    """The next bytes of the stream, in order; packet boundaries carry no meaning."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One unreliable datagram that belongs to the stream."""
+    """One unreliable datagram of the peer, outside of the stream's order."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The other side will write no more; ours may still."""
+    """The peer writes no more; we still may."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """After a write that returned False: there is room again."""
+    """There is room again after a `write` that returned False."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteChanged:
-    """The peer is now reached at another address."""
+    """Packets to the peer go to another address from now on."""
 
     address: Address
 
@@ -52,7 +52,7 @@ class RemoteChanged:
 class Closed:
     """The last event of a stream."""
 
-    reason: Reason
+    reason: CloseReason
 
 
 Event = Data | Message | End | Drained | RemoteChanged | Closed

@@ -1,4 +1,4 @@
-"""The least and the greatest of what was seen lately: round trips by seconds, bandwidths by rounds."""
+"""Windowed minimum and maximum: of round trips over seconds, of bandwidths over rounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 
 
 class WindowedMin:
-    """The least value of the last `window` seconds; samples leave as smaller or newer ones come."""
+    """The least value of the last `window` seconds."""
 
     __slots__ = ("_samples", "_window")
 
@@ -15,18 +15,19 @@ class WindowedMin:
         self._samples: deque[tuple[float, float]] = deque()  # (time, value), values rising
 
     def add(self, value: float, now: float) -> None:
+        """Takes a sample at time `now`, in seconds."""
         samples = self._samples
         while samples and samples[-1][1] >= value:
             samples.pop()
         samples.append((now, value))
         while samples[0][0] < now - self._window:
             samples.popleft()
-        if len(samples) > 64:  # a rising ramp of samples: thin it, the minimum stays
+        if len(samples) > 64:  # a long rising sequence is thinned; the minimum stays
             del samples[1]
 
     @property
     def value(self) -> float:
-        """0.0 before the first sample."""
+        """The present extreme, 0.0 before the first sample."""
         return self._samples[0][1] if self._samples else 0.0
 
 
@@ -40,6 +41,7 @@ class WindowedMax:
         self._samples: deque[tuple[int, float]] = deque()  # (round, value), values falling
 
     def add(self, value: float, at: int) -> None:
+        """Takes a sample of round `at`."""
         samples = self._samples
         while samples and samples[-1][1] <= value:
             samples.pop()
@@ -48,9 +50,10 @@ class WindowedMax:
             samples.popleft()
 
     def scale(self, factor: float) -> None:
-        """All that is remembered, times `factor`."""
+        """Multiplies every sample by `factor`."""
         self._samples = deque((at, value * factor) for at, value in self._samples)
 
     @property
     def value(self) -> float:
+        """The present extreme, 0.0 before the first sample."""
         return self._samples[0][1] if self._samples else 0.0

@@ -1,11 +1,11 @@
-"""What was sent and is not acknowledged: runs of packets, loss detection (RACK, RFC 8985) and delivery rate.
+"""Packets sent and not acknowledged: runs of packets, loss detection (RACK, RFC 8985) and delivery rate.
 
-A *run* is a stretch of consecutive packets that left at one moment, all of `size` payload bytes but the last.  Books
-are kept per run, not per packet: an acknowledgement of fifty packets costs as much as one of one.  Acknowledgements
-and losses that concern a part of a run split it.  Numbers are unbounded, times seconds, weights bytes with headers.
+A *run* is a sequence of consecutive packets sent at one moment, all of `size` payload bytes but the last.  State is
+kept per run, not per packet: an acknowledgement of fifty packets costs as much as one of one.  Acknowledgements and
+losses of a part of a run split it.  Sequence numbers are unbounded, times in seconds, weights in bytes with headers.
 
-When the stream moves to another *path*, what is in flight still belongs to the old one: it teaches nothing about the
-new one, and a faster new path must not make it look overtaken.
+When the stream moves to another *path*, packets in flight still belong to the old one: they say nothing about the new
+one, and a faster new path must not make them look lost.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from netstack.udx.packet import HEADER_SIZE
 from netstack.udx.rtt import RttEstimator
 
-_EPSILON = 1e-6  # times are floats: "not later than" needs a grain
+_EPSILON = 1e-6  # seconds of tolerance when times are compared
 _REORDERING_SACKS = 3
 
 
 class Run:
-    """`state` is one of SENT, LOST, GONE; `older` and `newer` link the runs in flight by time of sending."""
+    """Consecutive packets.  `state`: sent, lost or gone; `older`, `newer` link runs in flight by time of sending."""
 
     __slots__ = (
         "delivered",
@@ -72,37 +72,37 @@ _SENT, _LOST, _GONE = range(3)
 
 @dataclass(slots=True)
 class Delivery:
-    """What one acknowledgement brought."""
+    """What one acknowledgement delivered.  Rates in bytes/s, times in seconds."""
 
     acked: int = 0  # bytes
     packets: int = 0
     rate: float = 0.0
     limited: bool = False
     prior_delivered: int = 0
-    rtt: float = 0.0  # 0.0: no packet that was sent once only
-    fin: bool = False  # the end packet is among them
+    rtt: float = 0.0  # 0.0: no packet among them was sent only once
+    fin: bool = False  # the stream's end packet is among them
     _prior_at: float = field(default=0.0, repr=False)
     _send_elapsed: float = field(default=0.0, repr=False)
     _newest: float = field(default=-1.0, repr=False)
 
 
 class Flight:
-    """`first` is the lowest number not acknowledged, `next` the one that the next packet gets."""
+    """Packets in flight.  `first`: the lowest number not acknowledged; `next`: the number of the next packet."""
 
     def __init__(self, rtt: RttEstimator) -> None:
         self.first = 0
         self.next = 0
-        self.inflight = 0  # bytes sent, neither delivered nor believed lost
+        self.inflight = 0  # bytes sent, neither delivered nor marked lost
         self.outstanding = 0  # bytes sent and not delivered, lost ones included
         self.delivered = 0
-        self.lost = 0  # bytes ever believed lost
+        self.lost = 0  # bytes ever marked lost
         self.retransmitted = 0  # packets
-        self.recovering = False  # RACK: no patience with reordering then
+        self.recovering = False  # RACK then waits for no reordered packets
         self.path = 0  # number of the path that new packets take
-        self.probe: bool | None = None  # what became of the last MTU probe, until the owner has taken note
+        self.probe: bool | None = None  # the result of the last MTU probe, until the owner takes it
         self._rtt = rtt
         self._runs: list[Run] = []  # by number
-        self._waiting: deque[Run] = deque()  # lost, to be sent again; may hold runs that are GONE by now
+        self._waiting: deque[Run] = deque()  # lost, to be sent again; some may be delivered by now
         self._packets = 0  # in self._runs
         self._clock = Run(0, 0, memoryview(b""), 1, False)  # ring by time of sending: the oldest is its `newer`
         self._delivered_at = 0.0
@@ -113,31 +113,33 @@ class Flight:
         self._rack_rtt = 0.0
         self._highest = 0  # behind the highest number delivered
         self._reordering = False
-        self._old_patience = 0.0  # RACK, for what is in flight on older paths
+        self._old_limit = 0.0  # seconds after which packets on older paths count as overdue
 
     @property
     def empty(self) -> bool:
+        """Whether everything sent is delivered."""
         return not self._runs
 
     @property
     def sacked(self) -> int:
-        """Packets delivered beyond a gap."""
+        """How many packets were delivered beyond a gap."""
         return self.next - self.first - self._packets
 
     @property
     def packets(self) -> int:
-        """Packets not delivered."""
+        """How many packets are not delivered."""
         return self._packets
 
     @property
     def has_lost(self) -> bool:
+        """Whether a lost run waits to be sent again."""
         waiting = self._waiting
         while waiting and waiting[0].state != _LOST:
             waiting.popleft()
         return bool(waiting)
 
     def send_new(self, payload: memoryview, size: int, fin: bool, now: float, padding: int = 0) -> Run:
-        """Books the next packets: `payload` cut every `size` bytes; an end packet may be empty."""
+        """Registers the next packets as sent: `payload` cut every `size` bytes; an end packet may be empty."""
         count = -(-len(payload) // size) or 1
         run = Run(self.next, self.next + count, payload, size, fin)
         run.path, run.padding = self.path, padding
@@ -149,7 +151,7 @@ class Flight:
         return run
 
     def resend_lost(self, limit: int, now: float) -> Run | None:
-        """Takes the next lost run, at most `limit` packets of it, as sent again."""
+        """Registers the next lost run as sent again, at most `limit` packets of it; None if nothing is lost."""
         if not self.has_lost:
             return None
         run = self._waiting.popleft()
@@ -159,7 +161,7 @@ class Flight:
         return run
 
     def resend_last(self, now: float) -> Run | None:
-        """The very last packet once more: a tail loss probe.  None if it is already waiting as lost."""
+        """Registers the last packet as sent again: a tail loss probe.  None if it already waits as lost."""
         if not self._runs or self._runs[-1].state == _LOST:
             return None
         run = self._runs[-1]
@@ -171,18 +173,18 @@ class Flight:
         return run
 
     def new_path(self) -> None:
-        """From now on packets take another path, about which nothing is known.  Call before `rtt` forgets the old."""
+        """Packets take another, unknown path from now on.  Call before `rtt` forgets the old one."""
         self.path += 1
-        self._old_patience = max(self._old_patience, 2 * self._rtt.smoothed + 4 * self._rtt.variation)
+        self._old_limit = max(self._old_limit, 2 * self._rtt.smoothed + 4 * self._rtt.variation)
         self._rack_sent, self._rack_end, self._rack_rtt = -1.0, 0, 0.0
         self._reordering = False
 
     def mark_limited(self) -> None:
-        """The sender has nothing more to send: rates of what is in flight say nothing about the path."""
+        """The sender has no more data: delivery rates of packets in flight do not measure the path."""
         self._limited_until = self.delivered + self.inflight or 1
 
     def acknowledge(self, ack: int, sacks: Sequence[tuple[int, int]], now: float) -> Delivery:
-        """`ack` and `sacks` in unbounded numbers, `ack` at most `next`; sacks outside of what was sent are skipped."""
+        """Processes an acknowledgement in unbounded numbers; sacks of unsent packets are skipped."""
         delivery = Delivery()
         runs = self._runs
         if ack > self.first:
@@ -206,17 +208,17 @@ class Flight:
         return delivery
 
     def detect_losses(self, now: float) -> tuple[int, float]:
-        """RACK: (packets newly believed lost, MTU probes aside; seconds until the next might be, 0.0 for none)."""
+        """RACK: (packets newly marked lost except MTU probes, seconds until the next one might be lost or 0.0)."""
         if self._rack_sent < 0:
             return 0, 0.0
-        patience = self._rack_rtt + self._window()
+        limit = self._rack_rtt + self._window()
         lost = 0
         reorder_wait = 0.0
         run = self._clock.newer
         while run is not self._clock and run.sent <= self._rack_sent:
             after = run.newer
             if run.sent < self._rack_sent or run.end < self._rack_end:
-                remaining = run.sent + (patience if run.path == self.path else self._old_patience) - now
+                remaining = run.sent + (limit if run.path == self.path else self._old_limit) - now
                 if remaining <= _EPSILON:
                     if not run.padding:
                         lost += run.end - run.start
@@ -227,30 +229,30 @@ class Flight:
         return lost, reorder_wait
 
     def time_out(self, now: float) -> int:
-        """A retransmission timeout: the first run and everything overdue is lost.
+        """A retransmission timeout: marks the first run and every overdue one lost.
 
-        Returns how often the worst of these runs has timed out.
+        Returns the highest number of timeouts among these runs.
         """
-        patience = self._rack_rtt + self._window()
+        limit = self._rack_rtt + self._window()
         worst = 0
         for at, run in enumerate(self._runs):
             if run.state == _LOST:
                 continue
-            if at == 0 or run.sent + patience < now:
+            if at == 0 or run.sent + limit < now:
                 run.timeouts += 1
                 worst = max(worst, run.timeouts)
                 self._lose(run)
         return worst
 
     def clear(self) -> None:
-        """Forgets all: the stream is closed."""
+        """Drops everything: the stream is closed."""
         self._runs.clear()
         self._waiting.clear()
         self._clock.newer = self._clock.older = self._clock
         self.inflight = self.outstanding = self._packets = 0
 
     def _window(self) -> float:
-        """How long RACK waits for reordered packets."""
+        """RACK's reordering window in seconds."""
         if not self._reordering and (self.recovering or self.sacked >= _REORDERING_SACKS):
             return 0.0
         return min(self._rtt.least / 4, self._rtt.smoothed)
@@ -274,11 +276,11 @@ class Flight:
         self.retransmitted += run.end - run.start
         self._give_up_probe(run)
         if run.timeouts:
-            run.path = self.path  # the old one had its chance
+            run.path = self.path  # the old path has failed it once
         self._sent(run, now)
 
     def _give_up_probe(self, run: Run) -> None:
-        """A copy without padding is on its way, or will be: what is acknowledged now proves nothing."""
+        """Ends a probe of which a copy without padding is or will be sent: its acknowledgement would prove nothing."""
         if run.padding:
             run.padding = 0
             if run.path == self.path:
@@ -299,11 +301,11 @@ class Flight:
         self._waiting.append(run)
 
     def _index(self, seq: int) -> int:
-        """Of the run that holds `seq`, or of the first behind it."""
+        """The index of the run that holds `seq`, or of the first one behind it."""
         return bisect_right(self._runs, seq, key=_end)
 
     def _split(self, index: int, seq: int) -> Run:
-        """Cuts the run at `seq`; the run keeps the front, the rest comes back as a new one in the same state."""
+        """Cuts a run at `seq`: it keeps the front, the returned new run has the rest in the same state."""
         run = self._runs[index]
         cut = (seq - run.start) * run.size
         rest = Run(seq, run.end, run.payload[cut:], run.size, run.fin)

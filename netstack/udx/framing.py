@@ -1,7 +1,7 @@
 """Runs on the wire: the headers of many packets written and read at once, by loops of C instead of Python's.
 
-A full run is some fifty packets that differ in their seq and payload alone.  Per packet this costs a few tenths of a
-microsecond; packing header by header costs several times that, and at 70,000 packets a second it is what there is.
+A full run is about fifty packets that differ in sequence number and payload alone.  This costs a few tenths of a
+microsecond a packet; packing header by header costs several times that, too much at 70,000 packets a second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PLAIN = {bytes([MAGIC, VERSION, bits, 0]): bits for bits in (ACK, DATA)}
 
 
 class Columns(NamedTuple):
-    """The headers and payloads of packets of one size, all plain DATA or all plain ACK, all of one stream."""
+    """Headers and payloads of packets of one size and one stream, all plain DATA or all plain ACK, field by field."""
 
     bits: int
     stream: int
@@ -62,7 +62,7 @@ def encode_run(stream: int, window: int, seq: int, ack: int, payload: memoryview
 
 
 def decode_run(data: memoryview, segment: int, count: int) -> Columns | None:
-    """`count` packets of `segment` bytes at the start of `data`; None where they are not all of one plain kind."""
+    """The first `count` packets of `segment` bytes in `data`; None unless all are plain and of one kind and stream."""
     flat = _columns(segment, count).unpack_from(data)
     names = flat[::5]
     first = names[0]

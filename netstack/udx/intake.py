@@ -1,4 +1,4 @@
-"""From received batches to streams: which packets of a run belong to whom, parsed by the run and not by the packet."""
+"""Distributes received datagrams and runs to streams, parsed by the run and not by the packet."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def dispatch(
 ) -> list[Datagram]:
     """Feeds a received datagram or run to the streams it names (`streams`: local id -> stream).
 
-    Streams that received something are put into `touched`.  Returns what is not UDX or names no stream, as
-    single datagrams, for the owner to look at.  Hostile input costs at most the parsing of its packets.
+    Adds the streams that received something to `touched`.  Returns single datagrams that are not UDX or name no known
+    stream, for the owner to handle.  Hostile input costs at most the parsing of its packets.
     """
     data, source, segment = datagram
     if not segment:
@@ -37,7 +37,7 @@ def dispatch(
 
 
 def cut(data: memoryview, segment: int) -> Iterator[memoryview]:
-    """The datagrams of a run."""
+    """The datagrams of a run, cut every `segment` bytes."""
     for at in range(0, len(data), segment):
         yield data[at : at + segment]
 
@@ -50,7 +50,7 @@ def _feed(
     now: float,
     touched: dict[int, UdxStream],
 ) -> int:
-    """How many bytes of the block were one stream's plain packets and are dealt with: all but a short end, or none."""
+    """Feeds a block of one stream's plain packets; returns how many bytes that were: all but a short end, or 0."""
     count = len(block) // segment
     columns = decode_run(block, segment, count) if count and segment >= HEADER_SIZE else None
     stream = streams.get(columns.stream) if columns else None

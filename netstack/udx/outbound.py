@@ -1,8 +1,8 @@
-"""The sending half of a stream: what to send when, and what acknowledgements, silence and losses change about it.
+"""The sending half of a stream: which packets to send when, driven by acknowledgements and timers.
 
-It decides in runs (`flight.Run`); the stream writes headers before them.  What drives it, in this order of urgency:
-acknowledgements, RACK's reorder_wait about single packets, probes when nothing is heard for two round trips, and the
-retransmission timeout.  A closed peer window is probed with heartbeats.
+It decides in runs (`flight.Run`); the stream writes headers before them.  Its timers, from the shortest to the longest:
+pacing, RACK's reordering timer, a probe when nothing is heard for two round trips, the retransmission timeout.  A
+closed window of the peer is probed with heartbeats.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from netstack.udx.mtu import MtuSearch
 from netstack.udx.packet import HEADER_SIZE, Buffer, unwrap
 from netstack.udx.rtt import RttEstimator
 
-FIRST_WINDOW = 4 << 20  # the peer's, until it tells: what every implementation starts with
+FIRST_WINDOW = 4 << 20  # the peer's receive window until it states one: every implementation starts with it
 HIGH_WATER = 256 << 10
 MAX_TIMEOUTS = 6
 RUN_BYTES = 65_000  # a run is one sendmsg: below the largest UDP payload ...
 RUN_PACKETS = 64  # ... and at most the kernel's UDP_MAX_SEGMENTS
-_PROBE_FLOOR = 0.010  # a probe before that finds a busy Python process, not a loss
+_PROBE_FLOOR = 0.010  # seconds: an earlier probe would detect a busy Python process, not a loss
 _PROBE_SLACK = 0.002  # more for a single packet, as the peer may delay its acknowledgement
 _PROBE_BACKOFF_MAX = 64
 _PROBE_BLIND = 0.5  # without a round-trip sample
-_PACE_STEP = 0.002  # seconds of the pacing rate that leave at once: a wake-up costs as much as ten packets ...
+_PACE_STEP = 0.002  # seconds of the pacing rate sent at once: a wake-up costs as much as ten packets ...
 _PACE_BURST = 0.010  # ... and at most, when a busy machine woke us late
 _LEAST_BURST = 2_400.0
 _MOST_STEP = 64_000.0
@@ -34,7 +34,7 @@ _REORDER_FLOOR = 0.001
 
 
 class Outbound:
-    """`overhead` is what IP, UDP and UDX put before the payload of a packet; `mtu` says how large packets may be."""
+    """`overhead`: bytes of IP, UDP and UDX headers of a packet; `mtu`: how large packets may be."""
 
     def __init__(self, congestion: CongestionControl, overhead: int) -> None:
         self.rtt = RttEstimator()
@@ -48,17 +48,17 @@ class Outbound:
         self.timeouts = 0
         self.heartbeat_due = False
         self.peer_window = FIRST_WINDOW
-        self._window_told = (0, 0)  # (seq, ack) of the packet that told it
+        self._window_told = (0, 0)  # (seq, ack) of the packet that stated it
         self._end_sent = False
-        self._full = False  # a write was answered with False and nobody was told of room since
+        self._full = False  # a write returned False and `take_drained` has not reported room since
 
-        self._recover_until = -1  # number behind what was in flight when a loss was found; -1 = none
+        self._recover_until = -1  # number after the packets in flight when a loss was detected; -1 = none
         self._probe_due = False
         self._probe_backoff = 1
         self._rto_backoff = False
         self._tokens = 0.0
         self._refilled = 0.0
-        self._pacing = False  # the pace, and nothing else, held us back
+        self._pacing = False  # only pacing limits us
 
         self._rto_at = inf
         self._probe_at = inf
@@ -78,16 +78,17 @@ class Outbound:
 
     @property
     def high_water(self) -> int:
+        """Queued bytes above which `write` returns False."""
         return HIGH_WATER + min(self.congestion.window, self.peer_window)
 
     def start(self, now: float, rtt: float) -> None:
-        """The path is known; `rtt` from the handshake, 0.0 = none."""
+        """The path is known; `rtt` in seconds from the handshake, 0.0 = none."""
         if rtt > 0:
             self.rtt.add(self.rtt.clamp(rtt), now)
-        self._refilled = now - 1.0  # the first flight need not wait for its tokens
+        self._refilled = now - 1.0  # the first flight is not paced
 
     def new_path(self, now: float, overhead: int) -> None:
-        """Everything new goes another way: its round trip, its bandwidth and its MTU are to be found out."""
+        """New packets take another path, whose round trip, bandwidth and MTU are unknown."""
         self.flight.new_path()
         self.rtt.forget()
         self.mtu.reset()
@@ -98,28 +99,30 @@ class Outbound:
             self._arm_probe(now)
 
     def probe_now(self) -> None:
-        """Sends a probe in this turn, unless the peer has acknowledged something already."""
+        """Makes the next `take` send a probe, unless the peer has acknowledged something already."""
         if self.flight.packets and not self.flight.delivered:
             self._probe_due = True
 
     def write(self, data: Buffer) -> bool:
+        """Queues bytes; False above the high-water mark."""
         self.backlog.append(data)
         if self.queued > self.high_water:
             self._full = True
         return not self._full
 
     def take_drained(self) -> bool:
-        """True once after a write was answered with False and there is room again."""
+        """True once when there is room again after a write returned False."""
         if not self._full or self.queued > self.high_water:
             return False
         self._full = False
         return True
 
     def next_wake(self) -> float:
+        """When `wake` is due, in seconds of the same clock; math.inf: never."""
         return min(self._rto_at, self._probe_at, self._reorder_at, self._silence_at, self._pace_at)
 
     def wake(self, now: float) -> bool:
-        """Runs what is due.  False: a packet timed out too often, the peer is gone."""
+        """Runs the timers that are due.  False: a packet timed out too often, so that the peer counts as gone."""
         if now >= self._pace_at:
             self._pace_at = inf
         if now >= self._reorder_at:
@@ -146,7 +149,9 @@ class Outbound:
     # -- acknowledgements -----------------------------------------------------------------------------------------
 
     def acknowledged(self, wire_ack: int, window: int, seq: int, sacks: Sequence[tuple[int, int]], now: float) -> bool:
-        """From a packet numbered `seq` (unbounded); `wire_ack` and `sacks` as on the wire.  True: it brought news."""
+        """Processes the acknowledgement of a packet numbered `seq` (unbounded); `wire_ack` and `sacks` as on the wire.
+
+        True: it delivered something."""
         flight = self.flight
         near = flight.first
         ack = unwrap(wire_ack, near)
@@ -210,7 +215,7 @@ class Outbound:
                 self.congestion.on_loss_episode(now, self.flight.inflight)
 
     def _note_mtu(self, now: float) -> None:
-        """What became of a probe."""
+        """Passes the result of an MTU probe to the search."""
         probe, self.flight.probe = self.flight.probe, None
         if probe is True:
             self.mtu.delivered()
@@ -223,10 +228,10 @@ class Outbound:
         self._rto_at = now + self.rtt.rto * (2 if self._rto_backoff else 1)
 
     def _arm_probe(self, now: float) -> None:
-        """A probe when nothing is heard for two round trips: one of the tail, or of what is known to be lost.
+        """Schedules a probe for when nothing is heard for two round trips: of the tail, or of a lost packet.
 
-        RFC 8985 sends one probe and leaves the rest to the timeout; with the second that UDX's timeout lasts at least,
-        that is too long.  Each further probe waits twice as long (QUIC does the same).
+        RFC 8985 sends one probe and leaves the rest to the timeout, which lasts a second at least in UDX: too long.
+        Each further probe waits twice as long, as in QUIC.
         """
         if not self.flight.packets:
             self._probe_at = inf
@@ -245,7 +250,7 @@ class Outbound:
         self.timeouts += 1
         if self.flight.time_out(now) > MAX_TIMEOUTS:
             return False
-        self.mtu.reset()  # the path may have begun to swallow large packets
+        self.mtu.reset()  # the path may have begun to drop large packets
         self.flight.probe = None
         self._recover_until = self.flight.next
         self.flight.recovering = True
@@ -258,7 +263,7 @@ class Outbound:
     # -- sending ----------------------------------------------------------------------------------------------------
 
     def take(self, now: float, budget: int) -> list[Run]:
-        """Runs to send now, at most about `budget` bytes: probe, lost ones, new ones.  All are booked as sent."""
+        """The runs to send now, at most about `budget` bytes: a probe, lost ones, new ones.  All count as sent."""
         size = self.payload
         runs: list[Run] = []
         if not (self._probe_due or self.flight.has_lost or self._more()):
@@ -284,14 +289,14 @@ class Outbound:
         burst = max(_LEAST_BURST, rate * _PACE_BURST)
         tokens = self._tokens + max(0.0, now - self._refilled) * rate
         if tokens > burst and self._pacing:
-            self.flight.mark_limited()  # by the machine: what arrives now says nothing about the path
+            self.flight.mark_limited()  # limited by this machine: delivery rates do not measure the path now
         self._tokens = min(burst, tokens)
         self._pacing = False
         self._refilled = now
         self._pace_at = inf
 
     def _take_probe(self, runs: list[Run], now: float, size: int) -> None:
-        """One packet beyond window and pace: a lost one, else new data, else the last packet once more."""
+        """One packet regardless of window and pacing: a lost one, else new data, else the last packet again."""
         self._probe_due = False
         flight = self.flight
         run = flight.resend_lost(1, now)
@@ -358,7 +363,7 @@ class Outbound:
         return run
 
     def _held(self, now: float, budget: int) -> bool:
-        """Pace or budget are used up: says when to go on."""
+        """Whether pacing or budget are used up; sets the time to go on."""
         if budget <= 0:
             self._pace_at = now
             return True

@@ -1,7 +1,7 @@
-"""UDX packets: the 20-byte header, sack lists, and which protocol a datagram of our port belongs to.
+"""UDX packets: the 20-byte header, lists of sacks, and which protocol a datagram of our port belongs to.
 
-Everything little-endian (`docs/protocol`, "UDX").  Sequence numbers on the wire are 32 bits and count packets; inside
-the stack they are unbounded integers, so that they compare with `<`: `unwrap` puts a wire number next to a known one.
+Everything is little-endian (`docs/protocol.md`, "UDX").  Sequence numbers count packets; on the wire they have 32 bits,
+inside the stack they are unbounded integers that compare with `<`: `unwrap` turns the former into the latter.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HEARTBEAT = 32
 ACK = 0  # no bit at all: a plain acknowledgement
 
 HEADER_SIZE = 20
-MAX_SACKS = 140  # what fits into one packet; the C library sends 50 and takes any number
+MAX_SACKS = 140  # as many as fit into one packet; the C library sends 50 and takes any number
 MAX_DATAGRAM = 65_507
 
 HEADER = Struct("<BBBBIIII")  # magic, version, type bits, data offset, stream, window, seq, ack
@@ -37,7 +37,7 @@ _HALF = 0x8000_0000
 
 
 class Kind(IntEnum):
-    """What a datagram's first byte says it is."""
+    """The protocol of a datagram, by its first byte."""
 
     UDX = 0
     REQUEST = 1  # DHT RPC
@@ -58,7 +58,7 @@ class Header(NamedTuple):
 
 
 def demultiplex(data: Buffer) -> Kind:
-    """Which protocol this datagram belongs to: the first byte decides, and a lone zero byte is a probe."""
+    """The protocol of a datagram: the first byte decides; a single zero byte is a hole-punch probe."""
     if not data:
         return Kind.UNKNOWN
     first = data[0]
@@ -91,12 +91,12 @@ def decode_header(data: Buffer) -> Header:
 
 
 def encode_header(bits: int, stream: int, window: int, seq: int, ack: int, offset: int = 0) -> bytes:
-    """20 bytes.  `seq` and `ack` may be unbounded: their low 32 bits go out."""
+    """The 20 bytes of a header.  `seq` and `ack` may be unbounded: their low 32 bits are written."""
     return HEADER.pack(MAGIC, VERSION, bits, offset, stream, window, seq & _SEQ_MASK, ack & _SEQ_MASK)
 
 
 def split_body(header: Header, body: memoryview) -> tuple[memoryview, memoryview]:
-    """What follows the header, as (sack area, payload).
+    """Splits what follows the header into (sack area, payload).
 
     The data offset counts the bytes between header and payload: the sack area if the packet has sacks, else the
     zero padding of an MTU probe.  A packet with sacks and no offset has no payload.  Raises DecodeError if the
@@ -113,7 +113,7 @@ def split_body(header: Header, body: memoryview) -> tuple[memoryview, memoryview
 
 
 def decode_sacks(area: Buffer) -> list[tuple[int, int]]:
-    """Half-open (start, end) wire numbers, at most 140; a trailing odd piece is ignored, as the C library does."""
+    """Half-open ranges (start, end) of wire numbers, at most 140; an incomplete last one is ignored, as in C."""
     count = min(len(area) // 8, MAX_SACKS)
     if not count:
         return []
@@ -122,13 +122,13 @@ def decode_sacks(area: Buffer) -> list[tuple[int, int]]:
 
 
 def encode_sacks(ranges: Sequence[tuple[int, int]]) -> bytes:
-    """At most 140 half-open ranges of unbounded numbers; the rest is left off."""
+    """Encodes the first 140 half-open ranges of unbounded numbers."""
     flat = [number & _SEQ_MASK for pair in ranges[:MAX_SACKS] for number in pair]
     return _words(len(flat)).pack(*flat)
 
 
 def unwrap(wire: int, near: int) -> int:
-    """The unbounded number with these low 32 bits that lies closest to `near` (signed 32-bit difference)."""
+    """The unbounded number closest to `near` with these low 32 bits (signed 32-bit difference)."""
     return near + ((wire - near + _HALF) & _SEQ_MASK) - _HALF
 
 

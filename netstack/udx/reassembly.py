@@ -1,9 +1,9 @@
-"""The receiving half of a stream: what came, in order, and what came too early.
+"""The receiving half of a stream: puts packets in order and holds those that arrived early.
 
 Numbers are unbounded (see `packet.unwrap`).  Early packets are parked, at most `MAX_AHEAD` numbers ahead and
-`MAX_BYTES` in all; what does not fit is dropped and comes again.  Received ranges are kept sorted and merged, so that a
-selective acknowledgement is a copy of the lowest, and when there are too many, of the highest too: a sender that
-never hears of what arrived last believes it in flight and stalls until its timeout.
+`MAX_BYTES` in all; the excess is dropped and will be repeated.  Received ranges are kept sorted and merged, so that a
+selective acknowledgement is a copy of the lowest, and where there are too many, of the highest too: a sender that is
+never told of the latest arrivals believes them in flight and stalls until its timeout.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 
 from netstack.udx.packet import MAX_SACKS
 
-MAX_AHEAD = 8_192  # 4 MiB of window in the smallest full packets is about 3,700
+MAX_AHEAD = 8_192  # packets; a window of 4 MiB has about 3,700 of the smallest full packets
 MAX_BYTES = 8 << 20
-_LOWEST = 100
+_LOWEST = 100  # ranges of a shortened list that are the lowest ones
 
 
 class Reassembly:
-    """`next` is the first number that has not come; `end` the number of the peer's end packet, once known."""
+    """`next`: the first number not received; `end`: the number of the peer's end packet, None until known."""
 
     __slots__ = ("_ends", "_parked", "_starts", "end", "next", "parked_bytes")
 
@@ -33,11 +33,12 @@ class Reassembly:
 
     @property
     def gaps(self) -> bool:
+        """Whether a packet arrived beyond a missing one."""
         return bool(self._starts)
 
     @property
     def ended(self) -> bool:
-        """Everything up to and with the end packet is here."""
+        """Whether everything including the end packet was received."""
         return self.end is not None and self.next > self.end
 
     def ranges(self) -> list[tuple[int, int]]:
@@ -49,7 +50,7 @@ class Reassembly:
         return list(zip(starts, ends, strict=True))
 
     def finish(self, seq: int) -> None:
-        """The peer's end packet carries this number: nothing behind it belongs to the stream."""
+        """The peer's end packet has this number: later numbers do not belong to the stream."""
         if self.end is None:
             self.end = seq
 
@@ -64,7 +65,7 @@ class Reassembly:
         return []
 
     def add_run(self, seq: int, payloads: Sequence[bytes]) -> list[bytes]:
-        """Consecutive packets from `seq` on, some of which may have come before."""
+        """Consecutive packets from `seq` on, some of which may have been received before."""
         if seq == self.next and not self._starts and self.end is None:
             self.next = seq + len(payloads)
             return list(payloads)
@@ -74,7 +75,7 @@ class Reassembly:
         return out
 
     def clear(self) -> None:
-        """Forgets everything parked: the stream is closed."""
+        """Drops everything parked: the stream is closed."""
         self._parked.clear()
         self._starts.clear()
         self._ends.clear()
@@ -103,7 +104,7 @@ class Reassembly:
             ends.insert(at, seq + 1)
 
     def _release(self) -> list[bytes]:
-        """What follows `next` without a gap."""
+        """The parked payloads that follow `next` without a gap."""
         if self._starts[0] != self.next:
             return []
         end = self._ends[0]

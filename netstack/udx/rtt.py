@@ -6,12 +6,12 @@ from netstack.udx.extremes import WindowedMin
 
 RTO_MIN = 1.0
 RTO_MAX = 30.0
-_SUSPECT = 5.0  # a longer sample probably contains a suspended machine
+_SUSPECT = 5.0  # seconds: a longer sample probably includes a sleep of the machine
 MIN_WINDOW = 300.0
 
 
 class RttEstimator:
-    """Fed with samples of packets sent once only (Karn); all values in seconds."""
+    """Estimates from samples of packets that were sent only once (Karn); all values in seconds."""
 
     __slots__ = ("_least", "latest", "rto", "smoothed", "variation")
 
@@ -24,20 +24,22 @@ class RttEstimator:
 
     @property
     def known(self) -> bool:
+        """Whether there is a sample."""
         return self.smoothed > 0.0
 
     @property
     def least(self) -> float:
+        """The least sample of the last five minutes, 0.0 before the first."""
         return self._least.value
 
     def forget(self) -> None:
-        """Another path."""
+        """Forgets all samples: packets take another path."""
         self.smoothed = self.variation = self.latest = 0.0
         self.rto = RTO_MIN
         self._least = WindowedMin(MIN_WINDOW)
 
     def clamp(self, sample: float) -> float:
-        """Cuts samples that a suspended machine inflated: over 5 s and far outside of what was seen."""
+        """Bounds a sample that a sleep of the machine inflated: above 5 s and far above earlier ones."""
         if not self.known:
             return min(sample, RTO_MAX)
         bound = self.smoothed + 5 * self.variation
@@ -46,7 +48,7 @@ class RttEstimator:
         return sample
 
     def add(self, sample: float, now: float) -> None:
-        """One sample, already clamped."""
+        """Takes a sample, already bounded by `clamp`."""
         sample = max(sample, 1e-6)
         self.latest = sample
         self._least.add(sample, now)

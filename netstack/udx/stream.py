@@ -1,15 +1,15 @@
-"""One UDX stream: the sans-IO core that its owner feeds with packets and time, and asks for packets and events.
+"""One UDX stream: a sans-IO core that its owner feeds with packets and time, and asks for packets and events.
 
-How an owner drives it (the endpoint does; `intake.dispatch` does the first line for whole batches):
+How an owner drives it (as the endpoint does; `intake.dispatch` performs the first line for whole batches):
 
     stream.receive(data, source, now)             for every datagram that names the stream's local id
     stream.write(data); stream.end(); ...         at any time
-    for event in stream.take_events(): ...        after any of these
-    shell.send_batch(stream.take_outgoing(now))   after any of these, once a turn: one acknowledgement for all of it
-    loop.call_at(stream.next_wake(), ...)         then stream.wake(now), take_events, take_outgoing again
+    for event in stream.take_effects(): ...        after any of these
+    shell.send_batch(stream.take_outgoing(now))   after any of these, once a tick: one acknowledgement for all of it
+    loop.call_at(stream.next_wake(), ...)         then stream.wake(now), take_effects, take_outgoing again
 
-After `Closed` keep routing packets and waking until `finished`: the stream answers what the other side repeats because
-our last packet was lost.  It costs nothing to forget it earlier, but the other side may then see a timeout.
+After `Closed` the owner keeps routing packets and waking until `finished`: the stream answers packets that the peer
+repeats because our last one was lost.  It may be forgotten earlier, but the peer may then see a timeout.
 
 Times are float seconds of one monotonic clock.  Bytes given to `write` must not change until they are acknowledged.
 """
@@ -25,7 +25,7 @@ from netstack.ports import SERVER
 from netstack.udp.port import Address, Outgoing
 from netstack.udx.bbr import Bbr
 from netstack.udx.congestion import CongestionControl
-from netstack.udx.events import Closed, Data, Drained, End, Event, Message, Reason, RemoteChanged
+from netstack.udx.events import Closed, CloseReason, Data, Drained, End, Event, Message, RemoteChanged
 from netstack.udx.flight import Flight, Run
 from netstack.udx.framing import Columns, encode_run
 from netstack.udx.outbound import Outbound
@@ -52,24 +52,28 @@ from netstack.udx.reassembly import Reassembly
 from netstack.udx.rtt import RttEstimator
 
 RECEIVE_WINDOW = 4 << 20
-_LINGER = 12.0  # about as long as the other side goes on repeating
+_LINGER = 12.0  # seconds, about as long as the peer goes on repeating
 _LINGER_REPLIES = 16
 _MAX_MESSAGES = 64
 
 
 class _Phase(Enum):
     OPEN = auto()
-    LINGERING = auto()  # closed for the owner; repeats its last word when asked
+    LINGERING = auto()  # closed for the owner; repeats its final packet when the peer repeats its own
     FINISHED = auto()
 
 
 class UdxStream:
-    """`local_id` is the id in packets that come, chosen at random; `connect` gives the other side's.
+    """One reliable ordered stream of bytes each way.
 
-    `adopt(source)` decides about packets from an address other than the remote's (or from any, before `connect`): True
-    makes it the remote from now on (event RemoteChanged), None takes the packet and no more, False drops it.  Without
-    a hook packets are taken from anywhere and the remote stays, which is what the C library does.  Headers are not
-    authenticated: a hook that says True to everybody lets whoever saw the id take the stream over.
+    `local_id`: the id in packets to us, chosen at random; `connect` sets the peer's.  `congestion`: BBR if None.
+    `receive_window`: bytes that the peer may have in flight.  `keepalive`: seconds of silence after which a heartbeat
+    is sent, 0.0 for never.
+
+    `adopt(source)` decides about packets from an address other than the remote's, or from any address before `connect`:
+    True makes it the remote from now on (event RemoteChanged), None takes the packet only, False drops it.  Without the
+    hook packets are taken from any address and the remote stays, as in the C library.  Headers are not authenticated: a
+    hook that always returns True lets anyone who saw the id take over the stream.
     """
 
     def __init__(
@@ -84,18 +88,18 @@ class UdxStream:
         self.local_id = local_id
         self.remote_id: int | None = None
         self.remote: Address | None = None
-        self.port = SERVER  # sends from this one of its owner's ports, receives on any
+        self.port = SERVER  # the port of its owner to send from; it receives on any
         self.adopt = adopt
-        self.keepalive = keepalive  # seconds of silence after which a heartbeat goes out; 0.0 = never
+        self.keepalive = keepalive  # seconds; see the class
         self.packets_sent = 0
         self.bytes_sent = 0
         self.packets_received = 0
         self.bytes_received = 0
-        self.refused = 0  # packets that were not valid
+        self.refused = 0  # how many packets were invalid
         self._phase = _Phase.OPEN
-        self._closed: Reason | None = None
+        self._closed: CloseReason | None = None
         self._events: list[Event] = []
-        self._pieces: list[bytes] = []  # received in order and not taken yet
+        self._pieces: list[bytes] = []  # received in order, not taken yet
         self._now = 0.0
 
         self._in = Reassembly()
@@ -117,15 +121,17 @@ class UdxStream:
 
     @property
     def connected(self) -> bool:
+        """Whether `connect` was called."""
         return self.remote_id is not None
 
     @property
-    def closed(self) -> Reason | None:
+    def closed(self) -> CloseReason | None:
+        """Why the stream is closed, None while it is open."""
         return self._closed
 
     @property
     def finished(self) -> bool:
-        """Nothing is left to say: the owner may forget the id."""
+        """Whether the owner may forget the stream: it sends and answers nothing more."""
         return self._phase is _Phase.FINISHED
 
     @property
@@ -135,35 +141,38 @@ class UdxStream:
 
     @property
     def high_water(self) -> int:
-        """Above so many queued bytes `write` returns False."""
+        """Queued bytes above which `write` returns False."""
         return self._out.high_water
 
     @property
     def congestion(self) -> CongestionControl:
+        """The congestion control of our direction."""
         return self._out.congestion
 
     @property
     def rtt(self) -> RttEstimator:
+        """The round-trip times of the present path."""
         return self._out.rtt
 
     @property
     def flight(self) -> Flight:
-        """For statistics: inflight, delivered, lost, retransmitted."""
+        """Packets in flight, with counts of delivered, lost and retransmitted ones."""
         return self._out.flight
 
     @property
     def timeouts(self) -> int:
+        """How many retransmission timeouts expired."""
         return self._out.timeouts
 
     @property
     def mtu(self) -> int:
-        """Largest IP packet that is known to pass."""
+        """The largest IP packet known to pass, in bytes."""
         return self._out.mtu.size
 
     def connect(self, remote_id: int, remote: Address, now: float, rtt: float = 0.0) -> None:
-        """Both ids and the address come from the handshake; there is no set-up packet.
+        """Sets the peer's id and address, which the handshake agreed on; there is no set-up packet.
 
-        `rtt`: the round trip as the handshake saw it, in seconds, so that a loss right at the start is found sooner.
+        `rtt`: the round trip that the handshake measured in seconds, 0.0 for none; it speeds up the first repetition.
         """
         self.remote_id = remote_id
         self.remote = remote
@@ -173,10 +182,11 @@ class UdxStream:
         self._touch(now)
 
     def change_remote(self, remote: Address, now: float, remote_id: int | None = None, port: int | None = None) -> None:
-        """Another path to the same peer (the owner decided): everything new goes there from now on.
+        """Moves to another path to the same peer: every new packet takes it from now on.  Raises ValueError unless
+        connected.
 
-        What is in flight is repeated on the old path, which has carried it so far, and moves over only when it times
-        out there (libudx leaves it there for good).  Congestion control, round trip and MTU begin anew.
+        Packets in flight are repeated on the old path, which has carried them so far, and move only when they time out
+        there (libudx leaves them there for good).  Congestion control, round trip and MTU begin anew.
         """
         before = self._path
         if before is None:
@@ -193,45 +203,45 @@ class UdxStream:
         self._events.append(RemoteChanged(remote))
 
     def follow(self, remote: Address, port: int) -> None:
-        """The peer is heard from another address, to our `port`: from now on everything goes there."""
+        """The peer was heard from another address on our `port`: all packets go there from now on."""
         if remote != self.remote:
             self._follow(remote)
         self.port = port
 
     def forget_old_paths(self) -> None:
-        """They are about to vanish: what is still in flight on them is repeated on the present one."""
+        """Older paths are about to fail: packets in flight on them are repeated on the present one."""
         self._old_paths.clear()
 
     def probe_now(self) -> None:
-        """What was sent and not acknowledged may have met no path yet, and now there is one: repeats its end at once.
+        """A path exists only now: repeats the last packet at once, since earlier copies may be lost.
 
-        Without a round trip measured, the first loss would be found out by timers of half a second and more.
+        Before the first round trip is measured, timers would detect that after half a second or more.
         """
         self._out.probe_now()
 
     def write(self, data: Buffer) -> bool:
-        """Queues bytes.  False: above the high-water mark, wait for Drained.  Raises ValueError after `end`."""
+        """Queues bytes; False: above the high-water mark, wait for Drained.  Raises ValueError after `end`."""
         if self._out.ending:
             raise ValueError("write after end")
         return self._closed is None and self._out.write(data)
 
     def end(self) -> None:
-        """Nothing more will be written; what was goes out first."""
+        """Ends our direction after what was written."""
         self._out.ending = True
 
     def destroy(self) -> None:
-        """Closes now: what is queued is dropped, the other side is told once (and again if it goes on sending)."""
+        """Closes now: drops the queue, tells the peer once, and again if it goes on sending."""
         if self._closed is not None:
             return
         if self.remote_id is None:
-            self._close(Reason.DESTROYED, linger=False)
+            self._close(CloseReason.DESTROYED, linger=False)
             return
         self._destroy_seq = self.flight.next
-        self._close(Reason.DESTROYED, linger=True)
+        self._close(CloseReason.DESTROYED, linger=True)
         self._ack_due = True
 
     def send_message(self, data: Buffer) -> None:
-        """One unreliable datagram, at most `max_message` bytes; dropped when too many wait.  Raises ValueError."""
+        """Queues an unreliable datagram; dropped if too many wait.  Raises ValueError above `max_message` bytes."""
         if len(data) > self.max_message:
             raise ValueError("message longer than a packet")
         if self._closed is None and len(self._messages) < _MAX_MESSAGES:
@@ -239,29 +249,30 @@ class UdxStream:
 
     @property
     def max_message(self) -> int:
+        """Bytes of the longest unreliable datagram at present."""
         return self._out.payload
 
     def set_buffered(self, size: int) -> None:
-        """How many delivered bytes the owner still holds: the advertised window shrinks by them."""
+        """How many delivered bytes the owner has not consumed: the advertised window shrinks by them."""
         self._buffered = size
         free = max(0, self._window - size)
         if self._advertised < self._window // 4 and free >= self._window // 2:
-            self._ack_due = True  # tell at once: the sender may be waiting for the room
+            self._ack_due = True  # at once: the sender may be waiting for room
 
-    def take_events(self) -> list[Event]:
-        """What happened since the last call; all bytes that came in one Data, before the rest."""
+    def take_effects(self) -> list[Event]:
+        """The events since the last call: first one Data with all bytes received, then the others in order."""
         events, self._events = self._events, []
         if data := b"".join(self.take_pieces()):
             events.insert(0, Data(data))
         return events
 
     def take_pieces(self) -> list[bytes]:
-        """What Data would bring, as it came, for those who join it with what they have.  Call before `take_events`."""
+        """The bytes of Data in the pieces received, for owners that join them later.  Call before `take_effects`."""
         pieces, self._pieces = self._pieces, []
         return pieces
 
     def next_wake(self) -> float:
-        """When `wake` has something to do; inf = never."""
+        """When `wake` is due, in seconds of the same clock; math.inf: never."""
         if self._phase is _Phase.FINISHED:
             return inf
         if self._phase is _Phase.LINGERING:
@@ -271,7 +282,7 @@ class UdxStream:
     # -- packets in ---------------------------------------------------------------------------------------------
 
     def receive(self, data: memoryview, source: Address, now: float) -> None:
-        """One datagram that names our local id.  What is not a valid packet is counted in `refused`."""
+        """Takes a datagram with our local id; an invalid one is counted in `refused`."""
         try:
             header = decode_header(data)
             self.receive_packet(header, data[HEADER_SIZE:], source, now)
@@ -279,7 +290,7 @@ class UdxStream:
             self.refused += 1
 
     def receive_packet(self, header: Header, body: memoryview, source: Address, now: float) -> None:
-        """`body` is what follows the 20 bytes; it is copied where it is kept.  Raises DecodeError."""
+        """As `receive`, with the header decoded; `body` follows the 20 bytes and is copied.  Raises DecodeError."""
         if self._phase is _Phase.FINISHED or not self._admit(source):
             return
         self._now = now
@@ -302,7 +313,7 @@ class UdxStream:
                     self._in.finish(seq)
                 self._deliver(self._in.add(seq, bytes(payload) if bits & DATA else b""))
         if bits & DESTROY and seq >= self._in.next:
-            self._close(Reason.RESET, linger=False)
+            self._close(CloseReason.RESET, linger=False)
             return
         if bits & MESSAGE:
             self._events.append(Message(bytes(payload)))
@@ -310,9 +321,9 @@ class UdxStream:
         self._acknowledged(header.ack, header.window, seq, sacks, now)
 
     def receive_run(self, columns: Columns, source: Address, now: float) -> None:
-        """Packets of one size that came together, all plain DATA or all plain ACK.
+        """Takes packets of one size that arrived together, all plain DATA or all plain ACK.
 
-        Only the highest acknowledgement is processed, which says all that the others said.
+        Only the highest acknowledgement is processed, since it covers the others.
         """
         bits, _, windows, seqs, acks, payloads = columns
         if self._phase is not _Phase.OPEN:
@@ -343,7 +354,7 @@ class UdxStream:
     # -- time ---------------------------------------------------------------------------------------------------
 
     def wake(self, now: float) -> None:
-        """Runs the timers that are due; then ask for events and packets."""
+        """Runs the timers that are due; ask for events and packets afterwards."""
         self._now = now
         if self._phase is _Phase.LINGERING:
             if now >= self._linger_at:
@@ -352,7 +363,7 @@ class UdxStream:
         if self._phase is _Phase.FINISHED:
             return
         if not self._out.wake(now):
-            self._close(Reason.TIMED_OUT, linger=False)
+            self._close(CloseReason.TIMED_OUT, linger=False)
             return
         if now >= self._keepalive_at:
             self._out.heartbeat_due = True
@@ -361,15 +372,15 @@ class UdxStream:
     # -- packets out --------------------------------------------------------------------------------------------
 
     def take_outgoing(self, now: float, budget: int = 1 << 20) -> list[Outgoing]:
-        """Packets to send now: at most about `budget` bytes of data, as runs, and one acknowledgement.
+        """The packets to send now: at most about `budget` bytes of data, as runs, and one acknowledgement.
 
-        If the budget ran out, `next_wake` is now.
+        Where the budget was used up, `next_wake` is `now`.
         """
         self._now = now
         if self.remote is None or self.remote_id is None or self._phase is _Phase.FINISHED:
             return []
         if self._phase is _Phase.LINGERING:
-            return self._last_word()
+            return self._final_packet()
         out: list[Outgoing] = []
         self._send_small(out)
         runs = self._out.take(now, budget)
@@ -393,10 +404,10 @@ class UdxStream:
         return verdict is not False
 
     def _follow(self, source: Address) -> None:
-        """The peer has moved: nothing is left to say at its old address.
+        """Sends to a moved peer's new address alone.
 
-        Where only its port changed (a router forgot its mapping) the path is the same one, and what is known of it
-        still holds.
+        Where only its port changed, because a router forgot its mapping, the path is the same and its estimates still
+        apply.
         """
         before, self.remote = self.remote, source
         self._old_paths.clear()
@@ -412,8 +423,8 @@ class UdxStream:
             self._events.append(End())
 
     def _hear_lingering(self, header: Header) -> None:
-        """The other side missed our last word if it still sends something that wants an answer."""
-        if self._closed is Reason.DESTROYED:
+        """Repeats our final packet if the peer still sends something that has to be answered: it missed it."""
+        if self._closed is CloseReason.DESTROYED:
             wants = not header.bits & DESTROY
         else:
             wants = bool(header.bits & (DATA | END | HEARTBEAT))
@@ -426,7 +437,7 @@ class UdxStream:
         if not self._out.acknowledged(wire_ack, window, seq, sacks, now):
             return
         if self._out.end_acked:
-            self._ack_due = True  # a last packet, so that the other side surely has our acknowledgement of its end
+            self._ack_due = True  # one more packet, so that the peer has our acknowledgement of its end
         if self._out.take_drained():
             self._events.append(Drained())
         self._check_ended()
@@ -457,7 +468,7 @@ class UdxStream:
             self._touch(self._now)
 
     def _emit_run(self, out: list[Outgoing], run: Run) -> None:
-        """Headers are made fresh at every sending: acknowledgement and window are the present ones."""
+        """Headers are written at every sending, with the present acknowledgement and window."""
         path = self._path
         if run.path != self.flight.path and self._old_paths:
             path = self._old_paths.find(run.path, self.flight.first) or path
@@ -488,11 +499,11 @@ class UdxStream:
         return Path(self.remote, self.remote_id, self.port)
 
     def _check_ended(self) -> None:
-        """Both ends acknowledged: ours by the other side, its by the packet that just left."""
+        """Closes once both ends are acknowledged: ours by the peer, the peer's by the packet just sent."""
         if self._closed is None and self._out.end_acked and self._in.ended and not self._ack_due:
-            self._close(Reason.ENDED, linger=True)
+            self._close(CloseReason.ENDED, linger=True)
 
-    def _close(self, reason: Reason, *, linger: bool) -> None:
+    def _close(self, reason: CloseReason, *, linger: bool) -> None:
         self._closed = reason
         self._phase = _Phase.LINGERING if linger else _Phase.FINISHED
         self._linger_at = self._now + max(_LINGER, 4 * self.rtt.rto)
@@ -502,12 +513,12 @@ class UdxStream:
         self._old_paths.clear()
         self._events.append(Closed(reason))
 
-    def _last_word(self) -> list[Outgoing]:
+    def _final_packet(self) -> list[Outgoing]:
         if not self._ack_due:
             return []
         self._ack_due = False
         out: list[Outgoing] = []
-        if self._closed is Reason.DESTROYED:
+        if self._closed is CloseReason.DESTROYED:
             self._emit(out, self._header(DESTROY, self._destroy_seq))
         else:
             self._emit(out, self._header(ACK, self.flight.next))

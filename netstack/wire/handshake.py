@@ -1,8 +1,8 @@
-"""The Noise part of connecting: message 1 from whoever dials, message 2 from whoever listens, what both agree on.
+"""The Noise IK handshake of a connection: message 1 of the initiator, message 2 of the responder, the agreement.
 
-`docs/protocol.md`, "Handshake".  IK: the dialler knows the listener's key, message 1 carries its own, encrypted.  Both
-messages carry a `NoisePayload`.  Message 1 can be replayed by whoever saw it; what proves that a dialler lives is its
-first frame of the secret stream, so nothing is told to the application before that.
+`docs/protocol.md`, "Handshake".  IK: the initiator knows the responder's key, message 1 carries its own, encrypted.
+Both messages carry a `NoisePayload`.  Message 1 can be replayed by anyone who saw it: only the first frame of the
+secret stream proves that the initiator is live, so that the application hears nothing before that.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from hashlib import blake2b
 from identity.errors import DecodeError
 from identity.keys import Random, SigningKey
 from identity.noise import IK, NoiseSession
-from netstack.dht.messages import VERSION, NoisePayload, Refusal, decode_payload, encode_payload
+from netstack.wire.messages import VERSION, NoisePayload, Refusal, decode_payload, encode_payload
 from netstack.wire.namespaces import PEER_HANDSHAKE
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What a finished handshake leaves.  `keys` are (to send under, to receive under)."""
+    """The result of a finished handshake.  `keys` are (to send under, to receive under), 32 bytes each."""
 
     initiator: bool
     local_key: bytes
@@ -31,14 +31,15 @@ class Agreement:
 
 
 def target_of(public: bytes) -> bytes:
-    """What names a listener in the datagram around Noise: the hash of its key."""
+    """The name of a responder in the datagram around Noise: the BLAKE2b-256 hash of its public key."""
     return blake2b(public, digest_size=32).digest()
 
 
 class Initiator:
-    """The dialling side.  `message` is the same however often and to whatever addresses it is sent.
+    """The dialling side of one handshake with the public key `remote`.
 
-    Raises DecodeError where `remote` is no Ed25519 key.
+    `message` is message 1: the same bytes for every repetition and every address.  Raises DecodeError where `remote`
+    is no Ed25519 key.
     """
 
     __slots__ = ("_ephemeral", "_key", "_payload", "message", "remote")
@@ -51,14 +52,14 @@ class Initiator:
         self.message = self._start()[1]
 
     def accept(self, message: bytes) -> Agreement:
-        """What message 2 settles.  Raises DecodeError for a message that the listener did not write; another may
-        be tried then, so that one forged answer does not end an attempt."""
+        """The agreement that message 2 completes.  Raises DecodeError for a message that the responder did not write;
+        another may be tried then, so that one forged answer does not end an attempt."""
         session, _ = self._start()
         payload = decode_payload(session.read(message))
         return agreement(session, self._key, payload)
 
     def _start(self) -> tuple[NoiseSession, bytes]:
-        # a failed read spoils a session: each answer gets a fresh one, which is the same up to here
+        # a failed read spoils a session: each answer gets a new one, which is the same up to here
         session = NoiseSession.initiate(
             IK, PEER_HANDSHAKE, self._key, lambda size: self._ephemeral, remote_static=self.remote
         )
@@ -68,10 +69,10 @@ class Initiator:
 def answer(
     key: SigningKey, message: bytes, rng: Random, reply: Callable[[bytes, NoisePayload], NoisePayload | None]
 ) -> tuple[bytes, Agreement | None] | None:
-    """The listening side: message 2, and what was agreed on unless the reply is an error.
+    """The listening side: returns message 2 and the agreement, which is None where our payload is an error.
 
-    `reply(remote key, its payload)` gives ours, or None to stay silent.  Raises DecodeError for a message 1 that was
-    not written to `key`.
+    `reply(remote key, its payload)` returns our payload, or None to send no answer; the result is None then.  Raises
+    DecodeError for a message 1 that was not written to `key`.
     """
     session = NoiseSession.respond(IK, PEER_HANDSHAKE, key, rng)
     payload = decode_payload(session.read(message))
@@ -83,7 +84,7 @@ def answer(
 
 
 def refusal_for(payload: NoisePayload) -> Refusal:
-    """What is wrong with a peer's payload, if anything: both sides must speak our UDX and secret stream."""
+    """Why a peer's payload cannot be accepted, NONE if it can: version and UDX have to match ours."""
     if payload.version != VERSION:
         return Refusal.VERSION_MISMATCH
     if payload.udx is None:
@@ -92,6 +93,7 @@ def refusal_for(payload: NoisePayload) -> Refusal:
 
 
 def agreement(session: NoiseSession, key: SigningKey, payload: NoisePayload) -> Agreement:
+    """The agreement of a finished session.  Raises DecodeError if it is not finished."""
     if not session.done:
         raise DecodeError("the handshake is not done")
     return Agreement(session.initiator, key.public, session.remote_static, session.hash, session.keys(), payload)

@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 
 def namespace(name: str, index: int) -> bytes:
-    """32 bytes that separate use `index` of the subsystem `name` from every other."""
+    """The 32-byte separator of use `index` in the subsystem `name`."""
     return blake2b(blake2b(name.encode(), digest_size=32).digest() + bytes((index,)), digest_size=32).digest()
 
 

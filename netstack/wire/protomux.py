@@ -1,9 +1,14 @@
-"""Protomux: many channels over the frames of one connection, without I/O.
+"""Protomux: many channels over the frames of one connection, as npm `protomux` has them.  Sans-IO, without timers.
 
 `docs/protocol.md`, "Protomux".  Each side numbers its own channels and writes with its own numbers.  Two opens of one
 (protocol, id) pair up in order; a channel is open once both were sent.  Messages of a channel that we have not opened
-yet are parked.  What the peer does is told as events; what it may not do is a `Fault`, after which the connection is
-to be closed and nothing more is read.
+yet are parked.  Actions of the peer become events; a violation is a `Fault`, after which the connection has to be
+closed and nothing more is read.
+
+    mux.receive(frame) -> events        for every frame of the connection
+    mux.open(...), send(...), close(...)
+    mux.take_effects()                   after `open`, which may answer an offer
+    mux.take_outgoing() -> frames       after any of these: the frames to send
 """
 
 from __future__ import annotations
@@ -19,8 +24,8 @@ MAX_BATCH = 64 * 1024  # bytes of one batch that we write; the family reads up t
 MAX_NAME = 256  # bytes of a protocol name, and of an id
 MAX_CHANNELS = 4096  # that one side may have open or offered at a time
 MAX_PARKED = 512 * 1024  # bytes waiting for channels to be opened here
-ITEM_COST = 16  # what an item of a batch may take beside its bytes
-PARKED_COST = 512  # what a parked message counts beside its bytes
+ITEM_COST = 16  # bytes that an item of a batch may take beside its content
+PARKED_COST = 512  # bytes that a parked message counts beside its content
 
 Name = tuple[str, bytes]  # (protocol, id); an empty id is "none"
 
@@ -36,7 +41,7 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class ChannelOpened:
-    """Both sides have opened it."""
+    """Both sides have opened the channel; `channel` is our number of it."""
 
     channel: int
     protocol: str
@@ -46,6 +51,8 @@ class ChannelOpened:
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """One message on an open channel; `channel` is our number of it."""
+
     channel: int
     type: int
     body: bytes
@@ -86,11 +93,16 @@ class Remote:
     handshake: bytes
     local: int = 0
     parked: list[tuple[int, bytes]] = field(default_factory=list)
-    cost: int = 0  # what of the parking allowance it takes
+    cost: int = 0  # bytes of the parking allowance that it takes
 
 
 class Protomux:
-    """One side of the channels of one connection.  `limit` bounds the frames written, as the peer's cap asks."""
+    """One side of the channels of one connection.
+
+    `limit`: bytes of the longest frame that we write, which the peer's cap has to admit.  `max_channels`: open or
+    offered at a time by one side.  `max_parked`: bytes that wait for channels that we have not opened.  `fault`: the
+    peer's violation, None while there is none.
+    """
 
     def __init__(
         self, *, limit: int = 512 * 1024, max_channels: int = MAX_CHANNELS, max_parked: int = MAX_PARKED
@@ -110,19 +122,26 @@ class Protomux:
         self._events: list[Event] = []
         self._queue: list[tuple[int, bytes]] = []  # (our number, type | body) in the order written
 
-    # what we do
+    @property
+    def parked(self) -> int:
+        """Bytes held for channels that we have not opened, with `PARKED_COST` for each message."""
+        return self._parked
+
+    # our actions
 
     def pair(self, protocol: str, id: bytes | None = None) -> None:
         """Offers of this protocol (of this id alone, if given) become `Offered` events instead of being rejected."""
         self._pairs.add((protocol, id))
 
     def unpair(self, protocol: str, id: bytes | None = None) -> None:
+        """Ends `pair` with the same arguments."""
         self._pairs.discard((protocol, id))
 
     def open(self, protocol: str, id: bytes = b"", handshake: bytes = b"") -> int:
         """Opens a channel, or answers the oldest offer of that name; returns our number of it.
 
-        Messages may be sent at once.  Where it answers an offer, `take_events` has the opening and what was parked.
+        Messages may be sent at once.  Where it answers an offer, `take_effects` has the opening and parked messages.
+        Raises ValueError with too many channels open.
         """
         name = (protocol, id)
         if self._free:
@@ -147,13 +166,13 @@ class Protomux:
         return number
 
     def refuse(self, protocol: str, id: bytes = b"") -> None:
-        """Rejects every offer of that name that nobody has opened."""
+        """Rejects every offer of that name that we have not opened."""
         name = (protocol, id)
         while name in self._incoming:
             self._reject(self._take_waiting(self._incoming, name))
 
     def send(self, channel: int, type: int, body: bytes = b"") -> bool:
-        """Writes a message of ours; False where the channel is closed already.  ValueError above the frame limit."""
+        """Queues a message; False if the channel is closed.  Raises ValueError above the frame limit."""
         local = self._local(channel)
         if local is None or local.closed:
             return False
@@ -164,7 +183,7 @@ class Protomux:
         return True
 
     def close(self, channel: int) -> None:
-        """Closes our channel; nothing more comes from it.  Closing a closed one does nothing."""
+        """Closes our channel; it gives no more events.  May be called twice."""
         local = self._local(channel)
         if local is None or local.closed:
             return
@@ -175,7 +194,7 @@ class Protomux:
             local.closed = True
 
     def take_outgoing(self) -> list[bytes]:
-        """The frames to send for everything done since the last call: one message alone as it is, more as batches."""
+        """The frames to send for all actions since the last call: a single message as it is, several as batches."""
         queue = self._queue
         if not queue:
             return []
@@ -191,10 +210,10 @@ class Protomux:
             start = stop
         return frames
 
-    # what the peer does
+    # the peer's actions
 
     def receive(self, frame: bytes) -> list[Event]:
-        """What this frame means, after anything that `open` left.  Nothing is read after a `Fault`."""
+        """The events of a frame, after those that `open` left.  Nothing is read after a `Fault`."""
         if self.fault is None and frame:
             try:
                 first = frame[0]
@@ -205,10 +224,10 @@ class Protomux:
             except DecodeError as error:
                 self.fault = Fault(str(error))
                 self._events.append(self.fault)
-        return self.take_events()
+        return self.take_effects()
 
-    def take_events(self) -> list[Event]:
-        """Events that wait: those of an `open` that answered an offer."""
+    def take_effects(self) -> list[Event]:
+        """The events since the last call: those of an `open` that answered an offer."""
         events, self._events = self._events, []
         return events
 
@@ -247,7 +266,7 @@ class Protomux:
             self._on_reject(reader.uint())
         elif kind == CLOSE:
             self._on_close(reader.uint())
-        # other kinds are of versions to come, and are nothing to us
+        # other kinds belong to later versions and are ignored
 
     def _message(self, number: int, type: int, body: bytes) -> None:
         remote = self._remotes[number - 1] if number <= len(self._remotes) else None
@@ -308,7 +327,7 @@ class Protomux:
                 self._events.append(ChannelClosed(remote.local, False))
                 self._release(remote.local, local)
         else:
-            # closed while still on offer: it is answered all the same, the peer's number waits for that
+            # closed while still on offer: it is answered all the same, since the peer's number waits for that
             waiting = self._incoming[remote.name]
             waiting.remove(number)
             if not waiting:
@@ -327,7 +346,7 @@ class Protomux:
         self._unpark(remote)
 
     def _release(self, number: int, local: Local) -> None:
-        """Both sides had opened it: either side's close frees both numbers."""
+        """Both sides had opened it: a close of either side frees both numbers."""
         self._drop(local.remote)
         self._forget(number)
 

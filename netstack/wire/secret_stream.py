@@ -1,9 +1,9 @@
-"""The secret stream: message boundaries and encryption over one ordered byte stream, after a Noise handshake.
+"""The secret stream: frames and encryption over one ordered byte stream, after a Noise handshake.  Sans-IO.
 
 `docs/protocol.md`, "Secret stream".  Every frame is a 3-byte little-endian length and that many bytes.  The first one
 each way is a header: 32 bytes that prove knowledge of the handshake hash, then the 24 bytes that start libsodium's
 secretstream.  The others are its messages.  Their order is part of the encryption: a frame that is lost, repeated or
-moved does not open.
+reordered does not decrypt.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ HEADER = 24
 OPENING = ID + HEADER
 MAX_FRAME = 2**24 - 1 - OVERHEAD  # bytes of plaintext that the length field can carry
 DEFAULT_CAP = 512 * 1024
-MAX_PARTS = 1024  # a frame that trickles in byte by byte must not cost an object a byte
+MAX_PARTS = 1024  # pieces of a frame held before they are joined: one object a byte would cost too much
 
 
 def stream_id(handshake_hash: bytes, *, initiator: bool) -> bytes:
-    """What the named side sends first: 32 bytes that nobody knows who did not see this handshake."""
+    """What that side sends first: 32 bytes that follow from the handshake hash, known to its two sides alone."""
     role = STREAM_INITIATOR if initiator else STREAM_RESPONDER
     return blake2b(role, digest_size=ID, key=handshake_hash).digest()
 
@@ -36,8 +36,9 @@ def stream_id(handshake_hash: bytes, *, initiator: bool) -> bytes:
 class SecretStream:
     """Both directions of one encrypted connection, without I/O.
 
-    `keys` are (ours to send under, theirs) of 32 bytes; `cap` bounds the plaintext of a frame the peer may send, and
-    with it what a lying length can make us hold.  `rng` is asked once, for our header.
+    `keys` are (to send under, to receive under), 32 bytes each.  `cap` bounds the plaintext of a frame from the peer,
+    and thereby the memory that a false length can take.  `rng(size)` is called once, for our header.  Raises ValueError
+    for a cap above `MAX_FRAME`.
     """
 
     __slots__ = (
@@ -61,15 +62,15 @@ class SecretStream:
         send_key, self._receive_key = keys
         header = rng(HEADER)
         self._push = start(header, send_key)
-        self._pull: Any = None  # until the peer's header has come
+        self._pull: Any = None  # until the peer's header arrives
         opening = stream_id(handshake_hash, initiator=initiator) + header
         self.opening = len(opening).to_bytes(LENGTH, "little") + opening  # the first bytes to send
-        self.opened = False  # whether the peer's opening has come
+        self.opened = False  # whether the peer's opening has arrived
         self._expected = stream_id(handshake_hash, initiator=not initiator)
         self._cap = cap
         self._parts: list[Buffer] = []  # of a frame that is not complete yet
         self._buffered = 0
-        self._missing = LENGTH  # bytes until the parts are worth joining
+        self._missing = LENGTH  # bytes until the parts can hold a whole frame
 
     @property
     def buffered(self) -> int:
@@ -77,7 +78,7 @@ class SecretStream:
         return self._buffered
 
     def seal(self, frame: bytes) -> bytes | bytearray:
-        """The bytes to send for one frame; an empty one is a keep-alive.  ValueError above 16 MiB less 18 bytes."""
+        """The bytes to send for one frame; an empty one is a keep-alive.  Raises ValueError above `MAX_FRAME` bytes."""
         if len(frame) > MAX_FRAME:
             raise ValueError("frame is too long")
         return push(self._push, frame)
@@ -103,7 +104,7 @@ class SecretStream:
         self._missing = LENGTH
         while end - at >= LENGTH:
             length = data[at] | data[at + 1] << 8 | data[at + 2] << 16
-            # checked before the bytes are awaited: a length that is a lie must cost nothing
+            # checked before the bytes are awaited: a false length must cost nothing
             if state is None:
                 if length != OPENING:
                     raise DecodeError("a secret stream opens with 56 bytes")

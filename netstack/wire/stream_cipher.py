@@ -1,9 +1,9 @@
-"""libsodium's secretstream without a copy too many: seals behind a length prefix, opens out of a larger buffer.
+"""libsodium's secretstream with few copies: encrypts behind a length prefix, decrypts out of a larger buffer.
 
-`nacl.bindings` wants `bytes` on both sides, so that a frame of 64 KiB is sliced, checked, copied and joined on its
-way; at several hundred MB/s that costs more than the cipher.  Here the same functions of the same library are called
-through PyNaCl's own cffi module, as `crdt/log/cipher.py` does (decision 0033).  Should a PyNaCl come without it, the
-slower path is taken; both give the same bytes.
+`nacl.bindings` takes and returns `bytes`, so that a frame of 64 KiB is sliced, checked, copied and joined on its way;
+at several hundred MB/s that costs more than the cipher.  Here the same functions of the same library are called through
+PyNaCl's own cffi module, as `crdt/log/cipher.py` does (decision 0033).  A PyNaCl without that module takes the slower
+path; both give the same bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Pull = Callable[[Any, memoryview], bytes | None]  # (state, ciphertext without p
 
 
 def direct() -> tuple[Start, Push, Pull]:
-    """Straight into libsodium.  Raises ImportError or AttributeError where PyNaCl has no such module."""
+    """The three functions through cffi.  Raises ImportError or AttributeError where PyNaCl has no such module."""
     import nacl._sodium as sodium  # type: ignore[import-not-found]  # compiled, no stubs
 
     ffi, lib = sodium.ffi, sodium.lib
@@ -34,7 +34,7 @@ def direct() -> tuple[Start, Push, Pull]:
     encrypt = lib.crypto_secretstream_xchacha20poly1305_push
     decrypt = lib.crypto_secretstream_xchacha20poly1305_pull
     state_size = lib.crypto_secretstream_xchacha20poly1305_statebytes()
-    scratch, tag = [new(array, _SCRATCH)], new("unsigned char *")  # one for each that opens at this moment
+    scratch, tag = [new(array, _SCRATCH)], new("unsigned char *")  # one for each thread that decrypts at this moment
 
     def start(header: bytes, key: bytes) -> Any:
         if len(header) != 24 or len(key) != 32:
@@ -62,7 +62,7 @@ def direct() -> tuple[Start, Push, Pull]:
         if size > _SCRATCH:
             out = new(array, size)
             return None if open_into(state, out, sealed) else bytes(view(out, size))
-        # taken out while it is in use: cffi lets other threads run meanwhile, which may have hosts of their own
+        # taken out while in use: cffi lets other threads run meanwhile, which may have hosts of their own
         try:
             out = scratch.pop()
         except IndexError:
@@ -75,7 +75,7 @@ def direct() -> tuple[Start, Push, Pull]:
 
 
 def checked() -> tuple[Start, Push, Pull]:
-    """The same through `nacl.bindings`."""
+    """The three functions through `nacl.bindings`."""
 
     def start(header: bytes, key: bytes) -> Any:
         # init_push draws the header itself; init_pull reaches the same state from a header that is given

@@ -45,6 +45,7 @@ class Account:
 
 
 def new_account(identity: bytes, kind: str, rng: Random, now: float, keys: DeviceKeys | None = None) -> Account:
+    """A device of an identity with fresh keys; kind: what people call it (`phone`, `desktop`, `device`)."""
     return rotate(Account(identity, keys or new_device(rng, now), (), kind), rng, now)
 
 
@@ -61,6 +62,7 @@ def rotate(account: Account, rng: Random, now: float) -> Account:
 
 
 def put_account(batch: Batch, account: Account) -> None:
+    """Puts the row that `load_account` reads into a batch."""
     out = Writer().raw(account.identity).string(account.kind).uint(account.history)
     out.buffer(encode_device_keys(account.keys))
     out.array(account.transports, lambda w, entry: w.uint(entry[0]).raw(entry[1].seed))

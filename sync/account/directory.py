@@ -207,9 +207,11 @@ class Directory:
 
 
 def put_statements(batch: Batch, statements: Iterable[Statement]) -> None:
+    """Puts device statements into a batch, each under its own hash."""
     for statement in statements:
         batch.put(Table.META, _PREFIX + statement.identity + statement.id, statement.encoded)
 
 
 def load_statements(store: Store) -> list[bytes]:
+    """Every device statement that is kept, encoded."""
     return [value for _, value in store.scan(Table.META, _PREFIX, prefix_end(_PREFIX))]

@@ -29,7 +29,7 @@ ASK_FIRST, ASK_LONGEST = (
     1.0,
     300.0,
 )  # seconds between two questions to the DHT for one key, doubling
-HURRY = 20.0  # seconds at least between two times that a device found at a topic is dialled out of turn
+HURRY = 20.0  # seconds at least between two times that a device found at a topic is dialled before its time
 MAX_HINTS = 8
 MAX_HINT = 64
 
@@ -143,7 +143,7 @@ class Dialling:
         self.profile.context.batch.put(Table.PEER, device, encode_whereabouts(where))
 
     def wake(self, now: float) -> None:
-        """Dials whoever is due.  Called after every turn: it looks only where something has changed or is due."""
+        """Dials whoever is due.  Called after every tick: it looks only where something has changed or is due."""
         if not self.online:
             self._next = inf
             return
@@ -250,6 +250,7 @@ class Dialling:
 
 
 def hint_of(address: Address) -> str:
+    """ "host:port" of an address; an IPv6 host stands in brackets."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

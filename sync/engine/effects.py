@@ -22,6 +22,8 @@ class Transmit:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
+    """End a connection; `reason` is for people who debug."""
+
     conn: int
     reason: str
 
@@ -49,6 +51,8 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Unlisten:
+    """Answer handshakes for this key no more."""
+
     public: bytes
 
 
@@ -117,6 +121,8 @@ class ListChanged:
 
 @dataclass(frozen=True, slots=True)
 class PeerChanged:
+    """The last connection to a proved device is gone, or its first one is there."""
+
     device: bytes
     connected: bool
     address: str
@@ -124,22 +130,30 @@ class PeerChanged:
 
 @dataclass(frozen=True, slots=True)
 class DeviceChanged:
+    """A device of mine is new or is called otherwise; `notice`: a sentence for the person, often empty."""
+
     device: bytes
     notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ContactChanged:
+    """A contact is new, or something that a list of contacts shows of it."""
+
     identity: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ChatChanged:
+    """A chat is new, or its members, title or settings changed."""
+
     space: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
+    """How far something long is (`what`: "history"); total 0: not known."""
+
     what: str
     done: int
     total: int

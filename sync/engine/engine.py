@@ -27,7 +27,7 @@ from sync.engine.profile import Profile
 from sync.engine.replication import PROTOCOL as SPACE
 from sync.engine.replication import Replication
 from sync.engine.tasks.schedule import Schedule
-from sync.engine.topics import Topics, missing
+from sync.engine.topics import Topics, somebody_missing
 from sync.engine.transport_keys import TransportKeys
 from sync.space.delta import SpaceDelta
 from sync.space.epochs import drop_keys
@@ -124,7 +124,7 @@ class Engine:
             self._events(peer, now)
 
     def frames(self, arrived: Iterable[tuple[int, bytes]], now: float) -> None:
-        """Frames that came since the last turn, in order."""
+        """Frames that came since the last tick, in order."""
         for conn, frame in arrived:
             peer = self.peers.get(conn)
             if peer is None or peer.closing:
@@ -168,7 +168,7 @@ class Engine:
         addresses: tuple[Address, ...] = (),
     ) -> None:
         """Somebody stands at a topic of ours under a transport key: a device that we know, or anybody who knows the
-        topic.  Of the latter a bounded number is dialled, to see (`strangers`)."""
+        topic.  Of the latter a bounded number is dialled, to see (`candidates`)."""
         place = self.topics.at.get(topic)
         if place is None or any(key == own.public for _, own in self.profile.account.transports):
             return
@@ -246,7 +246,7 @@ class Engine:
         def worth(topic: bytes) -> bool:
             place = self.topics.at.get(topic)
             space = self.profile.spaces.get(place.space) if place is not None else None
-            return space is not None and missing(self.profile, space, connected)
+            return space is not None and somebody_missing(self.profile, space, connected)
 
         for entry in self.candidates.due(now, worth):
             local, z = self.profile.account.transport(now), self.topics.at[entry.topic].z
@@ -346,7 +346,7 @@ class Engine:
 
     def _events(self, peer: Peer, now: float) -> None:
         """Channel openings that our own opens completed."""
-        while events := peer.mux.take_events():
+        while events := peer.mux.take_effects():
             self._handle(peer, events, now)
 
     def _handle(self, peer: Peer, events: Iterable[object], now: float) -> None:
@@ -391,7 +391,7 @@ class Engine:
         peer.drop(self.profile.effects, reason)
 
     def start_over(self) -> None:
-        """Reads everything again from the store; links that point at the old shelves are given up."""
+        """Reads everything again from the store; links that point at the old feed stores are given up."""
         self.profile.reload()
         kept = (Disconnect, Listen, Unlisten, Meet, Part, PeerChanged)
         self.profile.effects[:] = [effect for effect in self.profile.effects if isinstance(effect, kept)]

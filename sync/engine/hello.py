@@ -29,7 +29,7 @@ from sync.engine.effects import PeerChanged
 from sync.engine.peer import Peer
 from sync.engine.profile import Profile
 from sync.engine.replication import PROTOCOL, Replication, meeting_z
-from sync.engine.topics import gathers, secrets
+from sync.engine.topics import needs_discovery, rendezvous_secrets
 from sync.space.epochs import open_epoch
 from sync.space.space import Space
 
@@ -95,7 +95,7 @@ class DeviceHandshake:
         directory, me = self.profile.directory, self.profile.account.device
         spaces: dict[bytes, list[ExpectedDevice]] = {}
         for space in self.profile.spaces.values():
-            if not gathers(self.profile, space):
+            if not needs_discovery(self.profile, space):
                 continue
             if space.state.creator is None:
                 members = self.known()  # whose it is was not heard yet, only that it is
@@ -104,7 +104,7 @@ class DeviceHandshake:
                 listed = sorted({*space.devices(), *(mine if space.personal else ())} - {me})
                 shared = [(device, directory.shared(device)) for device in listed]
                 members = [ExpectedDevice(device, secret) for device, secret in shared if secret is not None]
-            for z, _ in secrets(space, me, int(now * 1000)):
+            for z, _ in rendezvous_secrets(space, me, int(now * 1000)):
                 spaces[z] = members
         return spaces
 
@@ -191,8 +191,8 @@ class DeviceHandshake:
         One that was handed our epochs before and refuses still knows that they are superseded: we are the ones behind,
         however low their ids are, and meet where we were told.
         """
-        if not self.hand_over(peer, space) and space.id in peer.told_z and space.id not in peer.behind:
-            peer.behind.add(space.id)
+        if not self.hand_over(peer, space) and space.id in peer.known_z and space.id not in peer.outdated:
+            peer.outdated.add(space.id)
             self.replication.offer(peer, space, now)
 
     # -- a pairing that was cut short ---------------------------------------------------------------------------
@@ -281,11 +281,11 @@ class DeviceHandshake:
         told.learn(statements)
         senders = [*told.agreements(), *([sender.agreement] if sender is not None else [])][:MAX_SENDERS]
         opened = space.epoch_keys.try_grant(core_key(writer), seq, header, senders)
-        epoch, held = leaf_hash(block), peer.told_z.get(space.id)
+        epoch, held = leaf_hash(block), peer.known_z.get(space.id)
         if opened is None or opened.z in space.rendezvous or epoch in space.state.epochs:
             return
         if held is None or epoch < held[0]:
-            peer.told_z[space.id] = epoch, opened.z
+            peer.known_z[space.id] = epoch, opened.z
             self.replication.offer(peer, space, now)
 
     def _drop(self, peer: Peer, reason: str) -> None:

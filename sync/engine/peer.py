@@ -75,8 +75,8 @@ class Peer:
     by_channel: dict[int, SpaceLink] = field(default_factory=dict)
     granted: dict[bytes, frozenset[bytes]] = field(default_factory=dict)  # space -> epochs handed over
     closing: bool = False
-    behind: set[bytes] = field(default_factory=set)  # spaces of whose epochs here it knows that they are superseded
-    told_z: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # space -> lowest epoch handed over, its Z
+    outdated: set[bytes] = field(default_factory=set)  # spaces of whose epochs here it knows that they are superseded
+    known_z: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # space -> lowest epoch handed over, its Z
 
     def drop(self, effects: list[Effect], reason: str) -> None:
         """Gives the connection up, once."""

@@ -1,7 +1,7 @@
-"""The opened profile: its spaces, its personal view, and the one commit a turn.
+"""The opened profile: its spaces, its personal view, and the one commit a tick.
 
 Everything that changes goes into one batch; `commit` settles what follows, makes it durable and only then lets effects
-out.  A store that refuses (a full disk) costs the turn and nothing else: the profile is read again from the store, the
+out.  A store that refuses (a full disk) costs the tick and nothing else: the profile is read again from the store, the
 same way as after a crash.
 """
 
@@ -42,7 +42,7 @@ KINDS = {SpaceKind.PERSONAL: "personal", SpaceKind.SELF: "self", SpaceKind.DIREC
 
 
 class Profile:
-    """Loaded from its store.  `effects` is what the shell takes after each turn."""
+    """Loaded from its store.  `effects` is what the shell takes after each tick."""
 
     def __init__(self, store: Store, rng: Random) -> None:
         self.store = store

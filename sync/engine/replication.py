@@ -1,6 +1,6 @@
 """Replication of the profile's spaces over its connections: replicators' effects in, changes out.
 
-One `SpaceLink` for each space on each proved connection.  Within a turn ranges are absorbed as they come; after the
+One `SpaceLink` for each space on each proved connection.  Within a tick ranges are absorbed as they come; after the
 commit `propagate` acknowledges what is durable and tells every other connection.  `docs/protocol.md`, "Replication".
 """
 
@@ -25,6 +25,7 @@ from sync.engine.profile import Profile
 from sync.replicate.effects import (
     Acked,
     Append,
+    CaughtUp,
     Effect,
     FetchAnswered,
     ForkFound,
@@ -33,7 +34,6 @@ from sync.replicate.effects import (
     PackArrived,
     PackWanted,
     SendMessage,
-    Settled,
     StoreRecord,
     Violation,
 )
@@ -176,7 +176,7 @@ class Replication:
                     pass  # what counts as delivered is what a device says it has opened: its record
                 case ForkFound(writer, proof):
                     space.keep_fork(writer, proof)
-                case Settled():
+                case CaughtUp():
                     self._ask_missing(peer, link, space, now)
                 case HistoryAsked(request, spans):
                     self._asked(peer, link, space, request, spans, now)
@@ -298,7 +298,7 @@ class Replication:
         Asked for once what the peer's record says that it has opened, and again after its next record: it may have
         opened or learned something since.  Without a record that opens here it may have any.
         """
-        if link.replicator is None or not space.inbound.sealed or link.asked or not link.replicator.settled:
+        if link.replicator is None or not space.inbound.sealed or link.asked or not link.replicator.caught_up:
             return
         counter, report = space.records.newest_of(peer.device)
         if counter != link.told_at:
@@ -391,14 +391,14 @@ def meeting_z(peer: Peer, space: Space) -> bytes | None:
     told.  After a close both may have drawn a new Z while apart: then both were told, and the lower epoch decides.
     """
     shared = [e for e in space.epoch_keys.live() if any(place.device == peer.device for place in e.roster)]
-    told = peer.told_z.get(space.id)
+    told = peer.known_z.get(space.id)
     if told is not None and (told[0] in space.state.epochs or told[1] in space.rendezvous):
-        del peer.told_z[space.id]
-        peer.behind.discard(space.id)
+        del peer.known_z[space.id]
+        peer.outdated.discard(space.id)
         told = None
     if told is None:
         return space.keys[shared[0].id].z if shared else space.z
-    own = shared[0] if shared and space.id not in peer.behind else None
+    own = shared[0] if shared and space.id not in peer.outdated else None
     if own is not None and own.id < told[0] and own.id in peer.granted.get(space.id, ()):
         return space.keys[own.id].z
     return told[1]

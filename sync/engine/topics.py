@@ -27,7 +27,7 @@ DAY_JITTER = 40 * 60.0  # and of another day or week: not all the world at one m
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JoinedTopic:
     """What a topic is for.  local: the transport key that is announced, public."""
 
     space: bytes
@@ -42,8 +42,8 @@ class Topics:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.online = False
-        self.at: dict[bytes, Place] = {}
-        self._wanted: dict[bytes, Place] = {}
+        self.at: dict[bytes, JoinedTopic] = {}
+        self._wanted: dict[bytes, JoinedTopic] = {}
         self._due: dict[bytes, float] = {}  # topics at which something is to be changed, and when
         self._seen: object = None
         self._looked = float("-inf")
@@ -88,7 +88,7 @@ class Topics:
         return min([self._look_at, *self._due.values()]) if self.online else inf
 
     def _look(self, now: float) -> None:
-        wanted = self._wanted = places(self.profile, now)
+        wanted = self._wanted = wanted_topics(self.profile, now)
         met = {place.z for place in self.at.values()}
         held = {place.z for place in wanted.values()}
         for topic in [*self._due]:
@@ -107,22 +107,22 @@ class Topics:
         self._due[topic] = min(at, self._due.get(topic, at))
 
 
-def places(profile: Profile, now: float) -> dict[bytes, Place]:
+def wanted_topics(profile: Profile, now: float) -> dict[bytes, JoinedTopic]:
     """Topic -> what it is for, as of now; at most `MAX_TOPICS`."""
     local, now_ms = profile.account.transport(now).public, int(now * 1000)
-    found: dict[bytes, Place] = {}
+    found: dict[bytes, JoinedTopic] = {}
     for space in sorted(profile.spaces.values(), key=lambda s: (not s.personal, -s.inbound.seen_stamp, s.id)):
-        if not gathers(profile, space):
+        if not needs_discovery(profile, space):
             continue
-        for z, announce in secrets(space, profile.account.device, now_ms):
+        for z, announce in rendezvous_secrets(space, profile.account.device, now_ms):
             for topic in topics(z, now_ms):
                 if len(found) >= MAX_TOPICS:
                     return found
-                found[topic] = Place(space.id, z, announce, local)
+                found[topic] = JoinedTopic(space.id, z, announce, local)
     return found
 
 
-def gathers(profile: Profile, space: Space) -> bool:
+def needs_discovery(profile: Profile, space: Space) -> bool:
     """Whether there is anybody in the space whom this device should find by its topic."""
     account = profile.account
     if space.personal:
@@ -141,7 +141,7 @@ def gathers(profile: Profile, space: Space) -> bool:
     return any(place.device != account.device for place in state.roster)
 
 
-def missing(profile: Profile, space: Space, connected: Collection[bytes]) -> bool:
+def somebody_missing(profile: Profile, space: Space, connected: Collection[bytes]) -> bool:
     """Whether somebody is to be found there: a listed device that is not connected, or whoever it may be while the
     space is not known yet."""
     me, directory = profile.account.device, profile.directory
@@ -152,15 +152,15 @@ def missing(profile: Profile, space: Space, connected: Collection[bytes]) -> boo
     return space.state.creator is None or any(directory.is_active(device) for device in away)
 
 
-def secrets(space: Space, me: bytes, now_ms: int) -> Iterator[tuple[bytes, bool]]:
+def rendezvous_secrets(space: Space, me: bytes, now_ms: int) -> Iterator[tuple[bytes, bool]]:
     """(Z, whether to announce under it): the one in use, and the earlier ones worth a look."""
     if space.z is not None:
         yield space.z, True
-    for z in earlier(space, me, now_ms):
+    for z in earlier_secrets(space, me, now_ms):
         yield z, False
 
 
-def earlier(space: Space, me: bytes, now_ms: int) -> list[bytes]:
+def earlier_secrets(space: Space, me: bytes, now_ms: int) -> list[bytes]:
     """Every earlier Z, newest first, from the one on under which some listed device was last seen; a year at most.
 
     The Z that come after it are looked up too: the device may have learned of one and told nobody here.
@@ -186,6 +186,3 @@ def earlier(space: Space, me: bytes, now_ms: int) -> list[bytes]:
         if at is not None and now_ms - at <= YEAR_MS:
             farthest = max(farthest, min((order[check] for check in seen if check in order), default=-1))
     return known[: farthest + 1]
-
-
-__all__ = ["MAX_TOPICS", "Place", "Topics", "earlier", "gathers", "missing", "places", "secrets"]

@@ -45,7 +45,7 @@ class Asking:
             self._claims.take(want.writer, self, now)
         return [send(Wants(tuple(wants)))] if wants else []
 
-    def settle(self) -> None:
+    def end_call(self) -> None:
         """The call is over: its effects are performed before the next one."""
         self._fresh.clear()
 
@@ -55,6 +55,7 @@ class Asking:
         return min((at for at in due if at is not None), default=None) if not self.held else None
 
     def close(self) -> None:
+        """Gives up every claim: the connection is gone."""
         self._claims.drop_all(self)
 
     def refused(self, writers: tuple[bytes, ...]) -> None:

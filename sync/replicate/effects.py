@@ -35,6 +35,7 @@ class Rule(IntEnum):
 
     @property
     def sentence(self) -> str:
+        """The rule in words."""
         return _SENTENCES[self]
 
 
@@ -66,6 +67,7 @@ class SendMessage:
 
 
 def send(message: Message) -> SendMessage:
+    """The effect that sends this message."""
     return SendMessage(*encode(message))
 
 
@@ -113,7 +115,7 @@ class ForkFound:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class CaughtUp:
     """Both frontiers are known and everything that may be had from this peer is here."""
 
 
@@ -171,7 +173,7 @@ Effect = (
     | StoreRecord
     | Acked
     | ForkFound
-    | Settled
+    | CaughtUp
     | HistoryAsked
     | PackWanted
     | PackArrived

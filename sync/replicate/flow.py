@@ -16,13 +16,13 @@ _BATCH = WINDOW // 8  # credit given back at once
 
 
 class Inflow:
-    """The receiving end: what the peer may still send, and what is owed to it."""
+    """The receiving end: what the peer may still send, and how much credit is not yet given back."""
 
-    __slots__ = ("_owed", "_room", "_unstored")
+    __slots__ = ("_due", "_room", "_unstored")
 
     def __init__(self) -> None:
         self._room = WINDOW
-        self._owed = 0
+        self._due = 0
         self._unstored: dict[bytes, deque[tuple[int, int]]] = {}
 
     def take(self, size: int) -> bool:
@@ -33,22 +33,24 @@ class Inflow:
         return True
 
     def give_back(self, size: int) -> None:
-        self._owed += size
+        """`size` bytes were used or dropped at once."""
+        self._due += size
 
     def hold(self, writer: bytes, end: int, size: int) -> None:
         """The bytes of a range come back when the feed is stored up to `end`."""
         self._unstored.setdefault(writer, deque()).append((end, size))
 
     def stored(self, lengths: Mapping[bytes, int]) -> None:
+        """Feeds are stored up to these lengths: the bytes held for them come back."""
         for writer, length in lengths.items():
             waiting = self._unstored.get(writer)
             while waiting and waiting[0][0] <= length:
-                self._owed += waiting.popleft()[1]
+                self._due += waiting.popleft()[1]
 
     def credit(self) -> Credit | None:
-        """The message that gives back what is owed, once it is worth one."""
-        if self._owed < _BATCH:
+        """The message that gives back credit, once it is enough for a message."""
+        if self._due < _BATCH:
             return None
-        due, self._owed = self._owed, 0
+        due, self._due = self._due, 0
         self._room += due
         return Credit(due)

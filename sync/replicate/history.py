@@ -40,6 +40,7 @@ class HistoryExchange:
         return HistoryRequest(request, spans)
 
     def requested(self, message: HistoryRequest) -> list[Effect]:
+        """The peer asks for history; a violation above the number of requests that may be open."""
         if message.request in self._serving or len(self._serving) >= MAX_REQUESTS:
             return [Violation(Rule.TOO_MANY)]
         self._serving[message.request] = 0
@@ -61,6 +62,7 @@ class HistoryExchange:
             del self._serving[request]
 
     def arrived(self, piece: HistoryPiece, size: int) -> list[Effect]:
+        """A part of a pack, `size` bytes on the wire; the whole pack once its last part is here."""
         assembly = self._asked.get(piece.request)
         if assembly is None:
             return [Violation(Rule.UNASKED)]
@@ -87,6 +89,7 @@ class HistoryExchange:
             self._inflow.give_back(waiting.pop(0))
 
     def answered(self, message: HistoryAnswer) -> list[Effect]:
+        """The peer says which spans are not for us, or that a request is answered."""
         assembly = self._asked.get(message.request)
         if assembly is None:
             return [Violation(Rule.UNASKED)]

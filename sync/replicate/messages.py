@@ -66,6 +66,8 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Wants:
+    """Asks for ranges of several feeds at once."""
+
     wants: tuple[Want, ...]
 
 
@@ -123,6 +125,8 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class WantRecords:
+    """Asks for the newest device records of these writers."""
+
     writers: tuple[bytes, ...]
 
 

@@ -14,7 +14,7 @@ from crdt.log.head import Head
 from crdt.log.merkle import leaf_hash
 from identity.errors import DecodeError
 from sync.replicate.asking import Asking
-from sync.replicate.effects import Acked, Effect, FetchAnswered, Rule, Settled, StoreRecord, Violation, send
+from sync.replicate.effects import Acked, CaughtUp, Effect, FetchAnswered, Rule, StoreRecord, Violation, send
 from sync.replicate.encoding import decode
 from sync.replicate.flow import Inflow
 from sync.replicate.fork import branch_of
@@ -50,7 +50,7 @@ from sync.replicate.view import FeedView, anchor_of, frontier_digest, roots_of
 from sync.replicate.wants import Claims
 
 T = TypeVar("T")
-MAX_FETCHES = 1024  # points owed to a peer, or asked of it
+MAX_FETCHES = 1024  # points to be sent to a peer, or asked of it
 
 VerifyRecord = Callable[[bytes, int, bytes], bool]  # (writer, counter, signed bytes): is it that writer's record
 
@@ -75,7 +75,7 @@ class Replicator:
         self._digest = b""
         self._opened = False  # their digest came
         self._exchanged = False  # both frontiers are known
-        self._settled = False
+        self._caught_up = False
         self._closed = False
 
     # Calls of the shell
@@ -202,7 +202,7 @@ class Replicator:
         return [] if self._closed else self._finish([], now)
 
     @property
-    def settled(self) -> bool:
+    def caught_up(self) -> bool:
         """Whether both frontiers are known and everything that may be had from this peer is here."""
         return self._exchanged and self._asking.done()
 
@@ -390,11 +390,11 @@ class Replicator:
         credit = self._inflow.credit()
         if credit is not None:
             effects.append(send(credit))
-        if self.settled != self._settled:
-            self._settled = not self._settled
-            if self._settled:
-                effects.append(Settled())
-        self._asking.settle()
+        if self.caught_up != self._caught_up:
+            self._caught_up = not self._caught_up
+            if self._caught_up:
+                effects.append(CaughtUp())
+        self._asking.end_call()
         return effects
 
     def _close_for(self, effects: list[Effect]) -> list[Effect]:

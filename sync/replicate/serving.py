@@ -1,4 +1,4 @@
-"""What this side owes a peer: wanted ranges, records, single blocks and packs, sent as far as credit reaches.
+"""What this side has to send to a peer: wanted ranges, records, single blocks and packs, sent as far as credit reaches.
 
 Feeds take turns, a message each; packs and feeds take turns too.
 """
@@ -66,6 +66,7 @@ class Outflow:
         self.parcels: deque[Parcel | HistoryAnswer] = deque()
 
     def add_credit(self, amount: int) -> None:
+        """The peer allows so many more bytes; never more than one window."""
         self._credit = min(self._credit + amount, WINDOW)
 
     def push(self, head: Head) -> Effect | None:

@@ -1,4 +1,4 @@
-"""What replication sees of the feeds at home: a port that the store's side implements.
+"""What replication sees of the feeds held here: a port that the store's side implements.
 
 All calls are answered at once, from memory or by short reads.  An `Append` counts here from the moment its effect was
 performed, before it is on disk: the next call into any replicator of the space may build on it.

@@ -42,10 +42,12 @@ class Claims:
         self._held[writer] = (owner, now)
 
     def drop(self, writer: bytes, owner: object) -> None:
+        """`owner` no longer fetches this feed."""
         if self._held.get(writer, (None, 0.0))[0] is owner:
             del self._held[writer]
 
     def drop_all(self, owner: object) -> None:
+        """`owner` no longer fetches any feed."""
         for writer in [writer for writer, (holder, _) in self._held.items() if holder is owner]:
             del self._held[writer]
 

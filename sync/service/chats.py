@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from crdt.docs.chat import Decline, Offer
 from crdt.docs.own import Hidden, OwnChat, OwnWriter
 from crdt.docs.rows import Row, at_moment, read_draw_key
-from crdt.docs.timeline import Talks
+from crdt.docs.timeline import OfferReplies
 from crdt.space import moves
 from crdt.space.control import MAX_MEMBERS, Admin, Op, Set, SpaceKind
 from crdt.space.lineage import End
@@ -261,7 +261,7 @@ def _offer(profile: Profile, space: Space, identity: bytes, now_ms: int) -> None
     profile.write(direct, [[Offer(space.id, creator, space.state.title, admitting_feeds(space))]], now_ms)
 
 
-def _talk(profile: Profile, offered: bytes) -> tuple[Space, Talks]:
+def _talk(profile: Profile, offered: bytes) -> tuple[Space, OfferReplies]:
     """The direct space in which a group was offered, and what was said there."""
     peer = profile.view.chats[offered].peer
     for chat in profile.view.chats.values():
@@ -273,7 +273,7 @@ def _talk(profile: Profile, offered: bytes) -> tuple[Space, Talks]:
     raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
 
 
-def _offers_of_others(profile: Profile, direct: Space, talk: Talks) -> list[Offer]:
+def _offers_of_others(profile: Profile, direct: Space, talk: OfferReplies) -> list[Offer]:
     members = direct.state.members
     me = profile.account.identity
     return [offer for member, offer in talk.offers.items() if member in members and members[member].identity != me]

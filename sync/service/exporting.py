@@ -1,6 +1,6 @@
-"""Export of one chat: JSON lines that `import` takes back unchanged, and Yjs pages for any Yjs implementation.
+"""Exports one chat: as JSON lines that `import` takes back unchanged, or as Yjs pages for any Yjs implementation.
 
-Both are written a piece at a time with room for everything else in between.  The chat is kept by its id and looked up
+Both are written a piece at a time, and the loop runs other work in between.  The chat is kept by its id and looked up
 for each piece: between two of them the profile may have been read again from its store.
 """
 
@@ -31,7 +31,7 @@ from sync.space import timeline
 from sync.space.feed import EntryState
 from sync.store.sqlite import is_full
 
-PIECE = 100  # rows or entries between two rests of the loop: a few milliseconds
+PIECE = 100  # rows or entries until the loop may run other work: a few milliseconds
 
 
 def show_time(ms: int) -> str:

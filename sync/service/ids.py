@@ -19,22 +19,27 @@ SELF = "self"
 
 
 def identity_id(identity: bytes) -> str:
+    """`id_` and the first 20 bytes of an identity key."""
     return shown_id(IDENTITY, identity)
 
 
 def device_id(device: bytes) -> str:
+    """`dev_` and the first 20 bytes of a device id."""
     return shown_id(DEVICE, device)
 
 
 def chat_id(space: bytes) -> str:
+    """`chat_` and the first 20 bytes of a space id."""
     return shown_id(CHAT, space)
 
 
 def message_id(message: bytes) -> str:
+    """`msg_` and the first 20 bytes of a message id."""
     return shown_id(MESSAGE, message)
 
 
 def not_found(what: str) -> KithkinError:
+    """The error for an id that names nothing here."""
     return KithkinError("not_found", f"There is no such {what} here; see what is with the list commands.")
 
 

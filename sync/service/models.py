@@ -102,12 +102,14 @@ class Wrong(Line):
 
 
 class Linked(Line):
+    """This device is linked."""
+
     linked: Literal[True] = True
     identity: str
     device: str
 
 
-class Grant(Line):
+class AccessGrant(Line):
     """What approving would grant, before anything has happened.  `grants` are sentences for people."""
 
     grants: list[str]
@@ -133,7 +135,7 @@ class Changed(Line):
 # ---- people ----------------------------------------------------------------------------------------------------------
 
 
-class Profile(Line):
+class PublicProfile(Line):
     identity: str
     name: str
     about: str
@@ -398,11 +400,15 @@ class Checks(Line):
 
 
 class Problem(Line):
+    """Why a call was refused: a stable code and a sentence for people."""
+
     code: str
     message: str
 
 
 class Failure(Line):
+    """The line of a call that was refused."""
+
     error: Problem
 
 

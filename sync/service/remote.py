@@ -21,6 +21,7 @@ from identity.paths import path_text
 from sync.service.api import Service
 from sync.service.calls import CALLS, Call, Kind
 from sync.service.frames import MAX_REPLY, MAX_REQUEST, VERSION, address, read_line
+from sync.service.gap_queue import GapQueue
 
 if TYPE_CHECKING:
     from typing import Self
@@ -31,6 +32,9 @@ ClassT = TypeVar("ClassT")
 Reader = Callable[[str, Any], Any]
 """(name in `sync.service.models`, JSON value) -> what the caller gets."""
 MAX_WAITING = 65_536
+"""Items of one stream that may wait for their reader."""
+GAP = {"event": "gap", "chat": None}
+"""`models.GapEvent` as it stands in a line; events are the one stream there is."""
 STOPPED = "The node stopped before it answered; look whether it was done."
 
 
@@ -99,8 +103,17 @@ class Exchange:
     def __init__(self, channel: Channel, number: int) -> None:
         self._channel = channel
         self._number = number
-        self.replies: asyncio.Queue[Reply] = asyncio.Queue(MAX_WAITING)
-        self.closed = False
+        self._items: GapQueue[Any] = GapQueue(MAX_WAITING, GAP)
+        self._final: Reply | None = None
+        self._closed = False
+
+    def take(self, reply: Reply) -> None:
+        """Keeps a reply until it is asked for.  A stream whose reader is too slow gets a gap in place of items."""
+        if reply.item is not None:
+            self._items.put(reply.item)
+        elif self._final is None:
+            self._final = reply
+            self._items.end()
 
     async def answer(self) -> Any:
         """The next item or the value, where there must be one.  Raises the node's KithkinError."""
@@ -110,16 +123,17 @@ class Exchange:
 
     async def next(self) -> Any:
         """As `answer`, but None at the end."""
-        if self.closed:
+        if self._closed:
             return None
-        reply = await self.replies.get()
-        if reply.item is not None:
-            return reply.item
-        self.closed = True
+        if (item := await self._items.get()) is not None:
+            return item
+        self._closed = True
         self._channel.forget(self._number)
-        if reply.error is not None:
-            raise reply.error
-        return reply.value
+        if self._final is None:
+            return None
+        if self._final.error is not None:
+            raise self._final.error
+        return self._final.value
 
     def input(self, word: str) -> None:
         """A word into a dialogue."""
@@ -127,8 +141,8 @@ class Exchange:
 
     def withdraw(self) -> None:
         """Cancels the call in the node, unless it has ended."""
-        if not self.closed:
-            self.closed = True
+        if not self._closed:
+            self._closed = True
             self._channel.forget(self._number)
             with contextlib.suppress(KithkinError):
                 self._channel.write({"id": self._number, "cancel": True})
@@ -157,13 +171,13 @@ class Items:
 class SocketApproval:
     """`api.Approval` over the socket."""
 
-    def __init__(self, exchange: Exchange, read: Reader, grant: models.Grant) -> None:
+    def __init__(self, exchange: Exchange, read: Reader, grant: models.AccessGrant) -> None:
         self._exchange = exchange
         self._read_as = read
         self._grant = grant
 
     @property
-    def grant(self) -> models.Grant:
+    def grant(self) -> models.AccessGrant:
         return self._grant
 
     async def confirm(self) -> models.Digits:
@@ -225,18 +239,16 @@ class Channel:
             while (line := await read_line(self._reader)) is not None:
                 reply = reply_of(line)
                 exchange = self._exchanges.get(reply.id)
-                if exchange is not None and not exchange.replies.full():
-                    exchange.replies.put_nowait(reply)
-                elif exchange is None and reply.id == 0 and reply.error is not None:
+                if exchange is not None:
+                    exchange.take(reply)
+                elif reply.id == 0 and reply.error is not None:
                     reason = reply.error.message
         except DecodeError as error:
             reason = f"The node's answer cannot be read: {error}."
         finally:
             self._gone = True
             for number, exchange in list(self._exchanges.items()):
-                if exchange.replies.full():
-                    exchange.replies.get_nowait()
-                exchange.replies.put_nowait(Reply(number, error=KithkinError("timeout", reason)))
+                exchange.take(Reply(number, error=KithkinError("timeout", reason)))
 
     def write(self, request: dict[str, Any]) -> None:
         """Raises KithkinError `timeout` where the node has gone, and as `line_of`."""
@@ -277,7 +289,7 @@ class Channel:
         """The one dialogue there is: an approval."""
         begun = self.begin(call, args)
         try:
-            yield SocketApproval(begun, self._read_as, self._read_as("Grant", await begun.answer()))
+            yield SocketApproval(begun, self._read_as, self._read_as("AccessGrant", await begun.answer()))
         finally:
             begun.withdraw()
 

@@ -1,4 +1,4 @@
-"""The local door: serves one `Service` to other processes of the same user, over a 0600 Unix socket in the profile.
+"""The local server: offers one `Service` to other processes of the same user, over a 0600 Unix socket in the profile.
 
 Which calls exist and what their arguments are is read from the protocol class itself (`sync.service.calls`), as the
 client's methods are (`sync.service.remote`).  `sync.service.frames` has the lines.

@@ -13,7 +13,7 @@ from crdt.docs.facts import Fact, FactKind, facts_of, facts_of_deletion
 from crdt.docs.guard import Admit, examine
 from crdt.docs.kinds import DocKind
 from crdt.docs.personal import Personal, decode_own_fact, own_facts_of
-from crdt.docs.timeline import Rights
+from crdt.docs.timeline import TimelinePolicy
 from crdt.log.entry import Kind, Plaintext, decode_plaintext, open_entry
 from crdt.log.merkle import Leaf, leaf_of
 from crdt.space.control import SpaceKind
@@ -115,7 +115,7 @@ class SpaceFacts:
         """Ids of the messages that the entry at this place of a feed publishes."""
         return [fact.about[1:] for fact in self.facts_at(feed, seq) if fact.kind is FactKind.COPY]
 
-    def rights(self) -> Rights:
+    def rights(self) -> TimelinePolicy:
         """Whose a feed is, what shows, who may delete: as the membership of now has it."""
         state = self._members.state
         group = state.kind is SpaceKind.GROUP
@@ -137,7 +137,7 @@ class SpaceFacts:
             leaf = None if entry is None else entry.leaf or leaf_of(entry.block)
             return [fact for fact in found if leaf is not None and fact.raw == leaf[1]]
 
-        return Rights(member, state.shows, may_delete, clears, state.within)
+        return TimelinePolicy(member, state.shows, may_delete, clears, state.within)
 
     def remember(self, name: str, about: bytes, fold: Callable[[], Any]) -> Any:
         """A fold of the facts about something, until another such fact comes or membership changes."""

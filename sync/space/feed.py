@@ -67,22 +67,27 @@ class StoredEntry:
 
 
 def entry_key(number: int, seq: int) -> bytes:
+    """Key of an entry or a node: the feed's local number (4 bytes) and the index (8), big-endian, so that they sort."""
     return number.to_bytes(4, "big") + seq.to_bytes(8, "big")
 
 
 def encode_entry(state: EntryState, block: bytes, key: bytes = b"") -> bytes:
+    """Row of an entry whose block is here; key: its message key where it was opened."""
     return bytes((state,)) + key + block
 
 
 def encode_cleared(leaf: Leaf) -> bytes:
+    """Row of an entry whose block was erased: its leaf alone, which proofs need."""
     return bytes((EntryState.CLEARED,)) + leaf[0].to_bytes(4, "little") + leaf[1]
 
 
 def encode_withheld(leaf: Leaf) -> bytes:
+    """Row of an entry whose block a peer kept back: its leaf alone."""
     return bytes((EntryState.WITHHELD,)) + leaf[0].to_bytes(4, "little") + leaf[1]
 
 
 def decode_entry(value: bytes) -> StoredEntry:
+    """The row of an entry as it was stored."""
     state = EntryState(value[0])
     if state is EntryState.OPENED:
         return StoredEntry(state, value[1:33], value[33:])
@@ -92,6 +97,7 @@ def decode_entry(value: bytes) -> StoredEntry:
 
 
 def leaf_of_entry(entry: StoredEntry) -> Leaf:
+    """The Merkle leaf of a stored entry."""
     return entry.leaf if entry.leaf is not None else leaf_of(entry.block)
 
 
@@ -139,14 +145,17 @@ def load_feeds(store: Store, space: bytes) -> list[Feed]:
 
 
 def encode_node(node: Node) -> bytes:
+    """Row of a Merkle node."""
     return node.size.to_bytes(8, "little") + node.hash
 
 
 def decode_node(index: int, value: bytes) -> Node:
+    """A Merkle node as it was stored."""
     return Node(index, int.from_bytes(value[:8], "little"), value[8:])
 
 
 def worth_a_row(node: Node) -> bool:
+    """Whether a Merkle node is stored: small ones are made again from their blocks."""
     return span_of(node.index) >= STORED_SPAN
 
 

@@ -1,6 +1,6 @@
 """The feed store of one space: its feeds, blocks and Merkle nodes, read through what is not yet committed.
 
-Appending happens in memory and in the batch at once; the shell commits the batch at the end of its turn.  Until then
+Appending happens in memory and in the batch at once; the shell commits the batch at the end of its tick.  Until then
 `_fresh` answers for the rows of that batch.  This is what replication sees (`sync.replicate.view.FeedView`); it knows
 nothing of what stands inside a block.
 """

@@ -121,7 +121,7 @@ class EpochKeys:
         self.rendezvous = [z, *[old for old in self.rendezvous if old != z]][: KEEP_Z + 1]
         self._changes.row_changed()
 
-    def settle_z(self) -> None:
+    def choose_z(self) -> None:
         """Z is that of the lowest epoch that counts and holds every close: where several draw a new one after the same
         close, everybody who knows them follows one."""
         live = self.live()

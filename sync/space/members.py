@@ -26,7 +26,7 @@ Shape = tuple[dict[bytes, End], frozenset[bytes], dict[bytes, tuple[End, ...]]] 
 
 
 class FeedBranch:
-    """The one branch of a feed that the shelf holds (`crdt.space.lineage.Branch`)."""
+    """The one branch of a feed that the feed store holds (`crdt.space.lineage.Branch`)."""
 
     def __init__(self, feed_store: FeedStore, feed: Feed) -> None:
         self._feed_store, self._feed = feed_store, feed
@@ -147,7 +147,7 @@ class Members:
     # -- what comes -------------------------------------------------------------------------------------------
 
     def add(self, entry: ControlEntry, now_ms: int) -> None:
-        """A control entry was opened; the fold follows in `settle`."""
+        """A control entry was opened; the fold follows in `refold`."""
         self._context.batch.put(Table.CONTROL, self._feed_store.space + entry.id, encode_stored_control(entry, now_ms))
         self._changes.control_came()
         self._note_arrival(entry, now_ms)
@@ -183,7 +183,7 @@ class Members:
                     directory.learn(statements, {identity}, space)
                 self._learned.add(entry.id)
 
-    def settle(self) -> dict[bytes, tuple[bytes, bytes]]:
+    def refold(self) -> dict[bytes, tuple[bytes, bytes]]:
         """Membership changed.  Returns the authors as they were before."""
         self._changes.control = False
         self._changes.membership_changed()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from crdt.docs.facts import FactKind
 from crdt.docs.personal import PersonalView
-from crdt.docs.timeline import Rights
+from crdt.docs.timeline import TimelinePolicy
 from crdt.log.merkle import Leaf
 from crdt.space.control import SpaceKind
 from crdt.space.epoch import EpochKey
@@ -111,7 +111,7 @@ class Space:
         """Device id -> core key of its open feed, of every rostered device."""
         return self.members.devices()
 
-    def rights(self) -> Rights:
+    def rights(self) -> TimelinePolicy:
         return self.facts.rights()
 
     def append(self, drafts: Sequence[Draft], now_ms: int) -> list[tuple[int, Leaf]]:
@@ -160,11 +160,11 @@ class Space:
 
     def _after_control(self, now_ms: int) -> dict[bytes, None]:
         """Membership changed: Z, authorship of feeds and what shows follow.  Returns the messages to fold again."""
-        old = self.members.settle()
+        old = self.members.refold()
         self.epoch_keys.open_grants()
         if self._changes.keys:
             self.inbound.unlock(now_ms)
-        self.epoch_keys.settle_z()
+        self.epoch_keys.choose_z()
         epochs = self.state.epochs.values()
         self.epoch_keys.keyring.note_superseded([e.id for e in epochs if e.superseded], now_ms)
         if self.personal:

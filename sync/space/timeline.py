@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from crdt.docs.facts import Fact, FactKind, decode_fact, message_prefix
 from crdt.docs.rows import Row, decode_row, key_range
-from crdt.docs.timeline import Rights, fold_message
+from crdt.docs.timeline import TimelinePolicy, fold_message
 from sync.store.port import Batch, Store, Table, prefix_end
 
 
@@ -26,7 +26,7 @@ class RowChange:
 
 
 def absorb(
-    store: Store, batch: Batch, space: bytes, facts: Sequence[Fact], rights: Rights, again: Iterable[bytes] = ()
+    store: Store, batch: Batch, space: bytes, facts: Sequence[Fact], rights: TimelinePolicy, again: Iterable[bytes] = ()
 ) -> list[RowChange]:
     """Puts the facts and the rows that follow from them.  Call it once a commit and space: it reads what is stored.
 
@@ -60,7 +60,9 @@ def messages_of_feed(store: Store, space: bytes, core: bytes) -> list[bytes]:
     return list(found)
 
 
-def _fold(store: Store, batch: Batch, space: bytes, about: dict[bytes, list[Fact]], rights: Rights) -> list[RowChange]:
+def _fold(
+    store: Store, batch: Batch, space: bytes, about: dict[bytes, list[Fact]], rights: TimelinePolicy
+) -> list[RowChange]:
     changes: list[RowChange] = []
     known = store.get_many(Table.MESSAGE, [space + message for message in about])
     for (message, fresh), row_key in zip(about.items(), known, strict=True):

@@ -1,8 +1,8 @@
-"""SIGKILL of a node at random moments while messages are sent to it and replicated: one round, for tests and soak.
+"""Kills a node at random moments while messages are sent and replicated: one round, for tests and soak runs.
 
-The truth is what was acknowledged: an id is written down when the node has answered `send`.  After the kill the profile
-opens, every acknowledged message is there once, the peer has the same, and what was cut off in the middle is there
-once or not at all, on both sides alike.
+A message is acknowledged when the node has answered `send` with its id.  After the kill the profile opens, and every
+acknowledged message is there once, on the peer too.  A message that was interrupted is there once or not at all, and
+the same on both sides.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.processes import Profile, Trio
 
 @dataclass
 class Round:
-    """What one round saw."""
+    """What happened in one round."""
 
     kills: int = 0
     acknowledged: dict[str, str] = field(default_factory=dict)  # id -> text
@@ -25,12 +25,18 @@ class Round:
 
 
 async def kill_round(trio: Trio, count: int, kills: int, seed: int, tag: str) -> Round:
-    """Sends `count` messages to the phone's node, which is killed `kills` times meanwhile; the friend receives."""
+    """Sends `count` messages through the phone's node, which is killed `kills` times meanwhile; the contact receives.
+
+    seed: for the moments of the kills.  tag: how the texts of this round begin.  Raises AssertionError where a message
+    is lost or doubled.
+    """
     rng = random.Random(seed)
     phone, friend, chat = trio.phone, trio.friend, trio.direct
     seen = Round()
     before = {message.id for message in await friend.messages(chat)}
-    marks = sorted(rng.sample(range(1, count - 20), kills))  # none in the last burst, after which nothing looks
+    marks = sorted(
+        rng.sample(range(1, count - 20), kills)
+    )  # none in the last burst, after which no kill would be noticed
     while seen.attempted < count:
         if phone.process is None:
             await phone.run()
@@ -66,7 +72,7 @@ async def send(phone: Profile, chat: str, text: str) -> tuple[str | None, str]:
 
 
 async def kill_after(phone: Profile, delay: float) -> None:
-    """The moment is what is random here, so this one does wait for time."""
+    """Kills after some seconds: the moment is what is random, so this waits for time on purpose."""
     await asyncio.sleep(delay)
     assert phone.process is not None
     phone.process.kill()
@@ -83,7 +89,7 @@ async def check(phone: Profile, friend: Profile, chat: str, before: set[str], se
     assert all(held[id_] == text for id_, text in seen.acknowledged.items())
     texts = [message.text for message in mine if message.text.startswith(f"{tag} ")]
     assert len(set(texts)) == len(texts), "a message is there twice"
-    # The peer converges to the very same list.
+    # The peer converges to the same list.
     theirs = await friend.until(
         lambda: friend.messages(chat), lambda found: len(found) >= len(mine), f"{len(mine)} messages"
     )

@@ -1,7 +1,7 @@
-"""`python -m tests.apps.soak_kill --rounds 100 --log docs/evidence/kill.txt`: the kill rounds, many times, with a log.
+"""`python -m tests.apps.soak_kill --rounds 100 --log docs/evidence/kill.txt`: many kill rounds, with a log.
 
-Each round is `tests.apps.killing.kill_round`: 500 messages, 3 kills, then everything acknowledged is there once on both
-sides, in one order, and `doctor` finds nothing.
+Each round is `tests.apps.killing.kill_round`: 500 messages and 3 kills, after which both sides have every acknowledged
+message once and in the same order, and `doctor` finds no fault.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Machines that know no address of each other: a DHT leads them together, by key and by topic, over real UDP."""
+"""Machines that know no address of each other find each other in a DHT, by key and by topic, over real UDP."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def person(stage: Stage, name: str, bootstrap: str) -> Profile:
     return made
 
 
-def test_link_invite_and_chat_between_machines_that_know_no_address(tmp_path: Path) -> None:
+def test_link_invite_and_chat_without_known_addresses(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage_in_a_dht(tmp_path / "stage") as (stage, bootstrap):
             phone, bob = await person(stage, "ada", bootstrap), await person(stage, "bob", bootstrap)
@@ -60,7 +60,7 @@ def test_link_invite_and_chat_between_machines_that_know_no_address(tmp_path: Pa
             invite = (await phone.ask("contact", "invite"))["invite"]
             chat = (await bob.ask("contact", "accept", invite))["chat"]
             await phone.ask("send", chat, "my desktop knows you too")
-            await desk.holds(chat, 1)  # whoever lets it in must be on
+            await desk.holds(chat, 1)  # a device that admits the desktop must be running
             await phone.stop()
             await bob.ask("send", chat, "how did you find me?")
             assert [one.text for one in await desk.holds(chat, 2)][1:] == ["how did you find me?"]
@@ -73,8 +73,8 @@ def test_link_invite_and_chat_between_machines_that_know_no_address(tmp_path: Pa
     asyncio.run(story())
 
 
-def test_a_node_keeps_its_port_and_starts_from_nodes_that_it_knew(tmp_path: Path) -> None:
-    """The second start is told a bootstrap node at which nobody is."""
+def test_node_keeps_its_port_and_rejoins_the_dht_through_known_nodes(tmp_path: Path) -> None:
+    """The second start gets the address of a bootstrap node that does not exist."""
 
     async def story() -> None:
         async with stage_in_a_dht(tmp_path / "stage") as (stage, bootstrap):
@@ -87,17 +87,17 @@ def test_a_node_keeps_its_port_and_starts_from_nodes_that_it_knew(tmp_path: Path
                 one.environment["KITHKIN_BOOTSTRAP"] = f"{HOST}:9"
                 await one.run(*APART)
             assert [one.ready["address"] for one in (ada, bob)] == ports
-            await bob.ask("send", chat, "we meet again")
+            await bob.ask("send", chat, "we connected again")
             await ada.holds(chat, 1)
 
     asyncio.run(story())
 
 
-# -- in one process, with a clock of its own ----------------------------------------------------------------------
+# -- in one process, with a clock that the test sets ----------------------------------------------------------------
 
 
-class Sleeper:
-    """One person's device: a profile in memory, and nodes that run it one after the other."""
+class OfflineDevice:
+    """One person's device: a profile in memory, run by one node after another, with long times offline between them."""
 
     def __init__(self, name: str) -> None:
         self.rng: Callable[[int], bytes] = Random(name).randbytes
@@ -112,11 +112,11 @@ class Sleeper:
         found_profile(self.store, account, [certificate], keys.recovery.public, name, born * 1000, self.rng)
 
     @asynccontextmanager
-    async def awake(self, net: Testnet, later: float = 0.0) -> AsyncIterator[Node]:
+    async def online(self, net: Testnet, later: float = 0.0) -> AsyncIterator[Node]:
         (first, *_) = net.bootstrap
         network = Network(HOST, advertise=NO_HOST, bootstrap=(f"{first[0]}:{first[1]}",))
         engine = Engine(self.store, self.rng, time.time() + later)
-        engine.profile.keep_port(0)  # another house
+        engine.profile.keep_port(0)  # another address
         async with Node(engine, network, clock=lambda: time.time() + later) as node:
             yield node
 
@@ -131,7 +131,7 @@ def say(node: Node, text: str) -> None:
     result_of(calls.send(chat_id(chat_of(node).id), text))
 
 
-async def hears(node: Node) -> str:
+async def next_text(node: Node) -> str:
     """The text of the next new message."""
     space = chat_of(node)
     async with asyncio.timeout(PATIENCE):
@@ -143,13 +143,13 @@ async def hears(node: Node) -> str:
             await changed.wait()
 
 
-def test_friends_who_slept_a_month_meet_at_the_topic_of_the_day() -> None:
-    """Both have other transport keys and other addresses than either knows of."""
+def test_contacts_reconnect_by_daily_topic_after_a_month_offline_with_new_addresses() -> None:
+    """By then both have transport keys and addresses that the other does not know."""
 
     async def story() -> None:
         async with Testnet(8) as net:
-            ada, bob = Sleeper("Ada"), Sleeper("Bob")
-            async with ada.awake(net) as one, bob.awake(net) as other:
+            ada, bob = OfflineDevice("Ada"), OfflineDevice("Bob")
+            async with ada.online(net) as one, bob.online(net) as other:
                 text = one.engine.onboarding.invites.create(one.clock(), 86_400, ()).payload.text
                 one.tick()
                 with other.steps(other.engine.onboarding.invites.accept(text, other.clock())) as steps:
@@ -157,11 +157,11 @@ def test_friends_who_slept_a_month_meet_at_the_topic_of_the_day() -> None:
                     async with asyncio.timeout(PATIENCE):
                         step = await steps.get()
                 assert isinstance(step, ContactMet), step
-            async with ada.awake(net, MONTH) as one, bob.awake(net, MONTH) as other:
+            async with ada.online(net, MONTH) as one, bob.online(net, MONTH) as other:
                 known = [where.transport(one.clock()) for where in one.engine.dialling.whereabouts().values()]
                 now = {key.public for _, key in other.engine.profile.account.transports[-2:]}
                 assert now.isdisjoint(known)
                 say(one, "good morning")
-                assert await hears(other) == "good morning"
+                assert await next_text(other) == "good morning"
 
     asyncio.run(story())

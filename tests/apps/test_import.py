@@ -1,4 +1,4 @@
-"""20,000 real chat lines: imported on three devices that are cut off, merged, searched, exported, imported again."""
+"""20,000 real chat lines: imported on three offline devices, merged, searched, exported, imported again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(path: Path, lines: list[Line]) -> Path:
 
 
 def scan(lines: list[Line], query: str) -> Counter[str]:
-    """The plain scan: every term of the query occurs among the words of a text."""
+    """The expected result, by a plain scan: every term of the query is among the words of the text."""
     asked = parse(query)
     return Counter(
         line["text"]
@@ -42,7 +42,7 @@ def scan(lines: list[Line], query: str) -> Counter[str]:
 
 
 def queries(lines: list[Line]) -> list[str]:
-    """Twenty: frequent and rare words, pairs, prefixes, capitals, signs, and one that is nowhere."""
+    """Twenty queries: frequent and rare words, pairs, prefixes, capitals, signs, and a word that no line has."""
     count = Counter(word for line in lines for word in set(re.findall("[a-z]+", line["text"].lower())))
     ranked = [word for word, _ in count.most_common() if len(word) > 2]
     common, middle = ranked[:6], ranked[300:900:150]
@@ -51,7 +51,7 @@ def queries(lines: list[Line]) -> list[str]:
     return [*common[:4], *middle, *rare, *pairs, "ubun*", "http*", "INSTALL", "don't", "apt-get", "zyzzyvas"][:20]
 
 
-def test_import_on_three_devices_offline_then_merge_and_search(three: Three, tmp_path: Path) -> None:
+def test_offline_imports_of_three_devices_merge_and_are_searchable(three: Three, tmp_path: Path) -> None:
     lines = corpus(COUNT)
     parts = [lines[place::3] for place in range(3)]
 
@@ -59,7 +59,7 @@ def test_import_on_three_devices_offline_then_merge_and_search(three: Three, tmp
         async with three() as trio:
             chat = trio.group
             files = [write(tmp_path / f"{one.name}.jsonl", part) for one, part in zip(trio.all, parts, strict=True)]
-            # Nobody runs: each import opens its profile itself.
+            # No node runs: each import opens its profile itself.
             told = await asyncio.gather(
                 *(one.ask("import", chat, str(file)) for one, file in zip(trio.all, files, strict=True))
             )
@@ -79,7 +79,7 @@ def test_import_on_three_devices_offline_then_merge_and_search(three: Three, tmp
             times = {(m.source, m.text, m.at.strftime("%Y-%m-%dT%H:%M:%SZ")) for m in held[1] if m.source is not None}
             assert times == {(line["from"], line["text"], line["at"]) for line in lines}
 
-            # A repeat adds nothing.
+            # Importing the same file again adds nothing.
             again = await trio.desktop.node.import_messages(chat, files[1])
             assert (again.imported, again.skipped) == (0, len(parts[1]))
 
@@ -112,7 +112,7 @@ def test_export_and_import_round_trip(tmp_path: Path) -> None:
         "\ufeffmark",
     ]
     lines += [{"at": "2020-02-29T23:59:59.250Z", "from": "someone | else", "text": text} for text in strange]
-    lines += [lines[0], lines[0]]  # stands three times now: three messages
+    lines += [lines[0], lines[0]]  # the line is in the file three times: three messages
 
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
@@ -138,7 +138,7 @@ def test_export_and_import_round_trip(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_broken_line_stops_the_import_and_loses_nothing(tmp_path: Path) -> None:
+def test_broken_line_stops_an_import_and_keeps_the_lines_before_it(tmp_path: Path) -> None:
     good = {"at": "2024-01-01T00:00:00Z", "from": "ada", "text": "good"}
     bad = [
         b"{",

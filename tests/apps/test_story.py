@@ -1,4 +1,4 @@
-"""The straight line, told by real processes: a phone, its desktop and a friend, from the first `init` on."""
+"""The whole product in real processes: a phone, its desktop and a contact, from the first `init` on."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.support.processes import HOST, Profile, Stage, Trio, make_trio, writa
 Three = Callable[[], AbstractAsyncContextManager[Trio]]
 
 
-def test_a_phone_a_desktop_and_a_friend(tmp_path: Path) -> None:
+def test_phone_desktop_and_contact_converge_after_sending_offline(tmp_path: Path) -> None:
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
             trio = await make_trio(stage)
             phone, desktop, friend = trio.all
             chats = (trio.direct, trio.group)
 
-            # Cut off: nobody runs, so each command opens the profile itself.
+            # Offline: no node runs, so each command opens the profile itself.
             for one in trio.all:
                 assert one.process is None
                 for chat, word in zip(chats, ("kestrel", "marmot"), strict=True):
@@ -34,7 +34,7 @@ def test_a_phone_a_desktop_and_a_friend(tmp_path: Path) -> None:
                 assert [(p["state"], p["delivered"], p["devices"]) for p in pending] == [("queued", 0, 2)] * 2
                 assert [len((await one.ask("read", chat))["messages"]) for chat in chats] == [4, 4]
 
-            # Together again, the friend first.
+            # All nodes run, the contact's first.
             for one in (friend, phone, desktop):
                 await one.run()
             seen = {}
@@ -48,7 +48,7 @@ def test_a_phone_a_desktop_and_a_friend(tmp_path: Path) -> None:
                 texts = set((await phone.texts(chat))[3:])
                 assert texts == {f"{word} from {one.name}" for one in trio.all}
 
-            # The outbox went from queued to delivered, and said so.
+            # The messages in the outbox became delivered, and events said so.
             for one in trio.all:
                 mine = [m.state for m in await one.messages(trio.direct) if m.mine and m.device == one.ready["device"]]
                 assert mine == ["delivered", "delivered"]
@@ -62,7 +62,7 @@ def test_a_phone_a_desktop_and_a_friend(tmp_path: Path) -> None:
             titles = [{(c.title, c.kind) for c in (await one.node.chats()).chats} for one in (phone, desktop)]
             assert titles[0] == titles[1] == {("Friend", "direct"), ("Trip", "group"), ("Notes to self", "self")}
 
-            # Search finds the words on each.
+            # Every device finds the words.
             for one in trio.all:
                 hits = await one.node.search("kestrel from")
                 assert hits.total == 3 and {h.text for h in hits.hits} == {f"kestrel from {p.name}" for p in trio.all}
@@ -70,7 +70,7 @@ def test_a_phone_a_desktop_and_a_friend(tmp_path: Path) -> None:
                 assert (await one.node.search("kestrel", chat=trio.group)).total == 0
                 assert (await one.node.search("kestrel phone")).total == 1
 
-            # The desktop and the friend go on while the phone is off.
+            # The desktop and the contact chat while the phone is off.
             await phone.stop()
             await desktop.node.send(trio.direct, "the phone is off")
             assert (await friend.holds(trio.direct, 7))[-1].text == "the phone is off"
@@ -88,7 +88,7 @@ def test_a_phone_a_desktop_and_a_friend(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3)))[1::2], ids=str)
-def test_nodes_start_again_in_any_order(three: Three, order: tuple[int, ...]) -> None:
+def test_nodes_converge_whatever_the_order_of_their_starts(three: Three, order: tuple[int, ...]) -> None:
     async def story() -> None:
         async with three() as trio:
             for one in trio.all:
@@ -104,8 +104,8 @@ def test_nodes_start_again_in_any_order(three: Three, order: tuple[int, ...]) ->
 
 
 @pytest.mark.parametrize("other", ["desktop", "friend"])
-def test_two_that_met_only_through_the_phone_meet_without_it(three: Three, other: str) -> None:
-    """The desktop and the friend start with the phone off, in either order."""
+def test_desktop_and_contact_connect_while_the_phone_is_off(three: Three, other: str) -> None:
+    """They have connected only to the phone before, and start without it, in either order."""
 
     async def story() -> None:
         async with three() as trio:
@@ -122,8 +122,8 @@ def test_two_that_met_only_through_the_phone_meet_without_it(three: Three, other
     asyncio.run(story())
 
 
-def test_history_for_a_device_that_comes_late(tmp_path: Path) -> None:
-    """Everything before the link is there afterwards, or nothing of it, as the approver said."""
+def test_device_linked_later_gets_all_past_messages_or_none(tmp_path: Path) -> None:
+    """The approver chooses whether the new device gets the messages from before the link."""
 
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
@@ -152,18 +152,18 @@ async def read_wait(reader: Profile, chat: str, after: str) -> dict[str, object]
     return await reader.ask("read", chat, "--after", after, "--wait", "60")
 
 
-def test_read_wait_returns_as_soon_as_something_is_there(three: Three) -> None:
+def test_read_wait_returns_as_soon_as_a_message_arrives(three: Three) -> None:
     async def story() -> None:
         async with three() as trio:
             await asyncio.gather(trio.phone.run(), trio.friend.run())
             newest = (await trio.friend.messages(trio.direct))[-1].id
             waiting = asyncio.create_task(read_wait(trio.friend, trio.direct, newest))
-            # The reader has asked once its process has connected; a message sent before that is found as well.
+            # A message that is sent before the reader's process has connected is found as well.
             sent = await trio.phone.node.send(trio.direct, "here")
             page = await waiting
             assert [m["id"] for m in page["messages"]] == [sent.id]  # type: ignore[attr-defined]
             assert page["more"] is False
-            # Without a node the command meets peers itself.
+            # Without a node the command connects to peers itself.
             await trio.friend.stop()
             again = asyncio.create_task(read_wait(trio.friend, trio.direct, sent.id))
             sent = await trio.phone.node.send(trio.direct, "and here")
@@ -172,7 +172,7 @@ def test_read_wait_returns_as_soon_as_something_is_there(three: Three) -> None:
     asyncio.run(story())
 
 
-def test_the_linking_dialogue_and_its_lines(tmp_path: Path) -> None:
+def test_link_and_approve_print_their_lines_of_json(tmp_path: Path) -> None:
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
             phone = await stage.init("phone")

@@ -1,4 +1,4 @@
-"""`kithkin testnet` as a process: says where it is, ends on a signal, refuses a port that is taken."""
+"""`kithkin testnet` as a process: it prints its bootstrap address, ends on a signal and refuses a port in use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.processes import Stage
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_testnet_says_where_it_is_and_ends_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+def test_testnet_prints_its_bootstrap_address_and_ends_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     async def story() -> None:
         async with (
             Stage(tmp_path / "stage") as stage,
@@ -28,7 +28,7 @@ def test_a_testnet_says_where_it_is_and_ends_on_a_signal(tmp_path: Path, number:
     asyncio.run(story())
 
 
-def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
+def test_testnet_refuses_a_port_in_use(tmp_path: Path) -> None:
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:

@@ -1,7 +1,7 @@
-"""The story in two windows: a phone is made, a desktop linked by the picture of its code, a friend invited, messages go
-both ways, a group, search, both looks, and everything is there again after closing.
+"""Two windows, used like a person does: a phone profile is created, a desktop linked with a picture of its code, a
+contact invited; messages in both directions, a group, search, both themes; everything is there again after closing.
 
-Two real processes under Xvfb with real keys and clicks; the friend is a node of the command line.  With
+Two real processes under Xvfb with real keys and clicks; the contact is a node of the command line.  With
 KITHKIN_SCREENS=FOLDER the pictures stay there (`docs/screens` was made so).
 """
 
@@ -50,8 +50,8 @@ ROUTE = " ".join(
 PHONE, DESKTOP = (400, 800), (1200, 800)
 
 
-class Friend:
-    """Bob, at the command line."""
+class Contact:
+    """Bob, who uses the command line."""
 
     def __init__(self, folder: Path) -> None:
         secret = folder / "bob.txt"
@@ -111,7 +111,7 @@ class Friend:
 
 
 class Album:
-    """Where pictures go: quantised, so that they stay small."""
+    """A folder of screenshots, reduced to 256 colours to keep them small."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -120,7 +120,7 @@ class Album:
     def keep(self, screen: Screen, name: str) -> Path:
         from PIL import Image
 
-        time.sleep(0.6)  # what moves comes to rest: for people, nothing below depends on it
+        time.sleep(0.6)  # animations end; only the picture depends on it
         path = screen.picture(self._folder / f"{screen.kind}-{name}.png")
         with Image.open(path) as picture:
             small = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
@@ -144,10 +144,10 @@ def screen(kind: str, size: tuple[int, int], folder: Path, log: Path) -> Screen:
     return Screen(kind, size, folder / kind, folder, log)
 
 
-def test_phone_desktop_and_a_friend(tmp_path: Path, album: Album, log: Path) -> None:
+def test_phone_desktop_and_a_contact_in_real_windows(tmp_path: Path, album: Album, log: Path) -> None:
     phone = screen("phone", PHONE, tmp_path, log)
     desktop = screen("desktop", DESKTOP, tmp_path, log)
-    friend = Friend(tmp_path)
+    friend = Contact(tmp_path)
     try:
         create(phone, album)
         link(phone, desktop, album, tmp_path)
@@ -183,7 +183,7 @@ def create(phone: Screen, album: Album) -> None:
     album.keep(phone, "create")
     phone.key("Return")
     phone.wait("I wrote them down", kind="Action")
-    assert sum(seen.kind == "Word" for seen in phone.look()) == 0  # a row says nothing itself, its words do
+    assert sum(seen.kind == "Word" for seen in phone.look()) == 0  # the row has no text itself, its labels have
     album.keep(phone, "words")
     phone.click("I wrote them down", kind="Action")
     phone.click("Yes, I have them on paper", kind="Action")
@@ -239,7 +239,7 @@ def link(phone: Screen, desktop: Screen, album: Album, folder: Path) -> None:
     album.keep(desktop, "first")
 
 
-def invite(phone: Screen, desktop: Screen, friend: Friend, album: Album) -> str:
+def invite(phone: Screen, desktop: Screen, friend: Contact, album: Album) -> str:
     menu(phone, "Invite a contact")
     phone.until(lambda: phone.says("kithkin:invite/"), "an invite")
     text = read_picture(album.keep(phone, "invite"))
@@ -250,7 +250,7 @@ def invite(phone: Screen, desktop: Screen, friend: Friend, album: Album) -> str:
     return str(accepted["chat"])
 
 
-def talk(phone: Screen, desktop: Screen, friend: Friend, chat: str, album: Album) -> None:
+def talk(phone: Screen, desktop: Screen, friend: Contact, chat: str, album: Album) -> None:
     friend.say("send", chat, "Hi Ada! Are you coming along on Saturday? The forecast says sun all day.")
     phone.wait("1")
     phone.click("Bob Marsh", kind="MyChatRow")
@@ -278,8 +278,9 @@ def talk(phone: Screen, desktop: Screen, friend: Friend, chat: str, album: Album
     friend.until_read(chat, "I found the map on my desk")
     phone.wait("I found the map on my desk")
 
-    # An edit and an answer, with the pointer.
+    # An edit, with the pointer.
     desktop.click("I found the map on my desk", kind="MessageRow")
+    desktop.wait("Edit", kind="SheetRow")
     album.keep(desktop, "menu")
     desktop.click("Edit", kind="SheetRow")
     desktop.wait("Edit message")
@@ -297,7 +298,7 @@ def talk(phone: Screen, desktop: Screen, friend: Friend, chat: str, album: Album
     album.keep(desktop, "chat")
 
 
-def group(phone: Screen, desktop: Screen, friend: Friend, album: Album) -> None:
+def group(phone: Screen, desktop: Screen, friend: Contact, album: Album) -> None:
     phone.click(icon="arrow-left")
     menu(phone, "New group")
     phone.fill("Title", "Mountain trip")
@@ -334,7 +335,7 @@ def search(phone: Screen, desktop: Screen, album: Album) -> None:
     phone.key("Escape")
 
 
-def invitation(phone: Screen, friend: Friend, album: Album) -> None:
+def invitation(phone: Screen, friend: Contact, album: Album) -> None:
     ada = friend.say("contact", "list")["contacts"][0]["id"]
     friend.say("chat", "new", "--title", "Book club", ada)
     phone.wait("Book club")
@@ -351,7 +352,7 @@ def invitation(phone: Screen, friend: Friend, album: Album) -> None:
     phone.click(icon="arrow-left")
 
 
-def people(phone: Screen, friend: Friend, chat: str, album: Album, folder: Path) -> None:
+def people(phone: Screen, friend: Contact, chat: str, album: Album, folder: Path) -> None:
     friend.say("send", chat, "\n".join(f"Verse {number} of a very long song" for number in range(1, 60)))
     friend.say("send", chat, "All of it by heart!")
     phone.click("Bob Marsh", kind="MyChatRow")

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import ast
 import re
-import subprocess
+import shlex
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from apps.cli import parser
 from docs.site import build, markdown
+from identity.errors import KithkinError
 from tests.house.names import ROOT
 
-FILES = sorted(
-    ROOT / name
-    for name in subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    if (ROOT / name).exists()
-)
+ELSEWHERE = {".git", ".venv", "build", "dist", "node_modules"}
+
+
+def markdown_files(folder: Path) -> Iterator[Path]:
+    """Those of the repository, in order; not what was installed or built in it."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".md" and path.is_file():
+            yield path
+        elif path.is_dir() and path.name not in ELSEWHERE and not path.name.endswith("cache"):
+            yield from markdown_files(path)
+
+
+FILES = list(markdown_files(ROOT))
 PAGES = [path.relative_to(ROOT).as_posix() for path in FILES]
 NAVIGATION = re.compile(r"^\s+- .+: (\S+\.md)$", re.MULTILINE)
 
@@ -80,10 +86,32 @@ def test_the_site_offers_every_page_and_no_other() -> None:
     assert set(offered) == held - listed_in_an_index
 
 
-def test_every_decision_is_in_the_index() -> None:
-    folder = ROOT / "docs" / "decisions"
-    linked = {link.target for link in markdown.links((folder / "README.md").read_text("utf-8"))}
-    assert {path.name for path in folder.glob("0*.md")} <= linked
+def test_every_command_shown_is_one_that_the_command_line_takes() -> None:
+    shown = re.compile(r"^ *(?:\$ )?kithkin ([^#\n]+)", re.MULTILINE)
+    tried = 0
+    for page in FILES:
+        for fence in markdown.fences(page.read_text("utf-8")):
+            for words in shown.findall(fence.text) if fence.language in ("", "sh") else ():
+                tried += 1
+                try:
+                    parser.parse(shlex.split(words))
+                except SystemExit as end:  # --help and --version
+                    assert end.code == 0, f"{page.name}: kithkin {words}"
+                except KithkinError as error:
+                    pytest.fail(f"{page.name}: kithkin {words}: {error.message}")
+    assert tried > 40
+
+
+def test_every_piece_of_python_that_a_page_shows_can_be_compiled() -> None:
+    shown = [
+        (page.name, fence)
+        for page in FILES
+        for fence in markdown.fences(page.read_text("utf-8"))
+        if fence.language in ("python", "py")
+    ]
+    assert len(shown) > 5
+    for name, fence in shown:
+        compile(fence.text, f"{name}:{fence.first + 1}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path: Path) -> None:
@@ -91,11 +119,23 @@ def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path: Pa
     pages = sorted((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 20
     loaded = re.compile(r"<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href|srcset)=\"?([^\"\s>]+)")
+    linked = re.compile(r"<a\b[^>]*?\bhref=\"?([^\"\s>]+)")
     for page in pages:
-        for target in loaded.findall(page.read_text("utf-8")):
-            assert not re.match(r"(?:https?:)?//", target), f"{page.name} loads {target}"
-            if not target.startswith(("data:", "#")) and page.name != "404.html":
-                assert (page.parent / urlsplit(target).path).exists(), f"{page.name}: {target}"
+        text = page.read_text("utf-8")
+        foreign = [target for target in loaded.findall(text) if re.match(r"(?:https?:)?//", target)]
+        assert not foreign, f"{page.name} loads {foreign}"
+        for target in {*loaded.findall(text), *linked.findall(text)} if page.name != "404.html" else ():
+            if not re.match(r"(?:https?:)?//|data:|#", target):
+                assert (page.parent / unquote(urlsplit(target).path)).exists(), f"{page.name}: {target}"
+
+
+def test_every_path_that_the_map_for_contributors_names_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    named = set(
+        re.findall(r"`((?:identity|netstack|crdt|sync|apps|docs|tests|examples|requirements)/[\w./*-]*)`", text)
+    )
+    assert len(named) > 40
+    assert not [path for path in sorted(named) if not list(ROOT.glob(path))]
 
 
 # ---- the reader of Markdown itself -----------------------------------------------------------------------------------

@@ -11,13 +11,14 @@ from tests.network.topology import Internet
 
 
 @pytest.fixture(scope="session")
-def ground() -> None:
-    """The ground that the tests of this folder stand on."""
+def namespaces() -> None:
+    """Skips the tests of this folder where network namespaces cannot be made."""
     if reason := missing():
         pytest.skip(reason)
 
 
 @pytest.fixture
-def net(ground: None) -> Iterator[Internet]:
+def net(namespaces: None) -> Iterator[Internet]:
+    """An internet of network namespaces, removed after the test."""
     with Internet() as made:
         yield made

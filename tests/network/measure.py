@@ -1,7 +1,7 @@
 """The tables of docs/evidence/nat.md: `python -m tests.network.measure --tries 20 > docs/evidence/nat.md`.
 
-All pairs of NATs and the scenes beside them, by every stack, around a DHT of npm nodes.  `--rounds` cuts the tries
-into so many turns, between which the stacks alternate.
+All pairs of NATs and the scenarios of `scenes.py`, with every implementation, around a DHT of npm nodes.  `--rounds`
+splits the tries into rounds, between which the implementations alternate.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Network namespaces that a test makes and removes.
 
-A name says who made it, `kithkin.PID.START.NAME`, so that what a killed run left behind is told from what a run
-beside this one still uses: `sweep` removes the namespaces, and ends the processes in them, of makers that are gone.
+A name contains the process that made it, `kithkin.PID.START.NAME`, which tells leftovers of a killed run from
+namespaces that a concurrent run uses: `sweep` removes the namespaces of processes that are gone, and ends what runs in
+them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def missing() -> str:
-    """Why no namespace can be made here, "" where one can."""
+    """Why network namespaces cannot be made here, "" where they can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     absent = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -48,7 +49,7 @@ class Namespace:
         made = cls(f"{PREFIX}.{os.getpid()}.{_started(os.getpid())}.{label}")
         _run("ip", "netns", "add", made.name)
         made.ip("link set lo up")
-        # Forwarding is what half of them are for; a path that comes back another way is no forgery here.
+        # Half of them forward packets; answers may come back on another path.
         made.write("ipv4/ip_forward", "1")
         made.write("ipv4/conf/all/rp_filter", "0")
         made.write("ipv4/conf/default/rp_filter", "0")
@@ -72,16 +73,16 @@ class Namespace:
             Path("/proc/sys/net", path).write_text(value)
 
     def run(self, *words: str) -> str:
-        """Runs a command in here to its end; what it printed."""
+        """Runs a command inside to its end; returns its output."""
         return _run(*self.command(*words))
 
     def command(self, *words: str) -> tuple[str, ...]:
-        """The words of a command that runs in here."""
+        """The arguments of a command that runs inside."""
         return ("ip", "netns", "exec", self.name, *words)
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """This thread is in here; what it opens stays in here.  Not across an `await`."""
+        """Enters the namespace with this thread; sockets opened inside stay in it.  Not across an `await`."""
         with Path("/proc/thread-self/ns/net").open() as outside, (FOLDER / self.name).open() as inside:
             _set(inside.fileno())
             try:
@@ -90,14 +91,14 @@ class Namespace:
                 _set(outside.fileno())
 
     def socket(self, host: str = "0.0.0.0", port: int = 0) -> socket.socket:
-        """A UDP socket bound in here, usable from anywhere in this process."""
+        """A UDP socket bound inside, usable anywhere in this process."""
         with self.entered():
             made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         made.bind((host, port))
         return made
 
     def remove(self) -> None:
-        """Ends what runs in here and removes it; removing what is not there is fine."""
+        """Ends the processes inside and removes the namespace.  May be called twice."""
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -109,7 +110,7 @@ class Namespace:
 
 
 def sweep() -> list[str]:
-    """Removes what makers that are gone left behind; the names removed."""
+    """Removes the namespaces of processes that are gone; returns their names."""
     gone = []
     for path in FOLDER.glob(f"{PREFIX}.*.*.*") if FOLDER.is_dir() else ():
         _, pid, start, _ = path.name.split(".", 3)
@@ -121,7 +122,7 @@ def sweep() -> list[str]:
 
 @contextlib.contextmanager
 def together() -> Iterator[list[Namespace]]:
-    """A list to put namespaces on; they are removed at the end, newest first, and older runs' before the start."""
+    """A list for namespaces, which are removed at the end, newest first; removes leftovers of older runs first."""
     sweep()
     made: list[Namespace] = []
     try:

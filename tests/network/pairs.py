@@ -1,4 +1,4 @@
-"""Who reaches whom: a server behind one kind of router, a client behind another, and the table of all pairs."""
+"""Connections between a server behind one kind of router and a client behind another, and the table of all pairs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.network.parties import Middle, Outcome, Party, Stack, party
 from tests.network.router import Nat
 from tests.network.topology import Internet
 
-AT_ONCE = 12  # tries beside each other: they mostly wait
+AT_ONCE = 12  # concurrent tries, which mostly wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,12 @@ class Pair:
 
     @property
     def relayed(self) -> bool:
-        """Whether no punch can work: both sides leave by a port that nobody can know."""
+        """Whether punching cannot work: neither side can know the other's port."""
         return self.server.symmetric and self.client.symmetric
 
     @property
     def by_chance(self) -> bool:
-        """Whether it takes luck: one side leaves by unknown ports, and the other guesses."""
+        """Whether it depends on chance: one side's port is unknown, and the other guesses it."""
         return self.server.symmetric != self.client.symmetric
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Stacks:
-    """Whose code serves, and whose connects."""
+    """The implementation that serves, and the one that connects."""
 
     server: Stack
     client: Stack
@@ -53,7 +53,7 @@ EVERY_STACKS = [Stacks(server, client) for server in Stack for client in Stack]
 
 
 def way(outcome: Outcome, middle: Middle) -> str:
-    """By what path a connection came to be, told by the address that it speaks to."""
+    """The path of a connection, by the address of its peer: direct, lan, relay or none."""
     return way_to(outcome.remote, middle) if outcome.ok and outcome.remote else "none"
 
 
@@ -65,9 +65,9 @@ def way_to(remote: str, middle: Middle) -> str:
 
 
 def wrong(pair: Pair, stacks: Stacks, outcomes: Sequence[Outcome], middle: Middle, luck: float = 1 / 3) -> str:
-    """What is wrong with the tries of a pair, "" if nothing.
+    """What is wrong with the results of a pair, "" if nothing.
 
-    Guessing a port out of 64,000 fails once in a thousand tries, by design of the protocol: so many of them may.
+    Guessing a port out of 64,000 fails once in a thousand tries by design of the protocol: the share `luck` may.
     """
     wanted = "relay" if pair.relayed else "direct"
     ways = [way(outcome, middle) for outcome in outcomes]
@@ -78,7 +78,7 @@ def wrong(pair: Pair, stacks: Stacks, outcomes: Sequence[Outcome], middle: Middl
 
 
 async def attempt(server: Party, client: Party, relay: str | None) -> Outcome:
-    """One try, by fresh nodes of both."""
+    """One try with new nodes on both sides."""
     serving = await server.serve(relay)
     outcome = await client.connect(serving.key)
     await asyncio.gather(client.close(outcome.node), server.close(serving.node))
@@ -105,12 +105,12 @@ async def every(
     places = asyncio.Semaphore(at_once)
     async with AsyncExitStack() as stack:
 
-        async def settle(role: str, nat: Nat, whose: Stack) -> Party:
+        async def start(role: str, nat: Nat, whose: Stack) -> Party:
             host = net.site(f"{role}-{whose.value}-{nat.value}", nat)
             return await stack.enter_async_context(party(whose, host, middle))
 
-        there = dict(zip(servers, await asyncio.gather(*(settle("server", *one) for one in servers)), strict=True))
-        here = dict(zip(clients, await asyncio.gather(*(settle("client", *one) for one in clients)), strict=True))
+        there = dict(zip(servers, await asyncio.gather(*(start("server", *one) for one in servers)), strict=True))
+        here = dict(zip(clients, await asyncio.gather(*(start("client", *one) for one in clients)), strict=True))
 
         async def one(pair: Pair, each: Stacks) -> Outcome:
             async with places:

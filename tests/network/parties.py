@@ -1,7 +1,7 @@
-"""Processes on the hosts of a network, ours and npm's, that speak one small language of JSON lines.
+"""Processes on the hosts of a network, ours and npm's, driven by JSON lines.
 
-`middle` holds DHT nodes on public addresses and a relay, a `party` is somebody's machine: it serves a key, connects to
-one, says over what path.  `serve` and `connect` are by nodes of their own, as after a start of the application.
+`middle` holds DHT nodes on public addresses and a relay; a `party` is one machine: it serves a key, connects to one,
+and reports the path.  Each `serve` and `connect` starts a new node, as a start of the application does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MODULES = Path(os.environ.get("KITHKIN_NODE_MODULES") or HERE.parent / "interop" / "js" / "node_modules")
 LIMIT = 60.0  # seconds that a connection may take; the npm stack punches for 35
-SLACK = 30.0  # seconds beside it until a party is called dead
+SLACK = 30.0  # further seconds until a party counts as dead
 
 
 class Stack(Enum):
@@ -41,7 +41,7 @@ class Stack(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Middle:
-    """A DHT that runs: where to begin, and the key and the address of its relay."""
+    """A running DHT: its bootstrap address, and the key and the address of its relay."""
 
     bootstrap: str
     relay: str
@@ -50,7 +50,7 @@ class Middle:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A key that is listened for, by a node of its party."""
+    """A key that a node of the party listens for."""
 
     key: str
     node: int
@@ -58,7 +58,7 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one attempt.  ms: to the secure connection; echo: until a first word came back; boot: before."""
+    """One attempt, in milliseconds.  boot: until it began; ms: to the secure connection; echo: to the first echo."""
 
     ok: bool
     node: int
@@ -70,7 +70,7 @@ class Outcome:
 
 
 class Party:
-    """A process on a host; it does as much at once as it is asked for."""
+    """A process on a host; it serves several requests at once."""
 
     def __init__(self, process: asyncio.subprocess.Process, stack: Stack, host: Host) -> None:
         self.process = process
@@ -81,7 +81,7 @@ class Party:
         self._count = 0
 
     async def listen(self) -> None:
-        """Takes the lines of the process to whoever waits for them, until it ends."""
+        """Hands the lines of the process to the requests that wait for them, until it ends."""
         assert self.process.stdout is not None
         while line := await self.process.stdout.readline():
             told = json.loads(line)
@@ -103,27 +103,27 @@ class Party:
             return await future
 
     async def serve(self, relay: str | None = None) -> Serving:
-        """Listens by a fresh node."""
+        """Listens with a new node."""
         told = await self.ask("serve", relay=relay)
         return Serving(told["key"], told["node"])
 
     async def connect(
         self, key: str, relay: str | None = None, limit: float = LIMIT, node: int | None = None
     ) -> Outcome:
-        """Connects and has one word echoed; by a fresh node, or by one that has connected before."""
+        """Connects and has one frame echoed, with a new node or with one that connected before."""
         told = await self.ask("connect", key=key, relay=relay, limit=limit * 1000, node=node)
         return Outcome(
             told["ok"], told["node"], told.get("ms"), told["echo"], told["boot"], told.get("remote"), told.get("error")
         )
 
     async def again(self, node: int, limit: float = LIMIT) -> str | None:
-        """One more word over the connection that a node made: where it speaks to by now, None if nothing came back."""
+        """One more echo on the connection of a node: the peer's present address, None without an answer."""
         told = await self.ask("again", node=node, limit=limit * 1000)
         remote: str | None = told["remote"] if told["ok"] else None
         return remote
 
     async def close(self, node: int) -> None:
-        """Ends a node."""
+        """Stops a node."""
         await self.ask("close", node=node)
 
 

@@ -1,7 +1,7 @@
 """Our side of the NAT tests, beside peer.js: one JSON command a line in, one JSON answer a line out.
 
 python -m tests.network.peer middle ADDRESS...      DHT nodes, one on each address, and a blind relay
-python -m tests.network.peer party HOST:PORT        a machine: serve, connect, again, close
+python -m tests.network.peer party HOST:PORT        one machine: serve, connect, again, close
 """
 
 from __future__ import annotations
@@ -16,11 +16,7 @@ from typing import Any
 
 from identity.errors import KithkinError
 from identity.keys import SigningKey
-from netstack.dht.address import parse_address
-from netstack.dht.events import Mode
-from netstack.shell.connection import Connection
-from netstack.shell.host import Host
-from netstack.udp.port import Address
+from netstack import Address, Connection, Host, Mode, parse_address
 
 PORT = 49737
 Words = dict[str, Any]
@@ -40,7 +36,7 @@ def echo(connection: Connection) -> None:
 
 @dataclass
 class Node:
-    """One host, as after a start of the application, and the connection that it made."""
+    """One host and the connection that it made."""
 
     host: Host
     connection: Connection | None = None
@@ -79,7 +75,7 @@ class Party:
         return {"node": number, "key": key.public.hex()}
 
     async def connect(self, key: str, relay: str | None, limit: float, node: int | None) -> Words:
-        """By a fresh node, or by the one given."""
+        """Connects with a new node, or with the one given."""
         clock = asyncio.get_running_loop().time
         booting = clock()
         number = node or await self.fresh(relay)
@@ -97,7 +93,7 @@ class Party:
         return {**outcome, "node": number, **times, "echo": (clock() - began) * 1000, **one.seen()}
 
     async def again(self, node: int, limit: float) -> Words:
-        """Another echo on the connection that stands, and over what path."""
+        """Another echo on the open connection, and its path."""
         one = self.nodes[node]
         assert one.connection is not None
         one.connection.send(b"again")
@@ -119,7 +115,7 @@ class Party:
 
 
 async def within(limit: float, reply: Awaitable[bytes | None]) -> Words:
-    """Whether something came back, in so many milliseconds."""
+    """Whether an answer came within `limit` milliseconds."""
     try:
         async with asyncio.timeout(limit / 1000):
             ok = await reply is not None
@@ -157,7 +153,7 @@ async def middle(addresses: Sequence[str]) -> None:
 
 
 async def lines() -> AsyncIterator[Words]:
-    """What standard input says, until it ends."""
+    """The commands on standard input, until it ends."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():

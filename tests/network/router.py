@@ -1,10 +1,10 @@
 """A home router: one public address, a LAN behind it, and the translation that nftables does between them.
 
-What each kind does is measured by `test_router.py` rather than believed:
+`test_router.py` measures what each kind does:
 
 | kind         | a port outside is kept for          | who may answer to it          |
 |--------------|-------------------------------------|-------------------------------|
-| CONE         | a port inside, whatever it speaks to | everybody                     |
+| CONE         | a port inside, whatever it speaks to | every address                 |
 | MASQUERADE   | a port inside (the same number)      | the address and port spoken to |
 | RANDOM, FULLY_RANDOM | a port inside and one destination | the address and port spoken to |
 """
@@ -127,17 +127,17 @@ class Router:
         self._load()
 
     def next_host(self) -> tuple[str, str]:
-        """The address of one more host and the name of the bridge's port to it."""
+        """The address of a further host, and the name of the bridge port that leads to it."""
         self.hosts += 1
         return f"{self.network}.{self.hosts + 1}", f"port{self.hosts}"
 
     @property
     def public(self) -> str:
-        """The address that the world sees."""
+        """The address that the public network sees."""
         return self.above.public if self.above else self.address
 
     def forget(self) -> None:
-        """As after a restart: no mapping is known any more, and what is sent now leaves by other ports."""
+        """Forgets every mapping, as a restart does; later packets leave from other ports."""
         self._seed += 1
         self._load(drawn=True)
         self.space.run("conntrack", "--flush")

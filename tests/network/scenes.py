@@ -1,4 +1,4 @@
-"""Situations beside the plain pairs: two in one home, two homes under one carrier, a router that starts anew."""
+"""Scenarios beside the plain pairs: two hosts in one LAN, two LANs under one carrier NAT, a router that restarts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.network.parties import Middle, Outcome, party
 from tests.network.router import Nat
 from tests.network.topology import Host, Internet
 
-ATTEMPT = 5.0  # seconds until somebody who waits for a peer would try again
+ATTEMPT = 5.0  # seconds until an application would try again
 
 
 async def meet(server: Host, client: Host, middle: Middle, stacks: Stacks, relay: bool = False) -> Outcome:
@@ -34,7 +34,7 @@ async def under_a_carrier(net: Internet, middle: Middle, stacks: Stacks, pair: P
 
 
 async def upgrade(net: Internet, middle: Middle, stacks: Stacks, pair: Pair, limit: float) -> tuple[str, float | None]:
-    """Both sides name a relay though a punch can work: the first path, and seconds until there was a direct one."""
+    """Both sides name a relay although punching can work: the first path, and seconds until the path is direct."""
     name = f"{stacks}-{pair}-relay".replace(" ", "")
     there, here = net.site(f"s-{name}", pair.server), net.site(f"c-{name}", pair.client)
     async with party(stacks.server, there, middle) as server, party(stacks.client, here, middle) as client:
@@ -47,13 +47,13 @@ async def upgrade(net: Internet, middle: Middle, stacks: Stacks, pair: Pair, lim
             await asyncio.sleep(0.2)
             remote = await client.again(outcome.node, ATTEMPT)
             if remote is None:
-                return first, None  # it did not survive
+                return first, None  # the connection broke
             now = way_to(remote, middle)
         return first, time.monotonic() - began if now == "direct" else None
 
 
 async def survival(net: Internet, middle: Middle, stacks: Stacks, client: Nat, limit: float) -> float | None:
-    """The router of a server (masquerade) forgets: seconds until a word comes back over the connection that stood."""
+    """The server's router (masquerade) forgets its mappings: seconds until the open connection echoes again."""
     name = f"{stacks}-{client.value}-stands".replace(" ", "")
     desk, phone = net.site(f"desk-{name}", Nat.MASQUERADE), net.site(f"phone-{name}", client)
     assert desk.router is not None
@@ -66,7 +66,7 @@ async def survival(net: Internet, middle: Middle, stacks: Stacks, client: Nat, l
 
 
 async def healing(net: Internet, middle: Middle, stacks: Stacks, nat: Nat, limit: float) -> float | None:
-    """A server's router forgets all mappings: seconds until a client that knows it reaches it again, None for never."""
+    """A server's router forgets its mappings: seconds until a client connects again, None for never."""
     name = f"{stacks}-{nat.value}".replace(" ", "")
     desk, phone = net.site(f"desk-{name}", nat), net.site(f"phone-{name}", Nat.MASQUERADE)
     assert desk.router is not None
@@ -81,5 +81,5 @@ async def healing(net: Internet, middle: Middle, stacks: Stacks, nat: Nat, limit
             tried = time.monotonic()
             if (await attempt).ok:
                 return time.monotonic() - began
-            await asyncio.sleep(max(0.5 - (time.monotonic() - tried), 0))  # a refusal at once is no reason to hammer
+            await asyncio.sleep(max(0.5 - (time.monotonic() - tried), 0))  # not faster after an immediate refusal
     return None

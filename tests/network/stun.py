@@ -1,4 +1,4 @@
-"""What a NAT does, measured from both sides of it with plain datagrams (RFC 4787's two questions)."""
+"""Measures the mapping and filtering of a NAT from both sides with plain datagrams (RFC 4787)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.network.topology import Host, Internet
 
-LIMIT = 5.0  # seconds until a datagram that must come is missed
+LIMIT = 5.0  # seconds until an expected datagram counts as missing
 PORTS = (7001, 7002)
 
 Address = tuple[str, int]
@@ -16,7 +16,7 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Reflexive:
-    """How one socket inside is seen: by two addresses, two ports each, in the order they were spoken to."""
+    """The addresses of one inside socket as four outside sockets (two addresses, two ports) see it, in order."""
 
     inside: Address
     seen: tuple[Address, ...]
@@ -32,7 +32,7 @@ class Reflexive:
 
 
 class Mirror:
-    """An open host of two addresses that says from where it was spoken to: `with Mirror(net) as mirror`."""
+    """An open host with two addresses that reports the source of datagrams: `with Mirror(net) as mirror`."""
 
     def __init__(self, net: Internet) -> None:
         self.host = net.open("mirror", addresses=2)
@@ -49,7 +49,7 @@ class Mirror:
         self._stack.close()
 
     def look(self, inside: socket.socket) -> Reflexive:
-        """Speaks to all four ends from one socket inside."""
+        """Sends to all four outside sockets from one inside socket."""
         seen = []
         for mirror in self.sockets:
             inside.sendto(b"?", mirror.getsockname())
@@ -57,11 +57,11 @@ class Mirror:
         return Reflexive(inside.getsockname(), tuple(seen))
 
     def unasked(self, inside: socket.socket) -> set[int]:
-        """Which of the four ends reach a socket that has spoken to the first one alone."""
+        """Which of the four outside sockets reach an inside socket that has sent to the first one alone."""
         inside.sendto(b"?", self.sockets[0].getsockname())
         _, address = self.sockets[0].recvfrom(64)
         for number, mirror in reversed(list(enumerate(self.sockets))):
-            mirror.sendto(bytes([number]), address)  # the first end speaks last: its word ends the wait
+            mirror.sendto(bytes([number]), address)  # the first one sends last: its datagram ends the wait
         arrived: set[int] = set()
         while 0 not in arrived:
             arrived.add(inside.recv(64)[0])

@@ -1,4 +1,4 @@
-"""A node of ours finds out by itself what kind of NAT it is behind, from what nodes of the network tell it."""
+"""A node detects its kind of NAT from the answers of other nodes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import asyncio
 import json
 import sys
 
-from netstack.dht.address import parse_address
+from netstack import Testnet, parse_address
 from netstack.dht.events import Mode, Nat
-from netstack.shell.testnet import Testnet
 from tests.network import router
 from tests.network.parties import ROOT, Stack, dht
 from tests.network.topology import Internet
 
 FOUND = {
     router.Nat.OPEN: (Nat.OPEN, True),
-    router.Nat.CONE: (Nat.CONSISTENT, False),  # its server port has spoken to nobody: the router knows no way there
+    router.Nat.CONE: (Nat.CONSISTENT, False),  # its server port has sent nothing, so that the router has no mapping
     router.Nat.MASQUERADE: (Nat.CONSISTENT, False),
     router.Nat.RANDOM: (Nat.RANDOM, False),
     router.Nat.FULLY_RANDOM: (Nat.RANDOM, False),
 }
 
 
-def test_what_kind_of_nat(net: Internet) -> None:
+def test_node_detects_its_kind_of_nat(net: Internet) -> None:
     hosts = {nat: net.site(nat.value, nat) for nat in router.Nat}
 
     async def story() -> dict[router.Nat, tuple[Nat, bool]]:

@@ -1,4 +1,4 @@
-"""Two machines of one network meet while every DHT node is dead, and a third that listens learns nothing of them."""
+"""Two machines of one network connect without a DHT, and a third one that listens learns nothing of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUP, PORT = "224.0.0.251", 5353
 LIMIT = 60
 
 
-def test_a_network_of_its_own(net: Internet) -> None:
+def test_swarms_on_one_lan_connect_without_a_dht_and_reveal_nothing(net: Internet) -> None:
     home = net.router("home", Nat.MASQUERADE)
     ada, bob, eve = (net.host(home, name) for name in ("ada", "bob", "eve"))
 
@@ -66,7 +66,7 @@ def names(air: list[bytes]) -> set[bytes]:
 
 
 async def peer(host: Host) -> bytes:
-    """What a swarm on that machine says once it has met somebody."""
+    """The line that a swarm on that machine prints once it is connected."""
     command = host.space.command(sys.executable, "-m", __name__, TOPIC.hex())
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
     told, _ = await process.communicate()

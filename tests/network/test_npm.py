@@ -1,4 +1,4 @@
-"""The npm stack in this network: what it connects here is what we have to connect, so the network lets it through."""
+"""The npm implementation connects in this network, so that the network is a fair test of ours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BIRTHDAY = Pair(Nat.RANDOM, Nat.MASQUERADE)
 RELAYED = Pair(Nat.RANDOM, Nat.FULLY_RANDOM)
 
 
-def test_three_ways_through(net: Internet) -> None:
+def test_npm_connects_by_punching_by_birthday_and_by_relay(net: Internet) -> None:
     async def story() -> dict[Pair, str]:
         async with dht(Stack.JS, net) as middle:
             seen = await every(net, middle, [PUNCHED, BIRTHDAY, RELAYED], [NPM], tries=1)
@@ -27,7 +27,7 @@ def test_three_ways_through(net: Internet) -> None:
     assert seen == {PUNCHED: "direct", RELAYED: "relay"}
 
 
-def test_lan(net: Internet) -> None:
+def test_npm_connects_over_the_lan(net: Internet) -> None:
     async def story() -> str:
         router = net.router("home", Nat.MASQUERADE)
         desk, phone = net.host(router), net.host(router)

@@ -1,4 +1,4 @@
-"""Ours behind every pair of routers, alone and beside npm: what that stack connects, this one connects."""
+"""Our implementation behind every pair of routers, alone and with npm's: it connects whatever npm's connects."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ T = TypeVar("T")
 OURS = Stacks(Stack.OURS, Stack.OURS)
 WITH_US = [stacks for stacks in EVERY_STACKS if Stack.OURS in (stacks.server, stacks.client)]
 MIXED = [stacks for stacks in WITH_US if stacks != OURS]
-PUNCHING = 50.0  # seconds that a guess at the other's port may take
-HEALED = 15.0  # seconds after which a router that forgot everything must not matter any more
+PUNCHING = 50.0  # seconds that guessing the other side's port may take
+HEALED = 15.0  # seconds until connections work again after a router forgot its mappings
 
 
 def among(net: Internet, middle: Stack, story: Callable[[Middle], Awaitable[T]], nodes: int = 12) -> T:
-    """A story that happens around a DHT."""
+    """Runs a scenario with a DHT."""
 
     async def whole() -> T:
         async with dht(middle, net, nodes) as running:
@@ -61,7 +61,9 @@ def among(net: Internet, middle: Stack, story: Callable[[Middle], Awaitable[T]],
         ),
     ],
 )
-def test_pairs(net: Internet, middle: Stack, pairs: list[Pair], stacks: list[Stacks], tries: int) -> None:
+def test_pairs_of_routers_connect(
+    net: Internet, middle: Stack, pairs: list[Pair], stacks: list[Stacks], tries: int
+) -> None:
     async def story(running: Middle) -> list[str]:
         seen = await every(net, running, pairs, stacks, tries)
         return [told for (pair, each), outcomes in seen.items() if (told := wrong(pair, each, outcomes, running))]
@@ -69,7 +71,7 @@ def test_pairs(net: Internet, middle: Stack, pairs: list[Pair], stacks: list[Sta
     assert among(net, middle, story) == []
 
 
-def test_two_behind_one_router_use_the_lan(net: Internet) -> None:
+def test_peers_behind_one_router_connect_over_the_lan(net: Internet) -> None:
     async def story(running: Middle) -> list[Outcome]:
         kinds = (Nat.MASQUERADE, Nat.FULLY_RANDOM, Nat.CONE)
         return await asyncio.gather(
@@ -82,8 +84,8 @@ def test_two_behind_one_router_use_the_lan(net: Internet) -> None:
     ] * len(seen)
 
 
-def test_two_homes_of_one_carrier(net: Internet) -> None:
-    """Their private addresses are equal: who answers there is not the peer, and npm is lost to itself."""
+def test_peers_behind_one_carrier_nat_connect(net: Internet) -> None:
+    """Both have the same private address: the host that answers there is not the peer, and npm fails."""
     punched, relayed = Pair(Nat.MASQUERADE, Nat.MASQUERADE), Pair(Nat.FULLY_RANDOM, Nat.FULLY_RANDOM)
 
     async def story(running: Middle) -> list[str]:
@@ -93,8 +95,8 @@ def test_two_homes_of_one_carrier(net: Internet) -> None:
     assert among(net, Stack.JS, story) == ["direct", "relay"]
 
 
-def test_a_relayed_connection_moves_to_a_path_of_its_own(net: Internet) -> None:
-    """Both name a relay; it carries them while one of them guesses the other's port. Nothing said is lost."""
+def test_relayed_connection_moves_to_a_direct_path(net: Internet) -> None:
+    """Both name a relay, which carries the connection while one side guesses the other's port.  No data is lost."""
     pairs = Pair(Nat.RANDOM, Nat.MASQUERADE), Pair(Nat.MASQUERADE, Nat.RANDOM)
 
     async def story(running: Middle) -> list[tuple[str, float | None]]:
@@ -102,11 +104,11 @@ def test_a_relayed_connection_moves_to_a_path_of_its_own(net: Internet) -> None:
 
     seen = among(net, Stack.JS, story)
     assert {first for first, _ in seen} <= {"relay", "direct"}
-    assert any(after is not None for _, after in seen)  # luck, as above
+    assert any(after is not None for _, after in seen)  # depends on chance, as above
 
 
-def test_a_router_that_forgets_its_mappings_heals(net: Internet) -> None:
-    """The server's mappings move; its announcer notices, and who knew the old ones finds the new ones."""
+def test_peer_is_reachable_again_after_its_router_forgets_mappings(net: Internet) -> None:
+    """The server's mappings change; it announces the new ones, and clients find them."""
 
     async def story(running: Middle) -> list[float | None]:
         kinds = (Nat.CONE, Nat.MASQUERADE)
@@ -115,8 +117,8 @@ def test_a_router_that_forgets_its_mappings_heals(net: Internet) -> None:
     assert None not in among(net, Stack.JS, story)
 
 
-def test_a_connection_outlives_the_mappings_of_a_router(net: Internet) -> None:
-    """Where the other end lets the peer in from its new port."""
+def test_connection_survives_a_router_that_forgets_mappings(net: Internet) -> None:
+    """The other side's router has to accept packets from the new port."""
 
     async def story(running: Middle) -> list[float | None]:
         return await asyncio.gather(*(survival(net, running, OURS, nat, HEALED) for nat in (Nat.OPEN, Nat.CONE)))
@@ -124,7 +126,7 @@ def test_a_connection_outlives_the_mappings_of_a_router(net: Internet) -> None:
     assert None not in among(net, Stack.JS, story)
 
 
-def test_through_bad_lines(net: Internet) -> None:
+def test_peers_connect_over_lossy_lines(net: Internet) -> None:
     """A twentieth of the packets lost, 80 ms there and back, on both sides."""
     line = Condition(loss=0.05, delay=0.020, jitter=0.005)
     desk, phone = net.site("desk", Nat.MASQUERADE, line), net.site("phone", Nat.CONE, line)

@@ -1,4 +1,4 @@
-"""The routers of this network do what their kind says: measured, for all else here stands on them."""
+"""The routers of this network behave as their kind says; all other tests of this folder depend on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("nat", Nat, ids=lambda nat: nat.value)
-def test_mapping_and_filtering(net: Internet, nat: Nat) -> None:
+def test_router_maps_and_filters_as_its_kind_says(net: Internet, nat: Nat) -> None:
     host = net.site("site", nat)
     with Mirror(net) as mirror, inside(host) as one, inside(host) as other:
         seen = mirror.look(one)
@@ -29,11 +29,11 @@ def test_mapping_and_filtering(net: Internet, nat: Nat) -> None:
         assert seen.independent is not nat.symmetric
         assert len(set(seen.seen)) == (4 if nat.symmetric else 1)
         assert seen.keeps_port is (nat in (Nat.OPEN, Nat.MASQUERADE))
-        assert mirror.look(one) == seen  # and it stays so
+        assert mirror.look(one) == seen  # the mapping is stable
         assert mirror.unasked(other) == ANSWERS[nat]
 
 
-def test_two_hosts_behind_one_router_speak_directly_and_not_through_it(net: Internet) -> None:
+def test_hosts_behind_one_router_speak_directly_and_not_by_hairpin(net: Internet) -> None:
     router = net.router("home", Nat.MASQUERADE)
     with Mirror(net) as mirror, inside(net.host(router)) as phone, inside(net.host(router)) as desk:
         assert {address for seen in (mirror.look(phone), mirror.look(desk)) for address, _ in seen.seen} == {
@@ -46,22 +46,22 @@ def test_two_hosts_behind_one_router_speak_directly_and_not_through_it(net: Inte
 
 
 @pytest.mark.parametrize("nat", [Nat.CONE, Nat.MASQUERADE], ids=lambda nat: nat.value)
-def test_a_router_that_forgets_gives_other_ports(net: Internet, nat: Nat) -> None:
+def test_router_that_forgets_assigns_other_ports(net: Internet, nat: Nat) -> None:
     host = net.site("site", nat)
     assert host.router is not None
     with Mirror(net) as mirror, inside(host) as one:
         before = mirror.look(one)
         host.router.forget()
         first = mirror.sockets[0]
-        first.sendto(b"!", before.seen[0])  # nobody is there any more
+        first.sendto(b"!", before.seen[0])  # the mapping is gone
         after = mirror.look(one)
         assert after.independent and after.seen[0] != before.seen[0]
         first.sendto(b"again", after.seen[0])
         assert one.recv(64) == b"again"
 
 
-def test_openers_die_on_the_way(net: Internet) -> None:
-    """A datagram of TTL 5 opens its own router and reaches nobody."""
+def test_datagram_with_a_short_ttl_opens_its_router_and_arrives_nowhere(net: Internet) -> None:
+    """A datagram of TTL 5 opens its own router and is dropped on its way."""
     host, bob = net.site("ada", Nat.MASQUERADE), net.open("bob")
     with inside(host) as ada, inside(bob) as far:
         ada.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 5)
@@ -73,8 +73,8 @@ def test_openers_die_on_the_way(net: Internet) -> None:
         assert far.recv(64) == b"whole way"
 
 
-def test_two_homes_behind_one_carrier(net: Internet) -> None:
-    """One public host for both, the same private address in both: nothing of the other can be told by addresses."""
+def test_homes_behind_one_carrier_share_its_address_and_hairpin(net: Internet) -> None:
+    """Both have the same public and the same private address, so that addresses do not tell them apart."""
     carrier = net.carrier("carrier")
     ada, bob = net.home(carrier, "ada", Nat.MASQUERADE), net.home(carrier, "bob", Nat.MASQUERADE)
     assert ada.address == bob.address and ada.public == bob.public == carrier.address

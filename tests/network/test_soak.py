@@ -1,4 +1,4 @@
-"""The whole table: 20 tries of every pair by every stack, and the scenes; written to docs/evidence/nat.md."""
+"""The whole table, written to docs/evidence/nat.md: 20 tries of every pair with every implementation, and scenarios."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LUCK = 0.1  # of the tries that guess a port
 
 
 @pytest.mark.soak
-def test_every_pair_by_every_stack(ground: None) -> None:
+def test_every_pair_of_routers_connects_with_every_stack(namespaces: None) -> None:
     measured, middle = asyncio.run(pairs(EVERY_STACKS, Stack.JS, TRIES, ROUNDS, list(Nat)))
     beside = asyncio.run(scenes(EVERY_STACKS, Stack.JS))
     told = [head(Stack.JS, f"--tries {TRIES} --rounds {ROUNDS}"), table(measured, middle), "", beside, ""]

@@ -15,7 +15,7 @@ def lane(condition: Condition) -> Lane:
     return Lane(condition, Random("lane").random)
 
 
-def test_delay() -> None:
+def test_wire_delays_packets() -> None:
     way = lane(Condition(delay=0.025))
     way.offer(b"one", 1.0)
     way.offer(b"two", 1.010)
@@ -25,14 +25,14 @@ def test_delay() -> None:
     assert way.next_due() is None
 
 
-def test_jitter_never_overtakes() -> None:
+def test_jitter_never_reorders_packets() -> None:
     way = lane(Condition(delay=0.010, jitter=0.050))
     for number in range(100):
         way.offer(bytes([number]), number / 1000)
     assert b"".join(way.due(1.0)) == bytes(range(100))
 
 
-def test_rate_and_a_full_queue() -> None:
+def test_rate_limits_throughput_and_a_full_queue_drops() -> None:
     way = lane(Condition(rate=1 << 20, queue=10 << 10))
     for _ in range(20):
         way.offer(bytes(1 << 10), 0.0)
@@ -43,7 +43,7 @@ def test_rate_and_a_full_queue() -> None:
     assert way.next_due() == 2 + 1 / 1024
 
 
-def test_loss_is_drawn() -> None:
+def test_packets_are_lost_at_random() -> None:
     way = lane(Condition(loss=0.05))
     for _ in range(10_000):
         way.offer(b"x", 0.0)
@@ -51,7 +51,7 @@ def test_loss_is_drawn() -> None:
     assert len(way.due(0.0)) + way.tally.lost == 10_000
 
 
-def test_between_two_namespaces(ground: None) -> None:
+def test_wire_connects_two_namespaces(namespaces: None) -> None:
     with Path(Condition(delay=0.005)) as path, path.left.space.socket() as one, path.right.space.socket() as other:
         one.settimeout(5)
         other.settimeout(5)
@@ -67,7 +67,7 @@ def test_between_two_namespaces(ground: None) -> None:
         assert (left.lost, right.carried >= 1) == (1, True)
 
 
-def test_what_a_killed_run_left_is_removed(ground: None) -> None:
+def test_leftovers_of_a_killed_run_are_removed(namespaces: None) -> None:
     alive = Namespace.make("alive")
     dead = Namespace(f"{alive.name.split('.')[0]}.1.0.left")
     subprocess.run(["ip", "netns", "add", dead.name], check=True)

@@ -21,7 +21,7 @@ from tests.network.router import CARRIER, LAN, NETWORK, WAN, Nat, Router
 from tests.network.wire import Condition, Wire
 
 PUBLIC = "44.128"
-FAR = "44.129"  # a second address of a host is in a network of its own
+FAR = "44.129"  # second addresses of hosts are in this network
 
 # The openers of hole punching (TTL 5) open their own router and die on the way, as between real providers.  Here two
 # routers are three hops apart, so the core makes up for the hops that are not there.
@@ -50,12 +50,12 @@ class Host:
 
     @property
     def public(self) -> str:
-        """The address that others see."""
+        """The address that other sites see."""
         return self.router.public if self.router else self.address
 
 
 class Internet:
-    """Makes namespaces when entered, removes all of them and ends what runs in them when left."""
+    """Makes namespaces when entered; removes them and ends what runs in them when left."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
@@ -76,7 +76,7 @@ class Internet:
         self._stack.close()
 
     def open(self, name: str, addresses: int = 1, condition: Condition | None = None) -> Host:
-        """A host on the public network.  More addresses are far from each other, as those of many hosts would be."""
+        """A host on the public network; further addresses are in other networks, as those of several hosts are."""
         space = self._space(name)
         network = self._uplink(space, condition)
         space.ip(f"address add {network}.2/24 dev {WAN}", f"route add default via {network}.1")
@@ -116,7 +116,7 @@ class Internet:
         return router
 
     def host(self, router: Router, name: str | None = None) -> Host:
-        """One more host behind a router."""
+        """Adds a host behind a router."""
         address, port = router.next_host()
         space = self._space(name or f"{router.space.label}-{port}")
         cable(space, "eth", router.space, port)

@@ -5,7 +5,7 @@
 
 IP packets are carried whole and in order, never looked into.  TUN devices are without offloads: what the kernel sends
 in segments is cut before it gets here, so a lost packet is one packet.  `Lane` is the wire itself, one direction,
-free of clock and system; the process is `python -m tests.network.wire`, which ends with whoever started it.
+free of clock and system; the process is `python -m tests.network.wire`, which ends with its parent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROOT = FilePath(__file__).resolve().parents[2]
 MTU = 1500
 TUNSETIFF = 0x400454CA
 IFF_TUN_NO_PI = 0x0001 | 0x1000
-BURST = 64  # packets read from one side before the other gets its turn
+BURST = 64  # packets read from one side before the other is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +139,11 @@ class Wire:
         return self
 
     def set(self, condition: Condition, back: Condition | None = None) -> None:
-        """Other weather from now on; what is under way arrives as it would have."""
+        """Changes the conditions; packets under way keep the old ones."""
         self._ask({"conditions": [dataclasses.asdict(condition), dataclasses.asdict(back or condition)]})
 
     def tally(self) -> tuple[Tally, Tally]:
-        """What became of the packets so far: left to right, right to left."""
+        """The counts of packets so far: left to right, right to left."""
         right, left = self._ask({})["tally"]
         return Tally(**right), Tally(**left)
 
@@ -198,7 +198,7 @@ def _tun(space: Namespace, name: str) -> int:
     with space.entered():
         device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN_NO_PI))
-    # A long queue, so that a carrier that the scheduler left aside loses nothing: losses are the lanes' alone.
+    # A long queue, so that a carrier process that was not scheduled loses nothing: only lanes lose packets.
     space.ip(f"link set {name} mtu {MTU} txqueuelen 10000 up")
     return device
 
@@ -218,7 +218,7 @@ def carry(devices: tuple[int, int], seed: str) -> None:
                 for packet in _read(source):
                     lane.offer(packet, time.monotonic())
             for packet in lane.due(time.monotonic()):
-                with contextlib.suppress(BlockingIOError, OSError):  # the other end is down: nobody hears it
+                with contextlib.suppress(BlockingIOError, OSError):  # the other end is down
                     os.write(target, packet)
         if stdin in ready:
             line = sys.stdin.readline()

@@ -1,4 +1,4 @@
-"""Every decoder of the identity layer returns a value or DecodeError, whatever the bytes; and values come back."""
+"""Every decoder of the identity layer returns a value or raises DecodeError for any bytes; values decode as encoded."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def value_or_decode_error(decode: Callable[[bytes], object], data: bytes) -> Non
 
 
 @pytest.mark.parametrize("name", DECODERS)
-def test_any_bytes(name: str) -> None:
+def test_any_bytes_decode_or_raise_decode_error(name: str) -> None:
     decode, good = DECODERS[name]
 
     @settings(max_examples=150, deadline=None)
@@ -93,7 +93,7 @@ def test_any_bytes(name: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=300))
-def test_any_text(text: str) -> None:
+def test_any_text_is_read_or_refused_with_a_sentence(text: str) -> None:
     for prefix in ("", "kithkin:pair/", "kithkin:invite/", "kithkin:"):
         value_or_decode_error(lambda _, t=prefix + text: decode_payload(t), b"")  # type: ignore[misc]
         for read in (
@@ -115,7 +115,9 @@ ADDRESSES = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(min_size=32, max_size=32), st.integers(0, MAX_UINT), ADDRESSES, st.text(max_size=12))
-def test_payloads_come_back(secret: bytes, expires: int, hints: tuple[tuple[str, int], ...], name: str) -> None:
+def test_pairing_and_invite_payloads_decode_to_what_was_encoded(
+    secret: bytes, expires: int, hints: tuple[tuple[str, int], ...], name: str
+) -> None:
     pair = PairPayload(POINT, secret, expires, hints)
     assert decode_pair(encode_pair(pair)) == pair
     name = name.encode("utf-8", "ignore").decode()
@@ -127,13 +129,13 @@ def test_payloads_come_back(secret: bytes, expires: int, hints: tuple[tuple[str,
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["pair", "invite", "relay"]))
-def test_texts_come_back(data: bytes, kind: str) -> None:
+def test_payload_text_decodes_to_its_kind_and_bytes(data: bytes, kind: str) -> None:
     assert decode_payload(encode_payload(kind, data)) == (kind, data)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, MAX_UINT) | st.binary(max_size=300) | st.text(max_size=40)))
-def test_fields_come_back(fields: list[int | bytes | str]) -> None:
+def test_codec_reads_back_any_sequence_of_fields(fields: list[int | bytes | str]) -> None:
     fields = [f.encode("utf-8", "ignore").decode() if isinstance(f, str) else f for f in fields]
     out = Writer()
     for value in fields:
@@ -154,7 +156,7 @@ def test_fields_come_back(fields: list[int | bytes | str]) -> None:
     reader.end()
 
 
-def test_what_is_written_is_what_is_read() -> None:
+def test_pairing_and_invite_messages_decode_to_what_was_encoded() -> None:
     assert decode_person(encode_person(PERSON)) == PERSON
     assert decode_new_device(encode_new_device(NEW)) == NEW
     back = read_pairing_grant(Reader(encode_pairing_grant(GRANT)))

@@ -1,4 +1,4 @@
-"""The device set against the reference model, and what must hold whatever people and thieves sign."""
+"""The device set against the reference model, and its limits under floods of signed statements."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from identity.device_set import (
     MAX_COUNTED,
     MAX_DEVICES,
     active_devices,
+    certificates_to_keep,
     fold,
     generation_of,
     issued_by,
     relevant,
     revoked_devices,
     sendable,
-    standing,
 )
 from identity.digest import digest
 from identity.errors import KithkinError
@@ -68,13 +68,13 @@ def names(statements: Iterable[Statement]) -> tuple[str, ...]:
     return tuple(d.id.rstrip(b"\0").decode() for d in active_devices(statements, ROOT))
 
 
-def test_the_named_cases(model: ModuleType) -> None:
+def test_device_sets_of_all_named_cases_equal_the_model(model: ModuleType) -> None:
     for name, given, want in model.CASES:
         found = names(map(statement, given))
         assert found[: len(want)] == want if name.startswith("thief E") else found == want, name
 
 
-def test_random_sets_as_the_model_folds_them(model: ModuleType) -> None:
+def test_device_sets_of_random_statements_equal_the_model(model: ModuleType) -> None:
     for seed in range(SETS):
         rng = random.Random(seed)
         given = model.random_set(rng)
@@ -104,35 +104,43 @@ def gone(ident: str, dev: str, by: str | None, stay: Iterable[str] = (), at: int
 A, B = cert("cA", "A", None, 0), cert("cB", "B", "A", 1)
 
 
-def test_another_identity_says_nothing_here() -> None:
+def test_statements_of_another_identity_are_ignored() -> None:
     assert active_devices([A, B], b"Q" * 32) == ()
     assert generation_of([A, B], b"Q" * 32) is None and generation_of([A, B], ROOT) == 1
 
 
-def test_what_helpers_say_of_a_family() -> None:
+def test_queries_list_issued_revoked_and_standing_statements() -> None:
     c = cert("cC", "C", "B", 2)
     assert issued_by([A, B, c], ROOT, device("B")) == (c,)
     out = gone("x", "B", "A", ["cC"])
     assert names([A, B, c, out]) == ("A", "C") and revoked_devices([A, B, c, out], ROOT) == {device("B")}
-    assert standing([A, B, c, out], ROOT) == (A.id, c.id)
+    assert certificates_to_keep([A, B, c, out], ROOT) == (A.id, c.id)
     again = cert("c2", "C", "A", 7)
-    assert standing([A, B, c, again], ROOT) == (A.id, B.id, c.id), "one for each device, its earliest"
+    assert certificates_to_keep([A, B, c, again], ROOT) == (A.id, B.id, c.id), "one for each device, its earliest"
     assert names([A, B, c, gone("y", "B", "A")]) == ("A",)
 
 
-def test_recovery_that_lists_what_stands_keeps_exactly_the_active() -> None:
+def test_recovery_that_lists_standing_statements_keeps_exactly_the_active_devices() -> None:
     c = cert("cC", "C", "B", 2)
     out = gone("x", "B", "A", ["cC"])
     before: list[Statement] = [A, B, c, out]
     result = fold(before, ROOT)
     assert result is not None
     new = Certificate(
-        b"n" * 32, ROOT, device("N"), device("N"), device("N"), 50, 50, None, tuple(sorted(standing(before, ROOT)))
+        b"n" * 32,
+        ROOT,
+        device("N"),
+        device("N"),
+        device("N"),
+        50,
+        50,
+        None,
+        tuple(sorted(certificates_to_keep(before, ROOT))),
     )
     assert names([*before, new]) == ("A", "C", "N")
 
 
-def test_a_flood_pushes_out_nobody_who_could_end_it() -> None:
+def test_flood_of_backdated_devices_displaces_no_device_that_can_revoke_it() -> None:
     """The phone E is stolen.  Its thief backdates thousands of puppets, which revoke one another; B revokes E."""
     e, b = cert("cE", "E", None, 5), cert("cB", "B", "E", 6)
     flood: list[Statement] = [cert(f"f{n}", f"F{n}", "E", 0) for n in range(3_000)]
@@ -145,7 +153,7 @@ def test_a_flood_pushes_out_nobody_who_could_end_it() -> None:
     assert names(again) == ("B",)
 
 
-def test_the_backstop_holds_and_the_phrase_ends_it() -> None:
+def test_counted_statements_are_bounded_and_the_phrase_ends_a_flood() -> None:
     flood: list[Statement] = [cert(f"f{n}", f"F{n}", "B", 0) for n in range(MAX_COUNTED + 500)]
     result = fold([*flood, A, B], ROOT)
     assert result is not None and len(result.reached) == MAX_COUNTED
@@ -153,19 +161,19 @@ def test_the_backstop_holds_and_the_phrase_ends_it() -> None:
     assert names([*flood, A, B, cert("cN", "N", None, 99, 2, ["cA"])]) == ("A", "N")
 
 
-def test_a_chain_of_thousands_ends() -> None:
+def test_chain_of_five_thousand_certificates_is_folded() -> None:
     chain: list[Statement] = [A, *(cert(f"l{n}", f"L{n}", f"L{n - 1}" if n else "A", n) for n in range(5_000))]
     assert names(chain) == ("A", "L0", "L1", "L2", "L3", "L4")
 
 
-def test_circles_of_certificates_reach_nobody() -> None:
+def test_circular_certificates_admit_no_device() -> None:
     assert names([A, cert("c1", "X", "Y", 1), cert("c2", "Y", "X", 1)]) == ("A",)
     ring: list[Statement] = [A, cert("c1", "X", "A", 1), cert("c2", "Y", "X", 2), cert("c3", "X", "Y", 0)]
     assert names(ring) == ("A", "X", "Y")
     assert names([*ring, gone("x", "X", "A")]) == ("A",)
 
 
-def test_what_is_sent_decides_the_same_set_or_is_not_sent() -> None:
+def test_sent_statements_give_the_same_device_set_or_are_refused() -> None:
     ada = family("sendable", 3)
     kept: list[Statement] = list(ada.statements)
     puppet = new_device(stream("puppet"), 0)

@@ -1,4 +1,4 @@
-"""A peer that passed the handshake and then says anything at all: a session ends or goes on, and never raises."""
+"""A peer that passed the handshake and sends any message: a session ends or goes on, and never raises."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def says(told: pairing.Talk | invite.Talk, who: str, at: int, plaintext: bytes) 
 
 
 @pytest.mark.parametrize(("who", "at"), [("phone", n) for n in range(3, 7)] + [("desk", n) for n in range(2, 5)])
-def test_pairing(who: str, at: int) -> None:
+def test_pairing_session_never_raises_for_any_message_at_any_step(who: str, at: int) -> None:
     whole = pairing.talk()
     whole.run()
     assert len(whole.sent[who]) >= at > HANDSHAKE[who]
@@ -47,7 +47,7 @@ def test_pairing(who: str, at: int) -> None:
 
 
 @pytest.mark.parametrize(("who", "at"), [("ada", 2), ("ada", 3), ("bob", 2)])
-def test_invite(who: str, at: int) -> None:
+def test_invite_session_never_raises_for_any_message_at_any_step(who: str, at: int) -> None:
     @settings(max_examples=30, deadline=None)
     @given(BODIES)
     def anything(message: tuple[int, bytes]) -> None:
@@ -60,7 +60,7 @@ def test_invite(who: str, at: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.binary(max_size=300))
-def test_any_payload_in_the_first_messages(data: bytes) -> None:
+def test_any_payload_in_a_handshake_message_ends_the_session(data: bytes) -> None:
     """The handshake of somebody who holds the text, with anything as its payload."""
     bob, ada = invite.invitee(), invite.inviter()
     bob.start(invite.NOW)
@@ -78,6 +78,6 @@ def test_any_payload_in_the_first_messages(data: bytes) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=100))
-def test_anything_may_be_typed(typed: str) -> None:
+def test_pairing_succeeds_after_any_text_was_typed_as_code(typed: str) -> None:
     seen = pairing.talk(typed=[typed, None, None, None]).run()
     assert seen[-1] == "desk PairingDone"

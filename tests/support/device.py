@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crdt.docs.rows import Row
 from identity.errors import DecodeError, KithkinError
 from netstack.endpoint import EndpointCore, datagrams
-from netstack.events import Closed, Ended, Event, Failed, Frame, Opened
+from netstack.events import EVENTS, Closed, Ended, Event, Failed, Frame, Opened
 from netstack.udp.port import Address
 from sync.engine import effects as e
 from sync.engine.engine import Engine
@@ -196,7 +197,7 @@ class Device:
             return
         for conn in sorted({*(self._driver.open if self._driver is not None else ()), *self._dials}):
             core.abort(conn, self.world.now)
-        core.events()
+        core.take_effects()
         self._send(core)
         self.store = self.store.reopen(self.misfortune)
         self._gone("stop")
@@ -481,7 +482,7 @@ class Device:
         self._serving = True
         try:
             while (core := self.core) is not None:
-                happened = core.events()
+                happened = [effect for effect in core.take_effects() if isinstance(effect, EVENTS)]
                 failed, self._failed = self._failed, []
                 if failed or happened:
                     self._alive(partial(self._happened, failed, happened))
@@ -554,7 +555,7 @@ class Device:
         core = self.core
         if core is None:
             return
-        times = [at for at in (core.next_wake(),) if at is not None]
+        times = [at for at in (core.next_wake(),) if at < inf]
         if self.engine_or_none is not None:
             times.append(self.engine_or_none.next_wake() - BORN - self.skew)
         if times:

@@ -211,9 +211,9 @@ class Network:
         node.now = max(node.now, self.now)
         for out in node.outgoing():
             self._send(member, bytes(out.data), out.address, out.port)
-        member.seen += node.events()
+        member.seen += node.take_effects()
         at = node.next_wake()
-        if at is not None and at < member.scheduled:
+        if at < member.scheduled:
             member.scheduled = at
             self._push(max(at, self.now), member, None)
 

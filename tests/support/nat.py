@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from heapq import heappop, heappush
+from math import inf
 
 from identity.keys import SigningKey
 from netstack.dht.events import Mode
 from netstack.dht.node import DhtNode
 from netstack.endpoint import EndpointCore
-from netstack.events import Closed, Event, Failed, Frame, Moved, Opened
+from netstack.events import Closed, Ended, Event, Failed, Frame, Moved, Opened, Writable
 from netstack.limits import Limits
 from netstack.ports import CLIENT, SERVER, ClosePort, OpenPort
 from netstack.udp.port import Address, Outgoing
@@ -138,32 +139,34 @@ class SimHost:
     def turn(self) -> None:
         """What follows from what has just happened."""
         while True:
-            for event in self.core.events():
-                self._note(event)
+            self._perform()
             out = self.core.outgoing()
-            for effect in self.core.effects():
-                match effect:
-                    case OpenPort(port):
-                        self.ports[port], self.by_number[self._next] = self._next, port
-                        self._next += 1
-                        self.most_ports = max(self.most_ports, len(self.ports))
-                    case ClosePort(port):
-                        self.by_number.pop(self.ports.pop(port), None)
+            self._perform()
             for item in out:
                 self.net.send(self, item)
             if not self.core.restless:
                 break
         at = self.core.next_wake()
-        if at is not None:
+        if at < inf:
             self.net.wake_at(self, at)
 
-    def _note(self, event: Event) -> None:
-        if isinstance(event, Frame):
-            self.frames.append(event.data)
-            if self.echoing:
-                self.core.send(event.conn, event.data, self.net.now)
-        else:
-            self.seen.append(event)
+    def _perform(self) -> None:
+        for effect in self.core.take_effects():
+            match effect:
+                case OpenPort(port):
+                    self.ports[port], self.by_number[self._next] = self._next, port
+                    self._next += 1
+                    self.most_ports = max(self.most_ports, len(self.ports))
+                case ClosePort(port):
+                    self.by_number.pop(self.ports.pop(port), None)
+                case Frame(conn, data):
+                    self.frames.append(data)
+                    if self.echoing:
+                        self.core.send(conn, data, self.net.now)
+                case Opened() | Moved() | Closed() | Failed() | Ended() | Writable():
+                    self.seen.append(effect)
+                case _:
+                    pass  # what happened in the DHT
 
 
 class Internet:

@@ -1,4 +1,4 @@
-"""npm Hyperswarm peers in one process, told what to do by JSON lines (`tests/interop/hyperswarm/peer.js`)."""
+"""npm Hyperswarm peers in one process, driven by JSON lines (`tests/interop/hyperswarm/peer.js`)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Self
 
 import pytest
 
-from netstack.dht.address import parse_address
 from netstack.udp.port import Address
+from netstack.wire.address import parse_address
 from tests.support.npm_dht import INTEROP, MODULES
 
 
 class NpmSwarms:
-    """`async with NpmSwarms() as npm`; events of one name wait in a queue of their own until somebody asks."""
+    """Use it with `async with`; events wait in a queue for each event and peer name until a test asks for them."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process
@@ -47,27 +47,30 @@ class NpmSwarms:
         self._process._transport.close()  # type: ignore[attr-defined]  # else its pipes warn after the loop is gone
 
     async def testnet(self, size: int) -> Address:
+        """Starts a DHT of npm nodes; its bootstrap address."""
         self.tell("testnet", size=size)
         return parse_address((await self.hear("testnet"))["bootstrap"])
 
     async def swarm(self, name: str, bootstrap: Address, *, open: bool) -> bytes:
-        """A new peer; its key."""
+        """Starts a peer; its public key.  `open`: it knows that it is reachable."""
         self.tell("swarm", name=name, bootstrap="{}:{}".format(*bootstrap), open=open)
         return bytes.fromhex((await self.hear("swarm", name))["key"])
 
     def join(self, name: str, topic: bytes, *, server: bool = True, client: bool = True) -> None:
-        """`joined` is heard when it is announced and looked up."""
+        """Joins a topic; the event `joined` follows when it is announced and looked up."""
         self.tell("join", name=name, topic=topic.hex(), server=server, client=client)
 
     async def connection(self, name: str) -> bytes:
-        """The next connection of that peer; with whom."""
+        """Waits for the next connection of that peer; the public key of the other side."""
         return bytes.fromhex((await self.hear("connection", name))["key"])
 
     def tell(self, do: str, **arguments: Any) -> None:
+        """Sends a command."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
 
     async def hear(self, event: str, name: str = "") -> dict[str, Any]:
+        """Waits for the next event of that kind and peer."""
         return await self._queue(event, name).get()
 
     def _queue(self, event: str, name: str) -> asyncio.Queue[dict[str, Any]]:

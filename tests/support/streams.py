@@ -1,4 +1,4 @@
-"""A random source that is a seed: the same bytes in every run."""
+"""A random source with a seed: the same bytes in every run."""
 
 from __future__ import annotations
 

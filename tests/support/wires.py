@@ -1,7 +1,7 @@
-"""The virtual network of a simulated world: what becomes of a datagram on its way.
+"""The virtual network of a simulated world: loss, duplication and delay of datagrams.
 
-Every directed pair of addresses draws from a stream of its own, so one device's chatter does not change another's
-luck.  Nothing here knows what is inside a datagram.
+Every directed pair of addresses has its own random stream, so that the traffic of one device does not change the losses
+of another.  The contents of datagrams are not looked at.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from netstack.udp.port import Address
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """loss, duplication: chances of a datagram; delay: least and most seconds on the way, so datagrams overtake."""
+    """loss, duplication: probabilities; delay: least and most seconds on the way, so that datagrams are reordered."""
 
     loss: float = 0.0
     duplication: float = 0.0
@@ -36,23 +36,25 @@ class Wires:
         self._cut: set[frozenset[Address]] = set()
 
     def cut(self, some: Iterable[Address], others: Iterable[Address]) -> None:
-        """Nothing passes between the two sides any more, either way."""
+        """Drops every datagram between the two sides, both ways."""
         rest = list(others)
         self._cut.update(frozenset((one, other)) for one in some for other in rest if one != other)
 
     def heal(self) -> None:
+        """Ends every `cut`."""
         self._cut.clear()
 
     def open(self, one: Address, other: Address) -> bool:
+        """Whether no `cut` separates the two."""
         return frozenset((one, other)) not in self._cut
 
     def arrivals(self, source: Address, target: Address) -> list[float]:
-        """Seconds until each copy of one datagram arrives: none where it is lost."""
+        """Seconds until each copy of one datagram arrives; an empty list if it is lost."""
         luck = self._luck.get((source, target))
         if luck is None:
             luck = self._luck[source, target] = Random(f"{self._seed}/{source}/{target}")
         weather = self.weather
-        # Always as many draws, so that a cut link or better weather does not shift what comes after.
+        # The same number of draws for every datagram, so that a cut or other conditions do not shift later ones.
         lost, twice, first, second = luck.random(), luck.random(), luck.random(), luck.random()
         if not self.open(source, target) or lost < weather.loss:
             return []

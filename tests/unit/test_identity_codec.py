@@ -14,7 +14,7 @@ from identity.labels import Label
 from identity.seal import open_sealed, seal
 
 
-def test_labels_are_unique_whatever_pads_them() -> None:
+def test_labels_are_unique_after_padding() -> None:
     """BLAKE2b pads `person` with zeros to 16 bytes: two labels that differ only there would be one."""
     padded = [label.value.ljust(16, b"\0") for label in Label]
     assert all(0 < len(label.value) <= 16 and label.value[-1:] != b"\0" for label in Label)
@@ -22,7 +22,7 @@ def test_labels_are_unique_whatever_pads_them() -> None:
     assert all(label.value.startswith(b"kithkin ") for label in Label)
 
 
-def test_integers_in_their_shortest_form() -> None:
+def test_integers_are_accepted_only_in_their_shortest_form() -> None:
     table = {
         0: "00",
         0xFC: "fc",
@@ -45,7 +45,7 @@ def test_integers_in_their_shortest_form() -> None:
             Writer().uint(bad)
 
 
-def test_a_lying_length_costs_nothing() -> None:
+def test_false_length_is_refused_before_allocation() -> None:
     lie = bytes.fromhex("ffffffffffffff1f00")
     reads: list[Callable[[Reader], object]] = [
         lambda r: r.buffer(MAX_UINT),
@@ -68,7 +68,7 @@ def test_a_lying_length_costs_nothing() -> None:
             read(Reader(data))
 
 
-def test_base32_is_its_own_output_only() -> None:
+def test_only_canonical_base32_is_decoded() -> None:
     assert unbase32(base32(b"\0\1\2")) == b"\0\1\2" and base32(b"") == ""
     for text in ("aa", "A", "AB", "AAAAAAAA=", "A A", "01"):
         with pytest.raises(DecodeError):
@@ -76,7 +76,7 @@ def test_base32_is_its_own_output_only() -> None:
     assert shown_id("id", bytes(32)) == "id_" + "A" * 32 and low53(b"\xff" * 8) == 2**53 - 1
 
 
-def test_labels_separate_what_they_label() -> None:
+def test_signatures_and_digests_hold_only_under_their_label() -> None:
     key = SigningKey.from_seed(b"s" * 32)
     signature = key.sign(Label.CERTIFICATE, b"body")
     assert verify(key.public, Label.CERTIFICATE, b"body", signature)
@@ -88,7 +88,7 @@ def test_labels_separate_what_they_label() -> None:
     assert key.seed == b"s" * 32 and key.secret.hex() not in repr(key)
 
 
-def test_points_from_outside() -> None:
+def test_small_order_and_malformed_points_are_refused() -> None:
     small = [bytes(32), b"\1" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"]
     for public in (*small, b"", bytes(31), b"\xff" * 32, b"\2" + bytes(31)):
         for function in (check_point, to_agreement):
@@ -102,12 +102,12 @@ def test_points_from_outside() -> None:
     assert AgreementKey.from_signing(signing).public == to_agreement(signing.public)
 
 
-def test_the_forgery_that_another_library_accepts() -> None:
+def test_signature_under_a_small_order_key_is_refused() -> None:
     identity_point = b"\1" + bytes(31)
     assert not verify_raw(identity_point, b"anything", identity_point + bytes(32))
 
 
-def test_sealed_bytes_open_as_they_were_or_not_at_all() -> None:
+def test_altered_sealed_bytes_do_not_open() -> None:
     key, nonce = b"k" * 32, b"n" * 24
     sealed = seal(key, nonce, b"text", b"about")
     assert open_sealed(key, nonce, sealed, b"about") == b"text"

@@ -30,13 +30,13 @@ def test_weeks_start_on_monday_in_utc() -> None:
     assert week_of(0) == 0 and week_of(-3 * 86_400 - 1) == -1
 
 
-def test_the_id_commits_to_both_keys() -> None:
+def test_device_id_depends_on_both_keys() -> None:
     one, other = new_device(stream(1), MONDAY), new_device(stream(2), MONDAY)
     assert one.id == device_id(one.signing.public, one.agreement.public)
     assert len({one.id, other.id, device_id(one.signing.public, other.agreement.public)}) == 3
 
 
-def test_prekeys_rotate_weekly_and_nine_stay() -> None:
+def test_prekeys_rotate_weekly_and_the_last_nine_are_kept() -> None:
     rng = stream(3)
     keys = new_device(rng, MONDAY)
     assert rotate_prekeys(keys, rng, MONDAY + WEEK - 1) is keys
@@ -49,7 +49,7 @@ def test_prekeys_rotate_weekly_and_nine_stay() -> None:
     assert rotate_prekeys(keys, rng, MONDAY) is keys, "a clock set back makes and forgets nothing"
 
 
-def test_device_keys_come_back_from_their_bytes() -> None:
+def test_device_keys_decode_to_what_was_encoded() -> None:
     keys = rotate_prekeys(new_device(stream(4), MONDAY), stream(5), MONDAY + WEEK)
     data = encode_device_keys(keys)
     assert decode_device_keys(data) == keys
@@ -59,7 +59,7 @@ def test_device_keys_come_back_from_their_bytes() -> None:
     assert keys.agreement.secret.hex() not in repr(keys)
 
 
-def test_two_people_see_one_safety_number() -> None:
+def test_two_people_see_the_same_safety_number() -> None:
     one, other = b"\1" * 32, b"\2" * 32
     number = safety_number(one, other)
     assert number == safety_number(other, one) != safety_number(one, b"\3" * 32)

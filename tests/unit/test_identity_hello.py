@@ -1,4 +1,4 @@
-"""Hello: who proves what to whom, and what a stranger sees."""
+"""Hello: which device is proved to whom, and what an unknown dialler sees."""
 
 from __future__ import annotations
 
@@ -61,19 +61,19 @@ def run(dialler: HelloDialler, listener: HelloListener) -> tuple[list[object], l
     return found, sizes
 
 
-def test_at_a_known_transport_key() -> None:
+def test_hello_proves_both_devices_at_a_known_transport_key() -> None:
     found, sizes = run(HelloDialler(A.id, HASH, to=to()), listener())
     assert sorted(found, key=str) == [("dialler", Proved(B.id)), ("listener", Proved(A.id))]
     assert sizes == [1 + PROOF, PROOF]
 
 
-def test_found_by_topic() -> None:
+def test_hello_proves_both_devices_found_by_topic() -> None:
     found, sizes = run(HelloDialler(A.id, HASH, z=Z, members=known(B, BOB.devices[0])), listener())
     assert sorted(found, key=str) == [("dialler", Proved(B.id, Z)), ("listener", Proved(A.id, Z))]
     assert sizes == [1 + PROOF, SEALED_ID, 1 + PROOF, PROOF]
 
 
-def test_a_stranger_gets_the_same_from_who_knows_nobody_and_from_somebody_else() -> None:
+def test_unknown_dialler_cannot_tell_the_device_it_seeks_from_another() -> None:
     """Eve knows that Bob's device exists, and tries its key and its space."""
     shapes = []
     for answers in (listener(), listener(me=ADA.devices[1]), listener(knows=(), z=None)):
@@ -90,7 +90,7 @@ def test_a_stranger_gets_the_same_from_who_knows_nobody_and_from_somebody_else()
     assert shapes == [[1 + PROOF, SEALED_ID]] * 3
 
 
-def test_answers_to_strangers_are_fresh_random_bytes() -> None:
+def test_answers_to_unknown_diallers_are_fresh_random_bytes() -> None:
     answers = set()
     for n in range(3):
         effects = listener(knows=(), seed=str(n)).receive(b"\0" + bytes(32))
@@ -105,13 +105,13 @@ def test_z_alone_proves_no_device() -> None:
     assert sorted(found, key=str) == [("dialler", Stranger()), ("listener", Stranger())]
 
 
-def test_an_earlier_z_says_which_it_was() -> None:
+def test_hello_by_an_earlier_z_reports_that_z() -> None:
     answers = HelloListener(B.id, HASH, known=(), spaces={Z: [], OLD_Z: known(A, mine=B)}, rng=stream(1))
     found, _ = run(HelloDialler(A.id, HASH, z=OLD_Z, members=known(B)), answers)
     assert ("listener", Proved(A.id, OLD_Z)) in found and ("dialler", Proved(B.id, OLD_Z)) in found
 
 
-def test_a_proof_is_worth_nothing_on_another_connection_or_sent_back() -> None:
+def test_proof_is_refused_on_another_connection_and_when_reflected() -> None:
     (first,) = HelloDialler(A.id, HASH, to=to()).start()
     assert isinstance(first, Send)
     elsewhere = HelloListener(B.id, b"i" * 64, known=known(A, mine=B), spaces={}, rng=stream(1))
@@ -123,7 +123,7 @@ def test_a_proof_is_worth_nothing_on_another_connection_or_sent_back() -> None:
     assert names_of(mine.receive(first.data)) == ["Send", "Stranger"]
 
 
-def test_a_borrowed_d_is_not_the_device_that_borrowed_it() -> None:
+def test_device_that_certified_the_key_of_another_is_not_taken_for_it() -> None:
     """Eve certifies a device of hers with Ada's D.  Bob expects both and hears Ada: it is Ada."""
     borrowed = replace(E, agreement=A.agreement)
     certify(EVE.identity, E, borrowed, 5)
@@ -134,7 +134,7 @@ def test_a_borrowed_d_is_not_the_device_that_borrowed_it() -> None:
     assert ("listener", Stranger()) in found
 
 
-def test_candidates_leave_out_myself_and_keys_that_agree_on_nothing() -> None:
+def test_expected_devices_leave_out_own_and_invalid_keys() -> None:
     cache: dict[bytes, bytes] = {}
     devices = [(A.id, A.agreement.public), (B.id, B.agreement.public), (E.id, bytes(32))]
     assert [c.device for c in expected_devices(A.agreement, devices, cache)] == [B.id]
@@ -144,7 +144,7 @@ def test_candidates_leave_out_myself_and_keys_that_agree_on_nothing() -> None:
 
 
 @pytest.mark.parametrize("junk", [b"", b"\0", b"\3" + bytes(32), bytes(34), b"\xfd\0\0" + bytes(32), bytes(70_000)])
-def test_what_is_no_hello_is_met_with_silence(junk: bytes) -> None:
+def test_malformed_hello_gets_no_answer(junk: bytes) -> None:
     assert listener().receive(junk) == [Stranger()]
     for dialler in (HelloDialler(A.id, HASH, to=to()), HelloDialler(A.id, HASH, z=Z, members=known(B))):
         dialler.start()
@@ -152,7 +152,7 @@ def test_what_is_no_hello_is_met_with_silence(junk: bytes) -> None:
         assert dialler.receive(junk) == [] and dialler.start() == []
 
 
-def test_out_of_turn() -> None:
+def test_hello_messages_out_of_turn_end_the_session() -> None:
     answers = listener()
     assert answers.receive(encode_prove(bytes(32))) == [Stranger()] and answers.receive(b"") == []
     assert decode_hello(encode_prove(bytes(32))) == (PROVE, bytes(32))
@@ -162,6 +162,6 @@ def test_out_of_turn() -> None:
         HelloDialler(A.id, HASH, to=to(), z=Z)
 
 
-def test_a_device_that_the_dialler_does_not_know_is_a_stranger() -> None:
+def test_dialler_refuses_a_listener_that_is_no_expected_device() -> None:
     found, _ = run(HelloDialler(A.id, HASH, z=Z, members=known(BOB.devices[0])), listener())
     assert found == [("dialler", Stranger())]

@@ -1,4 +1,4 @@
-"""Invites as transcripts: two people meet, and who must not."""
+"""Invites as transcripts: two people connect, and everybody else is refused."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Talk:
         return []
 
 
-def test_two_people_meet() -> None:
+def test_invite_connects_two_people_and_proves_both() -> None:
     told = Talk(inviter(), invitee())
     assert told.run() == [
         "ada InviteAsked",
@@ -119,14 +119,14 @@ def test_any_device_of_the_inviter_answers() -> None:
     assert Talk(inviter(device=1), invitee(device=1)).run()[-1] == "bob InviteDone"
 
 
-def test_the_use_belongs_to_an_identity_which_may_repeat_it() -> None:
+def test_used_invite_is_open_to_the_same_identity_only() -> None:
     assert Talk(inviter(used_by=BOB.identity), invitee(device=1)).run()[-1] == "bob InviteDone"
     eve = family("eve")
     told = Talk(inviter(used_by=BOB.identity), invitee(eve))
     assert told.run() == ["ada Failed already_used", "bob Failed already_used"]
 
 
-def test_two_at_once_the_second_is_told_at_the_end() -> None:
+def test_second_of_two_concurrent_invitees_is_refused_at_join() -> None:
     told = Talk(inviter(), invitee(), late_refusal="already_used")
     assert told.run()[-2:] == ["ada Failed already_used", "bob Failed already_used"]
 
@@ -138,7 +138,7 @@ def test_a_blocked_person_is_refused_without_a_reason() -> None:
     assert odd.run()[-1] == "bob Failed not_allowed"
 
 
-def test_expiry_by_either_clock() -> None:
+def test_invite_expires_by_the_clock_of_either_side() -> None:
     late = NOW + 8 * 86_400
     told = Talk(inviter(), invitee(), now=late)
     assert told.run() == ["bob Failed expired"]
@@ -147,7 +147,7 @@ def test_expiry_by_either_clock() -> None:
     assert names_of(inviter().receive(first.data, late)) == ["Send", "Send", "Failed"]
 
 
-def test_own_invites_lead_nowhere() -> None:
+def test_own_invite_is_refused_on_both_sides() -> None:
     assert Talk(inviter(), invitee(ADA, 1)).run() == ["bob Failed own_code"]
     forced = invitee(ADA, 1)
     forced._payload = replace(CODE.payload, identity=BOB.identity)  # a client that does not look
@@ -163,13 +163,13 @@ def test_own_invites_lead_nowhere() -> None:
         replace(CODE.payload, identity=BOB.identity),
     ],
 )
-def test_who_does_not_hold_these_very_bytes_is_a_stray_at_message_1(wrong: object) -> None:
+def test_peer_with_another_invite_text_is_a_stray_at_the_first_message(wrong: object) -> None:
     code = replace(CODE, payload=wrong)  # type: ignore[arg-type]
     eve = family("eve")
     assert Talk(inviter(), invitee(eve, code=code)).run() == ["ada Stray"]
 
 
-def test_another_connection_underneath_or_junk_is_a_stray() -> None:
+def test_replay_on_another_connection_and_junk_are_strays() -> None:
     assert Talk(inviter(outer=b"p" * 64), invitee()).run() == ["ada Stray"]
     for junk in (b"", bytes(96), bytes(70_000)):
         assert names_of(inviter().receive(junk, NOW)) == ["Stray"]
@@ -187,7 +187,7 @@ def test_statements_must_certify_the_device_that_speaks() -> None:
     assert Talk(inviter(), invitee(revoked)).run() == ["ada Failed not_allowed", "bob Failed not_allowed"]
 
 
-def test_a_certificate_with_somebody_s_d_is_not_that_somebody() -> None:
+def test_device_certified_with_the_key_of_another_is_not_taken_for_that_person() -> None:
     """Eve certifies a device of hers with Bob's D.  Bob, speaking as himself, is not taken for Eve's device."""
     eve = family("eve")
     borrowed = DeviceKeys(eve.devices[0].signing, BOB.devices[0].agreement, BOB.devices[0].prekeys)
@@ -205,7 +205,7 @@ def test_a_certificate_with_somebody_s_d_is_not_that_somebody() -> None:
     assert names_of(bob.receive(offer.data, NOW)) == ["Failed"]
 
 
-def test_an_invite_that_claims_another_identity() -> None:
+def test_invite_that_claims_another_identity_is_refused_by_the_invitee() -> None:
     """Mallory writes an invite with Ada's root key and his own I.  He cannot answer as a device of hers."""
     mallory = family("mallory")
     fake = replace(CODE, payload=replace(CODE.payload, key=mallory.root.public), key=mallory.root)
@@ -216,7 +216,7 @@ def test_an_invite_that_claims_another_identity() -> None:
     assert Talk(named, invitee(code=fake)).run() == ["ada InviteAsked", "bob Failed not_allowed"]
 
 
-def test_who_stole_i_speaks_as_nobody_else() -> None:
+def test_stolen_invite_key_gives_no_way_to_join_as_another() -> None:
     """With the secret of I anybody can write message 1 in Bob's name.  Without Bob's D he reads nothing and joins
     nothing, so nothing counts before JOIN."""
     told = Talk(inviter(), invitee(), bend=lambda who, n, data: None if (who, n) == ("bob", 2) else data)
@@ -226,7 +226,7 @@ def test_who_stole_i_speaks_as_nobody_else() -> None:
 
 @pytest.mark.parametrize("who", ["ada", "bob"])
 @pytest.mark.parametrize("how", ["cut", "bit", "twice", "reflect", "empty", "long"])
-def test_no_message_may_be_bent_repeated_or_reflected(who: str, how: str) -> None:
+def test_altered_repeated_or_reflected_message_ends_an_invite(who: str, how: str) -> None:
     whole = Talk(inviter(), invitee())
     whole.run()
     for at in range(1, len(whole.sent[who]) + 1):
@@ -250,7 +250,7 @@ def test_no_message_may_be_bent_repeated_or_reflected(who: str, how: str) -> Non
         assert "bob InviteDone" not in told.run()
 
 
-def test_an_invitee_must_prove_its_d_for_that_device_id() -> None:
+def test_invitee_without_proof_of_its_device_key_is_refused() -> None:
     told = Talk(inviter(), invitee())
 
     def unproved(who: str, n: int, data: bytes) -> bytes | None:
@@ -265,7 +265,7 @@ def test_an_invitee_must_prove_its_d_for_that_device_id() -> None:
     assert told.run() == ["ada InviteAsked", "bob SpaceOffered", "ada Failed not_allowed"]
 
 
-def test_time_runs_out_and_lines_break() -> None:
+def test_invite_session_ends_on_timeout_and_on_a_closed_connection() -> None:
     ada, bob = inviter(), invitee()
     (first,) = bob.start(NOW)
     assert isinstance(first, Send)
@@ -277,7 +277,7 @@ def test_time_runs_out_and_lines_break() -> None:
         assert core.closed() in ([], [Failed("timeout", "The other side went away before it was done.")])
 
 
-def test_calls_out_of_turn_do_nothing() -> None:
+def test_invite_calls_out_of_turn_do_nothing() -> None:
     ada, bob = inviter(), invitee()
     assert ada.offer(SPACE, NOW) == ada.finish(NOW) == ada.refuse("expired") == []
     assert bob.join(b"", NOW) == bob.decline() == []

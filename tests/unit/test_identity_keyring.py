@@ -1,4 +1,4 @@
-"""The OS keyring as a slot's secret: there, not there, or holding something else."""
+"""The OS keyring as a slot's secret: present, absent, or holding something else."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ring() -> Iterator[Memory]:
     keyring.set_keyring(before)
 
 
-def test_a_secret_is_made_read_and_forgotten(ring: Memory) -> None:
+def test_keyring_secret_is_made_read_and_forgotten(ring: Memory) -> None:
     assert read_secret(Path("profile")) is None
     secret = make_secret(Path("profile"), stream(1))
     assert read_secret(Path("profile")) == secret and read_secret(Path("another")) is None
@@ -64,12 +64,12 @@ def test_profiles_whose_paths_are_no_unicode_have_secrets_of_their_own(ring: Mem
 
 
 @pytest.mark.parametrize("text", ["", "not base64!", "AAAA"])
-def test_what_is_no_secret_of_ours_is_none(ring: Memory, text: str) -> None:
+def test_malformed_keyring_entry_is_read_as_none(ring: Memory, text: str) -> None:
     ring.kept[SERVICE, str(Path("profile").resolve())] = text
     assert read_secret(Path("profile")) is None
 
 
-def test_without_a_keyring(ring: Memory) -> None:
+def test_missing_keyring_gives_no_secret_and_asks_for_a_passphrase(ring: Memory) -> None:
     keyring.set_keyring(NoKeyring())  # type: ignore[no-untyped-call]
     assert read_secret(Path("profile")) is None
     forget_secret(Path("profile"))

@@ -34,7 +34,7 @@ def code_of(data: bytes, passphrase: str | None = None, ring: bytes | None = Non
     return caught.value.code
 
 
-def test_the_passphrase_opens_it_and_another_does_not() -> None:
+def test_keystore_opens_with_its_passphrase_only() -> None:
     data = create_keystore(KEY, rng=stream(1), passphrase="horse", cost=CHEAP)
     assert open_keystore(data, passphrase="horse") == KEY
     assert code_of(data, "Horse") == "wrong_passphrase"
@@ -42,12 +42,12 @@ def test_the_passphrase_opens_it_and_another_does_not() -> None:
     assert KEY not in data and b"horse" not in data
 
 
-def test_one_text_in_two_forms_is_one_passphrase() -> None:
+def test_passphrase_is_equal_in_both_unicode_forms() -> None:
     data = create_keystore(KEY, rng=stream(1), passphrase="caf\u00e9", cost=CHEAP)
     assert open_keystore(data, passphrase="cafe\u0301") == KEY
 
 
-def test_damage_anywhere_is_damage_even_with_the_right_passphrase() -> None:
+def test_damaged_keystore_is_reported_as_damaged_with_the_right_passphrase() -> None:
     data = create_keystore(KEY, rng=stream(1), passphrase="horse", keyring_secret=RING, cost=CHEAP)
     for at in range(len(data)):
         bent = bytearray(data)
@@ -59,12 +59,12 @@ def test_damage_anywhere_is_damage_even_with_the_right_passphrase() -> None:
 
 
 @pytest.mark.parametrize("cost", [Cost(0, 64), Cost(21, 64), Cost(3, 7), Cost(3, 2**21 + 1), Cost(2**50, 2**50)])
-def test_a_cost_that_nobody_would_pay_is_never_run(cost: Cost) -> None:
+def test_keystore_with_an_excessive_cost_is_refused_without_running_it(cost: Cost) -> None:
     slot = PassphraseSlot(bytes(16), cost, bytes(24), bytes(48))
     assert code_of(encode_keystore(Keystore(slot, None)), "horse") == "keystore_corrupt"
 
 
-def test_the_keyring_opens_it_alone_or_beside_a_passphrase() -> None:
+def test_keyring_secret_opens_a_keystore_alone_or_beside_a_passphrase() -> None:
     both = create_keystore(KEY, rng=stream(1), passphrase="horse", keyring_secret=RING, cost=CHEAP)
     assert open_keystore(both, keyring_secret=RING) == open_keystore(both, passphrase="horse") == KEY
     assert open_keystore(both, passphrase="horse", keyring_secret=bytes(32)) == KEY
@@ -74,7 +74,7 @@ def test_the_keyring_opens_it_alone_or_beside_a_passphrase() -> None:
     assert code_of(alone, "horse") == code_of(alone) == "no_passphrase"
 
 
-def test_nothing_is_never_enough() -> None:
+def test_keystore_without_passphrase_and_keyring_is_refused() -> None:
     for passphrase in (None, ""):
         with pytest.raises(KithkinError) as caught:
             create_keystore(KEY, rng=stream(1), passphrase=passphrase, cost=CHEAP)
@@ -93,13 +93,13 @@ def test_changing_the_passphrase_keeps_the_key_and_the_other_slot() -> None:
     assert code_of(without, ring=RING) == "no_passphrase" and open_keystore(without, passphrase="battery") == KEY
 
 
-def test_a_new_passphrase_never_costs_less() -> None:
+def test_new_passphrase_gets_at_least_the_default_cost() -> None:
     data = create_keystore(KEY, rng=stream(1), passphrase="horse", cost=CHEAP)
     slot = decode_keystore(change_keystore(data, KEY, rng=stream(2), passphrase="battery")).passphrase
     assert slot is not None and slot.cost == Cost(3, 64 * 1024)
 
 
-def test_the_file_is_private_and_replaced_whole(tmp_path: Path) -> None:
+def test_keystore_file_is_private_and_replaced_atomically(tmp_path: Path) -> None:
     path = tmp_path / "keystore"
     replace_keystore(path, b"one")
     (tmp_path / "keystore.new").write_bytes(b"left by a crash")
@@ -109,7 +109,7 @@ def test_the_file_is_private_and_replaced_whole(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_reading_says_what_is_wrong(tmp_path: Path) -> None:
+def test_unreadable_keystore_files_raise_their_own_error_codes(tmp_path: Path) -> None:
     def code(path: Path) -> str:
         with pytest.raises(KithkinError) as caught:
             read_keystore(path)

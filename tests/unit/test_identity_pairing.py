@@ -1,4 +1,4 @@
-"""Pairing as transcripts: the straight story, what people do wrong, and what strangers try."""
+"""Pairing as transcripts: success, mistakes of people, and attacks."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def in_any_order(seen: list[str]) -> list[str]:
     return sorted(seen)
 
 
-def test_the_straight_story() -> None:
+def test_pairing_links_the_new_device_and_grants_the_identity() -> None:
     told = talk()
     assert in_any_order(told.run()) == in_any_order(STORY)
     granted, certified, joined = told.kept["Granted"], told.kept["Certified"], told.kept["DeviceJoined"]
@@ -166,20 +166,20 @@ def test_the_straight_story() -> None:
     ]
 
 
-def test_what_is_granted_is_what_was_said() -> None:
+def test_grant_says_whether_history_was_approved() -> None:
     told = talk(history=False)
     told.run()
     granted = told.kept["Granted"]
     assert isinstance(granted, Granted) and not granted.grant.history
 
 
-def test_digits_may_be_typed_as_they_are_read_out() -> None:
+def test_digits_are_accepted_with_spaces_and_hyphens() -> None:
     assert normal_code(" 123-456\n") == normal_code("123 456") == "123456"
     told = talk(typed=["000000", None])
     assert "phone PairingDone" in told.run()
 
 
-def test_a_miss_may_be_tried_again() -> None:
+def test_wrong_code_leaves_two_more_tries() -> None:
     told = talk(typed=["12", "", None])
     seen = told.run()
     assert [s for s in seen if s.startswith("desk") and "Code" in s] == [
@@ -192,7 +192,7 @@ def test_a_miss_may_be_tried_again() -> None:
     assert seen[-2:] == ["phone PairingDone", "desk PairingDone"]
 
 
-def test_three_misses_end_it_on_both_sides() -> None:
+def test_three_wrong_codes_end_pairing_on_both_sides() -> None:
     told = talk(typed=["000000", "letters", "x" * 500])
     seen = told.run()
     assert "phone Failed wrong_code" in seen and "desk Failed wrong_code" in seen and "desk WrongCode 0" in seen
@@ -200,7 +200,7 @@ def test_three_misses_end_it_on_both_sides() -> None:
     assert told.phone.receive(b"more", NOW) == [] and told.desk.submit_code(told.code, NOW) == []
 
 
-def test_who_declines_gives_nothing_away() -> None:
+def test_declining_reveals_no_key_of_the_approver() -> None:
     told = talk(answer="no")
     assert told.run() == ["desk Claimed", "phone AskApproval", "phone Failed not_allowed", "desk Failed not_allowed"]
     assert PHONE.agreement.public not in b"".join(told.sent["phone"])
@@ -218,7 +218,7 @@ def test_nothing_is_shown_or_certified_before_the_person_agrees() -> None:
     assert desk.submit_code("123456", NOW) == [] == desk.join(b"", NOW)
 
 
-def test_a_code_is_good_for_its_two_minutes() -> None:
+def test_pairing_code_expires_after_two_minutes_on_both_sides() -> None:
     shown = display()
     late = NOW + LIFETIME + 1
     assert approver(shown.code.payload).start(late) == [failed_with("expired", approver(shown.code.payload), late)]
@@ -233,7 +233,7 @@ def failed_with(code: str, core: Approver, now: float) -> Failed:
     return effect
 
 
-def test_a_person_who_walks_away_ends_it() -> None:
+def test_pairing_expires_when_nobody_types_the_code() -> None:
     told = talk(typed=[None])
     told.act = slow(told)  # type: ignore[method-assign,assignment]
     assert told.run()[-1] == "desk Failed expired"
@@ -250,7 +250,7 @@ def slow(told: Talk) -> Callable[[str, object], list[tuple[str, object]]]:
     return later
 
 
-def test_a_lost_connection_ends_it() -> None:
+def test_lost_connection_ends_pairing_on_both_sides() -> None:
     shown = display()
     phone, desk = approver(shown.code.payload), shown.connected(OUTER)
     assert desk.closed() == []
@@ -261,7 +261,7 @@ def test_a_lost_connection_ends_it() -> None:
     assert phone.closed() == desk.closed() == []
 
 
-def test_a_seventh_device() -> None:
+def test_seventh_device_is_refused() -> None:
     full = family("full", 6)
     failed_with("too_many_devices", approver(display().code.payload, full, full.devices[3]), NOW)
 
@@ -285,7 +285,7 @@ def test_a_revoked_device_approves_nobody_and_is_not_approved_again() -> None:
 # Strangers
 
 
-def test_who_does_not_hold_the_code_is_a_stray_and_the_code_stays_good() -> None:
+def test_peer_without_the_code_is_a_stray_and_the_code_stays_valid() -> None:
     shown = display()
     for wrong in (
         replace(shown.code.payload, psk=bytes(32)),
@@ -301,7 +301,7 @@ def test_who_does_not_hold_the_code_is_a_stray_and_the_code_stays_good() -> None
     assert told.run()[-1] == "desk PairingDone"
 
 
-def test_another_connection_underneath_is_another_pairing() -> None:
+def test_first_message_replayed_on_another_connection_is_a_stray() -> None:
     """A first message recorded on one connection is nothing on the next."""
     shown = display()
     (first,) = approver(shown.code.payload, outer=b"p" * 64).start(NOW)
@@ -309,7 +309,7 @@ def test_another_connection_underneath_is_another_pairing() -> None:
     assert names_of(shown.connected(OUTER).receive(first.data, NOW)) == ["Stray"]
 
 
-def test_the_first_who_holds_the_code_claims_it() -> None:
+def test_first_connection_with_the_code_claims_it() -> None:
     """A hundred connections would be three hundred guesses."""
     shown = display()
     (first,) = approver(shown.code.payload, seed="one").start(NOW)
@@ -319,7 +319,7 @@ def test_the_first_who_holds_the_code_claims_it() -> None:
     assert names_of(shown.connected(OUTER).receive(second.data, NOW)) == ["Stray"]
 
 
-def test_a_stranger_who_saw_the_code_needs_the_digits() -> None:
+def test_attacker_who_scanned_the_code_needs_the_digits() -> None:
     """Mallory scans Ada's new device before Ada does; Ada types the digits that her own phone shows her."""
     mallory = family("mallory")
     shown = display()
@@ -333,7 +333,7 @@ def test_a_stranger_who_saw_the_code_needs_the_digits() -> None:
     assert "desk Failed wrong_code" in seen and "desk Granted" not in seen
 
 
-def test_a_stranger_who_says_that_a_wrong_code_was_right() -> None:
+def test_attacker_who_confirms_a_wrong_code_is_refused() -> None:
     """Mallory's client skips the check of the MAC and confirms whatever came."""
     mallory = family("mallory")
     shown = display()
@@ -356,7 +356,7 @@ def test_a_stranger_who_says_that_a_wrong_code_was_right() -> None:
     assert told.run()[-1] == "mallory lies, desk Failed wrong_code"
 
 
-def test_a_stranger_s_code_scanned_by_mistake_gets_nothing_without_the_digits() -> None:
+def test_code_of_an_attacker_scanned_by_mistake_grants_nothing_without_the_digits() -> None:
     """Ada scans the QR that Mallory put before her; only Ada's phone shows the digits."""
     device = new_device(stream("mallory's machine"), NOW)
     shown = display(device, "ada's new desktop", seed="mallory")
@@ -365,7 +365,7 @@ def test_a_stranger_s_code_scanned_by_mistake_gets_nothing_without_the_digits() 
     assert "phone Failed wrong_code" in seen and "phone Certified" not in seen
 
 
-def test_mallory_between_the_two_carries_nothing_across() -> None:
+def test_attacker_between_two_pairings_cannot_relay_the_code_exchange() -> None:
     """Both at once: Ada scans Mallory's QR while Mallory scanned Ada's.  Ada types the digits that she sees.
 
     Mallory relays the runs of SPAKE2, which are bound to different handshakes, and never gets a key.
@@ -411,7 +411,7 @@ def fresh(core: Approver, plaintext: bytes) -> bytes:
 
 @pytest.mark.parametrize("who", ["phone", "desk"])
 @pytest.mark.parametrize("how", ["cut", "bit", "twice", "reflect", "empty", "long"])
-def test_no_message_may_be_bent_repeated_or_reflected(who: str, how: str) -> None:
+def test_altered_repeated_or_reflected_message_ends_pairing(who: str, how: str) -> None:
     total = len(run_and_count(who))
     for at in range(1, total + 1):
         told = talk(typed=[None, None, None])
@@ -448,7 +448,7 @@ def run_and_count(who: str) -> list[bytes]:
     return told.sent[who]
 
 
-def test_a_grant_without_a_place_in_it_is_refused() -> None:
+def test_grant_that_does_not_certify_both_devices_is_refused() -> None:
     """Statements in which the approver is revoked, or without the certificate, give no identity."""
     gone = revoke(
         ADA.identity,
@@ -470,7 +470,7 @@ def test_a_grant_without_a_place_in_it_is_refused() -> None:
     assert told.run()[-1] == "desk Failed not_allowed", "active, and yet not by what it counter-signed here"
 
 
-def test_a_certificate_with_somebody_s_d_does_not_prove_it() -> None:
+def test_approver_certified_with_the_key_of_another_is_refused() -> None:
     """Mallory's device is certified with Ada's D, which he does not have: he cannot sign for it in a pairing either."""
     mallory = family("mallory")
     borrowed = DeviceKeys(mallory.devices[0].signing, replace(PHONE.agreement, secret=b"x" * 32), PHONE.prekeys)
@@ -484,7 +484,7 @@ def test_a_certificate_with_somebody_s_d_does_not_prove_it() -> None:
     assert {s for s in told.run() if "Failed" in s} >= {"desk Failed not_allowed"} and "Granted" not in told.kept
 
 
-def test_a_new_device_must_have_its_d() -> None:
+def test_new_device_without_its_secret_key_is_refused() -> None:
     """Mallory's new device shows the D of Ada's tablet, so as to be taken for it later."""
     tablet = ADA.devices[1]
     borrowed = DeviceKeys(DESK.signing, replace(tablet.agreement, secret=b"x" * 32), DESK.prekeys)
@@ -509,7 +509,7 @@ def test_a_new_device_must_have_its_d() -> None:
     assert told.run()[-1] == "phone Failed not_allowed" and "Certified" not in told.kept
 
 
-def test_an_approver_must_prove_its_d() -> None:
+def test_approver_without_proof_of_its_device_key_is_refused() -> None:
     told = talk()
 
     def unproved(who: str, n: int, data: bytes) -> bytes | None:
@@ -527,14 +527,14 @@ def test_an_approver_must_prove_its_d() -> None:
 # Digits
 
 
-def test_digits_are_uniform_and_six() -> None:
+def test_drawn_codes_have_six_uniform_digits() -> None:
     codes = [draw_code(stream(n)) for n in range(300)]
     assert {len(c) for c in codes} == {6} and all(c.isdigit() for c in codes) and len(set(codes)) > 290
     draws = iter([(16_000_000).to_bytes(3, "little"), (15_999_999).to_bytes(3, "little")])
     assert draw_code(lambda size: next(draws)) == "999999", "beyond the last whole million it is drawn again"
 
 
-def test_a_run_of_spake2() -> None:
+def test_code_exchange_gives_one_key_for_equal_codes_and_handshakes_only() -> None:
     one, other = CodeExchange("123456", OUTER, stream(1)), CodeExchange("123456", OUTER, stream(2))
     assert one.finish(other.element) == other.finish(one.element)
     for code, hashed in (("123457", OUTER), ("123456", b"p" * 64)):
@@ -548,5 +548,5 @@ def test_a_run_of_spake2() -> None:
         mine.finish(mine.element)
 
 
-def test_effects_are_values() -> None:
+def test_effects_compare_by_value() -> None:
     assert Claimed() == Claimed() and PairingDone() == PairingDone() and Stray("a") != Stray("b")

@@ -1,4 +1,4 @@
-"""Texts that people paste: each kind says what it is, damage is told from the wrong kind."""
+"""Texts that people paste: each kind is recognised, and damage is told apart from the wrong kind."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def told(read: str, text: str, now: float = NOW) -> tuple[str, str]:
     return caught.value.code, caught.value.message
 
 
-def test_both_come_back_from_their_texts() -> None:
+def test_pairing_and_invite_payloads_are_read_back_from_their_texts() -> None:
     assert read_pair_code(PAIR.payload.text, NOW + LIFETIME) == PAIR.payload
     assert read_invite(invite().payload.text, NOW + 60, ME) == invite().payload
     assert PAIR.payload.hints == HINTS
     assert PAIR.payload.psk.hex() not in repr(PAIR) and invite().payload.secret.hex() not in repr(invite())
 
 
-def test_a_text_survives_what_people_do_to_it() -> None:
+def test_text_is_read_despite_wrapping_case_and_spaces() -> None:
     text = PAIR.payload.text
     wrapped = "  " + "\n".join(text[at : at + 40] for at in range(0, len(text), 40)) + "\r\n"
     assert read_pair_code(wrapped, NOW) == read_pair_code(text.upper(), NOW) == read_pair_code(text.lower(), NOW)
 
 
-def test_one_given_for_the_other_says_what_it_is() -> None:
+def test_text_of_the_other_kind_is_named_in_the_error() -> None:
     code, sentence = told("invite", PAIR.payload.text)
     assert code == "not_an_invite" and "a pairing code" in sentence and "device approve" in sentence
     code, sentence = told("pair", invite().payload.text)
@@ -66,7 +66,7 @@ def test_one_given_for_the_other_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("read", ["pair", "invite"])
-def test_damage_is_noticed_wherever_it_is(read: str) -> None:
+def test_damage_at_any_position_of_a_text_is_noticed(read: str) -> None:
     text = PAIR.payload.text if read == "pair" else invite().payload.text
     start = text.index("/") + 1
     for end in range(start, len(text)):
@@ -79,20 +79,20 @@ def test_damage_is_noticed_wherever_it_is(read: str) -> None:
         assert told(read, text + tail)[0] == "payload_damaged"
 
 
-def test_a_right_checksum_over_wrong_bytes_is_damage_too() -> None:
+def test_malformed_payload_with_a_right_checksum_is_refused() -> None:
     assert told("pair", encode_payload("pair", b""))[0] == "payload_damaged"
     assert told("pair", encode_payload("pair", encode_pair(PAIR.payload) + b"\0"))[0] == "payload_damaged"
     assert told("invite", encode_payload("invite", bytes(100)))[0] == "payload_damaged"
 
 
-def test_time_and_owner() -> None:
+def test_expired_and_own_codes_are_refused() -> None:
     assert told("pair", PAIR.payload.text, NOW + LIFETIME + 1)[0] == "expired"
     assert told("invite", invite().payload.text, NOW + 61)[0] == "expired"
     own = new_invite(stream(1), ME, NOW).payload.text
     assert told("invite", own)[0] == told("invite", own, NOW * 2)[0] == "own_code"
 
 
-def test_sizes() -> None:
+def test_payloads_keep_their_size_limits() -> None:
     long = tuple((f"2001:db8::{n}", 40_000 + n) for n in range(1, 7))
     data = encode_pair(new_pair_code(stream(2), NOW, long).payload)
     assert len(data) <= MAX_PAIR_CODE and decode_pair(data).hints == long

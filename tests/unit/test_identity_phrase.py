@@ -11,18 +11,18 @@ from tests.support.streams import stream
 ZERO = "abandon " * 23 + "art"  # BIP-39's own vector: 32 zero bytes
 
 
-def test_the_same_bytes_give_the_words_that_everybody_gives() -> None:
+def test_phrase_of_zero_bytes_equals_the_published_bip39_words() -> None:
     assert new_phrase(bytes) == ZERO
 
 
-def test_case_and_spacing_do_not_matter() -> None:
+def test_phrase_is_read_in_any_case_and_spacing() -> None:
     phrase = new_phrase(stream(1))
     typed = "\n  " + "\t ".join(phrase.upper().split()) + "  "
     assert normal_phrase(typed) == phrase
     assert phrase_keys(typed) == phrase_keys(phrase)
 
 
-def test_root_and_recovery_key_are_apart() -> None:
+def test_root_and_recovery_keys_differ() -> None:
     keys = phrase_keys(ZERO)
     assert keys.root.seed != keys.recovery.secret
     assert "secret" not in repr(keys) and keys.root.seed.hex() not in repr(keys)
@@ -40,7 +40,7 @@ def test_root_and_recovery_key_are_apart() -> None:
         ("\ud800 " * 24, "Word 1 "),
     ],
 )
-def test_a_wrong_phrase_says_where(text: str, sentence: str) -> None:
+def test_invalid_phrase_is_refused_with_the_reason(text: str, sentence: str) -> None:
     with pytest.raises(KithkinError) as caught:
         phrase_keys(text)
     assert caught.value.code == "phrase_invalid"

@@ -1,4 +1,4 @@
-"""Device statements: who must sign what, and what a changed byte does."""
+"""Device statements: who must sign what, and that any changed byte is refused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def second() -> Certificate:
     return issue(body, counter_sign(body, DESK.signing), PHONE.signing)
 
 
-def test_what_was_signed_is_what_is_read() -> None:
+def test_signed_statements_decode_to_what_was_signed() -> None:
     certificate = second()
     assert certificate == decode_statement(certificate.encoded)
     assert (certificate.identity, certificate.device, certificate.issuer) == (ROOT.public, DESK.id, PHONE.id)
@@ -68,7 +68,7 @@ def test_what_was_signed_is_what_is_read() -> None:
     assert (gone.device, gone.issuer, gone.stay) == (DESK.id, PHONE.id, (certificate.id,))
 
 
-def test_every_flipped_bit_is_noticed() -> None:
+def test_statement_with_any_flipped_bit_is_refused() -> None:
     for statement in (first(stay=(b"\5" * 32,)), second()):
         for at in range(len(statement.encoded)):
             bent = bytearray(statement.encoded)
@@ -80,14 +80,14 @@ def test_every_flipped_bit_is_noticed() -> None:
                 decode_statement(statement.encoded[:end])
 
 
-def test_the_new_device_must_agree() -> None:
+def test_certificate_needs_the_counter_signature_of_the_new_device() -> None:
     body = body_for(DESK, PHONE)
     for wrong in (bytes(64), counter_sign(body, PHONE.signing), counter_sign(body_for(DESK, PHONE, 201), DESK.signing)):
         with pytest.raises(DecodeError):
             issue(body, wrong, PHONE.signing)
 
 
-def test_nobody_signs_for_another() -> None:
+def test_statement_signed_by_another_than_its_signer_is_refused() -> None:
     body = body_for(DESK, PHONE)
     with pytest.raises(DecodeError):
         issue(body, counter_sign(body, DESK.signing), DESK.signing)
@@ -95,7 +95,7 @@ def test_nobody_signs_for_another() -> None:
         revoke(ROOT.public, DESK.id, created=1, generation=100, signer=None, key=PHONE.signing)
 
 
-def test_a_signature_of_one_kind_is_none_of_another() -> None:
+def test_signature_of_one_statement_kind_is_refused_for_another() -> None:
     """The counter-signature of a device that certifies itself is not an issuer's signature."""
     body = body_for(PHONE, PHONE)
     counter = counter_sign(body, PHONE.signing)
@@ -103,7 +103,7 @@ def test_a_signature_of_one_kind_is_none_of_another() -> None:
         decode_statement(PREFIX + body + counter + counter)
 
 
-def test_keys_that_agree_on_nothing_are_refused() -> None:
+def test_certificates_of_small_order_keys_are_refused() -> None:
     for agreement in (bytes(32), b"\1" + bytes(31)):
         body = certificate_body(ROOT.public, DESK.signing.public, agreement, created=1, generation=100, signer=None)
         with pytest.raises(DecodeError):
@@ -116,7 +116,7 @@ def test_keys_that_agree_on_nothing_are_refused() -> None:
         decode_statement(PREFIX + body + counter_sign(body, DESK.signing) + identity_point + bytes(32))
 
 
-def test_lists_ascend_and_are_bounded() -> None:
+def test_statement_lists_must_ascend_within_their_bounds() -> None:
     ids = [bytes((n,)) * 32 for n in range(MAX_STAY + 1)]
     assert first(stay=tuple(reversed(ids[:-1]))).stay == tuple(ids[:-1])
     with pytest.raises(ValueError):
@@ -127,7 +127,7 @@ def test_lists_ascend_and_are_bounded() -> None:
             issue(bad, counter_sign(bad, PHONE.signing), ROOT)
 
 
-def test_a_body_is_read_before_it_is_signed() -> None:
+def test_certificate_body_is_read_back_before_signing() -> None:
     identity, signing, agreement, generation, signer = read_certificate_body(body_for(DESK, PHONE))
     assert (identity, signing, agreement, generation) == (
         ROOT.public,
@@ -141,7 +141,7 @@ def test_a_body_is_read_before_it_is_signed() -> None:
             read_certificate_body(bad)
 
 
-def test_sets_are_sorted_and_hold_each_once() -> None:
+def test_encoded_statement_sets_are_sorted_without_repetition() -> None:
     one, two = first(), second()
     data = encode_statements([two, one, two])
     assert data == encode_statements([one, two])
@@ -159,7 +159,7 @@ def test_sets_are_sorted_and_hold_each_once() -> None:
         )
 
 
-def test_a_revocation_is_no_certificate() -> None:
+def test_revocation_is_refused_where_a_certificate_is_expected() -> None:
     gone = revoke(ROOT.public, DESK.id, created=1, generation=1, signer=None, key=ROOT)
     with pytest.raises(DecodeError):
         want_certificate(gone.encoded)

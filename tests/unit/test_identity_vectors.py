@@ -86,7 +86,7 @@ def secrets(device: Any) -> dict[str, str]:
     }
 
 
-def test_phrase_and_safety_number() -> None:
+def test_phrase_and_safety_number_equal_the_recorded_vectors() -> None:
     made = []
     for entropy in (bytes(32), bytes(range(32)), b"\xff" * 32):
         phrase = new_phrase(lambda size, entropy=entropy: entropy)  # type: ignore[misc]
@@ -111,7 +111,7 @@ def test_phrase_and_safety_number() -> None:
         assert safety_number(bytes.fromhex(number["other"]), bytes.fromhex(number["one"])) == number["number"]
 
 
-def test_statements_and_the_set_they_give() -> None:
+def test_statements_and_device_set_equal_the_recorded_vectors() -> None:
     phone, desk = ADA.devices
     third = new_device(stream("vector third"), NOW)
     later = certify(ADA.identity, desk, third, BORN + 9)
@@ -150,7 +150,7 @@ def test_statements_and_the_set_they_give() -> None:
         assert device["id"] in {device_id(s.signing, s.agreement).hex() for s in read if isinstance(s, Certificate)}
 
 
-def test_keystore_and_device_keys() -> None:
+def test_keystore_and_device_keys_equal_the_recorded_vectors() -> None:
     made = []
     for passphrase, ring in (("correct horse", None), (None, b"r" * 32), ("caf\u00e9", b"r" * 32)):
         rng, draws = recorded(f"vector keystore {passphrase}")
@@ -180,7 +180,7 @@ def test_keystore_and_device_keys() -> None:
 HINTS = (("192.168.1.20", 40_000), ("2001:db8::1", 443))
 
 
-def test_texts() -> None:
+def test_payload_texts_equal_the_recorded_vectors() -> None:
     pair = new_pair_code(stream("vector pair"), NOW, HINTS)
     invite = new_invite(stream("vector invite"), ADA.identity, NOW, hints=HINTS, name="Ada \u2603")
     made = {
@@ -226,7 +226,7 @@ def play(first: list[tuple[str, object]], cores: dict[str, Any], act: Play) -> l
     return said
 
 
-def test_pairing() -> None:
+def test_pairing_messages_equal_the_recorded_vectors() -> None:
     """One miss, then the right digits.  `random` lists every draw of a side in order."""
     phone, desk = ADA.devices[0], new_device(stream("vector desk"), NOW)
     code = new_pair_code(stream("vector pair"), NOW, HINTS)
@@ -317,7 +317,7 @@ def replay(draws: list[str]) -> Random:
     return lambda size: left.pop(0)
 
 
-def test_invite() -> None:
+def test_invite_messages_equal_the_recorded_vectors() -> None:
     ada, bob = ADA.devices[1], BOB.devices[0]
     code = new_invite(stream("vector invite"), ADA.identity, NOW, hints=HINTS, name="Ada \u2603")
     ada_me = person_of(ADA.identity, ADA.statements, ada, b"profile of Ada")
@@ -364,7 +364,7 @@ def test_invite() -> None:
     assert first == [Send(bytes.fromhex(kept["messages"][1]["data"])), InviteAsked(bob_me)]
 
 
-def test_hello() -> None:
+def test_hello_messages_equal_the_recorded_vectors() -> None:
     a, b = ADA.devices[0], BOB.devices[0]
     secret = a.agreement.agree(b.agreement.public)
     z = b"z" * 32
@@ -414,7 +414,7 @@ def conversation(dialler: HelloDialler, listener: HelloListener) -> list[str]:
     return said
 
 
-def test_labels() -> None:
+def test_labels_equal_the_recorded_vectors() -> None:
     """A label that changes changes every format that uses it."""
     kept = matches("identity-labels", {label.name: label.value.decode("ascii") for label in Label if label in FROZEN})
     assert len(kept) == len(FROZEN) and base32(b"") == ""

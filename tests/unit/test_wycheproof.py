@@ -21,7 +21,7 @@ def cases(name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
             yield group, case
 
 
-def test_ed25519() -> None:
+def test_ed25519_agrees_with_every_wycheproof_vector() -> None:
     seen = 0
     for group, case in cases("ed25519"):
         try:
@@ -34,7 +34,7 @@ def test_ed25519() -> None:
     assert seen == 151
 
 
-def test_x25519() -> None:
+def test_x25519_agrees_with_every_wycheproof_vector() -> None:
     """Every result that is not zero is right; zero, which Wycheproof calls acceptable, we refuse."""
     seen, refused = 0, 0
     for _, case in cases("x25519"):
@@ -50,7 +50,7 @@ def test_x25519() -> None:
     assert seen == 518 and refused > 0
 
 
-def test_xchacha20_poly1305() -> None:
+def test_xchacha20_poly1305_agrees_with_every_wycheproof_vector() -> None:
     seen = 0
     for _, case in cases("xchacha20_poly1305"):
         key, nonce, associated, message, sealed = (

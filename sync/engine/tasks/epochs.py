@@ -54,7 +54,7 @@ def meet_obligations(profile: Profile, space: Space, now_ms: int) -> None:
         root = space.feed_store.root_at(feed, feed.opened) if feed.opened else None
         if root is not None and core != mine.core:
             opened.append(FeedEnd(feed.writer, feed.opened, root))
-    ops = moves.duties(space.graph, mine.core, opened=opened, frontiers=frontiers, revoked=revoked)
+    ops = moves.obligations(space.graph, mine.core, opened=opened, frontiers=frontiers, revoked=revoked)
     if not ops:
         return
     if any(isinstance(op, Revoke | Close) for op in ops):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from crdt.docs.chat import Answer, Consent, Decline, Offer, OfferedFeed
 from crdt.docs.facts import ABOUT_OFFERS
 from crdt.docs.own import OwnChat
-from crdt.docs.timeline import Talks, fold_offers
+from crdt.docs.timeline import OfferReplies, fold_offers
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Add
@@ -23,9 +23,9 @@ from sync.space.space import Space
 MAX_INVITED = 16  # invitations of one contact that wait for an answer
 
 
-def group_talks(profile: Profile, space: Space) -> dict[bytes, Talks]:
+def group_talks(profile: Profile, space: Space) -> dict[bytes, OfferReplies]:
     """What a direct space says about offered groups, by space id."""
-    found: dict[bytes, Talks] = space.facts.remember(
+    found: dict[bytes, OfferReplies] = space.facts.remember(
         "offers",
         ABOUT_OFFERS,
         lambda: fold_offers(timeline.facts_of_kind(profile.store, space.id, ABOUT_OFFERS), space.rights()),

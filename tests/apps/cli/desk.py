@@ -13,7 +13,7 @@ import pytest
 
 from apps.cli.main import main
 from sync.service.api import Profiles
-from tests.apps.cli.notebook import Shelf
+from tests.apps.cli.fake_service import FakeProfiles
 
 
 @dataclass
@@ -38,12 +38,12 @@ class Desk:
     folder: Path
     patch: pytest.MonkeyPatch
     capture: pytest.CaptureFixture[str]
-    shelf: Profiles = field(default_factory=Shelf)
+    profiles: Profiles = field(default_factory=FakeProfiles)
 
     def run(self, *words: str, stdin: bytes = b"", json_lines: bool = True) -> Said:
         self.patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
         self.capture.readouterr()
-        code = main(["--json", *words] if json_lines else list(words), self.shelf)
+        code = main(["--json", *words] if json_lines else list(words), self.profiles)
         out, err = self.capture.readouterr()
         return Said(code, out, err)
 

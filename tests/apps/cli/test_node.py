@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.apps.cli.desk import Desk
-from tests.apps.cli.notebook import PAIR
+from tests.apps.cli.fake_service import PAIR
 from tests.support.signals import heed_interrupts
 
 ROOT = Path(__file__).resolve().parents[3]
-NODE = [sys.executable, "-m", "tests.apps.cli.shelf_node"]
+NODE = [sys.executable, "-m", "tests.apps.cli.fake_node"]
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def test_a_waiting_command_ends_with_130_on_ctrl_c(desk: Desk) -> None:
 
 
 def test_a_linking_that_ends_while_somebody_could_type_ends_cleanly(desk: Desk) -> None:
-    desk.patch.setenv("KITHKIN_SHELF", "empty")
+    desk.patch.setenv("KITHKIN_FAKE", "empty")
     with process("link", "--json") as linking:
         assert line(linking)["payload"] == PAIR
         assert linking.stdin is not None and linking.stderr is not None

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture
 def home(desk: Desk) -> Desk:
     """A desk with a real profile."""
-    desk.shelf = real
+    desk.profiles = real
     said = desk.run("init", "--name", "Ada")
     assert said.code == 0 and len(said.lines[0]["phrase"].split()) == 24
     return desk

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.apps.cli.desk import Desk
-from tests.apps.cli.notebook import INVITE, PAIR
+from tests.apps.cli.fake_service import INVITE, PAIR
 
 
 @pytest.mark.parametrize(

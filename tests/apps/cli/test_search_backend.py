@@ -14,7 +14,7 @@ BACKENDS = [pytest.param("duckdb", marks=needs_duckdb), "fts5"]
 @pytest.fixture
 def profile(desk: Desk) -> Desk:
     """A desk with a real profile."""
-    desk.shelf = real
+    desk.profiles = real
     assert desk.run("init", "--name", "Ada").code == 0
     return desk
 

@@ -13,28 +13,29 @@ from pathlib import Path
 import pytest
 
 from sync.service import models as m
+from sync.service import remote
 from sync.service.api import KithkinError, Network, Service
 from sync.service.calls import CALLS
 from sync.service.frames import MAX_REQUEST, SOCKET
 from sync.service.remote import SocketService, connect
 from sync.service.socket import ServiceServer, line_of
-from tests.apps.cli.notebook import CODE, PAIR, Notebook
+from tests.apps.cli.fake_service import CODE, PAIR, FakeService
 
 
 @asynccontextmanager
-async def served(folder: Path) -> AsyncIterator[tuple[Notebook, SocketService]]:
-    notebook = Notebook(Network())
-    async with ServiceServer(notebook, folder):
+async def served(folder: Path) -> AsyncIterator[tuple[FakeService, SocketService]]:
+    fake = FakeService.new(Network())
+    async with ServiceServer(fake, folder):
         service = await connect(folder)
         assert service is not None
         async with service:
-            yield notebook, service
+            yield fake, service
 
 
-def over_the_socket(folder: Path, play: Callable[[Notebook, SocketService], Awaitable[None]]) -> None:
+def over_the_socket(folder: Path, play: Callable[[FakeService, SocketService], Awaitable[None]]) -> None:
     async def stage() -> None:
-        async with served(folder) as (notebook, service):
-            await asyncio.wait_for(play(notebook, service), 30)
+        async with served(folder) as (fake, service):
+            await asyncio.wait_for(play(fake, service), 30)
 
     asyncio.run(stage())
 
@@ -45,8 +46,8 @@ async def code_of(call: Awaitable[object]) -> str:
     return caught.value.code
 
 
-def test_the_socket_is_for_its_owner_alone_and_goes_with_the_node(tmp_path: Path) -> None:
-    async def play(notebook: Notebook, service: SocketService) -> None:
+def test_socket_has_mode_0600_and_is_removed_when_the_node_stops(tmp_path: Path) -> None:
+    async def play(fake: FakeService, service: SocketService) -> None:
         assert stat.S_IMODE((tmp_path / SOCKET).stat().st_mode) == 0o600
 
     over_the_socket(tmp_path, play)
@@ -54,7 +55,7 @@ def test_the_socket_is_for_its_owner_alone_and_goes_with_the_node(tmp_path: Path
     assert asyncio.run(connect(tmp_path)) is None
 
 
-def test_a_dead_process_leaves_a_socket_that_the_next_replaces(tmp_path: Path) -> None:
+def test_socket_left_by_a_dead_process_is_replaced_by_the_next_node(tmp_path: Path) -> None:
     async def play() -> None:
         import socket
 
@@ -68,20 +69,20 @@ def test_a_dead_process_leaves_a_socket_that_the_next_replaces(tmp_path: Path) -
     asyncio.run(play())
 
 
-def test_a_profile_lies_deeper_than_a_socket_address_may_be_long(tmp_path: Path) -> None:
+def test_socket_works_in_a_folder_whose_path_is_too_long_for_an_address(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["a-rather-long-folder-name"] * 8)
     deep.mkdir(parents=True)
 
-    async def play(notebook: Notebook, service: SocketService) -> None:
+    async def play(fake: FakeService, service: SocketService) -> None:
         assert (await service.send("self", "from below")).state == "queued"
 
     over_the_socket(deep, play)
     assert not (deep / SOCKET).exists()
 
 
-def test_every_command_answers_over_the_socket_as_in_process(tmp_path: Path) -> None:
-    async def play(notebook: Notebook, service: SocketService) -> None:
-        twin = Notebook(Network())
+def test_every_call_answers_over_the_socket_as_in_process(tmp_path: Path) -> None:
+    async def play(fake: FakeService, service: SocketService) -> None:
+        twin = FakeService.new(Network())
 
         async def both(ask: Callable[[Service], Awaitable[m.Line]]) -> None:
             assert await ask(service) == await ask(twin)
@@ -136,8 +137,8 @@ def test_every_command_answers_over_the_socket_as_in_process(tmp_path: Path) -> 
     over_the_socket(tmp_path, play)
 
 
-def test_refusals_arrive_with_their_code(tmp_path: Path) -> None:
-    async def play(notebook: Notebook, service: SocketService) -> None:
+def test_refusals_arrive_over_the_socket_with_their_code(tmp_path: Path) -> None:
+    async def play(fake: FakeService, service: SocketService) -> None:
         assert [
             await code_of(service.send("nowhere", "x")),
             await code_of(service.send("self", "   ")),
@@ -168,23 +169,40 @@ def test_refusals_arrive_with_their_code(tmp_path: Path) -> None:
     over_the_socket(tmp_path, play)
 
 
-def test_events_asked_for_before_a_message_hold_it(tmp_path: Path) -> None:
-    async def play(notebook: Notebook, service: SocketService) -> None:
+def test_events_requested_before_a_message_include_it(tmp_path: Path) -> None:
+    async def play(fake: FakeService, service: SocketService) -> None:
         events = service.events()
         await service.send("self", "one")
         await service.send("self", "two")
-        notebook.end_events()
+        fake.end_events()
         seen = [event.message.text async for event in events if isinstance(event, m.MessageEvent)]
         assert seen == ["one", "two"]
 
     over_the_socket(tmp_path, play)
 
 
-def test_an_approval_is_described_confirmed_and_done(tmp_path: Path) -> None:
-    async def play(notebook: Notebook, service: SocketService) -> None:
+def test_slow_reader_of_events_over_the_socket_is_told_of_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "MAX_WAITING", 2)
+
+    async def play(fake: FakeService, service: SocketService) -> None:
+        events = service.events()
+        for text in ("one", "two", "lost", "lost too"):
+            await service.send("self", text)
+        fake.end_events()
+        await service.status()
+        seen = [event.message.text if isinstance(event, m.MessageEvent) else event.event async for event in events]
+        assert seen == ["one", "two", "gap"]
+
+    over_the_socket(tmp_path, play)
+
+
+def test_approval_shows_its_grants_then_digits_then_the_new_device(tmp_path: Path) -> None:
+    async def play(fake: FakeService, service: SocketService) -> None:
         async with service.device_approve(PAIR) as approval:
             assert approval.grant.grants == ["It reads all your chats."]
-            assert "device_new" not in notebook.names
+            assert "device_new" not in fake.names
             assert (await approval.confirm()).code == CODE
             assert (await approval.done()).device == "device_new"
         assert len((await service.devices()).devices) == 2
@@ -192,14 +210,14 @@ def test_an_approval_is_described_confirmed_and_done(tmp_path: Path) -> None:
     over_the_socket(tmp_path, play)
 
 
-def test_an_approval_left_unconfirmed_ends_without_a_device(tmp_path: Path) -> None:
-    async def play(notebook: Notebook, service: SocketService) -> None:
+def test_approval_left_without_confirming_adds_no_device(tmp_path: Path) -> None:
+    async def play(fake: FakeService, service: SocketService) -> None:
         async with service.device_approve(PAIR):
             pass
         await service.status()  # the withdrawal was sent before: it has been taken
-        while not notebook.cancelled:
+        while not fake.cancelled:
             await asyncio.sleep(0)
-        assert notebook.cancelled == ["approval over"] and len((await service.devices()).devices) == 1
+        assert fake.cancelled == ["approval over"] and len((await service.devices()).devices) == 1
         with pytest.raises(KithkinError) as caught:
             async with service.device_approve("kithkin:invite/BBBB"):
                 pass
@@ -208,35 +226,35 @@ def test_an_approval_left_unconfirmed_ends_without_a_device(tmp_path: Path) -> N
     over_the_socket(tmp_path, play)
 
 
-def test_a_caller_that_goes_takes_its_calls_along(tmp_path: Path) -> None:
+def test_calls_of_a_closed_connection_are_cancelled_in_the_node(tmp_path: Path) -> None:
     async def play() -> None:
-        async with served(tmp_path) as (notebook, service):
+        async with served(tmp_path) as (fake, service):
             waiting = asyncio.create_task(service.read("self", wait=1_000))
             await service.status()
             await service.close()
             with pytest.raises(KithkinError):
                 await waiting
-            while notebook.cancelled != ["read"]:
+            while fake.cancelled != ["read"]:
                 await asyncio.sleep(0)
 
     asyncio.run(asyncio.wait_for(play(), 30))
 
 
-def test_a_cancelled_call_is_cancelled_in_the_node(tmp_path: Path) -> None:
-    async def play(notebook: Notebook, service: SocketService) -> None:
+def test_cancelled_call_is_cancelled_in_the_node(tmp_path: Path) -> None:
+    async def play(fake: FakeService, service: SocketService) -> None:
         waiting = asyncio.create_task(service.read("self", wait=1_000))
         await service.status()
         waiting.cancel()
-        while notebook.cancelled != ["read"]:
+        while fake.cancelled != ["read"]:
             await service.status()
 
     over_the_socket(tmp_path, play)
 
 
-def test_a_node_that_ends_answers_nobody_and_says_so(tmp_path: Path) -> None:
+def test_calls_fail_with_timeout_when_the_node_stops(tmp_path: Path) -> None:
     async def play() -> None:
-        notebook = Notebook(Network())
-        async with ServiceServer(notebook, tmp_path):
+        fake = FakeService.new(Network())
+        async with ServiceServer(fake, tmp_path):
             service = await connect(tmp_path)
             assert service is not None
             waiting = asyncio.create_task(service.read("self", wait=1_000))
@@ -265,15 +283,15 @@ def test_a_node_that_ends_answers_nobody_and_says_so(tmp_path: Path) -> None:
     ],
     ids=["noise", "list", "empty", "negative id", "more keys", "long name", "surrogate", "long line", "no utf-8"],
 )
-def test_what_is_no_request_ends_that_connection_alone(tmp_path: Path, line: bytes) -> None:
-    async def play(notebook: Notebook, service: SocketService) -> None:
+def test_line_that_is_no_request_ends_only_its_own_connection(tmp_path: Path, line: bytes) -> None:
+    async def play(fake: FakeService, service: SocketService) -> None:
         reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET)
         assert json.loads(await reader.readline()) == {"service": 1}
         writer.write(line)
         said = await reader.readline()
         if said:
             assert json.loads(said)["error"]["code"] == "usage"
-        assert notebook.messages == []
+        assert fake.messages == []
         writer.close()
         assert (await service.profile()).name == "Ada"
 
@@ -292,8 +310,8 @@ def test_what_is_no_request_ends_that_connection_alone(tmp_path: Path, line: byt
     ],
     ids=["unknown", "private", "missing", "wrong type", "unknown argument", "self"],
 )
-def test_a_wrong_call_is_refused_and_the_connection_lives(tmp_path: Path, request_line: dict[str, object]) -> None:
-    async def play(notebook: Notebook, service: SocketService) -> None:
+def test_invalid_call_is_refused_and_the_connection_stays_open(tmp_path: Path, request_line: dict[str, object]) -> None:
+    async def play(fake: FakeService, service: SocketService) -> None:
         reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET)
         await reader.readline()
         writer.write(json.dumps(request_line).encode() + b"\n")
@@ -305,11 +323,13 @@ def test_a_wrong_call_is_refused_and_the_connection_lives(tmp_path: Path, reques
     over_the_socket(tmp_path, play)
 
 
-def test_a_defect_in_the_engine_is_told_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    async def play(notebook: Notebook, service: SocketService) -> None:
-        notebook.names.clear()
+def test_unexpected_exception_in_a_call_is_reported_as_internal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def play(fake: FakeService, service: SocketService) -> None:
+        fake.names.clear()
         assert await code_of(service.profile()) == "internal"
-        notebook.names["about"] = notebook.names["profile"] = "back"
+        fake.names["about"] = fake.names["profile"] = "back"
         assert (await service.profile()).name == "back"
 
     over_the_socket(tmp_path, play)

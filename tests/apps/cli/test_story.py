@@ -12,7 +12,7 @@ from apps.cli.lines import OWN, slices, words_to_find
 from sync.service import models as m
 from sync.service.api import KithkinError
 from tests.apps.cli.desk import Desk
-from tests.apps.cli.notebook import Notebook
+from tests.apps.cli.fake_service import FakeService
 
 
 def test_without_the_corpus_the_demo_brings_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,26 +30,26 @@ def test_words_to_find_are_counted_by_text_not_by_occurrence() -> None:
     assert all(len(word) >= 5 for word in found)
 
 
-def raising(error: BaseException) -> Callable[[Notebook], Awaitable[m.Status]]:
-    async def status(self: Notebook) -> m.Status:
+def raising(error: BaseException) -> Callable[[FakeService], Awaitable[m.Status]]:
+    async def status(self: FakeService) -> m.Status:
         raise error
 
     return status
 
 
 def test_ctrl_c_inside_a_command_is_130(ada: Desk) -> None:
-    ada.patch.setattr(Notebook, "status", raising(KeyboardInterrupt()))
+    ada.patch.setattr(FakeService, "status", raising(KeyboardInterrupt()))
     said = ada.run("status")
     assert (said.code, said.out) == (130, "")
 
 
 def test_a_disk_that_fills_up_is_said_so(ada: Desk) -> None:
-    ada.patch.setattr(Notebook, "status", raising(OSError(errno.ENOSPC, "No space left on device")))
+    ada.patch.setattr(FakeService, "status", raising(OSError(errno.ENOSPC, "No space left on device")))
     said = ada.run("status")
     assert (said.code, said.error) == (1, "disk_full")
 
 
 def test_a_refusal_out_of_a_group_of_tasks_keeps_its_code(ada: Desk) -> None:
     refusal = ExceptionGroup("tasks", [ExceptionGroup("inner", [KithkinError("expired", "Too late.")])])
-    ada.patch.setattr(Notebook, "status", raising(refusal))
+    ada.patch.setattr(FakeService, "status", raising(refusal))
     assert ada.run("status").error == "expired"

@@ -12,7 +12,7 @@ import pytest
 
 from sync.service import profiles as real
 from tests.apps.cli.desk import Desk
-from tests.apps.cli.notebook import PAIR
+from tests.apps.cli.fake_service import PAIR
 from tests.apps.cli.test_node import NODE, ROOT
 
 full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
@@ -66,7 +66,7 @@ def test_a_closed_standard_input_is_an_empty_one(desk: Desk) -> None:
 
 def test_a_real_profile_is_whole_after_a_command_without_any_stream(desk: Desk) -> None:
     """No file of the profile gets the number of a stream that something prints to."""
-    desk.shelf = real
+    desk.profiles = real
     assert desk.run("init", "--name", "Ada").code == 0
     program = [sys.executable, "-m", "apps.cli"]
     assert ended("<&- >&- 2>&-", "send", "self", "said to nobody", program=program) == (1, b"", b"")

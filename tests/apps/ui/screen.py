@@ -1,4 +1,4 @@
-"""A display with one window on it, and a person before it: looks, clicks, types, takes pictures.
+"""A display with one window, and what a person does with it: look, click, type, take pictures.
 
 The keys and clicks are real (xdotool), the display is Xvfb, the window is a process of its own.
 """
@@ -86,7 +86,7 @@ class Screen:
         return [Seen(**one) for one in json.loads(data or b"[]")]
 
     def find(self, said: str = "", *, kind: str = "", hint: str = "", icon: str = "") -> Seen | None:
-        """The topmost widget that says exactly that."""
+        """The topmost widget with exactly that text, class, hint or icon; None where there is none."""
         for seen in reversed(self.look()):
             if (
                 (not said or seen.said == said)
@@ -124,7 +124,7 @@ class Screen:
 
     def picture(self, path: Path) -> Path:
         """What the display shows now."""
-        # Late, as in the product: it comes with the extra.
+        # Imported here: it is installed with the `ui` extra.
         from PIL import ImageGrab
 
         with ImageGrab.grab(xdisplay=self._environment["DISPLAY"]) as picture:
@@ -138,7 +138,7 @@ class Screen:
 
     def click(self, said: str = "", *, kind: str = "", hint: str = "", icon: str = "", button: int = 1) -> None:
         seen, before = self.wait(said, kind=kind, hint=hint, icon=icon), None
-        while seen != before:  # a page that has just come is still being laid out
+        while seen != before:  # a new page may still be laid out
             time.sleep(0.1)
             seen, before = self.wait(said, kind=kind, hint=hint, icon=icon), seen
         self.click_on(seen, button)
@@ -148,13 +148,13 @@ class Screen:
         self._do("sleep", "0.15", "mouseup", str(button))
 
     def fill(self, hint: str, text: str) -> None:
-        """Clicks into a field and types; waits until it stands there."""
+        """Clicks into a field and types; waits until the text is in it."""
         self.enter(hint)
         self.type(text)
         self.until(lambda: (seen := self.find(hint=hint)) is not None and seen.said == text, f"{text!r} in {hint!r}")
 
     def enter(self, hint: str) -> None:
-        """Clicks into a field; what is typed next goes there."""
+        """Clicks into a field, and waits until it has the focus."""
         focused = self.wait(hint=hint).focus
         if not focused:
             self.click(hint=hint)
@@ -172,7 +172,7 @@ class Screen:
 
 
 def _display(size: tuple[int, int]) -> tuple[subprocess.Popen[bytes], int]:
-    """An Xvfb on a number that it chooses itself."""
+    """Starts an Xvfb; (process, the display number that it chose)."""
     read, write = os.pipe()
     command = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size[0]}x{size[1]}x24", "-nolisten", "tcp"]
     server = subprocess.Popen(command, pass_fds=(write,), stderr=subprocess.DEVNULL)

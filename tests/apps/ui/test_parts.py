@@ -1,4 +1,4 @@
-"""Parts of the windows that need no window: fonts, markup, layouts, pieces of long texts."""
+"""Parts of the windows that can be tested without one: fonts, markup, layouts, pieces of long texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ needs_kivy = pytest.mark.skipif(not HERE, reason="needs kivy and kivymd")
 
 @pytest.mark.parametrize("command", ["phone", "desktop"])
 @pytest.mark.parametrize("missing", ["kivy", "kivymd"])
-def test_without_the_extra_a_sentence(
+def test_command_without_ui_packages_ends_with_a_sentence(
     command: str, missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == missing or name.startswith("apps.widgets")]:
@@ -38,18 +38,18 @@ def test_without_the_extra_a_sentence(
 
 
 @needs_kivy
-def test_markup_of_others_is_text() -> None:
+def test_markup_in_messages_is_shown_as_text() -> None:
     from apps.widgets.fonts import markup
 
     assert markup("[b]x[/b] & [ref=a]") == "&bl;b&br;x&bl;/b&br; &amp; &bl;ref=a&br;"
     assert markup("naïve résumé") == "naïve résumé"  # Roboto has it
     assert "[font=Icons]" in markup("fine 👍🏽") and "\U0001f3fd" not in markup("fine 👍🏽")
     assert markup("\u200d\ufe0f") == ""
-    assert markup("\U000f0000x").endswith("x")  # nobody has it: a box, no failure
+    assert markup("\U000f0000x").endswith("x")  # no font has it: a box, no failure
 
 
 @needs_kivy
-def test_coverage_of_a_font_and_of_what_is_none(tmp_path: Path) -> None:
+def test_coverage_of_a_font_and_of_files_that_are_no_fonts(tmp_path: Path) -> None:
     from apps.widgets.coverage import read_coverage
     from apps.widgets.fonts import REGULAR
 
@@ -62,7 +62,7 @@ def test_coverage_of_a_font_and_of_what_is_none(tmp_path: Path) -> None:
     assert "a" not in read_coverage(tmp_path / "nothing")
 
 
-def test_coverage_reads_any_bytes_without_failing(tmp_path: Path) -> None:
+def test_coverage_of_truncated_fonts_raises_nothing(tmp_path: Path) -> None:
     pytest.importorskip("kivymd", reason="needs kivy and kivymd")
     from apps.widgets.coverage import read_coverage
     from apps.widgets.fonts import REGULAR
@@ -75,7 +75,7 @@ def test_coverage_reads_any_bytes_without_failing(tmp_path: Path) -> None:
 
 
 @needs_kivy
-def test_a_long_text_is_whole_in_its_pieces_and_bounded() -> None:
+def test_pieces_of_a_long_text_are_complete_and_bounded() -> None:
     from apps.widgets.chat import MAX_LINES, PIECE, pieces_of
 
     verses = "\n".join(f"Verse {number} of a very long song" for number in range(500))

@@ -1,9 +1,9 @@
-"""A window under test: the real command in a real process, and a door through which a test asks what is where.
+"""A window under test: the real command in a real process, and a socket that tells a test what is where.
 
     python -m tests.apps.ui.window SOCKET kithkin-words...
 
-Answers every connection to SOCKET with one JSON list: the visible widgets that say something, with their places in the
-window's pixels, counted from the upper left as the pointer is.
+Answers every connection to SOCKET with one JSON list: the visible widgets that have a text, a hint or an icon, with
+their places in pixels from the upper left of the window.
 """
 
 from __future__ import annotations

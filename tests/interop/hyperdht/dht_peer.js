@@ -1,5 +1,6 @@
 // npm hyperdht nodes driven by JSON lines: {id, op, ...} in, {id, value} or {id, error} out.
 const DHT = require('hyperdht')
+const Hyperswarm = require('hyperswarm')
 const createTestnet = require('hyperdht/testnet')
 const NatSampler = require('nat-sampler')
 const Relay = require('blind-relay')
@@ -20,8 +21,8 @@ let server = null
 
 const ops = {
   // `size` persistent nodes, in a network of their own or joined to `bootstrap`
-  async testnet ({ size, bootstrap }) {
-    testnet = await createTestnet(size, { bootstrap: (bootstrap || []).map(place) })
+  async testnet ({ size, bootstrap, host }) {
+    testnet = await createTestnet(size, { host, bootstrap: (bootstrap || []).map(place) })
     return { bootstrap: testnet.bootstrap.map(address), nodes: testnet.nodes.map((node) => address(node.address())) }
   },
   async stop () {
@@ -36,6 +37,11 @@ const ops = {
   async state ({ node }) {
     const { host, port, firewalled, ephemeral, table } = nodes[node]
     return { host, port, firewalled, ephemeral, nodes: table.size }
+  },
+  // a node that takes itself for firewalled looks whether it is: true if it is open now
+  async look ({ node }) {
+    await nodes[node]._updateNetworkState(true)
+    return nodes[node].remoteAddress() !== null
   },
   async ping ({ node, to }) {
     const reply = await nodes[node].ping(place(to))
@@ -105,6 +111,16 @@ const ops = {
     })
     await echo.listen(DHT.keyPair(bytes(seed)))
     return { key: hex(echo.publicKey), relays: echo.relayAddresses.map(address) }
+  },
+  // a swarm that serves a topic and echoes
+  async swarm ({ node, topic, seed }) {
+    const swarm = new Hyperswarm({ dht: nodes[node], seed: bytes(seed) })
+    swarm.on('connection', (socket) => {
+      socket.on('error', () => {})
+      socket.on('data', (data) => socket.write(data))
+    })
+    await swarm.join(bytes(topic), { server: true, client: false }).flushed()
+    return { key: hex(swarm.keyPair.publicKey) }
   },
   async call ({ node, key, data, options, stay }) {
     const socket = nodes[node].connect(bytes(key), named(options))

@@ -14,6 +14,7 @@ import pytest
 
 from identity.keys import SigningKey
 from netstack.dht import hyper
+from netstack.dht.ask import Ask
 from netstack.dht.datagram import FIND_NODE, INVALID_TOKEN, LOOKUP, MUTABLE_GET, MUTABLE_PUT, PLUGIN, UNKNOWN_COMMAND
 from netstack.dht.events import Mode, Nat
 from netstack.dht.node import DhtNode
@@ -57,7 +58,9 @@ class World:
         return await self.npm.ask(op, node=self.theirs, **arguments)
 
     async def neighbours(self, target: bytes) -> Outcome:
-        ended: Outcome = await self.ask(lambda done: self.ours.query(target, FIND_NODE, internal=True, on_done=done))
+        ended: Outcome = await self.ask(
+            lambda done: self.ours.query(Ask(FIND_NODE, internal=True, target=target), on_done=done)
+        )
         return ended
 
     async def lookup(self, topic: bytes) -> set[PeerRecord]:

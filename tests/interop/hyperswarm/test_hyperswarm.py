@@ -1,4 +1,4 @@
-"""Our swarm and npm's meet on a topic: on npm's network and on ours, whoever serves, whoever comes first."""
+"""Our swarm and npm's connect by topic: on npm's network and on ours, in every role and order of joining."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from hashlib import blake2b
 
 import pytest
 
-from netstack import Swarm
-from netstack.shell.connection import Connection
-from netstack.shell.testnet import Testnet
-from netstack.udp.port import Address
+from netstack import Address, Connection, Swarm, Testnet
 from tests.support.npm_swarm import NpmSwarms
 
 LIMIT = 120  # seconds before a hanging test is called failed
@@ -41,7 +38,7 @@ async def with_npm(swarm: Swarm, key: bytes, name: str, *, server: bool, client:
         connection.send(b"echo this")
         if await connection.receive() == b"echo this":
             return connection
-        # both dialled at once, and npm let go of this one
+        # both dialled at once, and npm closed this one
     raise AssertionError("the swarm ended")
 
 
@@ -66,7 +63,7 @@ async def meet(npm: NpmSwarms, bootstrap: Address, name: str, *, open: bool, apa
 
 @pytest.mark.parametrize("open", [True, False], ids=["open", "firewalled"])
 @pytest.mark.parametrize("apart", [0.0, 0.3, -0.3], ids=["at one instant", "npm first", "ours first"])
-def test_both_serve_and_look(open: bool, apart: float) -> None:
+def test_peers_connect_when_both_serve_and_look_up(open: bool, apart: float) -> None:
     async def story(npm: NpmSwarms) -> None:
         bootstrap = await npm.testnet(6)
         await asyncio.gather(*(meet(npm, bootstrap, name, open=open, apart=apart) for name in NAMES))
@@ -76,16 +73,16 @@ def test_both_serve_and_look(open: bool, apart: float) -> None:
 
 @pytest.mark.parametrize("open", [True, False], ids=["open", "firewalled"])
 @pytest.mark.parametrize("we_serve", [True, False], ids=["ours serves", "npm serves"])
-def test_one_serves_and_one_looks(open: bool, we_serve: bool) -> None:
+def test_peers_connect_when_one_serves_and_one_looks_up(open: bool, we_serve: bool) -> None:
     async def story(npm: NpmSwarms) -> None:
         async with Testnet(6) as net:  # a network of our nodes alone
             key = await npm.swarm("npm", net.bootstrap[0], open=open)
             async with ours(net.bootstrap[0], open=open) as swarm:
                 if we_serve:
-                    place = swarm.join(topic("one"), client=False)
-                    assert await place.flushed()
+                    handle = swarm.join(topic("one"), client=False)
+                    assert await handle.flushed()
                     npm.join("npm", topic("one"), server=False)
-                    async for connection in place:
+                    async for connection in handle:
                         assert (connection.remote_key, connection.initiator) == (key, False)
                         break
                 else:

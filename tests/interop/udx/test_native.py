@@ -15,7 +15,7 @@ import pytest
 
 from netstack.shell.udx_port import UdxPort
 from netstack.udp.port import ShellName
-from netstack.udx.events import Closed, Data, Drained, Event, Message, Reason
+from netstack.udx.events import Closed, CloseReason, Data, Drained, Event, Message
 from netstack.udx.stream import UdxStream
 
 HERE = Path(__file__).resolve().parent
@@ -85,7 +85,7 @@ class Ours:
         self.stream = UdxStream(OURS)
         self.received = bytearray()
         self.seen: list[Event] = []
-        self.closed: asyncio.Future[Reason] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[CloseReason] = asyncio.get_running_loop().create_future()
         self.changed = asyncio.Event()
         self.to_write = memoryview(b"")
         self.end_after = False
@@ -157,7 +157,7 @@ def test_four_mebibytes_come_back_from_an_echo(shell: ShellName) -> None:
 
     async def moves(ours: Ours, native: Native) -> None:
         ours.send(data, end=True)
-        assert await ours.closed is Reason.ENDED
+        assert await ours.closed is CloseReason.ENDED
         await native.hear("close")
 
     ours, native = transcript(shell, "echo", moves)
@@ -168,12 +168,12 @@ def test_four_mebibytes_come_back_from_an_echo(shell: ShellName) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_what_we_send_arrives_there(shell: ShellName) -> None:
+def test_bytes_sent_by_us_arrive_at_the_native_peer(shell: ShellName) -> None:
     data = pattern(8 << 20)
 
     async def moves(ours: Ours, native: Native) -> None:
         ours.send(data, end=True)
-        assert await ours.closed is Reason.ENDED
+        assert await ours.closed is CloseReason.ENDED
         await native.hear("close")
 
     _, native = transcript(shell, "sink", moves)
@@ -182,11 +182,11 @@ def test_what_we_send_arrives_there(shell: ShellName) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_what_they_send_arrives_here(shell: ShellName) -> None:
+def test_bytes_sent_by_the_native_peer_arrive_here(shell: ShellName) -> None:
     async def moves(ours: Ours, native: Native) -> None:
         await ours.until(lambda: "End" in ours.story)
         ours.send(b"", end=True)
-        assert await ours.closed is Reason.ENDED
+        assert await ours.closed is CloseReason.ENDED
         await native.hear("close")
 
     ours, _ = transcript(shell, "source", moves, size=8 << 20)
@@ -207,22 +207,22 @@ def test_single_bytes_written_apart_arrive_in_order() -> None:
     assert bytes(ours.received) == bytes(at & 255 for at in range(300))
 
 
-def test_their_destroy_closes_us() -> None:
+def test_destroy_of_the_native_peer_closes_our_stream() -> None:
     async def moves(ours: Ours, native: Native) -> None:
-        assert await ours.closed is Reason.RESET
+        assert await ours.closed is CloseReason.RESET
 
     ours, _ = transcript("linux", "chatty", moves)
     assert bytes(ours.received) == pattern(65536)
     assert ours.story == ["Closed"]
 
 
-def test_our_destroy_closes_them() -> None:
+def test_our_destroy_closes_the_native_stream() -> None:
     async def moves(ours: Ours, native: Native) -> None:
         ours.send(pattern(1000))
         await ours.until(lambda: len(ours.received) == 1000)
         ours.stream.destroy()
         ours.port.flush()
-        assert await ours.closed is Reason.DESTROYED
+        assert await ours.closed is CloseReason.DESTROYED
         await native.hear("close")
 
     _, native = transcript("linux", "echo", moves)
@@ -230,16 +230,16 @@ def test_our_destroy_closes_them() -> None:
     assert native.told[2]["code"] == "ECONNRESET"
 
 
-def test_a_destroy_in_the_middle_of_our_writing() -> None:
+def test_destroy_by_the_native_peer_while_we_write() -> None:
     async def moves(ours: Ours, native: Native) -> None:
         ours.send(pattern(3 << 20))
-        assert await ours.closed is Reason.RESET
+        assert await ours.closed is CloseReason.RESET
 
     ours, _ = transcript("linux", "quiet", moves)
     assert ours.story == ["Closed"]
 
 
-def test_messages_come_back() -> None:
+def test_unreliable_messages_are_echoed() -> None:
     async def moves(ours: Ours, native: Native) -> None:
         await native.hear("connected")
         ours.stream.send_message(b"are you there")
@@ -253,7 +253,7 @@ def test_messages_come_back() -> None:
     assert ours.seen[0] == Message(b"are you there")
 
 
-def test_a_reader_that_waits_slows_the_writer_and_loses_nothing() -> None:
+def test_paused_reader_slows_the_writer_without_loss() -> None:
     data = pattern(6 << 20)  # more than the window
 
     async def moves(ours: Ours, native: Native) -> None:

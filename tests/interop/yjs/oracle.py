@@ -23,6 +23,8 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Yjs:
+    """The process, and a call that sends it one case and reads its answer."""
+
     process: subprocess.Popen[str]
 
     def open(self, updates: Sequence[bytes], roots: Sequence[str]) -> Opened:

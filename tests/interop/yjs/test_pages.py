@@ -17,7 +17,7 @@ from crdt.docs.ids import message_id
 from crdt.docs.kinds import KINDS, DocKind
 from crdt.docs.page import PageEntry, build_page, export_page, page_content
 from crdt.docs.schema import Value, dump_value
-from crdt.docs.timeline import Rights, Row, fold_message
+from crdt.docs.timeline import Row, TimelinePolicy, fold_message
 from crdt.docs.update import make_update
 from tests.interop.yjs.oracle import Yjs, yjs
 from tests.unit.docs.values import CORE, OTHER, letters
@@ -48,7 +48,9 @@ def pages(draw: st.DrawFn) -> tuple[DocKind, list[PageEntry]]:
 
 @given(page=pages())
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_admitted_is_one_document_everywhere(oracle: Yjs, page: tuple[DocKind, list[PageEntry]]) -> None:
+def test_npm_yjs_builds_the_same_document_from_admitted_entries(
+    oracle: Yjs, page: tuple[DocKind, list[PageEntry]]
+) -> None:
     kind, entries = page
     roots = KINDS[kind].roots
     said: dict[str, dict[str, str]] = {}
@@ -94,7 +96,7 @@ def test_a_chat_page_opens_in_yjs_with_the_same_messages(oracle: Yjs) -> None:
         assert isinstance(verdict, Admit)
         found = facts_of(verdict, entry.core, entry.core, entry.seq, STAMP + entry.seq, 0)
         facts += [fact for fact in found if not hides(fact.core, fact.seq, fact.place)]
-    rights = Rights(member=lambda core: core, shows=lambda core, seq: True)
+    rights = TimelinePolicy(member=lambda core: core, shows=lambda core, seq: True)
     ids = sorted({fact.message for fact in facts if fact.message is not None})
     rows = [fold_message(one, [fact for fact in facts if fact.message == one], rights) for one in ids]
     shown = {row.id: row.text for row in rows if isinstance(row, Row)}
@@ -115,7 +117,7 @@ def test_a_chat_page_opens_in_yjs_with_the_same_messages(oracle: Yjs) -> None:
     assert b"a secret" not in opened.update, "nor is it in what yjs writes on"
 
 
-def test_a_second_entry_of_one_client_is_left_out_of_the_page() -> None:
+def test_page_leaves_out_a_second_entry_of_one_client() -> None:
     """Two branches of a fork; the longer one would go on where the shorter ends."""
     values = [dump_value(Message(bytes([n]) * 16, f"message {n}")) for n in range(3)]
     twice = [PageEntry(CORE, 5, make_update(CORE, 5, DocKind.CHAT, said)) for said in (values[:1], values[1:])]
@@ -124,12 +126,12 @@ def test_a_second_entry_of_one_client_is_left_out_of_the_page() -> None:
     assert len(pages[0]["messages"]) == 1
 
 
-def test_an_entry_whose_puts_are_all_deleted_leaves_no_trace() -> None:
+def test_page_holds_nothing_of_an_entry_whose_values_are_all_deleted() -> None:
     entry = PageEntry(CORE, 5, make_update(CORE, 5, DocKind.CHAT, [dump_value(Message(bytes(16), "gone"))]))
     assert export_page([entry], hides=lambda core, seq, place: True) == export_page([])
 
 
-def test_a_page_takes_only_what_the_guard_admits() -> None:
+def test_page_holds_only_entries_that_the_guard_admits() -> None:
     good = PageEntry(CORE, 1, make_update(CORE, 1, DocKind.CHAT, [dump_value(Message(bytes(16), "mine"))]))
     moved = PageEntry(CORE, 2, good.body)
     broken = PageEntry(CORE, 3, good.body + b"\0")

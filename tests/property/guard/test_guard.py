@@ -42,7 +42,7 @@ def test_every_update_of_a_chat_is_admitted(values: list[object], core: bytes, s
 
 
 @given(st.lists(personal_values, min_size=1, max_size=64), ids, seqs)
-def test_every_update_of_my_own_space_is_admitted(values: list[object], core: bytes, seq: int) -> None:
+def test_every_update_of_a_personal_space_is_admitted(values: list[object], core: bytes, seq: int) -> None:
     admits(DocKind.PERSONAL, values, core, seq)
 
 
@@ -63,7 +63,7 @@ def admits(kind: DocKind, values: list[object], core: bytes, seq: int) -> None:
 @example([("messages", "x" * 16384)], CORE, 7)
 @example([("messages", "x" * (MAX_UPDATE - 60))], CORE, 7)
 @example([("messages", "")], CORE, 7)
-def test_any_text_passes_and_comes_back(values: list[tuple[str, str]], core: bytes, seq: int) -> None:
+def test_any_text_is_admitted_and_read_back_unchanged(values: list[tuple[str, str]], core: bytes, seq: int) -> None:
     body = make_update(core, seq, DocKind.CHAT, values)
     verdict = examine(body, core, seq)
     assert isinstance(verdict, Admit)
@@ -72,17 +72,17 @@ def test_any_text_passes_and_comes_back(values: list[tuple[str, str]], core: byt
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_an_aimed_update_is_refused(name: str) -> None:
+def test_each_hostile_update_is_refused_by_its_rule(name: str) -> None:
     body, rule = HOSTILE[name]
     assert examine(body, CORE, 7) == Refuse(rule)
 
 
-def test_every_rule_stops_something_of_the_corpus() -> None:
+def test_every_guard_rule_refuses_some_hostile_update() -> None:
     elsewhere = {Rule.PAGE}  # asked for with `expected`, below
     assert {rule for _, rule in HOSTILE.values()} | elsewhere == set(Rule)
 
 
-def test_an_update_belongs_to_one_place_and_one_kind_of_page() -> None:
+def test_update_is_refused_at_another_position_or_for_another_document_kind() -> None:
     body = RawUpdate().encode()
     assert isinstance(examine(body, CORE, 7, DocKind.CHAT), Admit)
     assert examine(body, CORE, 8) == Refuse(Rule.CLIENT)
@@ -98,7 +98,7 @@ def test_the_longest_update_is_admitted() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 127, 128, 200, 16_383, 16_384])
-def test_every_beginning_of_an_update_is_refused(size: int) -> None:
+def test_every_truncated_update_is_refused(size: int) -> None:
     body = RawUpdate(structs=[RawStruct(key=key(7, 0), content=string("x" * size))]).encode()
     cuts = [*range(min(len(body), 80)), *range(max(len(body) - 80, 0), len(body))]
     assert {type(examine(body[:cut], CORE, 7)) for cut in cuts} == {Refuse}
@@ -150,7 +150,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 @example(RawUpdate(deletes=b"\x01").encode())
 @example(RawUpdate(deletes=b"").encode())
 @example(RawUpdate(structs=[RawStruct(key=key(7, 0), content=b"\x01\x77\x80\x80\x01" + b"x" * 16383)]).encode())
-def test_what_is_admitted_has_one_form_whatever_came(body: bytes) -> None:
+def test_admitted_bytes_equal_their_own_reencoding(body: bytes) -> None:
     verdict = examine(body, CORE, 7)
     if isinstance(verdict, Admit):
         assert encode_update(client_id(CORE, 7), verdict.puts) == body[2:]
@@ -164,19 +164,19 @@ def test_what_is_admitted_has_one_form_whatever_came(body: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_the_scanner_gives_a_value_or_its_one_error(data: bytes) -> None:
+def test_scanner_returns_puts_or_raises_its_one_error_for_any_bytes(data: bytes) -> None:
     with contextlib.suppress(DecodeError):
         scan_update(data)
 
 
 @given(kinds, st.sampled_from([root for spec in KINDS.values() for root in spec.roots]), st.text() | st.binary())
-def test_the_schema_gives_a_value_or_none(kind: DocKind, root: str, text: str | bytes) -> None:
+def test_schema_returns_a_value_or_none_for_any_text(kind: DocKind, root: str, text: str | bytes) -> None:
     found = parse_value(kind, root, text if isinstance(text, str) else text.decode("latin-1"))
     assert found is None or dump_value(found) == (root, text)
 
 
 @given(kinds, st.data())
-def test_the_schema_takes_one_text_of_a_value(kind: DocKind, data: st.DataObject) -> None:
+def test_schema_accepts_only_the_canonical_text_of_a_value(kind: DocKind, data: st.DataObject) -> None:
     import json
 
     value = data.draw(chat_values if kind is DocKind.CHAT else personal_values)
@@ -195,7 +195,7 @@ def test_the_schema_takes_one_text_of_a_value(kind: DocKind, data: st.DataObject
         assert other == text or parse_value(kind, root, other) is None
 
 
-def test_the_corpus_is_what_it_says() -> None:
+def test_update_that_the_guard_refuses_crashes_an_unguarded_yjs_document() -> None:
     """In a process of its own: what the guard stops does end one that applies it."""
     script = "import sys; from pycrdt import Doc; Doc().apply_update(bytes.fromhex(sys.stdin.read()))"
     ended = subprocess.run(

@@ -38,7 +38,7 @@ plaintexts = st.builds(
 
 
 @given(plaintexts, st.integers(0, 2**40 - 1), st.binary(max_size=300))
-def test_what_is_sealed_opens(entry: Plaintext, seq: int, grant: bytes) -> None:
+def test_sealed_entry_opens_to_the_same_plaintext(entry: Plaintext, seq: int, grant: bytes) -> None:
     text = encode_plaintext(entry)
     key, tag = message_key(KEY, CORE, seq)
     block = seal_entry(key, GRANT_TAG if grant else tag, CORE, SPACE, seq, text, grant)
@@ -47,7 +47,7 @@ def test_what_is_sealed_opens(entry: Plaintext, seq: int, grant: bytes) -> None:
 
 
 @given(any_bytes)
-def test_any_bytes_as_plaintext(data: bytes) -> None:
+def test_any_bytes_as_plaintext_decode_or_raise_decode_error(data: bytes) -> None:
     try:
         entry = decode_plaintext(data)
     except DecodeError:
@@ -56,7 +56,7 @@ def test_any_bytes_as_plaintext(data: bytes) -> None:
 
 
 @given(any_bytes | any_bytes.map(lambda data: b"\x00\x01" + data))
-def test_any_bytes_as_block(data: bytes) -> None:
+def test_any_bytes_as_block_decode_or_raise_decode_error(data: bytes) -> None:
     try:
         header = read_block(data)
         assert 0 < header.at < len(data)
@@ -66,7 +66,7 @@ def test_any_bytes_as_block(data: bytes) -> None:
 
 
 @given(any_bytes)
-def test_any_bytes_as_padding(data: bytes) -> None:
+def test_any_bytes_as_padding_decode_or_raise_decode_error(data: bytes) -> None:
     try:
         assert pad(unpad(data)) == data
     except DecodeError:
@@ -74,7 +74,7 @@ def test_any_bytes_as_padding(data: bytes) -> None:
 
 
 @given(any_bytes)
-def test_any_bytes_as_head(data: bytes) -> None:
+def test_any_bytes_as_head_decode_or_raise_decode_error(data: bytes) -> None:
     reader = Reader(data)
     try:
         head = read_head(reader)
@@ -86,7 +86,7 @@ def test_any_bytes_as_head(data: bytes) -> None:
 
 
 @given(any_bytes, st.binary(max_size=100).map(zlib.compress), st.integers(0, 3))
-def test_any_bytes_as_pack(data: bytes, stream: bytes, items: int) -> None:
+def test_any_bytes_as_pack_decode_or_raise_decode_error(data: bytes, stream: bytes, items: int) -> None:
     head = Writer().raw(b"\x00\x01").uint(1).raw(CORE).uint(1).uint(0).uint(5).uint(items).raw(bytes([7]) * 40 * items)
     for blob in (data, b"\x00\x01" + data, head.uint(len(zlib.decompress(stream))).raw(stream).finish()):
         try:
@@ -101,7 +101,7 @@ def test_any_bytes_as_pack(data: bytes, stream: bytes, items: int) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.binary(max_size=50), st.binary(max_size=5))))
-def test_packs_keep_any_items(parts: list[tuple[int, int, bytes, bytes]]) -> None:
+def test_pack_returns_any_items_unchanged(parts: list[tuple[int, int, bytes, bytes]]) -> None:
     items = [
         Item(bytes([core]) * 32, seq, GRANT_TAG if grant else b"epochtag", KEY, text, grant)
         for core, seq, text, grant in parts

@@ -240,4 +240,4 @@ def state_at(graph: ControlGraph, ids: Iterable[bytes]) -> SpaceState:
     scope = 0
     for i in ids:
         scope |= rows[i].mask
-    return state_of(graph._history, graph._folder, graph._ground, scope)
+    return state_of(graph._history, graph._folder, graph._context, scope)

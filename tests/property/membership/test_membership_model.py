@@ -95,7 +95,9 @@ def translation_of(world: Any) -> Translation:
     return Translation(world)
 
 
-def test_every_scenario_of_the_model(model: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_equals_the_reference_model_in_every_named_scenario(
+    model: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     watch, rng = Watch(model, monkeypatch), random.Random(1)
     seen = []
     for scenario in model.SCENARIOS:
@@ -121,13 +123,17 @@ def held(model: ModuleType, watch: Watch, seeds: Iterable[int]) -> int:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_random_histories_of_the_model(model: ModuleType, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+def test_production_equals_the_reference_model_in_random_histories(
+    model: ModuleType, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
     seeds = range(FIRST + part, FIRST + RUNS, PARTS)
     assert held(model, Watch(model, monkeypatch), seeds) >= len(seeds)
 
 
 @pytest.mark.soak
-def test_three_thousand_histories_of_the_model(model: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_equals_the_reference_model_in_three_thousand_histories(
+    model: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert held(model, Watch(model, monkeypatch), range(20_000, 23_000)) > 3000
 
 
@@ -156,7 +162,9 @@ RULES = (
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_comparison_notices_a_missing_rule(model: ModuleType, monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+def test_comparison_fails_when_the_model_lacks_a_rule(
+    model: ModuleType, monkeypatch: pytest.MonkeyPatch, rule: str
+) -> None:
     """The model without one rule differs from production in some scenario: the comparison is no rubber stamp."""
     watch = Watch(model, monkeypatch)
     lacking = replace(model.FIXED, **{rule: False}, rev_first=rule == "own_first")

@@ -1,4 +1,4 @@
-"""Every decoder of the layer gives a value or its one error for any bytes, and reads what it writes."""
+"""Every decoder returns a value or raises DecodeError for any bytes, and reads what its encoder writes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from identity.errors import DecodeError
 from identity.keys import AgreementKey, SigningKey
 from identity.noise import IK, IKPSK1, XKPSK0, NoiseSession
-from netstack.dht.address import encode_address, parse_address
 from netstack.dht.datagram import Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import (
+from netstack.wire.address import encode_address, parse_address
+from netstack.wire.handshake import answer
+from netstack.wire.messages import (
     HandshakeMessage,
     Holepunch,
     NoisePayload,
@@ -23,7 +24,6 @@ from netstack.dht.messages import (
     encode_handshake,
     encode_payload,
 )
-from netstack.wire.handshake import answer
 from netstack.wire.secret_stream import SecretStream
 from tests.support.streams import stream
 
@@ -72,60 +72,60 @@ payload = st.builds(
 
 
 @given(st.binary(max_size=400) | st.builds(bytes.__add__, st.sampled_from([b"\x03", b"\x13"]), st.binary(max_size=400)))
-def test_any_bytes(data: bytes) -> None:
+def test_arbitrary_bytes_decode_or_raise_decode_error(data: bytes) -> None:
     for decode in (decode_datagram, decode_handshake, decode_payload):
         with suppress(DecodeError):
             decode(data)
 
 
 @given(request)
-def test_requests(value: Request) -> None:
+def test_requests_round_trip(value: Request) -> None:
     assert decode_datagram(encode_request(value)) == value
 
 
 @given(response)
-def test_responses(value: Response) -> None:
+def test_responses_round_trip(value: Response) -> None:
     assert decode_datagram(encode_response(value)) == value
 
 
 @given(handshake)
-def test_handshakes(value: HandshakeMessage) -> None:
+def test_handshake_messages_round_trip(value: HandshakeMessage) -> None:
     assert decode_handshake(encode_handshake(value)) == value
 
 
 @given(payload)
-def test_payloads(value: NoisePayload) -> None:
+def test_noise_payloads_round_trip(value: NoisePayload) -> None:
     assert decode_payload(encode_payload(value)) == value
 
 
 @given(address)
-def test_addresses(value: tuple[str, int]) -> None:
+def test_addresses_round_trip_as_text(value: tuple[str, int]) -> None:
     assert len(encode_address(value)) == 6
     if value[1]:
         assert parse_address(f"{value[0]}:{value[1]}") == value
 
 
 @given(st.text(max_size=30))
-def test_texts_that_are_no_address(text: str) -> None:
+def test_arbitrary_text_is_a_valid_address_or_refused(text: str) -> None:
     with suppress(DecodeError):
         host, port = parse_address(text)
         assert len(encode_address((host, port))) == 6
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_as_a_noise_message(data: bytes) -> None:
+def test_arbitrary_noise_messages_are_refused(data: bytes) -> None:
     with suppress(DecodeError):
         answer(BOB, data, stream(0), lambda remote, payload: NoisePayload())
     for pattern in (XKPSK0, IKPSK1):
         session = NoiseSession.respond(pattern, b"", BOB_X, stream(0), psk=b"k" * 32)
         with suppress(DecodeError):
             session.read(data)
-            raise AssertionError("a message nobody wrote")
+            raise AssertionError("a message that was not written for it")
     session = NoiseSession.initiate(IK, b"", BOB, stream(0), remote_static=BOB.public)
     session.write()
     with suppress(DecodeError):
         session.read(data)
-        raise AssertionError("a message nobody wrote")
+        raise AssertionError("a message that was not written for it")
 
 
 @given(
@@ -133,7 +133,7 @@ def test_any_bytes_as_a_noise_message(data: bytes) -> None:
     st.lists(st.integers(1, 700), min_size=1, max_size=40),
     st.none() | st.tuples(st.integers(0, 5000), st.integers(1, 255)),
 )
-def test_frames_however_they_are_cut_and_flipped(
+def test_cut_and_corrupted_frames_open_unchanged_or_not_at_all(
     frames: list[bytes], cuts: list[int], flip: tuple[int, int] | None
 ) -> None:
     keys = (b"a" * 32, b"b" * 32)

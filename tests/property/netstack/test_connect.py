@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from identity.errors import DecodeError
 from netstack.connect.allowance import Allowance
 from netstack.connect.blind_relay import Pair, decode_pair, decode_unpair, encode_pair
-from netstack.connect.nat import Nat
+from netstack.connect.nat import NatSamples
 from netstack.connect.secure_payload import (
     HolepunchMessage,
     PunchPayload,
@@ -21,7 +22,7 @@ from netstack.connect.secure_payload import (
     encode_punch,
 )
 from netstack.connect.tasks import Promise, Tasks
-from netstack.dht.messages import Firewall
+from netstack.wire.messages import Firewall
 from tests.support.nat import Internet
 from tests.support.streams import stream
 from tests.unit.netstack_connect.test_pairs import BOB, behind, listening
@@ -71,7 +72,7 @@ def test_any_bytes(data: bytes) -> None:
 
 @given(st.lists(st.tuples(address, address), max_size=40), st.integers(0, 40))
 def test_any_samples(samples: list[tuple[tuple[str, int], tuple[str, int]]], frozen: int) -> None:
-    nat = Nat()
+    nat = NatSamples()
     told: list[tuple[Firewall, object]] = []
     for at, (seen, by) in enumerate(samples):
         if at == frozen:
@@ -122,7 +123,7 @@ def test_promises_in_any_order_and_cancelled_tasks(order: list[int], cancelled: 
     tasks.wake(1.0)
     assert sorted(closed) == list(range(6))
     assert len(tasks) == 0
-    assert tasks.next_wake() is None
+    assert tasks.next_wake() == inf
 
 
 def test_a_task_may_cancel_itself_and_those_it_waits_for() -> None:
@@ -155,7 +156,7 @@ def test_a_task_may_cancel_itself_and_those_it_waits_for() -> None:
     own = tasks.spawn(suicide())
     tasks.run(0.0)
     assert ended[3:] == ["still here"]
-    assert (len(tasks), tasks.next_wake()) == (0, None)
+    assert (len(tasks), tasks.next_wake()) == (0, inf)
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,16 +1,18 @@
-"""The DHT under any bytes and any order: decoders, tables, window, shelves, and a whole node."""
+"""The DHT under any bytes and any order: decoders, tables, window, caches, and a whole node."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
+from netstack.dht.ask import Ask
 from netstack.dht.contact import Scope, contact_at, shared_prefix
 from netstack.dht.datagram import Request, Response, decode_datagram, encode_request, encode_response
 from netstack.dht.events import Mode
@@ -40,7 +42,7 @@ from netstack.dht.records import (
 )
 from netstack.dht.rpc import Window
 from netstack.dht.sampler import NatSampler
-from netstack.dht.store import OVERHEAD, Records, Shelf
+from netstack.dht.store import OVERHEAD, ExpiringCache, Records
 from netstack.dht.table import Entry, K, RoutingTable
 from netstack.dht.token import Tokens
 from netstack.ports import CLIENT, SERVER
@@ -203,18 +205,18 @@ def test_the_window_never_holds_more_than_it_may(moves: list[tuple[str, float]])
     st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc"), st.integers(0, 900), st.floats(0, 20)), max_size=200)
 )
 def test_a_shelf_is_never_above_its_bounds(moves: list[tuple[int, str, int, float]]) -> None:
-    shelf: Shelf[int] = Shelf(20, 50.0, share=2, most_bytes=6000)
+    cache: ExpiringCache[int] = ExpiringCache(20, 50.0, share=2, most_bytes=6000)
     now = 0.0
     for key, host, size, later in moves:
         now += later
-        shelf.put(bytes([key]), key, now, host, size)
-        assert len(shelf) <= 20
-        assert shelf._bytes == sum(item.size for item in shelf._items.values()) <= 6000 + OVERHEAD
-        assert sum(map(len, shelf._shares._networks.values())) == len(shelf)
-        assert all(len(written) <= 10 for written in shelf._shares._networks.values())
-        assert shelf.get(bytes([key]), now) == key
-    shelf.sweep(now + 51)
-    assert (len(shelf), shelf._bytes, shelf._shares._networks) == (0, 0, {})
+        cache.put(bytes([key]), key, now, host, size)
+        assert len(cache) <= 20
+        assert cache._bytes == sum(item.size for item in cache._items.values()) <= 6000 + OVERHEAD
+        assert sum(map(len, cache._shares._networks.values())) == len(cache)
+        assert all(len(written) <= 10 for written in cache._shares._networks.values())
+        assert cache.get(bytes([key]), now) == key
+    cache.sweep(now + 51)
+    assert (len(cache), cache._bytes, cache._shares._networks) == (0, 0, {})
 
 
 @given(
@@ -294,8 +296,8 @@ def test_no_datagram_disturbs_a_node(datagrams: list[tuple[bytes, tuple[str, int
         for out in node.outgoing():
             assert decode_datagram(out.data)
             assert contact_at(out.address).scope is not Scope.NOWHERE
-        node.events()
-    assert node.next_wake() is not None
+        node.take_effects()
+    assert node.next_wake() < inf
     node.wake(now + 60)
     assert node.stats().inflight <= node.limits.inflight
 
@@ -308,7 +310,8 @@ def test_no_answer_disturbs_a_walk(answer: Response, which: int) -> None:
     ended: list[object] = []
     commands = [(2, True), *[(command, False) for command in (2, 3, 7, 9)]]
     command, internal = commands[which % len(commands)]
-    node.query(b"t" * 32, command, internal=internal, value=b"\x00", on_done=ended.append, nodes=BOOTSTRAP)
+    ask = Ask(command, internal=internal, target=b"t" * 32, value=b"\x00")
+    node.query(ask, on_done=ended.append, nodes=BOOTSTRAP)
     now = 0.0
     while not ended:
         for out in node.outgoing():

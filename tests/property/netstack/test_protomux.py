@@ -53,7 +53,7 @@ class Side:
 
 
 @given(MOVES)
-def test_honest_muxes_never_fault_and_agree_in_the_end(moves: list[tuple[int, str, int]]) -> None:
+def test_honest_sides_never_fault_and_agree_at_the_end(moves: list[tuple[int, str, int]]) -> None:
     sides = Side(), Side()
     names: dict[bytes, list[bytes]] = {}  # handshake of a channel -> bodies sent on it, in order
 
@@ -74,7 +74,7 @@ def test_honest_muxes_never_fault_and_agree_in_the_end(moves: list[tuple[int, st
             side.numbers.append(number)
             own[who, number] = handshake
             names[handshake] = []
-            side.happened(side.mux.take_events())
+            side.happened(side.mux.take_effects())
         elif move == "send" and side.numbers:
             number = side.numbers[which % len(side.numbers)]
             assert side.mux.send(number, 0, b"%d" % count)
@@ -112,7 +112,7 @@ def test_honest_muxes_never_fault_and_agree_in_the_end(moves: list[tuple[int, st
 @given(
     st.lists(st.binary(max_size=60) | st.builds(bytes.__add__, st.just(b"\x00"), st.binary(max_size=60)), max_size=30)
 )
-def test_any_frames(frames: list[bytes]) -> None:
+def test_arbitrary_frames_fault_at_most_once_and_stay_bounded(frames: list[bytes]) -> None:
     mux = Protomux(max_parked=5000, max_channels=8)
     mux.pair("", None)
     mux.open("p")
@@ -121,4 +121,4 @@ def test_any_frames(frames: list[bytes]) -> None:
         faults += sum(isinstance(event, Fault) for event in mux.receive(frame))
         mux.take_outgoing()
     assert faults == (mux.fault is not None)
-    assert mux._parked <= 5000 + 1000
+    assert mux.parked <= 5000 + 1000

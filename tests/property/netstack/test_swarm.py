@@ -1,4 +1,4 @@
-"""A swarm's core under any order of events: its bounds hold, and every connection has exactly one fate."""
+"""A swarm's core under any order of events: its bounds hold, and every connection is used or closed once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOVES = st.one_of(
 
 
 class World:
-    """What an honest shell knows: dials under way, open connections, and which of them the application has."""
+    """The state of a correct shell: dials under way, open connections, and those in use by the application."""
 
     def __init__(self) -> None:
         self.core = SwarmCore(US, Random(7).randbytes, LIMITS)
@@ -61,7 +61,7 @@ class World:
         status = self.core.status()
         assert status.known <= LIMITS.known and status.dialling == len(self.dials)
         assert status.connected == len(self.taken)
-        # whatever is open is the application's, or the one spare of its peer
+        # every open connection is in use, or the one spare of its peer
         spare = [key for conn, key in self.open.items() if self.taken.get(key) != conn]
         assert len(set(spare)) == len(spare)
 
@@ -122,7 +122,7 @@ def place(number: int) -> tuple[tuple[str, int], ...]:
 
 @settings(max_examples=300)
 @given(st.lists(MOVES, max_size=60))
-def test_bounds_hold_and_every_connection_has_one_fate(moves: list[tuple[object, ...]]) -> None:
+def test_bounds_hold_and_every_connection_is_used_or_closed_once(moves: list[tuple[object, ...]]) -> None:
     world = World()
     for name, *given_ in moves:
         world.move(str(name), *given_)

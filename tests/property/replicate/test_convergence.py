@@ -101,7 +101,7 @@ def heal(world: World) -> None:
 
 @settings(max_examples=150)
 @given(moves, st.integers(0, 2**32))
-def test_after_healing_all_hold_the_same(script: list[Move], seed: int) -> None:
+def test_all_peers_hold_the_same_after_links_heal(script: list[Move], seed: int) -> None:
     world = World(*NAMES, seed=seed)
     play(world, script)
     heal(world)
@@ -110,7 +110,7 @@ def test_after_healing_all_hold_the_same(script: list[Move], seed: int) -> None:
         assert peer.view.heads() == first.heads()
         assert peer.view.held_records == first.held_records
         assert not [line for line in peer.seen if "broke" in line or "fork" in line]
-        assert all(link.replicator.settled for link in peer.links.values())
+        assert all(link.replicator.caught_up for link in peer.links.values())
         for name in NAMES:
             # what its author erased may still be elsewhere; never anything else than what was written
             truth = world[name].view.of(writer_key(name).public).leaves
@@ -120,9 +120,7 @@ def test_after_healing_all_hold_the_same(script: list[Move], seed: int) -> None:
 
 @settings(max_examples=150)
 @given(moves, st.integers(0, 2**32), st.data())
-def test_a_peer_that_says_anything_puts_nothing_wrong_anywhere(
-    script: list[Move], seed: int, data: st.DataObject
-) -> None:
+def test_peer_with_altered_messages_changes_no_stored_block(script: list[Move], seed: int, data: st.DataObject) -> None:
     world = World(*NAMES, seed=seed)
 
     def lie(message: SendMessage) -> SendMessage:
@@ -151,7 +149,7 @@ def test_a_peer_that_says_anything_puts_nothing_wrong_anywhere(
 
 @settings(max_examples=150)
 @given(moves, st.integers(0, 2**32), st.integers(0, 6), st.integers(1, 6), st.integers(1, 6))
-def test_an_author_with_two_histories_breaks_nothing_between_others(
+def test_forked_author_closes_no_connection_between_honest_peers(
     script: list[Move], seed: int, common: int, left: int, right: int
 ) -> None:
     world = World(*NAMES, "Eve", seed=seed)

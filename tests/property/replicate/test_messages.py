@@ -86,14 +86,14 @@ anything = st.one_of(each)
 
 
 @given(anything)
-def test_messages_read_back(message: Message) -> None:
+def test_every_message_decodes_to_what_was_encoded(message: Message) -> None:
     kind, body = encode(message)
     assert decode(kind, body) == message
 
 
 @settings(max_examples=500)
 @given(st.integers(0, 20), st.binary(max_size=400))
-def test_any_bytes(kind: int, body: bytes) -> None:
+def test_any_bytes_decode_to_a_message_or_raise_decode_error(kind: int, body: bytes) -> None:
     try:
         message = decode(kind, body)
     except DecodeError:
@@ -105,7 +105,7 @@ def test_any_bytes(kind: int, body: bytes) -> None:
 
 @settings(max_examples=500)
 @given(anything, st.integers(0), st.integers(1, 255), st.booleans())
-def test_bytes_near_a_message(message: Message, at: int, change: int, cut: bool) -> None:
+def test_altered_message_bytes_decode_or_raise_decode_error(message: Message, at: int, change: int, cut: bool) -> None:
     kind, body = encode(message)
     at %= len(body)
     near = body[:at] if cut else body[:at] + bytes([body[at] ^ change]) + body[at + 1 :]
@@ -119,7 +119,7 @@ def test_bytes_near_a_message(message: Message, at: int, change: int, cut: bool)
 
 @settings(max_examples=300)
 @given(st.lists(anything, max_size=12))
-def test_a_replicator_survives_any_messages(script: list[Message]) -> None:
+def test_replicator_answers_any_messages_without_raising(script: list[Message]) -> None:
     replicator = Replicator(Feeds(), admits=lambda writer: writer[0] < 200, verify_record=lambda *_: True)
     effects: list[Effect] = replicator.receive(*encode(Digest(bytes(32), False)), 0.0)
     for message in script:

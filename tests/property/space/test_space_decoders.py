@@ -113,27 +113,27 @@ def read(decode: Callable[[bytes], Any], encode: Callable[[Any], bytes], data: b
 
 
 @given(bodies)
-def test_control_bodies_come_back(body: ControlBody) -> None:
+def test_control_body_decodes_to_what_was_encoded(body: ControlBody) -> None:
     assert decode_control(encode_control(body)) == body
 
 
 @given(grants)
-def test_grants_come_back(grant: EpochGrant) -> None:
+def test_grant_decodes_to_what_was_encoded(grant: EpochGrant) -> None:
     assert decode_grant(encode_grant(grant)) == grant
 
 
 @given(reports)
-def test_reports_come_back(report: Report) -> None:
+def test_device_report_decodes_to_what_was_encoded(report: Report) -> None:
     assert decode_report(encode_report(report)) == report
 
 
 @given(records)
-def test_records_come_back(record: DeviceRecord) -> None:
+def test_device_record_decodes_to_what_was_encoded(record: DeviceRecord) -> None:
     assert decode_record(encode_record(record)) == record
 
 
 @given(st.binary(max_size=400))
-def test_any_bytes(data: bytes) -> None:
+def test_any_bytes_decode_or_raise_decode_error(data: bytes) -> None:
     read(decode_control, encode_control, data)
     read(decode_grant, encode_grant, data)
     read(decode_report, encode_report, data)
@@ -142,12 +142,12 @@ def test_any_bytes(data: bytes) -> None:
 
 
 @given(bodies, st.data())
-def test_damaged_control_bodies(body: ControlBody, data: st.DataObject) -> None:
+def test_damaged_control_body_decodes_or_raises_decode_error(body: ControlBody, data: st.DataObject) -> None:
     read(decode_control, encode_control, damaged(encode_control(body), data))
 
 
 @given(grants, reports, records, st.data())
-def test_damaged_grants_and_records(
+def test_damaged_grants_and_records_decode_or_raise_decode_error(
     grant: EpochGrant, report: Report, record: DeviceRecord, data: st.DataObject
 ) -> None:
     read(decode_grant, encode_grant, damaged(encode_grant(grant), data))

@@ -1,4 +1,4 @@
-"""Folds: one result whatever the order, and nobody reaches into what is another's."""
+"""Folds: the result does not depend on the order of facts, and no writer changes rows of another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crdt.docs.kinds import DocKind
 from crdt.docs.personal import OwnFact, Personal, decode_own_fact, fold_personal
 from crdt.docs.rows import decode_row, drawn
 from crdt.docs.schema import dump_value
-from crdt.docs.timeline import Rights, Row, fold_message, fold_offers, fold_profiles, fold_receipts
+from crdt.docs.timeline import Row, TimelinePolicy, fold_message, fold_offers, fold_profiles, fold_receipts
 from identity.errors import DecodeError
 from tests.property.timeline.worlds import (
     ADMIN,
@@ -35,11 +35,11 @@ from tests.property.timeline.worlds import (
 )
 from tests.unit.docs import values
 
-ALL = Rights(MEMBERS.get, lambda core, seq: True, may_delete)
+ALL = TimelinePolicy(MEMBERS.get, lambda core, seq: True, may_delete)
 
 
 @given(worlds(), st.randoms(use_true_random=False), st.lists(st.integers(0, 40), max_size=6))
-def test_any_order_any_repetition_any_split_gives_the_same_rows(world: list[Entry], random, cuts: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_rows_are_equal_for_any_order_repetition_and_split(world: list[Entry], random, cuts: list[int]) -> None:  # type: ignore[no-untyped-def]
     facts = [fact for entry in world for fact in entry.facts()]
     mixed = facts + [fact for fact in facts if random.random() < 0.3]
     random.shuffle(mixed)
@@ -59,7 +59,7 @@ def test_any_order_any_repetition_any_split_gives_the_same_rows(world: list[Entr
 
 
 @given(worlds(), st.sets(st.tuples(st.sampled_from(list(AUTHOR_CORE)), st.integers(0, 6)), max_size=8))
-def test_a_quarantined_entry_is_as_if_never_written(world: list[Entry], beyond: set[tuple[bytes, int]]) -> None:
+def test_entry_beyond_a_closed_end_counts_as_never_written(world: list[Entry], beyond: set[tuple[bytes, int]]) -> None:
     def shows(core: bytes, seq: int) -> bool:
         return (core, seq) not in beyond
 
@@ -71,7 +71,7 @@ def test_a_quarantined_entry_is_as_if_never_written(world: list[Entry], beyond: 
 
 
 @given(worlds())
-def test_a_member_without_rights_only_reacts_to_what_others_wrote(world: list[Entry]) -> None:
+def test_plain_member_changes_only_reactions_of_other_members_rows(world: list[Entry]) -> None:
     def others(rows: list) -> list:  # type: ignore[type-arg]
         return without_reactions(row for row in rows if row.member != MEMBERS[BEN])
 
@@ -79,12 +79,12 @@ def test_a_member_without_rights_only_reacts_to_what_others_wrote(world: list[En
 
 
 @given(worlds())
-def test_a_stranger_and_its_entries_do_nothing(world: list[Entry]) -> None:
+def test_entries_of_a_non_member_change_no_row(world: list[Entry]) -> None:
     assert read(world) == read([entry for entry in world if entry.core != STRANGER])
 
 
 @given(worlds())
-def test_a_deleted_row_says_nothing_and_stays_erased(world: list[Entry]) -> None:
+def test_deleted_row_is_empty_and_erasing_its_bytes_changes_no_row(world: list[Entry]) -> None:
     """Clearing the bytes of what is deleted changes no row."""
     rows = read(world)
     gone = {row.id for row in rows if row.deleted}
@@ -96,14 +96,14 @@ def test_a_deleted_row_says_nothing_and_stays_erased(world: list[Entry]) -> None
 
 
 @given(worlds())
-def test_a_writer_moves_nobody_elses_row(world: list[Entry]) -> None:
+def test_entries_of_a_writer_move_no_row_of_others(world: list[Entry]) -> None:
     """Row keys of the others stay, whatever the admin does but with the same messages there."""
     keys = {row.key() for row in read([entry for entry in world if entry.core != ADMIN])}
     assert keys <= {row.key() for row in read(world)}
 
 
 @given(worlds())
-def test_stored_facts_and_rows_come_back(world: list[Entry]) -> None:
+def test_stored_facts_and_rows_decode_to_what_was_encoded(world: list[Entry]) -> None:
     facts = [fact for entry in world for fact in entry.facts()]
     assert [decode_fact(fact.key(), fact.encode()) for fact in facts] == facts
     erased = [fact.erased() for fact in facts if fact.kind < 3]
@@ -117,7 +117,7 @@ stamps = st.integers(0, 2**64 - 1)
 
 
 @given(stamps, stamps, values.ids, values.ids, values.seqs, values.seqs)
-def test_sort_keys_sort_as_stamp_writer_seq(a: int, b: int, one: bytes, two: bytes, m: int, n: int) -> None:
+def test_sort_keys_order_by_stamp_then_writer_then_seq(a: int, b: int, one: bytes, two: bytes, m: int, n: int) -> None:
     first, second = sort_key(a, one, m), sort_key(b, two, n)
     assert len(first) == SORT_KEY_BYTES
     assert (first < second) == (split_sort_key(first) < split_sort_key(second))
@@ -176,7 +176,7 @@ def own_facts(draw: st.DrawFn) -> list[OwnFact]:
 
 
 @given(own_facts(), st.randoms(use_true_random=False), st.sets(st.integers(0, 5)))
-def test_the_personal_space_folds_in_any_order(facts: list[OwnFact], random, beyond: set[int]) -> None:  # type: ignore[no-untyped-def]
+def test_personal_space_is_equal_for_any_order_of_facts(facts: list[OwnFact], random, beyond: set[int]) -> None:  # type: ignore[no-untyped-def]
     def shows(core: bytes, seq: int) -> bool:
         return seq not in beyond
 
@@ -194,14 +194,14 @@ def test_the_personal_space_folds_in_any_order(facts: list[OwnFact], random, bey
 
 
 @given(st.binary(max_size=120), st.binary(max_size=120))
-def test_stored_bytes_are_a_value_or_the_one_error(key: bytes, stored: bytes) -> None:
+def test_any_stored_bytes_decode_or_raise_decode_error(key: bytes, stored: bytes) -> None:
     for decode in (decode_fact, decode_row, decode_own_fact):
         with contextlib.suppress(DecodeError):
             decode(key, stored)
 
 
 @given(st.binary(max_size=60), st.integers(0, 8), values.ids)
-def test_damaged_facts_and_rows_are_the_one_error(junk: bytes, kind: int, one: bytes) -> None:
+def test_damaged_facts_and_rows_decode_or_raise_decode_error(junk: bytes, kind: int, one: bytes) -> None:
     tail = bytes((kind,)) + one + bytes(10)
     for key in (b"\x01" + one + tail, b"\x02" + one + bytes(8) + tail, b"\x03" + tail):
         try:
@@ -213,5 +213,5 @@ def test_damaged_facts_and_rows_are_the_one_error(junk: bytes, kind: int, one: b
         decode_row(bytes(27) + one, bytes(88) + bytes((kind * 8,)) + junk)
 
 
-def test_kinds_are_a_table() -> None:
+def test_document_kind_numbers_are_fixed() -> None:
     assert [kind.value for kind in DocKind] == [1, 2]

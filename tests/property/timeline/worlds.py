@@ -15,7 +15,7 @@ from crdt.docs.ids import document_key, message_id, writer_id
 from crdt.docs.kinds import DocKind
 from crdt.docs.rows import Row, decode_row
 from crdt.docs.schema import ChatValue, dump_value
-from crdt.docs.timeline import Rights, fold_message, messages_of
+from crdt.docs.timeline import TimelinePolicy, fold_message, messages_of
 from crdt.docs.yjs import Put
 
 PHONE, DESK, BEN, ADMIN, STRANGER = (bytes([n]) * 32 for n in range(1, 6))
@@ -98,8 +98,8 @@ class Store:
     rows: dict[bytes, bytes] = field(default_factory=dict)
     of_block: dict[tuple[bytes, int], set[bytes]] = field(default_factory=dict)
 
-    def rights(self) -> Rights:
-        return Rights(MEMBERS.get, self.shows, may_delete, self._clears)
+    def rights(self) -> TimelinePolicy:
+        return TimelinePolicy(MEMBERS.get, self.shows, may_delete, self._clears)
 
     def _scan(self, prefix: bytes) -> list[Fact]:
         return [decode_fact(key, self.facts[key]) for key in sorted(self.facts) if key.startswith(prefix)]

@@ -1,6 +1,6 @@
 """A simulated path between two hosts: virtual time, one seed, loss, reordering, duplication, a bottleneck with a queue.
 
-The streams are the production cores; the link stands in for shells and network.  A run is a function of its seed.
+The streams are the production cores; the link replaces shells and network.  A run is a function of its seed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from math import inf
 
 from netstack.udp.port import Address, Datagram, Outgoing
 from netstack.udx.congestion import CongestionControl
-from netstack.udx.events import Closed, Data, Drained, End, Event, Reason
+from netstack.udx.events import Closed, CloseReason, Data, Drained, End, Event
 from netstack.udx.intake import cut, dispatch
 from netstack.udx.stream import UdxStream
 
@@ -36,10 +36,10 @@ class Conditions:
 
 @dataclass(slots=True)
 class Half:
-    """One stream with what it wrote and saw."""
+    """One stream, what it still has to write, and what it received."""
 
     stream: UdxStream
-    home: Address
+    side: Address
     received: bytearray = field(default_factory=bytearray)
     seen: list[Event] = field(default_factory=list)
     to_write: memoryview = field(default_factory=lambda: memoryview(b""))
@@ -49,7 +49,7 @@ class Half:
     closed_at: float = inf
 
     @property
-    def reason(self) -> Reason | None:
+    def reason(self) -> CloseReason | None:
         return self.stream.closed
 
     @property
@@ -67,8 +67,8 @@ class Link:
         self.halves: dict[Address, dict[int, Half]] = {LEFT: {}, RIGHT: {}}
         self.dropped = 0
         self.cut = False  # True: nothing passes
-        self.lose: Callable[[Address, bytes], bool] = lambda home, packet: False  # what chance is not to decide
-        self.moved: dict[Address, Address] = {}  # a home seen from outside under another address
+        self.lose: Callable[[Address, bytes], bool] = lambda side, packet: False  # beside random losses
+        self.moved: dict[Address, Address] = {}  # an address that the other side sees as another one
         self._arrivals: list[tuple[float, int, Address, Address, bytes]] = []
         self._count = 0
         self._free_at = {LEFT: 0.0, RIGHT: 0.0}  # when each direction's bottleneck is idle again
@@ -81,8 +81,8 @@ class Link:
         left = Half(UdxStream(2 * number - 1, congestion=congestion()), LEFT)
         right = Half(UdxStream(2 * number, congestion=congestion()), RIGHT)
         for half in (left, right):
-            self.halves[half.home][half.stream.local_id] = half
-            self._streams[half.home][half.stream.local_id] = half.stream
+            self.halves[half.side][half.stream.local_id] = half
+            self._streams[half.side][half.stream.local_id] = half.stream
         left.stream.connect(2 * number, RIGHT, self.now, rtt=2 * self.conditions.delay)
         right.stream.connect(2 * number - 1, LEFT, self.now, rtt=2 * self.conditions.delay)
         return left, right
@@ -117,14 +117,14 @@ class Link:
         self.now = stop
 
     def serve(self, half: Half) -> None:
-        """What an owner does after every turn."""
+        """What an owner does after every input."""
         self._events(half)
         for item in half.stream.take_outgoing(self.now):
-            self._transmit(half.home, item)
+            self._transmit(half.side, item)
         self._events(half)
 
     def _events(self, half: Half) -> None:
-        for event in half.stream.take_events():
+        for event in half.stream.take_effects():
             match event:
                 case Data(data):
                     half.received += data
@@ -146,29 +146,29 @@ class Link:
         if not half.to_write and half.end_after:
             half.stream.end()
 
-    def _transmit(self, home: Address, item: Outgoing) -> None:
+    def _transmit(self, side: Address, item: Outgoing) -> None:
         for piece in cut(memoryview(item.data), item.segment or len(item.data)):
-            self._carry(home, item.address, bytes(piece))
+            self._carry(side, item.address, bytes(piece))
 
-    def _carry(self, home: Address, to: Address, packet: bytes) -> None:
+    def _carry(self, side: Address, to: Address, packet: bytes) -> None:
         path = self.conditions
-        if self.cut or self.lose(home, packet) or len(packet) + 28 > path.mtu or self.rng.random() < path.loss:
+        if self.cut or self.lose(side, packet) or len(packet) + 28 > path.mtu or self.rng.random() < path.loss:
             self.dropped += 1
             return
-        start = max(self._free_at[home], self.now)
+        start = max(self._free_at[side], self.now)
         if (start - self.now) * path.rate > path.queue:
             self.dropped += 1
             return
-        self._free_at[home] = start + (len(packet) + 28) / path.rate if path.rate < inf else self.now
+        self._free_at[side] = start + (len(packet) + 28) / path.rate if path.rate < inf else self.now
         for _ in range(2 if self.rng.random() < path.duplicate else 1):
-            at = self._free_at[home] + path.delay + self.rng.random() * path.jitter
+            at = self._free_at[side] + path.delay + self.rng.random() * path.jitter
             self._count += 1
-            heapq.heappush(self._arrivals, (at, self._count, self.moved.get(home, home), to, packet))
+            heapq.heappush(self._arrivals, (at, self._count, self.moved.get(side, side), to, packet))
 
     def _arrive(self) -> None:
         _, _, source, to, packet = heapq.heappop(self._arrivals)
-        home = next((home for home, seen in self.moved.items() if seen == to), to)
+        side = next((side for side, seen in self.moved.items() if seen == to), to)
         touched: dict[int, UdxStream] = {}
-        dispatch(Datagram(memoryview(packet), source, 0), self._streams[home], self.now, touched)
+        dispatch(Datagram(memoryview(packet), source, 0), self._streams[side], self.now, touched)
         for name in touched:
-            self.serve(self.halves[home][name])
+            self.serve(self.halves[side][name])

@@ -1,6 +1,6 @@
-"""What BBR makes of simulated paths: full, fair, unmoved by random loss.
+"""BBR on simulated paths: it fills them, shares them, and is not slowed by random loss.
 
-Figures are bounds well below what it reaches.
+The bounds are well below what it reaches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DELAY = 0.025
 def shares(
     conditions: Conditions, streams: int, *, apart: float = 0.0, warm: float = 2.0, seconds: float = 8.0
 ) -> list[float]:
-    """What part of the bottleneck each stream gets, as payload."""
+    """The share of the bottleneck that each stream gets, as payload."""
     link = Link(7, conditions)
     receivers: list[Half] = []
     for number in range(1, streams + 1):
@@ -43,17 +43,17 @@ def shares(
         (0.0, 10e3, 0.7),  # a shallow one: a fifth of what the path holds
     ],
 )
-def test_one_stream_fills_the_path(loss: float, queue: float, least: float) -> None:
+def test_one_stream_fills_the_bottleneck(loss: float, queue: float, least: float) -> None:
     (share,) = shares(Conditions(delay=DELAY, rate=RATE, queue=queue, loss=loss), 1)
     assert share > least
 
 
-def test_reordering_is_not_taken_for_loss() -> None:
+def test_reordering_does_not_count_as_loss() -> None:
     (share,) = shares(Conditions(delay=DELAY, jitter=0.005, rate=RATE, queue=50e3), 1)
     assert share > 0.85
 
 
-def test_a_bloated_queue_is_not_filled() -> None:
+def test_large_queue_is_not_filled() -> None:
     link = Link(7, Conditions(delay=DELAY, rate=RATE, queue=5e6))
     left, _ = link.pair()
     link.send(left, bytes(int(RATE * 20)), end=False)
@@ -63,22 +63,22 @@ def test_a_bloated_queue_is_not_filled() -> None:
 
 
 @pytest.mark.parametrize(("apart", "loss"), [(0.0, 0.0), (2.0, 0.0), (0.1, 0.01), (1.0, 0.05)])
-def test_two_streams_share(apart: float, loss: float) -> None:
+def test_two_streams_share_the_bottleneck_fairly(apart: float, loss: float) -> None:
     path = Conditions(delay=DELAY, rate=RATE, queue=50e3, loss=loss)
     first, second = shares(path, 2, apart=apart, warm=3.0, seconds=10.0)
     assert first + second > 0.85
     assert min(first, second) / (first + second) > 0.42
 
 
-def test_a_stream_that_fell_behind_catches_up() -> None:
+def test_stream_with_too_low_an_estimate_catches_up() -> None:
     link = Link(7, Conditions(delay=DELAY, rate=RATE, queue=50e3))
     (left, slow), (_, fast) = link.pair(1), link.pair(2)
-    for half in (left, link.halves[left.home][3]):
+    for half in (left, link.halves[left.side][3]):
         link.send(half, bytes(int(RATE * 30)), end=False)
     link.run_for(3.0)
     held = left.stream.congestion
     assert isinstance(held, Bbr)
-    for _ in range(60):  # as a machine that sleeps between two packets would have it
+    for _ in range(60):  # as if the machine slept between two packets
         held._bandwidth = WindowedMax(RATE_ROUNDS)
         held._bandwidth.add(0.03 * RATE, held._round)
         link.run_for(0.005)
@@ -98,7 +98,7 @@ def sample(now: float, **changes: float) -> Sample:
 
 
 def settled() -> tuple[Bbr, float]:
-    """A control that knows a path of 1 MB/s and 50 ms."""
+    """A controller with estimates of 1 MB/s and 50 ms."""
     bbr, now = Bbr(), 10.0
     while bbr.state is not State.PROBE_BANDWIDTH:
         now += 0.012
@@ -112,7 +112,7 @@ def test_start_up_ends_when_the_rate_stops_growing() -> None:
     assert 0.7e6 < bbr.pacing_rate < 1.3e6
 
 
-def test_the_pace_cycles_around_the_bandwidth() -> None:
+def test_pacing_rate_cycles_around_the_bandwidth() -> None:
     bbr, now = settled()
     paces = set()
     for _ in range(100):
@@ -122,20 +122,20 @@ def test_the_pace_cycles_around_the_bandwidth() -> None:
     assert paces == {0.75, 1.0, 1.25}
 
 
-def test_one_impossible_rate_does_not_double_the_bandwidth() -> None:
+def test_one_impossible_sample_does_not_double_the_bandwidth() -> None:
     bbr, now = settled()
     bbr.on_acked(sample(now + 0.012, rate=9e6))
     assert bbr.bandwidth == 1.25e6
 
 
-def test_rates_of_a_sender_without_data_only_raise() -> None:
+def test_application_limited_samples_never_lower_the_bandwidth() -> None:
     bbr, now = settled()
     for at in range(100):
         bbr.on_acked(sample(now + at * 0.012, rate=1e5, app_limited=True))
     assert bbr.bandwidth == 1e6
 
 
-def test_the_least_round_trip_is_probed_again_after_ten_seconds() -> None:
+def test_least_round_trip_is_measured_again_after_ten_seconds() -> None:
     bbr, now = settled()
     modes: list[State] = []
     for _ in range(1000):
@@ -146,7 +146,7 @@ def test_the_least_round_trip_is_probed_again_after_ten_seconds() -> None:
     assert modes == [State.PROBE_BANDWIDTH, State.PROBE_RTT, State.PROBE_BANDWIDTH]
 
 
-def test_a_timeout_shrinks_the_window_and_recovery_restores_it() -> None:
+def test_timeout_shrinks_the_window_and_recovery_restores_it() -> None:
     bbr, now = settled()
     before = bbr.window
     bbr.on_timeout(now, 0)
@@ -155,7 +155,7 @@ def test_a_timeout_shrinks_the_window_and_recovery_restores_it() -> None:
     assert bbr.window == before
 
 
-def test_floods_lower_the_window_and_single_losses_do_not() -> None:
+def test_heavy_loss_lowers_the_window_and_single_losses_do_not() -> None:
     bbr, now = settled()
     before = bbr.window
     for at in range(100):
@@ -171,7 +171,7 @@ def test_floods_lower_the_window_and_single_losses_do_not() -> None:
     assert bbr.window >= before
 
 
-def test_the_windowed_maximum_forgets_by_rounds() -> None:
+def test_windowed_maximum_forgets_by_rounds() -> None:
     greatest = WindowedMax(3)
     values = []
     for at, value in enumerate([5.0, 9.0, 1.0, 2.0, 3.0, 1.0]):

@@ -1,4 +1,4 @@
-"""Whatever the path does, all bytes arrive once and in order, and both sides learn of the end."""
+"""Over any path all bytes arrive once and in order, and both sides learn of the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.udx.events import Reason
+from netstack.udx.events import CloseReason
 from tests.property.udx.link import Conditions, Link
 
 paths = st.builds(
@@ -36,25 +36,25 @@ def both_ways(seed: int, conditions: Conditions, there: int, back: int) -> Link:
     assert bytes(right.received) == to_right, shown
     assert bytes(left.received) == to_left, shown
     assert left.story == right.story == ["End", "Closed"], shown
-    assert (left.reason, right.reason) == (Reason.ENDED, Reason.ENDED), shown
+    assert (left.reason, right.reason) == (CloseReason.ENDED, CloseReason.ENDED), shown
     assert link.run(lambda: left.stream.finished and right.stream.finished, limit=120), shown
     return link
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)  # at 30 % loss one seed in some thousands times out
 @given(st.integers(0, 2**32), paths, st.integers(0, 300_000), st.integers(0, 50_000))
-def test_any_path(seed: int, conditions: Conditions, there: int, back: int) -> None:
+def test_all_bytes_arrive_in_order_over_any_path(seed: int, conditions: Conditions, there: int, back: int) -> None:
     both_ways(seed, conditions, there, back)
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_thirty_percent_loss_with_reordering_and_duplicates(seed: int) -> None:
+def test_all_bytes_arrive_at_thirty_percent_loss_with_reordering(seed: int) -> None:
     conditions = Conditions(delay=0.02, jitter=0.01, loss=0.3, duplicate=0.05)
     link = both_ways(seed, conditions, 1_000_000, 200_000)
     assert link.dropped > 300
 
 
-def test_one_seed_is_one_run() -> None:
+def test_same_seed_gives_the_same_run() -> None:
     conditions = Conditions(delay=0.02, jitter=0.01, loss=0.3, duplicate=0.05)
     first, second = (both_ways(5, conditions, 100_000, 100_000) for _ in range(2))
     assert (first.now, first.dropped) == (second.now, second.dropped)

@@ -1,6 +1,6 @@
-"""Loss recovery on a simulated path, packet by packet: what is lost is found soon and sent again once.
+"""Loss recovery on a simulated path, packet by packet: losses are detected soon and repeated once.
 
-The path has a round trip of 50 ms and no chance in it: the test says which packets are lost.
+The path has a round trip of 50 ms and no randomness: each test decides which packets are lost.
 """
 
 from __future__ import annotations
@@ -57,37 +57,37 @@ def again(copies: Copies) -> dict[int, int]:
     return {seq: count for seq, count in copies.sent.items() if count > 1}
 
 
-def test_one_lost_packet_comes_again_after_little_more_than_a_round_trip() -> None:
+def test_lost_packet_is_repeated_after_little_more_than_a_round_trip() -> None:
     _, copies = transfer(lambda seq, copy: seq == 100 and copy == 1)
     assert again(copies) == {100: 2}
     first, second = copies.times[100]
     assert ROUND_TRIP < second - first < 2.5 * ROUND_TRIP  # start-up keeps a queue
 
 
-def test_a_hole_of_forty_packets_is_filled_once() -> None:
+def test_gap_of_forty_packets_is_repeated_once() -> None:
     _, copies = transfer(lambda seq, copy: 80 <= seq < 120 and copy == 1)
     assert again(copies) == dict.fromkeys(range(80, 120), 2)
 
 
-def test_every_third_packet() -> None:
+def test_loss_of_every_third_packet_is_repeated_once() -> None:
     _, copies = transfer(lambda seq, copy: seq % 3 == 0 and copy == 1 and 60 <= seq < 300)
     assert again(copies) == dict.fromkeys(range(60, 300, 3), 2)
 
 
-def test_a_copy_that_is_lost_too() -> None:
+def test_lost_retransmissions_are_repeated() -> None:
     _, copies = transfer(lambda seq, copy: seq == 100 and copy <= 3)
     assert again(copies) == {100: 4}
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_a_lost_tail_is_found_by_a_probe(count: int) -> None:
+def test_lost_tail_is_detected_by_a_probe(count: int) -> None:
     total = max(transfer(lambda seq, copy: False)[1].sent)
     left, copies = transfer(lambda seq, copy: seq > total - count and copy == 1)
     assert sum(again(copies).values()) <= 2 * count + 2
     assert left.closed_at - copies.times[total][0] < RTO_MIN
 
 
-def test_lost_acknowledgements_cost_no_data() -> None:
+def test_lost_acknowledgements_cause_no_retransmission() -> None:
     link = Link(1, Conditions(delay=DELAY, rate=RATE))
     left, _ = link.pair()
     copies = Copies(link, lambda seq, copy: False)
@@ -105,7 +105,7 @@ def test_lost_acknowledgements_cost_no_data() -> None:
     assert left.stream.timeouts == 0
 
 
-def test_reordering_costs_a_few_copies_and_then_none() -> None:
+def test_reordering_causes_few_retransmissions() -> None:
     link = Link(1, Conditions(delay=DELAY, jitter=0.004, rate=RATE))
     left, _ = link.pair()
     link.send(left, DATA_BYTES * 3)
@@ -114,7 +114,7 @@ def test_reordering_costs_a_few_copies_and_then_none() -> None:
 
 
 @pytest.mark.parametrize("loss", [0.01, 0.05])
-def test_what_is_sent_again_is_what_was_lost(loss: float) -> None:
+def test_retransmissions_match_random_losses(loss: float) -> None:
     link = Link(5, Conditions(delay=DELAY, rate=RATE, loss=loss))
     left, _ = link.pair()
     link.send(left, bytes(3_000_000))

@@ -49,7 +49,7 @@ class Mine:
         return fold_personal(self.facts, lambda core, seq: (core, seq) not in self.beyond)
 
 
-def test_fields_of_one_contact_come_from_both_devices() -> None:
+def test_contact_merges_the_latest_fields_of_both_devices() -> None:
     mine = Mine()
     mine.write(PHONE, 1, OwnContact(BEN, on=True, profile="Ben", pending=True, space=SPACE))
     mine.write(PHONE, 2, OwnContact(BEN, name="Benny"))
@@ -64,7 +64,7 @@ def test_fields_of_one_contact_come_from_both_devices() -> None:
     assert mine.view().contacts[BEN].name == "Benny"
 
 
-def test_chats_profile_settings_devices_and_drafts() -> None:
+def test_view_shows_chats_profile_settings_devices_and_drafts() -> None:
     mine = Mine()
     mine.write(
         PHONE,
@@ -94,7 +94,7 @@ def test_chats_profile_settings_devices_and_drafts() -> None:
     assert view.drafts == {OTHER: OwnDraft(OTHER, "another")}
 
 
-def test_a_read_mark_only_goes_forward() -> None:
+def test_read_mark_only_moves_forward() -> None:
     mine = Mine()
     far, near = sort_key(9 << 16, PHONE, 4), sort_key(5 << 16, PHONE, 2)
     mine.write(DESK, 1, ReadMark(SPACE, far, BEN))
@@ -102,7 +102,7 @@ def test_a_read_mark_only_goes_forward() -> None:
     assert mine.view().marks == {SPACE: ReadMark(SPACE, far, BEN)}
 
 
-def test_invites_and_waiting_writers_are_sets() -> None:
+def test_invites_and_waiting_writers_are_added_and_removed() -> None:
     mine = Mine()
     consents = (Consent(PHONE, bytes(64)),)
     mine.write(PHONE, 1, OwnInvite(KEY, True, bytes(32), bytes(32), 1, 99))
@@ -116,7 +116,7 @@ def test_invites_and_waiting_writers_are_sets() -> None:
     assert mine.view().invites == {}
 
 
-def test_hidden_for_me_alone() -> None:
+def test_hidden_messages_are_listed_by_message_and_up_to_a_row() -> None:
     mine = Mine()
     early, late = sort_key(1 << 16, PHONE, 0), sort_key(9 << 16, PHONE, 1)
     mine.write(PHONE, 1, Hidden(SPACE, KEY, on=True), Hidden(OTHER, on=True, upto=early))
@@ -129,7 +129,7 @@ def test_hidden_for_me_alone() -> None:
     assert not mine.view().hides(SPACE, KEY, late)
 
 
-def test_what_a_closed_feed_wrote_beyond_its_end_is_undone() -> None:
+def test_values_beyond_the_end_of_a_closed_feed_are_undone() -> None:
     mine = Mine()
     mine.write(PHONE, 1, OwnContact(BEN, on=True, name="Ben"))
     mine.beyond.add((DESK, mine.write(DESK, 2, OwnContact(BEN, on=False), Setting("theme", "dark"))))

@@ -1,4 +1,4 @@
-"""What people see of a chat, told as short stories."""
+"""Rows of a chat: each test is one short story."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from crdt.docs.ids import import_nonce, message_id, writer_id
 from crdt.docs.kinds import DocKind
 from crdt.docs.rows import Row, at_moment, decode_row, drawn, is_late
 from crdt.docs.schema import ChatValue, dump_value
-from crdt.docs.timeline import Rights, fold_message, fold_offers, fold_profiles, fold_receipts, unseen
+from crdt.docs.timeline import TimelinePolicy, fold_message, fold_offers, fold_profiles, fold_receipts, unseen
 from crdt.docs.update import make_update
 from crdt.log.stamp import make_stamp
 
@@ -66,11 +66,11 @@ class Room:
         self.seqs[core] = self.seqs.get(core, -1) + 1
         return self.seqs[core]
 
-    def rights(self) -> Rights:
+    def rights(self) -> TimelinePolicy:
         def clears(core: bytes, seq: int) -> list[Fact]:
             return [fact for fact in self.facts if fact.about == block_prefix(core, seq)]
 
-        return Rights(
+        return TimelinePolicy(
             MEMBERS.get,
             lambda core, seq: (core, seq) not in self.beyond,
             lambda deleter, author: deleter in self.admins,
@@ -104,7 +104,7 @@ def message(text: str, nonce: int = 0) -> Message:
     return Message(bytes([nonce]) * 16, text)
 
 
-def test_the_order_is_stamp_then_writer_then_seq() -> None:
+def test_rows_order_by_stamp_then_writer_then_seq() -> None:
     room = Room()
     room.say(BEN, 2, message("second"))
     room.say(PHONE, 1, message("first"), message("beside it", 1))
@@ -115,7 +115,7 @@ def test_the_order_is_stamp_then_writer_then_seq() -> None:
     assert [row.sort_key for row in room.read()] == sorted(row.sort_key for row in room.read())
 
 
-def test_any_device_of_the_author_edits_and_nobody_else_does() -> None:
+def test_only_devices_of_the_author_edit_a_message() -> None:
     room = Room()
     room.say(PHONE, 1, message("helo"))
     room.say(BEN, 5, Edit(HELLO, "I said nothing"))
@@ -126,7 +126,7 @@ def test_any_device_of_the_author_edits_and_nobody_else_does() -> None:
     assert (row.text, row.edited, row.core, row.at) == ("hello", True, PHONE, NOON + 60_000)
 
 
-def test_published_again_it_is_one_message_in_its_first_place() -> None:
+def test_message_published_twice_stays_one_row_at_its_first_position() -> None:
     room = Room()
     room.say(DESK, 4, message("hello"))
     room.say(PHONE, 1, message("hello"))
@@ -135,7 +135,7 @@ def test_published_again_it_is_one_message_in_its_first_place() -> None:
     assert [(row.text, row.edited) for row in room.read()] == [("hello", True)]
 
 
-def test_nobody_claims_the_id_of_another() -> None:
+def test_message_id_belongs_to_its_author_alone() -> None:
     room = Room()
     room.say(PHONE, 2, message("mine"))
     room.say(EVE, 1, message("also mine, says Eve"))
@@ -145,7 +145,7 @@ def test_nobody_claims_the_id_of_another() -> None:
     }
 
 
-def test_a_copy_of_a_feed_that_is_no_longer_the_authors_does_not_count() -> None:
+def test_copy_in_a_feed_that_left_the_author_does_not_count() -> None:
     """Membership changed after facts were made: one id, two members."""
     room = Room()
     room.say(PHONE, 1, message("hello"))
@@ -156,7 +156,7 @@ def test_a_copy_of_a_feed_that_is_no_longer_the_authors_does_not_count() -> None
     assert (row.text, row.edited) == ("hello", False)
 
 
-def test_reactions_are_the_latest_mark_of_each_member() -> None:
+def test_row_shows_the_latest_reaction_of_each_member() -> None:
     room = Room()
     room.say(PHONE, 1, message("hello"))
     room.say(BEN, 2, Reaction(HELLO, "👍", True), Reaction(HELLO, "🎉", True))
@@ -169,7 +169,7 @@ def test_reactions_are_the_latest_mark_of_each_member() -> None:
     assert dict(room.row().reactions) == {"🎉": (BEN_ID,)}
 
 
-def test_deleting_leaves_an_empty_row_whenever_it_arrives() -> None:
+def test_deletion_leaves_an_empty_row_in_any_arrival_order() -> None:
     room = Room()
     room.delete(DESK, 9, HELLO)
     assert room.read() == []
@@ -183,7 +183,7 @@ def test_deleting_leaves_an_empty_row_whenever_it_arrives() -> None:
     assert room.row() == row
 
 
-def test_only_who_may_deletes_what_another_wrote() -> None:
+def test_only_admins_delete_messages_of_others() -> None:
     room = Room()
     seq = room.say(PHONE, 1, message("hello"))
     room.delete(BEN, 2, HELLO, [Block(PHONE, seq, bytes(32))])
@@ -192,7 +192,7 @@ def test_only_who_may_deletes_what_another_wrote() -> None:
     assert room.row().deleted
 
 
-def test_a_named_block_goes_with_everything_it_says() -> None:
+def test_deleting_a_block_removes_every_value_in_it() -> None:
     room = Room()
     seq = room.say(PHONE, 1, message("hello"), message("beside it", 1))
     room.say(DESK, 2, message("hello"))
@@ -203,7 +203,7 @@ def test_a_named_block_goes_with_everything_it_says() -> None:
     assert room.row().core == PHONE, "and the row has not moved"
 
 
-def test_a_deleted_edit_shows_the_text_before() -> None:
+def test_deleting_an_edit_restores_the_text_before_it() -> None:
     room = Room()
     room.say(PHONE, 1, message("hello"))
     seq = room.say(PHONE, 2, Edit(HELLO, "hello with a secret"))
@@ -211,7 +211,7 @@ def test_a_deleted_edit_shows_the_text_before() -> None:
     assert (room.row().text, room.row().edited) == ("hello", False)
 
 
-def test_an_export_leaves_out_what_no_row_stands_on() -> None:
+def test_export_leaves_out_values_that_no_row_uses() -> None:
     room = Room()
     first = room.say(PHONE, 1, message("hello"), message("stays", 1))
     edit = room.say(DESK, 2, Edit(HELLO, "hello, edited"), Edit(message_id(PHONE, bytes([1]) * 16), "stays, edited"))
@@ -223,7 +223,7 @@ def test_an_export_leaves_out_what_no_row_stands_on() -> None:
     assert left_out == {(PHONE, first, 0), (DESK, edit, 0), (BEN, forged, 0)}
 
 
-def test_what_lies_beyond_an_end_counts_for_nothing_but_a_witnessed_message_shows() -> None:
+def test_entry_beyond_an_end_counts_only_as_a_witnessed_message() -> None:
     room = Room()
     room.say(PHONE, 1, message("hello"))
     room.beyond.add((EVE, room.say(EVE, 2, message("beyond"), Reaction(HELLO, "👍", True))))
@@ -234,7 +234,7 @@ def test_what_lies_beyond_an_end_counts_for_nothing_but_a_witnessed_message_show
     assert room.row().reactions == ()
 
 
-def test_a_message_with_a_lifetime_ends_by_itself() -> None:
+def test_message_with_a_lifetime_expires() -> None:
     room = Room()
     room.say(PHONE, 1, Message(NONCE, "for ten seconds", lifetime=10))
     row = room.row()
@@ -244,7 +244,7 @@ def test_a_message_with_a_lifetime_ends_by_itself() -> None:
     assert (gone.text, gone.deleted, gone.key()) == ("", True, row.key())
 
 
-def test_a_lifetime_is_that_of_the_copy_shown() -> None:
+def test_expiry_follows_the_lifetime_of_the_shown_copy() -> None:
     room = Room()
     seq = room.say(PHONE, 1, Message(NONCE, "one", lifetime=10))
     room.say(PHONE, 2, Message(NONCE, "two", lifetime=5))
@@ -253,7 +253,7 @@ def test_a_lifetime_is_that_of_the_copy_shown() -> None:
     assert (room.row().text, room.row().expires, room.row().at) == ("two", NOON + 125_000, NOON + 60_000)
 
 
-def test_a_clock_ahead_is_drawn_where_it_arrived_and_a_late_one_says_so() -> None:
+def test_row_from_a_fast_clock_is_placed_by_arrival_and_a_late_row_is_marked() -> None:
     room = Room()
     room.say(PHONE, 0, message("now"))
     room.say(BEN, 600, message("from a clock ten hours ahead"))
@@ -265,7 +265,7 @@ def test_a_clock_ahead_is_drawn_where_it_arrived_and_a_late_one_says_so() -> Non
     assert [row.text for row in drawn([earlier, later], NOON + 600 * 60_000)] == ["now", ahead.text]
 
 
-def test_an_imported_line_shows_its_source_and_its_own_time() -> None:
+def test_imported_message_shows_its_source_and_original_time() -> None:
     room = Room()
     space = bytes(32)
     lines = [import_nonce(space, NOON - 5, "ana", "hi", ordinal) for ordinal in (0, 1, 0)]
@@ -285,7 +285,7 @@ def test_receipts_name_the_highest_entry_read() -> None:
     assert fold_receipts(room.facts, room.rights()) == {BEN_ID: {ada: 7, "A" * 16: 1}}
 
 
-def test_profiles_and_offers_are_each_members_latest() -> None:
+def test_latest_profile_and_offer_of_each_member_count() -> None:
     room = Room()
     space, signature = bytes([9]) * 32, bytes(64)
     room.say(PHONE, 1, MemberProfile("Ada"))
@@ -300,7 +300,7 @@ def test_profiles_and_offers_are_each_members_latest() -> None:
     assert talks.replies == {BEN_ID: answer}
 
 
-def test_a_full_row_is_stored_and_read() -> None:
+def test_row_with_every_field_is_stored_and_read_back() -> None:
     room = Room()
     photo = File("sun.jpg", 12_345, bytes(32), bytes([1]) * 32, "image/jpeg")
     room.say(PHONE, 1, Message(NONCE, "", HELLO, NOON, "ana", 60, (photo,)))
@@ -310,7 +310,7 @@ def test_a_full_row_is_stored_and_read() -> None:
     assert decode_row(row.key(), row.encode()) == row
 
 
-def test_a_deletion_names_each_block_once_in_order() -> None:
+def test_deletion_encodes_each_block_once_in_order() -> None:
     blocks = (Block(PHONE, 3, bytes(32)), Block(PHONE, 300, bytes(32)), Block(BEN, 0, bytes([7]) * 32))
     body = encode_deletion(Deletion(HELLO, blocks[::-1] + blocks[:1]))
     assert decode_deletion(body) == Deletion(HELLO, blocks)

@@ -51,7 +51,7 @@ ID = '"id":"' + "A" * 43 + '"'
         ReadMark(bytes(32), bytes(25), bytes(32)),
     ],
 )
-def test_a_value_out_of_bounds_is_not_written(value: Any) -> None:
+def test_value_out_of_bounds_is_refused_when_written(value: Any) -> None:
     with pytest.raises(ValueError):
         dump_value(value)
 
@@ -90,11 +90,11 @@ def test_a_value_out_of_bounds_is_not_written(value: Any) -> None:
         '{"a":' * 50_000,
     ],
 )
-def test_a_text_of_another_form_is_no_message(text: str) -> None:
+def test_noncanonical_text_is_not_read_as_a_message(text: str) -> None:
     assert parse_value(DocKind.CHAT, "messages", text) is None
 
 
-def test_the_one_text_of_a_message() -> None:
+def test_message_has_exactly_one_text_form() -> None:
     text = "{" + N + ',"text":"a\\n\\"\\u001b[0m\U0001f600\u2028","at":5,"from":"ana"}'
     value = Message(NONCE, 'a\n"\x1b[0m\U0001f600\u2028', at=5, source="ana")
     assert dump_value(value) == ("messages", text)
@@ -129,7 +129,7 @@ def test_an_update_that_the_guard_would_refuse_is_not_made(values: list[tuple[st
         make_update(CORE, 1, DocKind.CHAT, values)
 
 
-def test_names_in_documents() -> None:
+def test_document_keys_writer_ids_and_client_ids_have_fixed_forms() -> None:
     assert document_key(CORE, 300, 2) == f"{writer_id(CORE)}/300/2"
     assert len(writer_id(CORE)) == 16
     assert all(client_id(CORE, seq) < 2**53 for seq in range(200))

@@ -40,7 +40,7 @@ from crdt.docs.personal import decode_own_fact, own_facts_of
 from crdt.docs.rows import decode_row
 from crdt.docs.rules import Rule
 from crdt.docs.schema import Value, dump_value, parse_value
-from crdt.docs.timeline import Rights, fold_message
+from crdt.docs.timeline import TimelinePolicy, fold_message
 from crdt.docs.update import make_update
 from tests.property.guard.hostile import HOSTILE
 from tests.support.vectors import matches
@@ -85,7 +85,7 @@ OWN_VALUES: list[Value] = [
 VALUES = {DocKind.CHAT: CHAT_VALUES, DocKind.PERSONAL: OWN_VALUES}
 
 
-def test_documents() -> None:
+def test_document_bytes_equal_the_recorded_vectors() -> None:
     names = [
         {
             "core": core.hex(),
@@ -143,7 +143,7 @@ def _reads(update: Any) -> None:
     assert [page[put.root][put.key] for put in verdict.puts] == [put.json for put in verdict.puts]
 
 
-def test_timeline() -> None:
+def test_timeline_bytes_equal_the_recorded_vectors() -> None:
     def admitted(kind: DocKind) -> Admit:
         verdict = examine(make_update(CORE, 7, kind, [dump_value(value) for value in VALUES[kind]]), CORE, 7)
         assert isinstance(verdict, Admit)
@@ -154,7 +154,7 @@ def test_timeline() -> None:
     facts = facts_of(admitted(DocKind.CHAT), CORE, CORE, 7, STAMP, ARRIVED)
     gone = facts_of_deletion(body, OTHER, 9, STAMP + 1, ARRIVED)
     own = own_facts_of(admitted(DocKind.PERSONAL), CORE, 7, STAMP)
-    rights = Rights(lambda core: core, lambda core, seq: True, lambda deleter, author: deleter == OTHER)
+    rights = TimelinePolicy(lambda core: core, lambda core, seq: True, lambda deleter, author: deleter == OTHER)
     about = [fact for fact in facts if fact.message == ID]
     rows = [
         fold_message(ID, about[:1], rights),
@@ -200,7 +200,7 @@ def _pair(pair: Any) -> tuple[bytes, bytes]:
     return bytes.fromhex(pair["key"]), bytes.fromhex(pair["value"])
 
 
-def test_the_rules_stand_in_the_protocol_as_in_the_code() -> None:
+def test_protocol_page_lists_every_guard_rule_and_limit() -> None:
     docs = Path(__file__).resolve().parents[3] / "docs"
     pages = [*docs.glob("protocol.md"), *docs.glob("protocol/*.md")]
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)

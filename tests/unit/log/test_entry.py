@@ -47,7 +47,7 @@ def refused(key: bytes, core: bytes, space: bytes, block: bytes) -> bool:
     return False
 
 
-def test_an_entry_opens_where_it_stands_and_nowhere_else() -> None:
+def test_entry_opens_only_at_its_own_feed_position() -> None:
     block = sealed(7)
     key, tag = message_key(EPOCH, CORE, 7)
     header = read_block(block)
@@ -66,12 +66,12 @@ def test_an_entry_opens_where_it_stands_and_nowhere_else() -> None:
     assert all(refused(key, CORE, SPACE, block[:at]) for at in range(len(block)))
 
 
-def test_sealing_is_deterministic_and_another_text_has_another_nonce() -> None:
+def test_sealing_is_deterministic_and_different_texts_get_different_nonces() -> None:
     assert sealed(7) == sealed(7)
     assert read_block(sealed(7)).opening[:24] != read_block(sealed(7, TEXT + b"!")).opening[:24]
 
 
-def test_an_opening_that_the_cipher_alone_would_pass_is_refused() -> None:
+def test_entry_with_a_chosen_nonce_is_refused_though_its_cipher_opens() -> None:
     """Whoever holds the key may choose any nonce; the opening must still be the one of the text."""
     key, tag = message_key(EPOCH, CORE, 7)
     wrong = bytes(32)
@@ -81,7 +81,7 @@ def test_an_opening_that_the_cipher_alone_would_pass_is_refused() -> None:
     assert refused(key, CORE, SPACE, block)
 
 
-def test_padding_that_pad_would_not_make_is_refused_though_the_author_committed_to_it() -> None:
+def test_noncanonical_padding_is_refused_even_with_a_valid_commitment() -> None:
     key, tag = message_key(EPOCH, CORE, 7)
     for padded in (
         pad(TEXT)[:-1] + b"\x01",
@@ -95,7 +95,7 @@ def test_padding_that_pad_would_not_make_is_refused_though_the_author_committed_
         assert refused(key, CORE, SPACE, header + cipher.seal(key, opening[:24], padded, header + CORE + SPACE))
 
 
-def test_sizes_on_the_wire() -> None:
+def test_padded_sizes_equal_the_specified_steps() -> None:
     lengths = [0, 252, 253, 380, 4092, 4093, 5000, 65_536, 200_000]
     sizes = [padded_size(length) for length in lengths]
     assert sizes == [256, 256, 384, 384, 4096, 4352, 5120, 67_584, 200_704]
@@ -111,7 +111,7 @@ def test_sizes_on_the_wire() -> None:
         read_block(sealed(0) + bytes(MAX_BLOCK))
 
 
-def test_a_grant_is_part_of_what_is_sealed() -> None:
+def test_altered_grant_keeps_an_entry_from_opening() -> None:
     grant = bytes(range(200))
     key, _ = message_key(EPOCH, CORE, 0)
     block = seal_entry(key, GRANT_TAG, CORE, SPACE, 0, TEXT, grant)
@@ -130,7 +130,7 @@ def test_a_grant_is_part_of_what_is_sealed() -> None:
             read_block(block[:43] + lying + block[at:])
 
 
-def test_plaintexts_that_are_none() -> None:
+def test_malformed_plaintexts_are_refused() -> None:
     for data in (
         b"",
         TEXT[:9],
@@ -146,7 +146,7 @@ def test_plaintexts_that_are_none() -> None:
         encode_plaintext(Plaintext(Kind.MERGE, 1, (HEAD,) * 17, b""))
 
 
-def test_entry_vectors() -> None:
+def test_entry_bytes_equal_the_recorded_vectors() -> None:
     grant = bytes([9]) * 32 + b"\x01" + bytes([8]) * 88
     made: list[dict[str, str | int]] = []
     for seq, kind, body, ride in (
@@ -186,13 +186,13 @@ def history(count: int) -> list[Item]:
     return [item_of(sealed(seq), message_key(EPOCH, CORE, seq)[0], CORE, SPACE) for seq in range(count)]
 
 
-def test_items_become_the_very_blocks_again() -> None:
+def test_items_reseal_to_the_original_blocks() -> None:
     items = history(20)
     assert [reseal(item, SPACE) for item in items] == [sealed(seq) for seq in range(20)]
     assert leaf_hash(reseal(replace(items[3], plaintext=TEXT + b"!"), SPACE)) != leaf_hash(sealed(3))
 
 
-def test_a_pack_brings_items_back_in_their_order() -> None:
+def test_pack_returns_items_in_order() -> None:
     granted = item_of(_granted(), message_key(EPOCH, CORE, 0)[0], CORE, SPACE)
     items = [granted, *history(300)[1:], replace(history(1)[0], core=bytes(32)), *history(5)[3:]]
     blob = pack.encode_pack(items)
@@ -208,7 +208,7 @@ def test_a_pack_brings_items_back_in_their_order() -> None:
     assert pack.decode_pack(pack.encode_pack([])) == []
 
 
-def test_history_is_cut_into_packs_that_hold_it() -> None:
+def test_history_is_split_into_packs_within_the_size_limit() -> None:
     items = [replace(item, plaintext=bytes(50_000)) for item in history(200)]
     groups = list(pack.group_items(items))
     assert [item for group in groups for item in group] == items
@@ -218,7 +218,7 @@ def test_history_is_cut_into_packs_that_hold_it() -> None:
         pack.encode_pack(items)
 
 
-def test_packs_that_lie_about_themselves() -> None:
+def test_packs_with_wrong_sizes_or_runs_are_refused() -> None:
     """A bomb, a wrong size in both directions, bytes behind the stream, runs of no feed and of too much."""
 
     def blob(runs: list[tuple[int, int, int]], size: int, stream: bytes, total: int = 1) -> bytes:
@@ -250,7 +250,7 @@ def test_packs_that_lie_about_themselves() -> None:
             pack.decode_pack(bad)
 
 
-def test_pack_vectors() -> None:
+def test_pack_bytes_equal_the_recorded_vectors() -> None:
     """Written with stored deflate blocks, which every zlib makes alike; what `encode_pack` makes reads the same."""
     items = [item_of(_granted(), message_key(EPOCH, CORE, 0)[0], CORE, SPACE), *history(3)[1:]]
     texts = Writer().buffer(items[0].grant)
@@ -279,7 +279,7 @@ def _granted() -> bytes:
     return seal_entry(message_key(EPOCH, CORE, 0)[0], GRANT_TAG, CORE, SPACE, 0, TEXT, b"grant")
 
 
-def test_the_direct_cipher_is_the_cipher_of_identity() -> None:
+def test_log_cipher_equals_the_cipher_of_identity() -> None:
     for size in (0, 1, 300, 5000):
         text = bytes(size)
         direct = cipher.seal(EPOCH, bytes(24), text, CORE)

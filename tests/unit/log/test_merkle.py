@@ -54,7 +54,7 @@ def grown(count: int) -> tuple[Tree, dict[int, Node]]:
     return tree, nodes | {node.index: node for node in made}
 
 
-def test_equals_the_fixed_bytes_of_the_npm_packages() -> None:
+def test_hashes_equal_the_recorded_bytes_of_npm_hypercore() -> None:
     fixed = json.loads(shared("wire/vectors.json").read_text("utf-8"))
     hello, world = Node(0, 5, leaf_hash(b"hello")), Node(2, 5, leaf_hash(b"world"))
     both = Tree().extend([leaf_of(b"hello"), leaf_of(b"world")])[0]
@@ -82,7 +82,7 @@ def test_equals_the_fixed_bytes_of_the_npm_packages() -> None:
     ]
 
 
-def test_growing_at_once_and_one_by_one_give_the_same_tree_and_nodes() -> None:
+def test_tree_is_equal_whether_grown_at_once_or_block_by_block() -> None:
     at_once, nodes = grown(300)
     tree, made = Tree(), []
     for leaf in leaves(300):
@@ -98,12 +98,12 @@ def test_growing_at_once_and_one_by_one_give_the_same_tree_and_nodes() -> None:
     ("end", "length", "indexes"),
     [(0, 0, []), (0, 1, [0]), (0, 8, [7]), (3, 8, [6, 11]), (8, 11, [17, 20]), (5, 6, [10]), (1, 16, [2, 5, 11, 23])],
 )
-def test_a_tail_is_the_fewest_aligned_subtrees(end: int, length: int, indexes: list[int]) -> None:
+def test_range_proof_tail_is_the_fewest_aligned_subtrees(end: int, length: int, indexes: list[int]) -> None:
     assert tail_indexes(end, length) == indexes
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 200))
-def test_any_range_proves_itself_under_the_root_of_any_longer_feed(first: int, second: int, third: int) -> None:
+def test_any_range_verifies_under_the_root_of_any_longer_feed(first: int, second: int, third: int) -> None:
     start, end, length = sorted((first, second, third))
     whole, nodes = grown(length)
     before, _ = Tree().extend(leaves(start))
@@ -115,7 +115,7 @@ def test_any_range_proves_itself_under_the_root_of_any_longer_feed(first: int, s
     assert join(after.roots, tail) == whole.roots
 
 
-def test_a_range_that_was_touched_anywhere_proves_nothing() -> None:
+def test_range_altered_anywhere_does_not_verify() -> None:
     whole, nodes = grown(21)
     before, _ = Tree().extend(leaves(6))
     good = leaves(4, 6)
@@ -143,7 +143,7 @@ def test_a_range_that_was_touched_anywhere_proves_nothing() -> None:
     assert [verify_range(before, *attempt) is not None for attempt in attempts] == [True] + [False] * 12
 
 
-def test_a_head_holds_for_its_writer_length_and_tree_alone() -> None:
+def test_head_signature_holds_only_for_its_writer_length_and_tree() -> None:
     tree, _ = grown(7)
     head = sign_head(KEY, tree)
     others = [
@@ -161,7 +161,7 @@ def test_a_head_holds_for_its_writer_length_and_tree_alone() -> None:
         sign_head(KEY, Tree())
 
 
-def test_head_vectors() -> None:
+def test_head_bytes_equal_the_recorded_vectors() -> None:
     made: list[dict[str, str | int]] = []
     for length in (1, 2, 7, 252, 253, 1000):
         tree, _ = grown(length)
@@ -176,13 +176,13 @@ def test_head_vectors() -> None:
         assert head.verify()
 
 
-def test_a_head_of_nothing_or_of_too_much_is_refused() -> None:
+def test_head_of_an_empty_or_overlong_feed_is_refused() -> None:
     for length in (0, 2**40 + 1):
         with pytest.raises(DecodeError):
             read_head(Reader(Writer().raw(bytes(32)).uint(length).raw(bytes(96)).finish()))
 
 
-def test_only_leading_heads_are_named() -> None:
+def test_entry_names_only_heads_that_no_other_head_covers() -> None:
     past = {
         (b"a", 3): {b"a": 3, b"b": 2},
         (b"b", 2): {b"b": 2},
@@ -196,7 +196,7 @@ def test_only_leading_heads_are_named() -> None:
     assert leading({**tips, b"b": 3}, lambda core, length: past[core, length]) == [b"a", b"b", b"c", b"d"]
 
 
-def test_more_than_sixteen_heads_are_joined_first() -> None:
+def test_more_than_sixteen_heads_are_merged_first() -> None:
     heads = [HeadRef(bytes([index]) * 8, 1, bytes(16)) for index in range(50)]
     merges, own = plan_merges(heads)
     assert [len(merge) for merge in merges] == [16, 16, 16]

@@ -1,4 +1,4 @@
-"""Stamps: a clock that never goes back and follows nobody far."""
+"""Stamps: a clock that never goes back and ignores clocks far ahead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crdt.log.stamp import AHEAD_MS, make_stamp, next_stamp, stamp_may_lead, sta
 NOW = 1_790_000_000_000
 
 
-def test_the_clock_of_a_writer() -> None:
+def test_stamp_follows_clock_and_peers_but_not_a_clock_far_ahead() -> None:
     first = next_stamp(0, 0, NOW)
     again = next_stamp(first, 0, NOW)
     clock_set_back = next_stamp(again, 0, NOW - 5000)
@@ -29,7 +29,7 @@ def test_the_clock_of_a_writer() -> None:
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62), st.integers(0, 2**44))
-def test_it_rises_strictly_and_stays_above_what_may_lead(last: int, seen: int, now: int) -> None:
+def test_stamp_rises_strictly_and_exceeds_every_accepted_stamp(last: int, seen: int, now: int) -> None:
     stamp = next_stamp(last, seen, now)
     assert stamp > last
     assert stamp > seen or not stamp_may_lead(seen, now)

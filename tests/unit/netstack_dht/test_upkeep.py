@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from netstack.dht.ask import Ask
 from netstack.dht.contact import contact_at, shared_prefix
 from netstack.dht.datagram import (
     DOWN_HINT,
@@ -29,7 +30,7 @@ MINUTE = 60.0
 def walk(net: Network, member: Member, target: bytes) -> Outcome:
     done: list[Outcome] = []
     member.node.now = net.now
-    member.node.query(target, FIND_NODE, internal=True, on_done=done.append)
+    member.node.query(Ask(FIND_NODE, internal=True, target=target), on_done=done.append)
     net.flush(member)
     net.until(lambda: bool(done))
     return done[0]
@@ -104,7 +105,7 @@ def test_nobody_is_forgotten_because_we_are_cut_off() -> None:
     for _ in range(5):
         for entry in list(member.node.table):
             member.node.now = net.now
-            member.node.request(entry.address, PING, lambda response: None, internal=True)
+            member.node.request(entry.address, Ask(PING, internal=True), lambda response: None)
         net.flush(member)
         net.run(6)
     assert NetworkChanged(member.address, online=False) in member.seen

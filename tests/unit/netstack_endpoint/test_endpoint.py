@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 import pytest
 
@@ -292,7 +293,7 @@ def test_an_attempt_that_is_given_up_leaves_nothing() -> None:
     story.run(1)
     assert story.seen[A] == [Failed(conn, Reason.CLOSED)]
     assert len(story.ada) == 0
-    assert story.ada.next_wake() is None
+    assert story.ada.next_wake() == inf
 
 
 def test_numbers_that_mean_nothing() -> None:

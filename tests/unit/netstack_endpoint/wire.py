@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 
 from identity.keys import SigningKey
 from netstack.endpoint import EndpointCore, datagrams
-from netstack.events import Event, Frame, Opened
+from netstack.events import EVENTS, Event, Frame, Opened
 from netstack.limits import Limits
 from netstack.udp.port import Address
 from tests.support.streams import stream
@@ -51,7 +51,7 @@ class Wire:
         while True:
             self._pump()
             due = [core.next_wake() for core in self.cores.values()]
-            at = min([wake for wake in due if wake is not None] + [self._flying[0][0] if self._flying else end, end])
+            at = min([*due, self._flying[0][0] if self._flying else end, end])
             if at >= end:
                 self.now = end
                 return
@@ -69,7 +69,8 @@ class Wire:
         while busy:
             busy = False
             for address, core in self.cores.items():
-                for event in core.events():
+                for event in core.take_effects():
+                    assert isinstance(event, EVENTS)
                     busy = True
                     self.seen[address].append(event)
                     self.hook(address, event)

@@ -1,4 +1,4 @@
-"""Hosts in a DHT of their own on loopback: they find each other by key and by topic, and leave nothing behind."""
+"""Hosts in a private DHT on loopback: they find each other by key and by topic, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def server(host: Host, key: SigningKey = BOB) -> asyncio.Queue[Connection]
     return guests
 
 
-def test_a_key_is_enough() -> None:
+def test_host_connects_by_key_alone() -> None:
     async def story(net: Testnet) -> None:
         async with Host(bootstrap=net.bootstrap) as bob, Host(bootstrap=net.bootstrap) as ada:
             guests = await server(bob)
@@ -65,7 +65,7 @@ def test_a_key_is_enough() -> None:
     run(story)
 
 
-def test_addresses_and_the_dht_are_tried_beside_each_other() -> None:
+def test_addresses_and_the_dht_are_tried_at_the_same_time() -> None:
     async def story(net: Testnet) -> None:
         async with Host(bootstrap=net.bootstrap) as bob, Host(bootstrap=net.bootstrap) as ada, Host() as eve:
             guests = await server(bob)
@@ -95,7 +95,7 @@ def test_three_nodes_relay_for_a_key_until_it_is_withdrawn() -> None:
     run(story)
 
 
-def test_peers_of_a_topic_meet() -> None:
+def test_peers_of_a_topic_find_each_other_and_connect() -> None:
     async def story(net: Testnet) -> None:
         async with Host(bootstrap=net.bootstrap) as bob, Host(bootstrap=net.bootstrap) as ada:
             guests = await server(bob)
@@ -114,7 +114,7 @@ def test_peers_of_a_topic_meet() -> None:
     run(story)
 
 
-def test_values_are_kept_by_others() -> None:
+def test_values_are_stored_by_other_nodes() -> None:
     async def story(net: Testnet) -> None:
         async with Host(bootstrap=net.bootstrap) as ada, Host(bootstrap=net.bootstrap) as bob:
             await ada.ready()
@@ -129,7 +129,7 @@ def test_values_are_kept_by_others() -> None:
     run(story)
 
 
-def test_a_cancelled_attempt_leaves_nothing() -> None:
+def test_cancelled_connect_through_the_dht_leaves_nothing() -> None:
     async def story(net: Testnet) -> None:
         async with Host(bootstrap=net.bootstrap) as bob, Host(bootstrap=net.bootstrap) as ada:
             guests = await server(bob)
@@ -149,7 +149,7 @@ def test_a_cancelled_attempt_leaves_nothing() -> None:
     run(story)
 
 
-def test_values_need_a_dht() -> None:
+def test_dht_operations_raise_without_a_dht() -> None:
     async def story(net: Testnet) -> None:
         async with Host() as alone:
             for call in (alone.find_peer(BOB.public), alone.mutable_get(BOB.public)):
@@ -166,13 +166,13 @@ async def six(net: Testnet, *, walled: bool) -> Host:
     if walled:
         host.dht.reach.examine = lambda done, *, firewall_only=False: done(False)  # type: ignore[method-assign]
         host.core._sockets.probe = lambda port, address, ttl=0: None  # type: ignore[method-assign]
-        host.core._field.local = lambda: ()
+        host.core._context.local = lambda: ()
     await host.start("127.0.0.1", 0, "::1")
     return host
 
 
 @pytest.mark.parametrize("walled", [False, True])
-def test_ipv6_by_address_or_as_a_relay_tells_of_it(walled: bool) -> None:
+def test_ipv6_is_used_by_address_or_as_learned_through_a_relay(walled: bool) -> None:
     async def story(net: Testnet) -> None:
         async with await six(net, walled=walled) as bob, await six(net, walled=walled) as ada:
             guests = await server(bob)

@@ -68,7 +68,7 @@ def test_echo_and_connect_through_pipes() -> None:
             assert connect(ready, data) == (0, data, b"")
 
 
-def test_connect_with_files(tmp_path: Path) -> None:
+def test_connect_reads_and_writes_files(tmp_path: Path) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     source.write_bytes(os.urandom(300_000))
     with (
@@ -82,14 +82,14 @@ def test_connect_with_files(tmp_path: Path) -> None:
     assert target.read_bytes() == source.read_bytes()
 
 
-def test_connect_to_a_key_that_is_not_there() -> None:
+def test_connect_to_an_absent_key_is_an_error() -> None:
     with echoing() as ready:
         code, out, errors = connect(ready, b"x", key=SigningKey.from_seed(bytes(32)).public.hex())
         assert (code, out) == (1, b"")
         assert json.loads(errors)["error"]["code"] == "not_found"
 
 
-def test_a_signal_ends_connect() -> None:
+def test_signal_ends_connect() -> None:
     with echoing() as ready:
         process = spawn("connect", ready["key"], "--address", ready["address"], stdin=subprocess.PIPE)
         assert process.stdin is not None and process.stdout is not None
@@ -122,12 +122,14 @@ def told(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("command", [["announce", TOPIC], ["lookup", TOPIC]])
-def test_topics_need_a_dht(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_topic_commands_need_a_dht(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command) == 2
     assert told(capsys) == ("usage", "out")
 
 
-def test_an_empty_bootstrap_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_bootstrap_setting_means_no_dht(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("KITHKIN_BOOTSTRAP", "127.0.0.1:1")
     assert main(["connect", BOB.public.hex(), "--bootstrap", ""]) == 1
     assert told(capsys) == ("not_found", "err")
@@ -155,12 +157,12 @@ def test_an_empty_bootstrap_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         ["throughput", "--mb", "1e9"],
     ],
 )
-def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert told(capsys)[0] == "usage"
 
 
-def test_help_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_prints_text_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     assert end.value.code == 0

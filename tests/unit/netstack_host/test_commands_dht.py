@@ -35,7 +35,7 @@ def ended(*arguments: str, data: bytes = b"") -> tuple[int, bytes, bytes]:
     return process.returncode, out, errors
 
 
-def test_three_nodes_a_topic_and_a_key() -> None:
+def test_commands_announce_look_up_connect_and_relay_in_a_dht_of_three_processes() -> None:
     with ExitStack() as stack:
         first = stack.enter_context(running("node", "--host", "127.0.0.1"))
         assert first["ready"]

@@ -1,4 +1,4 @@
-"""The asyncio shell on loopback, over both UDP homes: connections as objects, and that nothing outlives `stop`."""
+"""Hosts on loopback over both UDP implementations: connections as objects, and nothing outlives `stop`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sockets() -> int:
 
 
 class Guests:
-    """Connections that others dialled, in order."""
+    """Incoming connections, in order."""
 
     def __init__(self, host: Host) -> None:
         self._queue: asyncio.Queue[Connection] = asyncio.Queue()
@@ -56,7 +56,7 @@ class Guests:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_frames_both_ways_and_both_ends(shell: ShellName) -> None:
+def test_frames_pass_both_ways_and_both_ends_close_the_connection(shell: ShellName) -> None:
     async def story() -> None:
         async with Host(shell=shell) as ada, Host(shell=shell) as bob:
             guests = Guests(bob)
@@ -81,7 +81,7 @@ def test_frames_both_ways_and_both_ends(shell: ShellName) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_much_at_once_with_back_pressure(shell: ShellName) -> None:
+def test_drain_lets_a_writer_send_much_without_loss(shell: ShellName) -> None:
     async def story() -> None:
         async with Host(shell=shell) as ada, Host(shell=shell) as bob:
             guests = Guests(bob)
@@ -102,7 +102,7 @@ def test_much_at_once_with_back_pressure(shell: ShellName) -> None:
     run(story)
 
 
-def test_whoever_does_not_read_slows_the_writer() -> None:
+def test_unread_frames_slow_the_writer() -> None:
     async def story() -> None:
         async with Host() as ada, Host() as bob:
             guests = Guests(bob)
@@ -125,7 +125,7 @@ def test_whoever_does_not_read_slows_the_writer() -> None:
     run(story)
 
 
-def test_tiny_frames_that_nobody_reads_are_bounded_too() -> None:
+def test_unread_tiny_frames_are_bounded_too() -> None:
     async def story() -> None:
         async with Host() as ada, Host() as bob:
             guests = Guests(bob)
@@ -138,13 +138,13 @@ def test_tiny_frames_that_nobody_reads_are_bounded_too() -> None:
                         await mine.drain()
                     while mine.send(b"x"):
                         sent += 1
-            assert len(theirs._waiting) < 200_000  # four MiB of window at 64 bytes each, and what was under way
+            assert theirs.unread < 200_000  # four MiB of window at 64 bytes each, and what was under way
             assert sent < 800_000
 
     run(story)
 
 
-def test_frames_come_in_batches_to_a_callback() -> None:
+def test_callback_receives_frames_in_batches() -> None:
     async def story() -> None:
         async with Host() as ada, Host() as bob:
             guests = Guests(bob)
@@ -172,7 +172,7 @@ def test_frames_come_in_batches_to_a_callback() -> None:
     run(story)
 
 
-def test_attempts_that_fail_say_why() -> None:
+def test_failed_connect_raises_its_reason() -> None:
     async def story() -> None:
         async with Host(limits=Limits(connect=0.2, retry=0.05)) as ada, Host(accept=lambda *_: False) as bob:
             for listens, reason, code in ((False, Reason.NOT_THERE, "not_found"), (True, Reason.NO_ANSWER, "timeout")):
@@ -188,7 +188,7 @@ def test_attempts_that_fail_say_why() -> None:
     run(story)
 
 
-def test_a_cancelled_attempt_leaves_nothing() -> None:
+def test_cancelled_connect_leaves_nothing() -> None:
     async def story() -> None:
         before = sockets()
         async with Host() as ada, Host(accept=lambda *_: False) as bob:
@@ -206,7 +206,7 @@ def test_a_cancelled_attempt_leaves_nothing() -> None:
     run(story)
 
 
-def test_stop_tells_everybody() -> None:
+def test_stop_closes_every_connection_and_tells_the_peers() -> None:
     async def story() -> None:
         before = sockets()
         ada, bob = Host(), Host()
@@ -231,7 +231,7 @@ def test_stop_tells_everybody() -> None:
     run(story)
 
 
-def test_a_mistake_in_a_callback_ends_its_connection_alone() -> None:
+def test_error_in_a_callback_ends_its_connection_alone() -> None:
     async def story() -> None:
         told: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
@@ -254,7 +254,7 @@ def test_a_mistake_in_a_callback_ends_its_connection_alone() -> None:
     run(story)
 
 
-def test_without_anybody_to_greet_a_guest_is_sent_away() -> None:
+def test_connection_is_closed_where_no_callback_is_set() -> None:
     async def story() -> None:
         async with Host() as ada, Host() as bob:
             bob.listen(BOB)
@@ -265,7 +265,7 @@ def test_without_anybody_to_greet_a_guest_is_sent_away() -> None:
     run(story)
 
 
-def test_abort_says_what_was_wrong() -> None:
+def test_abort_records_reason_and_detail() -> None:
     async def story() -> None:
         async with Host() as ada, Host() as bob:
             guests = Guests(bob)
@@ -282,7 +282,7 @@ def test_abort_says_what_was_wrong() -> None:
     run(story)
 
 
-def test_a_host_that_is_not_started() -> None:
+def test_unstarted_host_refuses_connect_and_address() -> None:
     async def story() -> None:
         host = Host()
         with pytest.raises(ValueError, match="not started"):
@@ -294,7 +294,7 @@ def test_a_host_that_is_not_started() -> None:
     run(story)
 
 
-def test_a_mistake_in_the_core_does_not_stop_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_in_the_core_does_not_stop_the_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with Host() as bob, Host() as ada:
             guests = Guests(bob)
@@ -302,7 +302,7 @@ def test_a_mistake_in_the_core_does_not_stop_the_clock(monkeypatch: pytest.Monke
             guest = await guests.next()
             for name, turn in (
                 ("wake", bob._wake),
-                ("events", bob._serve),
+                ("take_effects", bob._serve),
                 ("receive_batch", lambda: bob._receive((), 0)),
             ):
                 with monkeypatch.context() as patch:
@@ -323,8 +323,8 @@ def mistaken(*_: object) -> None:
     raise ZeroDivisionError
 
 
-def test_last_words_wait_for_no_reader() -> None:
-    """What a stopping host tells of the end may ask for time to be read; the peer hears of the end all the same."""
+def test_stop_flushes_final_packets_even_if_a_callback_defers() -> None:
+    """A callback that runs while the host stops may defer sending; the peer is told of the end all the same."""
 
     async def story() -> None:
         async with Host() as server, Host() as client:

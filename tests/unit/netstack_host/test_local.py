@@ -1,4 +1,4 @@
-"""Which of this machine's addresses others are told."""
+"""Which of this machine's addresses peers are told."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OLD = "20010db8000000000000000000000aaa 02 40 00 21 eth0\n"
 TODAY = "20010db8000000000000000000000bbb 02 40 00 01 eth0\n"
 
 
-def test_an_address_that_changes_daily_is_told_rather_than_one_that_names_the_machine() -> None:
+def test_temporary_ipv6_addresses_are_preferred_to_permanent_ones() -> None:
     assert hosts6_of(LINK + HOME + LASTING + OLD + TODAY) == ("2001:db8::bbb",)
     assert hosts6_of(LINK + HOME + LASTING) == ("2001:db8::211:2233:4455:6677",)
     assert hosts6_of(LINK + HOME) == ()

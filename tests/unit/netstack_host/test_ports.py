@@ -1,4 +1,4 @@
-"""The sockets of a host by their numbers: opened as asked, each sends for itself, a short life is one datagram's."""
+"""The sockets of a host by number: opened as ordered, each sends from itself, a TTL holds for one datagram."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sockets() -> int:
 
 
 class Listener:
-    """A plain socket that sees how many routers a datagram may still pass."""
+    """A plain socket that reads the TTL of what it receives."""
 
     def __init__(self) -> None:
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -43,7 +43,7 @@ class Listener:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_port_of_its_own_and_a_short_life(shell: ShellName) -> None:
+def test_ephemeral_ports_send_for_themselves_and_ttl_holds_for_one_datagram(shell: ShellName) -> None:
     async def story() -> None:
         before = sockets()
         got: list[tuple[bytes, int]] = []
@@ -55,12 +55,12 @@ def test_a_port_of_its_own_and_a_short_life(shell: ShellName) -> None:
 
         ports = Ports(receive, lambda: None, shell)
         with Listener() as listener:
-            home = await ports.bind(SERVER, "127.0.0.1", 0)
+            server = await ports.bind(SERVER, "127.0.0.1", 0)
             ports.carry_out([OpenPort(OWN)])
             ports.send(
                 [
                     Outgoing(listener.address, b"first", port=OWN),  # before it is open
-                    Outgoing(home, b"to ourselves", port=OWN),
+                    Outgoing(server, b"to ourselves", port=OWN),
                 ]
             )
             await heard.wait()
@@ -68,7 +68,7 @@ def test_a_port_of_its_own_and_a_short_life(shell: ShellName) -> None:
                 [
                     Outgoing(listener.address, b"short", port=OWN, ttl=5),
                     Outgoing(listener.address, b"long", port=OWN),
-                    Outgoing(listener.address, b"from home"),
+                    Outgoing(listener.address, b"from the server port"),
                 ]
             )
             seen = [await asyncio.to_thread(listener.read) for _ in range(4)]
@@ -78,7 +78,7 @@ def test_a_port_of_its_own_and_a_short_life(shell: ShellName) -> None:
                 (b"first", False, own),
                 (b"short", True, own),
                 (b"long", False, own),
-                (b"from home", False, home),
+                (b"from the server port", False, server),
             ]
             ports.carry_out([ClosePort(OWN), OpenPort(OWN + 1), ClosePort(OWN + 1)])
             await ports.close()
@@ -89,7 +89,7 @@ def test_a_port_of_its_own_and_a_short_life(shell: ShellName) -> None:
 
 
 class Stuck:
-    """The socket of a kernel that takes nothing."""
+    """A port whose kernel takes nothing."""
 
     address: Address = ("127.0.0.1", 9)
     writable = False
@@ -108,7 +108,7 @@ class Stuck:
         pass
 
 
-def test_any_port_that_takes_no_more_holds_the_host_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_full_port_makes_the_host_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         own, tell = Stuck(), list[Callable[[], None]]()
 
@@ -121,9 +121,9 @@ def test_any_port_that_takes_no_more_holds_the_host_back(monkeypatch: pytest.Mon
             shell: ShellName = "auto",
         ) -> UdpShell:
             tell.append(on_writable)
-            home = Stuck()
-            home.writable = True
-            return own if len(tell) == 2 else home
+            server = Stuck()
+            server.writable = True
+            return own if len(tell) == 2 else server
 
         monkeypatch.setattr("netstack.shell.ports.bind", bind)
         told: list[bool] = []
@@ -134,17 +134,17 @@ def test_any_port_that_takes_no_more_holds_the_host_back(monkeypatch: pytest.Mon
         ports = Ports(lambda batch, port: None, tell_writable, "auto")
         await ports.bind(SERVER, "127.0.0.1", 0)
         await ports.bind(OWN, "127.0.0.1", 0)
-        ports.send([Outgoing(own.address, b"from home")])
+        ports.send([Outgoing(own.address, b"from the server port")])
         tell_writable()
         ports.send([Outgoing(own.address, b"a fast stream", port=OWN)])
         tell_writable()
-        tell[0]()  # the other port's news changes nothing
+        tell[0]()  # the other port becoming writable changes nothing
         own.writable = True
         tell[1]()
         own.writable = False
         ports.send([Outgoing(own.address, b"more", port=OWN)])
         tell_writable()
-        ports.carry_out([ClosePort(OWN)])  # what is closed holds nobody back
+        ports.carry_out([ClosePort(OWN)])  # a closed port delays no other
         tell_writable()
         assert told == [True, False, False, True, False, True]
         await ports.close()

@@ -1,4 +1,4 @@
-"""Sleeps and changes of network, as the shell notices them and a host's node hears of them."""
+"""Sleeps and changes of network: detected by the monitor, reported by a host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Machine:
         self.slept = 100.0
         self.host: str | None = "192.168.1.7"
         self.told: list[str] = []
-        self.eyes = SystemMonitor(
+        self.monitor = SystemMonitor(
             lambda: self.told.append("slept"),
             lambda: self.told.append("moved"),
             seconds_asleep=lambda: self.slept,
@@ -26,11 +26,11 @@ class Machine:
         self.slept += slept
         self.host = host
         self.told.clear()
-        self.eyes.look()
+        self.monitor.look()
         return list(self.told)
 
 
-def test_a_sleep_is_a_drift_of_clocks() -> None:
+def test_sleep_is_detected_by_drifting_clocks() -> None:
     machine = Machine()
     assert machine.look() == []
     assert machine.look(slept=2.0) == [], "a clock that is set a little"
@@ -38,7 +38,7 @@ def test_a_sleep_is_a_drift_of_clocks() -> None:
     assert machine.look() == []
 
 
-def test_a_move_is_another_way_out() -> None:
+def test_network_change_is_detected_by_another_outward_address() -> None:
     machine = Machine()
     assert machine.look(host=None) == [], "offline"
     assert machine.look() == [], "and back"
@@ -47,22 +47,29 @@ def test_a_move_is_another_way_out() -> None:
     assert machine.look(slept=60.0, host="192.168.1.7") == ["slept", "moved"]
 
 
-def test_this_machine_answers() -> None:
+def test_this_machine_reports_sleep_and_outward_address() -> None:
     assert seconds_asleep() >= -1.0
     assert outward_host() is None or outward_host() != "0.0.0.0"
 
 
-def test_a_host_passes_on_what_it_notices() -> None:
+def test_host_reports_sleep_and_network_change_to_watchers() -> None:
     async def story() -> None:
         async with Host(mode=Mode.PERSISTENT, public_host="127.0.0.1") as host:
             node = host.dht
             assert isinstance(node, DhtNode)
             await host.ready()
             heard: list[object] = []
-            host.watch(heard.append)
-            host._slept()
-            host._moved()
-            await host._progress()
+            changed = asyncio.Event()
+
+            def watch(event: object) -> None:
+                heard.append(event)
+                if isinstance(event, NetworkChanged):
+                    changed.set()
+
+            host.watch(watch)
+            host.system_slept()
+            host.network_changed()
+            await changed.wait()
             assert heard[-2:] == [Woken(), NetworkChanged(None, online=True)]
             assert Ephemeral() not in heard, "its address is given, not found out"
             assert Persistent not in map(type, heard)

@@ -1,4 +1,4 @@
-"""A DHT of one's own: in this process, as a command, of five hundred nodes."""
+"""A private DHT: in this process, as a command, and with five hundred nodes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def found(net: Testnet, seeker: DhtNode) -> tuple[set[PeerRecord], Outcome
     return seen, await net.ask(seeker, start)
 
 
-def test_guests_meet_in_it_and_nothing_is_left_of_it() -> None:
+def test_guests_find_each_other_and_stop_leaves_no_task() -> None:
     async def story() -> None:
         async with Testnet(8) as net:
             assert [node.ephemeral for node in net.nodes] == [False] * 8
@@ -74,7 +74,7 @@ def test_guests_meet_in_it_and_nothing_is_left_of_it() -> None:
     asyncio.run(story())
 
 
-def test_a_port_that_is_taken_is_said_so() -> None:
+def test_taken_port_raises_oserror() -> None:
     async def story() -> None:
         async with Testnet(1) as net:
             with pytest.raises(OSError, match="in use"):
@@ -84,7 +84,7 @@ def test_a_port_that_is_taken_is_said_so() -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_says_where_it_is_and_ends_well(end: signal.Signals) -> None:
+def test_command_prints_its_address_and_exits_0_on_a_signal(end: signal.Signals) -> None:
     process = spawn("--size", "5")
     try:
         assert process.stdout is not None
@@ -101,14 +101,14 @@ def test_the_command_says_where_it_is_and_ends_well(end: signal.Signals) -> None
 
 
 @pytest.mark.parametrize("arguments", [("--size", "0"), ("--size", "many"), ("--port", "99999")])
-def test_wrong_arguments_are_refused(arguments: tuple[str, ...]) -> None:
+def test_testnet_refuses_wrong_arguments(arguments: tuple[str, ...]) -> None:
     process = spawn(*arguments)
     out, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 2
     assert json.loads(out)["error"]["code"] == "usage"
 
 
-def test_five_hundred_nodes_in_one_process() -> None:
+def test_five_hundred_nodes_run_in_one_process_with_one_timer() -> None:
     async def story() -> None:
         async with Testnet(500) as net:
             guest = await net.join()

@@ -1,4 +1,4 @@
-"""Whom a swarm dials, when again, and what it refuses."""
+"""Which peers a swarm dials, when it retries, and what it refuses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def key(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-def test_found_dialled_connected_lost_and_dialled_again() -> None:
+def test_found_peer_is_dialled_connected_and_dialled_again_after_a_loss() -> None:
     swarm = core()
     swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
     swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
@@ -44,13 +44,13 @@ def test_found_dialled_connected_lost_and_dialled_again() -> None:
     assert swarm.take_effects() == [Dial(LOW, (("192.0.2.9", 9),), ())]
 
 
-def test_waits_grow_until_it_is_given_up_and_end_when_it_says_something_new() -> None:
+def test_backoff_grows_until_a_peer_is_given_up_and_ends_with_a_new_record() -> None:
     swarm = core()
     swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
     now, waits = 0.0, []
     while True:
         assert swarm.take_effects() == [Dial(LOW, RELAYS, ())]
-        swarm.found(TOPIC, LOW, now, relays=RELAYS)  # nothing new: no reason to hurry
+        swarm.found(TOPIC, LOW, now, relays=RELAYS)  # nothing new: the back-off goes on
         swarm.failed(LOW, now)
         if swarm.next_wake() == inf:
             break
@@ -66,7 +66,7 @@ def test_waits_grow_until_it_is_given_up_and_end_when_it_says_something_new() ->
     assert swarm.take_effects() == [Dial(LOW, elsewhere, ())]
 
 
-def test_an_address_of_our_own_network_is_good_until_it_fails() -> None:
+def test_local_address_is_used_until_a_dial_there_fails() -> None:
     swarm = core()
     here = (("10.0.0.7", 7),)
     swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
@@ -77,7 +77,7 @@ def test_an_address_of_our_own_network_is_good_until_it_fails() -> None:
     assert swarm.take_effects() == [Dial(LOW, RELAYS, ())]
 
 
-def test_what_it_says_during_a_dial_is_tried_after_it() -> None:
+def test_record_found_during_a_dial_is_tried_after_it() -> None:
     swarm = core()
     swarm.found(TOPIC, LOW, 0.0, relays=RELAYS)
     elsewhere = (("192.0.2.7", 7),)
@@ -91,7 +91,7 @@ def test_what_it_says_during_a_dial_is_tried_after_it() -> None:
     assert swarm.take_effects() == [Abandon(HIGH), Dial(HIGH, (), here)]
 
 
-def test_a_peer_joined_by_key_is_never_given_up() -> None:
+def test_peer_joined_by_key_is_never_given_up() -> None:
     swarm = core()
     swarm.join_peer(LOW, 0.0)
     now, waits = 0.0, []
@@ -108,7 +108,7 @@ def test_a_peer_joined_by_key_is_never_given_up() -> None:
     assert (swarm.next_wake(), swarm.keys()) == (inf, set())
 
 
-def test_three_at_once_sixty_four_in_all_and_explicit_ones_on_top() -> None:
+def test_three_dials_at_once_sixty_four_peers_and_joined_peers_on_top() -> None:
     swarm = core(peers=4)
     for number in range(1, 11):
         swarm.found(TOPIC, key(number), 0.0)
@@ -127,7 +127,7 @@ def test_three_at_once_sixty_four_in_all_and_explicit_ones_on_top() -> None:
     assert [type(effect) for effect in swarm.take_effects()] == [Dial]
 
 
-def test_a_topic_full_of_strangers_that_never_answer_keeps_nobody_waiting_for_long() -> None:
+def test_topic_of_peers_that_never_answer_does_not_delay_others() -> None:
     swarm = core(slow=4)
     for number in range(100, 112):
         swarm.found(TOPIC, key(number), 0.0)
@@ -141,7 +141,7 @@ def test_a_topic_full_of_strangers_that_never_answer_keeps_nobody_waiting_for_lo
     assert [type(effect) for effect in swarm.take_effects()] in ([], [Dial])
 
 
-def test_a_lost_one_comes_before_a_new_one_and_a_hopeless_one_last() -> None:
+def test_lost_peer_is_dialled_before_a_new_one_and_an_unreachable_one_last() -> None:
     swarm = core(parallel=1)
     swarm.found(TOPIC, key(1), 0.0)
     swarm.opened(key(1), 1, True, 0.0)
@@ -160,7 +160,7 @@ def test_a_lost_one_comes_before_a_new_one_and_a_hopeless_one_last() -> None:
     assert [Priority.VERY_HIGH > Priority.NORMAL > Priority.VERY_LOW] == [True]
 
 
-def test_a_banned_peer_is_closed_neither_dialled_nor_accepted_until_unbanned() -> None:
+def test_banned_peer_is_closed_and_neither_dialled_nor_accepted_until_unbanned() -> None:
     swarm = core()
     swarm.opened(LOW, 1, False, 0.0)
     swarm.found(TOPIC, HIGH, 0.0)
@@ -175,7 +175,7 @@ def test_a_banned_peer_is_closed_neither_dialled_nor_accepted_until_unbanned() -
     assert swarm.accepts(LOW, 1.0)
 
 
-def test_a_crowd_of_strangers_takes_bounded_room_and_pushes_out_nobody_who_matters() -> None:
+def test_flood_of_keys_is_bounded_and_displaces_no_wanted_peer() -> None:
     swarm = core(known=10, parallel=1)
     swarm.join_peer(LOW, 0.0)
     swarm.ban(HIGH, 0.0)
@@ -184,7 +184,7 @@ def test_a_crowd_of_strangers_takes_bounded_room_and_pushes_out_nobody_who_matte
     assert len(swarm.keys()) == 10 and {LOW, HIGH} <= swarm.keys()
 
 
-def test_suspended_everything_goes_and_what_was_asked_for_by_key_comes_back() -> None:
+def test_suspend_closes_everything_and_resume_dials_peers_joined_by_key() -> None:
     swarm = core()
     swarm.join_peer(LOW, 0.0)
     swarm.found(TOPIC, HIGH, 0.0)
@@ -198,7 +198,7 @@ def test_suspended_everything_goes_and_what_was_asked_for_by_key_comes_back() ->
     assert swarm.take_effects() == [Dial(LOW, (), ())]
 
 
-def test_leaving_a_topic_forgets_its_peers_and_keeps_its_connections() -> None:
+def test_leaving_a_topic_forgets_its_peers_and_keeps_connections() -> None:
     swarm = core()
     swarm.found(TOPIC, LOW, 0.0)
     swarm.found(TOPIC, HIGH, 0.0)
@@ -211,7 +211,7 @@ def test_leaving_a_topic_forgets_its_peers_and_keeps_its_connections() -> None:
     assert (swarm.keys(), swarm.next_wake()) == (set(), inf)
 
 
-def test_a_changed_network_ends_all_waiting() -> None:
+def test_network_change_ends_every_backoff() -> None:
     swarm = core()
     swarm.found(TOPIC, LOW, 0.0)
     swarm.failed(LOW, 0.0)
@@ -220,7 +220,7 @@ def test_a_changed_network_ends_all_waiting() -> None:
     assert swarm.take_effects() == [Dial(LOW, (), ())]
 
 
-def test_who_has_the_larger_key_and_dials_answers_no_dial_for_a_while() -> None:
+def test_larger_key_with_a_dial_under_way_answers_no_dial_for_a_while() -> None:
     swarm = core()
     for other in (LOW, HIGH):
         swarm.found(TOPIC, other, 0.0)
@@ -229,7 +229,7 @@ def test_who_has_the_larger_key_and_dials_answers_no_dial_for_a_while() -> None:
     assert swarm.accepts(LOW, 0.3)
 
 
-def test_who_answered_a_dial_waits_for_it_before_dialling() -> None:
+def test_peer_that_answered_a_dial_waits_before_dialling() -> None:
     swarm = core()
     assert swarm.accepts(HIGH, 0.0)
     swarm.found(TOPIC, HIGH, 0.1)
@@ -238,7 +238,7 @@ def test_who_answered_a_dial_waits_for_it_before_dialling() -> None:
     assert swarm.take_effects() == [Dial(HIGH, (), ())]
 
 
-def test_a_dial_yields_to_the_connection_that_there_is() -> None:
+def test_dial_yields_to_an_open_connection() -> None:
     swarm = core()
     swarm.found(TOPIC, HIGH, 0.0)
     swarm.opened(HIGH, 1, False, 0.1)
@@ -251,13 +251,15 @@ def test_a_dial_yields_to_the_connection_that_there_is() -> None:
 @pytest.mark.parametrize(
     "other, active, then",
     [
-        # we have the larger key: ours wins, theirs waits until it is open
+        # our key is larger: our dial wins, their connection is spare until it opens
         (LOW, [], [Take(LOW, 2, frozenset({TOPIC})), Drop(1)]),
-        # we have the smaller key: theirs is taken at once, ours is kept until they decide
+        # our key is smaller: theirs is used at once, ours is kept until they decide
         (HIGH, [Take(HIGH, 1, frozenset({TOPIC}))], []),
     ],
 )
-def test_both_dial_at_once(other: bytes, active: list[object], then: list[object]) -> None:
+def test_simultaneous_dials_keep_the_connection_that_the_larger_key_dialled(
+    other: bytes, active: list[object], then: list[object]
+) -> None:
     swarm = core()
     swarm.found(TOPIC, other, 0.0)
     swarm.take_effects()
@@ -269,7 +271,7 @@ def test_both_dial_at_once(other: bytes, active: list[object], then: list[object
     assert swarm.take_effects() == ([] if then else [Drop(2)])
 
 
-def test_their_connection_is_taken_when_our_dial_fails_or_takes_too_long() -> None:
+def test_peers_connection_is_used_when_our_dial_fails_or_is_slow() -> None:
     swarm = core()
     swarm.found(TOPIC, LOW, 0.0)
     swarm.opened(LOW, 1, False, 0.1)
@@ -285,7 +287,7 @@ def test_their_connection_is_taken_when_our_dial_fails_or_takes_too_long() -> No
 
 
 @pytest.mark.parametrize("ours, later", [(False, 0.1), (False, 60.0), (True, 60.0)])
-def test_who_dials_again_has_lost_the_first(ours: bool, later: float) -> None:
+def test_peer_that_dials_again_has_lost_the_first_connection(ours: bool, later: float) -> None:
     swarm = core()
     swarm.found(TOPIC, LOW, 0.0)
     if not ours:

@@ -1,4 +1,4 @@
-"""Both dial at once, over paths of any delay: one connection is left, the same at both ends; with npm's rule too."""
+"""Simultaneous dials over paths of any delay leave one connection, the same at both ends; also against npm's rule."""
 
 from __future__ import annotations
 
@@ -177,7 +177,9 @@ class Theirs:
 
 
 @pytest.mark.parametrize("kinds", [(Ours, Ours), (Ours, Theirs), (Theirs, Ours)])
-def test_both_dial_at_once_and_one_connection_is_left(kinds: tuple[type[Ours | Theirs], type[Ours | Theirs]]) -> None:
+def test_simultaneous_dials_leave_one_connection_at_both_ends(
+    kinds: tuple[type[Ours | Theirs], type[Ours | Theirs]],
+) -> None:
     redials = taken_away = 0
     for seed in range(400):
         pair = Pair(seed)
@@ -190,13 +192,13 @@ def test_both_dial_at_once_and_one_connection_is_left(kinds: tuple[type[Ours | T
         assert [number for number, line in enumerate(pair.lines) if not line.over] == [ada], seed
         redials += len(pair.lines) > 2
         taken_away += any(isinstance(end, Ours) and len(end.taken) > 1 for end in pair.ends.values())
-    assert redials == 0  # nobody had to dial again
+    assert redials == 0  # no peer had to dial again
     if kinds == (Ours, Ours):
-        assert taken_away == 0  # and what an application was given stayed its own
+        assert taken_away == 0  # and no connection was taken away from the application
 
 
 @pytest.mark.parametrize("kinds", [(Ours, Ours), (Ours, Theirs), (Theirs, Ours)])
-def test_who_forgets_everything_and_dials_again_gets_a_connection_at_once(
+def test_restarted_peer_that_dials_again_gets_a_connection_at_once(
     kinds: tuple[type[Ours | Theirs], type[Ours | Theirs]],
 ) -> None:
     for seed in range(100):
@@ -208,7 +210,7 @@ def test_who_forgets_everything_and_dials_again_gets_a_connection_at_once(
         again = pair.luck.choice((ADA, BOB))
         pair.ends[again] = kinds[0 if again == ADA else 1](pair, again)
         if first is not None:
-            pair.lines[first].over.add(again)  # its process is gone, and no word of it arrived
+            pair.lines[first].over.add(again)  # its process is gone without telling
         pair.ends[again].found()
         pair.run(11.0)
         assert pair.ends[ADA].current == pair.ends[BOB].current == len(pair.lines) - 1, seed

@@ -37,14 +37,14 @@ def start(*command: str) -> subprocess.Popen[str]:
     )
 
 
-def test_each_is_told_of_on_the_page() -> None:
+def test_every_example_is_described_on_the_page() -> None:
     page = (ROOT / "docs" / "netstack.md").read_text("utf-8")
     assert set(PROGRAMS) == {*SHOWS, "chat.py"}
     assert all(f"examples/{name}" in page for name in PROGRAMS)
 
 
 @pytest.mark.parametrize("name", SHOWS)
-def test_runs_and_shows(name: str) -> None:
+def test_example_runs_and_prints_what_the_page_says(name: str) -> None:
     process = start(str(EXAMPLES / name))
     said, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 0
@@ -56,7 +56,7 @@ def line_of(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
-def test_three_chat() -> None:
+def test_three_processes_chat() -> None:
     net = start("-m", "netstack", "testnet", "--size", "5")
     people: list[subprocess.Popen[str]] = []
     try:

@@ -1,4 +1,4 @@
-"""Names on a local network: who knows the topic recognises them, nobody else learns or links anything."""
+"""Names on a local network: peers of the topic recognise them, others learn and link nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def published(lan: Lan) -> Notice:
     return notice
 
 
-def test_two_who_know_a_topic_meet_whoever_comes_first() -> None:
+def test_peers_of_a_topic_find_each_other_in_either_order() -> None:
     ada, bob = lan(1), lan(2)
     ada.join(TOPIC, ADA, client=True)
     notice = published(ada)
@@ -56,7 +56,7 @@ def test_two_who_know_a_topic_meet_whoever_comes_first() -> None:
     assert ada.take_effects() == []
 
 
-def test_a_peer_is_met_by_its_key_and_a_server_alone_is_told_of_nobody() -> None:
+def test_peer_is_found_by_its_key_and_a_pure_server_finds_none() -> None:
     ada, bob = lan(1), lan(2)
     ada.join(rendezvous_of(ADA), ADA, client=False)
     notice = published(ada)
@@ -68,7 +68,7 @@ def test_a_peer_is_met_by_its_key_and_a_server_alone_is_told_of_nobody() -> None
     assert ada.take_effects() == []
 
 
-def test_strangers_learn_and_link_nothing() -> None:
+def test_names_reveal_and_link_nothing_to_others() -> None:
     notices = [make_notice(TOPIC, ADA, DAY + day, Random(n).randbytes(8)) for day in (0, 1) for n in range(200)]
     assert {len(notice.label) for notice in notices} == {32} and {len(notice.body) for notice in notices} == {48}
     assert all(recognise(notice.label, [OTHER, rendezvous_of(ADA)], DAY) is None for notice in notices)
@@ -81,7 +81,7 @@ def test_strangers_learn_and_link_nothing() -> None:
         read_notice(notices[0], OTHER, DAY)
 
 
-def test_names_change_within_an_hour_of_a_new_day_and_old_ones_are_known_for_one_more() -> None:
+def test_names_change_in_the_first_hour_of_a_day_and_stay_readable_for_one_more() -> None:
     ada, bob = lan(1), lan(2, DAY + 1)
     ada.join(TOPIC, ADA, client=True)
     first = published(ada)
@@ -103,7 +103,7 @@ def test_names_change_within_an_hour_of_a_new_day_and_old_ones_are_known_for_one
     assert len(third.take_effects()) == 1
 
 
-def test_a_copied_name_with_another_body_is_passed_over() -> None:
+def test_copied_name_with_another_body_is_ignored() -> None:
     bob = lan()
     bob.join(TOPIC, None, client=True)
     label, body = _notice(TOPIC, ADA)
@@ -126,7 +126,7 @@ def test_tables_are_bounded() -> None:
     assert len(bob._heard) == MAX_HEARD
 
 
-def test_leaving_and_changing_withdraw_what_was_published() -> None:
+def test_leaving_or_changing_withdraws_the_published_name() -> None:
     ada = lan()
     ada.join(TOPIC, ADA, client=True)
     notice = published(ada)
@@ -142,7 +142,7 @@ def test_leaving_and_changing_withdraw_what_was_published() -> None:
 @given(
     st.text(max_size=70), st.binary(max_size=64), st.integers(-1, 70_000), st.lists(st.text(max_size=20), max_size=9)
 )
-def test_whatever_a_network_says_nobody_trips(label: str, body: bytes, port: int, addresses: list[str]) -> None:
+def test_arbitrary_names_never_raise(label: str, body: bytes, port: int, addresses: list[str]) -> None:
     bob = lan()
     bob.join(TOPIC, BOB, client=True)
     bob.take_effects()
@@ -153,18 +153,18 @@ def test_whatever_a_network_says_nobody_trips(label: str, body: bytes, port: int
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=8, max_size=8), st.integers(-1, 1))
-def test_a_notice_is_recognised_and_read_within_a_day(rendezvous: bytes, draw: bytes, apart: int) -> None:
+def test_notice_is_recognised_and_read_within_a_day(rendezvous: bytes, draw: bytes, apart: int) -> None:
     notice = make_notice(rendezvous, ADA, DAY, draw)
     assert recognise(notice.label, [OTHER, rendezvous], DAY + apart) == (rendezvous, DAY)
     assert read_notice(notice, rendezvous, DAY) == ADA
 
 
-def test_addresses_of_a_network_like_this_one() -> None:
+def test_only_private_ipv4_addresses_count_as_local() -> None:
     assert [local(host) for host in ("10.1.2.3", "192.168.0.9", "172.16.0.1", "169.254.7.7", "127.0.0.1")] == [True] * 5
     assert [local(host) for host in ("8.8.8.8", "255.255.255.255", "239.1.1.1", "0.0.0.0", "::1", "")] == [False] * 6
 
 
-def test_vectors() -> None:
+def test_notices_match_vectors() -> None:
     made = [
         {"rendezvous": rendezvous.hex(), "key": key.hex(), "day": day, "draw": draw.hex()}
         | {"label": (notice := make_notice(rendezvous, key, day, draw)).label, "body": notice.body.hex()}

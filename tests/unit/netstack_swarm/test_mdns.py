@@ -1,4 +1,4 @@
-"""Names over real multicast on the loopback interface: two nodes of one machine meet, move and part."""
+"""Names over real multicast on the loopback interface: two nodes of one machine find each other and leave."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(limited())
 
 
-class Guests:
-    """Who was met, in order."""
+class Found:
+    """The peers found, in order."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[tuple[bytes, tuple[Address, ...]]] = asyncio.Queue()
@@ -38,9 +38,9 @@ class Guests:
         return await self._queue.get()
 
 
-def test_two_nodes_meet_at_a_topic_and_by_key() -> None:
+def test_two_nodes_find_each_other_by_topic_and_by_key() -> None:
     async def story() -> None:
-        seen = Guests(), Guests(), Guests()
+        seen = Found(), Found(), Found()
         async with Mdns(4001, interfaces=LO) as ada, Mdns(4002, interfaces=LO) as bob:
             ada.join(TOPIC, ADA, seen[0])
             bob.join(TOPIC, BOB, seen[1])
@@ -53,9 +53,9 @@ def test_two_nodes_meet_at_a_topic_and_by_key() -> None:
     run(story)
 
 
-def test_who_comes_later_finds_who_was_there_and_who_left_is_not_found() -> None:
+def test_late_node_finds_earlier_ones_and_not_those_that_left() -> None:
     async def story() -> None:
-        early, late = Guests(), Guests()
+        early, late = Found(), Found()
         async with Mdns(4003, interfaces=LO) as ada:
             ada.join(TOPIC, ADA, early)
             async with Mdns(4004, interfaces=LO) as bob:
@@ -71,7 +71,7 @@ def test_who_comes_later_finds_who_was_there_and_who_left_is_not_found() -> None
     run(story)
 
 
-def test_an_address_that_is_not_ours_is_tried_again_and_hurts_nobody() -> None:
+def test_unusable_interface_address_is_tried_again_without_error() -> None:
     async def story() -> None:
         async with Mdns(4005, interfaces=["192.168.254.254"]) as nowhere:
             nowhere.join(TOPIC, ADA)

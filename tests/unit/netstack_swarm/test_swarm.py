@@ -1,4 +1,4 @@
-"""Swarms on real sockets: who joins the same topic gets one connection, whenever it joins and whoever leaves."""
+"""Swarms on real sockets: peers of one topic get one connection each, whenever they join and whichever leaves."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from hashlib import blake2b
 import pytest
 
 from identity.keys import SigningKey
-from netstack import PeerInfo, Swarm
-from netstack.shell.connection import Connection
-from netstack.shell.testnet import Testnet
+from netstack import Connection, PeerInfo, Swarm, Testnet
 
 ADA, BOB, CLEO = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"c"))
 LIMIT = 120  # seconds before a hanging test is called failed
@@ -41,7 +39,7 @@ async def first(swarm: Swarm, number: int, *, server: bool = True, client: bool 
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.02, 0.3], ids=["at one instant", "20 ms apart", "300 ms apart"])
-def test_two_that_join_meet_twenty_times_of_twenty(apart: float) -> None:
+def test_two_peers_that_join_a_topic_connect_twenty_times_of_twenty(apart: float) -> None:
     async def story() -> None:
         async with Testnet(10) as net:
 
@@ -64,24 +62,24 @@ def test_two_that_join_meet_twenty_times_of_twenty(apart: float) -> None:
     run(story)
 
 
-def test_a_story_of_three() -> None:
+def test_three_peers_share_topics_join_by_key_ban_and_leave() -> None:
     async def story() -> None:
         async with Testnet(10) as net, on(net, ADA) as ada, on(net, BOB) as bob, on(net, CLEO) as cleo:
-            place = ada.join(topic(0), client=False)
-            assert await place.flushed()
+            handle = ada.join(topic(0), client=False)
+            assert await handle.flushed()
             to_ada = await first(bob, 0, server=False)
             info = bob.peer(ADA.public)
             assert to_ada.initiator and info is not None
             assert (info.topics, info.proven, info.connected) == (frozenset({topic(0)}), True, True)
             assert await bob.flush()
 
-            # one connection, also where two topics are shared
+            # one connection, although two topics are shared
             second = ada.join(topic(1))
             assert await second.flushed()
             assert await first(bob, 1) is to_ada
             assert len(ada.connections) == len(bob.connections) == 1
 
-            # by key, without any topic; and a ban
+            # by key without any topic, and a ban
             cleo.join_peer(ADA.public)
             async for connection in cleo:
                 assert connection.remote_key == ADA.public
@@ -90,27 +88,27 @@ def test_a_story_of_three() -> None:
                 break
             assert list(ada.connections) == [BOB.public]
 
-            # a lost connection comes back by itself
+            # a lost connection is dialled again
             again = aiter(bob)
             assert await anext(again) is to_ada
             to_ada.abort()
             assert (await anext(again)).remote_key == ADA.public
 
-            # roles and places
+            # roles and handles
             extra = ada.join(topic(1), server=False)
             assert ada.status().topics == {topic(0): (True, False), topic(1): (True, True)}
             await second.leave()
             assert ada.status().topics == {topic(0): (True, False), topic(1): (False, True)}
             await extra.leave()
             await ada.leave(topic(0))
-            assert ada.status().topics == {} and [connection async for connection in place] == []
+            assert ada.status().topics == {} and [connection async for connection in handle] == []
             status = bob.status()
             assert (status.key, status.peers.connected, status.host.online) == (BOB.public, 1, True)
 
     run(story)
 
 
-def test_suspended_a_swarm_is_silent_and_comes_back() -> None:
+def test_suspended_swarm_closes_connections_and_resumes() -> None:
     async def story() -> None:
         async with Testnet(10) as net, on(net, ADA) as ada, on(net, BOB) as bob:
             assert await ada.join(topic(0)).flushed()
@@ -126,10 +124,13 @@ def test_suspended_a_swarm_is_silent_and_comes_back() -> None:
     run(story)
 
 
-def test_it_is_used_inside_its_life() -> None:
+def test_swarm_raises_outside_of_start_and_close() -> None:
     async def story() -> None:
         swarm = Swarm(ADA, host="127.0.0.1")
-        for _ in range(2):
+        for state in ("not started", "closed"):
+            if state == "closed":
+                await swarm.start()
+                await swarm.close()
             for use in (lambda: swarm.join(topic(0)), lambda: swarm.join_peer(BOB.public), swarm.listen):
                 with pytest.raises(ValueError, match="not running"):
                     use()
@@ -138,14 +139,11 @@ def test_it_is_used_inside_its_life() -> None:
                     other.join(b"short")
             await swarm.close()
             await swarm.close()
-            if not swarm._started:
-                await swarm.start()
-                await swarm.close()
 
     run(story)
 
 
-def test_an_end_at_any_moment_of_a_meeting_leaves_nothing() -> None:
+def test_close_at_any_moment_of_connecting_leaves_no_task() -> None:
     async def story() -> None:
         async with Testnet(6) as net:
             for moment in range(16):
@@ -158,7 +156,7 @@ def test_an_end_at_any_moment_of_a_meeting_leaves_nothing() -> None:
     run(story)
 
 
-def test_who_is_not_accepted_is_neither_dialled_nor_answered() -> None:
+def test_unaccepted_peer_is_neither_dialled_nor_answered() -> None:
     async def story() -> None:
         def only_bob(key: bytes) -> bool:
             return key == BOB.public
@@ -170,19 +168,19 @@ def test_who_is_not_accepted_is_neither_dialled_nor_answered() -> None:
             on(net, CLEO) as cleo,
         ):
             assert await cleo.join(topic(0), client=False).flushed()
-            place = ada.join(topic(0))
-            assert await place.flushed()
-            assert ada.status().peers.known == 0  # Cleo was found, and is nobody to us
+            handle = ada.join(topic(0))
+            assert await handle.flushed()
+            assert ada.status().peers.known == 0  # Cleo was found and is not remembered
             cleo.join_peer(ADA.public)
             assert (await first(bob, 0)).remote_key in (ADA.public, CLEO.public)
-            async for connection in place:
+            async for connection in handle:
                 assert connection.remote_key == BOB.public
                 break
 
     run(story)
 
 
-def test_with_the_dht_dead_peers_of_one_network_meet_by_topic_and_by_key() -> None:
+def test_peers_of_one_network_connect_by_topic_and_by_key_without_a_dht() -> None:
     async def story() -> None:
         lo = ["127.0.0.1"]
         async with (
@@ -201,7 +199,7 @@ def test_with_the_dht_dead_peers_of_one_network_meet_by_topic_and_by_key() -> No
     run(story)
 
 
-def test_a_mistake_of_the_application_costs_one_connection() -> None:
+def test_error_in_on_connection_ends_that_connection_alone() -> None:
     async def story() -> None:
         mistakes: list[dict[str, object]] = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: mistakes.append(context))

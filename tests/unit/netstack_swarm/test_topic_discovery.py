@@ -1,4 +1,4 @@
-"""Meetings on a real DHT of one process: who joins together meets, who leaves is gone."""
+"""Topic discoveries on a real DHT of one process: peers find each other, and records of those that left are gone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from netstack.dht.records import PeerRecord
 from netstack.shell.testnet import Testnet
 from netstack.swarm.shell.mdns import Mdns
 from netstack.swarm.shell.topic_discovery import TopicDiscovery
-from tests.support.town_hall import Guest
+from tests.support.dht_host import DhtHost
 
 ADA, BOB, CLEO = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"c"))
 LIMIT = 120  # seconds before a hanging test is called failed
@@ -31,8 +31,8 @@ def topic(number: int) -> bytes:
     return blake2b(b"topic %d" % number, digest_size=32).digest()
 
 
-class Guests:
-    """Who was met, in order."""
+class Found:
+    """The keys of the peers found, in order."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[bytes] = asyncio.Queue()
@@ -44,13 +44,13 @@ class Guests:
         return await self._queue.get()
 
 
-def test_two_that_join_at_one_instant_meet_twenty_times_of_twenty() -> None:
+def test_simultaneous_joiners_find_each_other_twenty_times_of_twenty() -> None:
     async def story() -> None:
         async with Testnet(10) as net:
-            ada, bob = await Guest.enter(net), await Guest.enter(net)
+            ada, bob = await DhtHost.enter(net), await DhtHost.enter(net)
 
             async def once(number: int) -> None:
-                seen = Guests(), Guests()
+                seen = Found(), Found()
                 discoveries = (
                     TopicDiscovery(ada, topic(number), ADA, on_peer=seen[0]),
                     TopicDiscovery(bob, topic(number), BOB, on_peer=seen[1]),
@@ -65,11 +65,11 @@ def test_two_that_join_at_one_instant_meet_twenty_times_of_twenty() -> None:
     run(story)
 
 
-def test_who_left_is_not_found_and_who_changed_to_a_client_neither() -> None:
+def test_peer_that_left_or_became_a_client_is_not_found() -> None:
     async def story() -> None:
         async with Testnet(10) as net:
-            ada, bob = await Guest.enter(net), await Guest.enter(net)
-            nobody, seen = Guests(), Guests()
+            ada, bob = await DhtHost.enter(net), await DhtHost.enter(net)
+            nobody, seen = Found(), Found()
             discovery = TopicDiscovery(ada, topic(0), ADA, on_peer=nobody, client=False)
             assert await discovery.flushed()
             first = TopicDiscovery(bob, topic(0), BOB, on_peer=seen, server=False)
@@ -77,7 +77,7 @@ def test_who_left_is_not_found_and_who_changed_to_a_client_neither() -> None:
             first.close()
             discovery.set_role(server=False, client=True)
             assert await discovery.flushed()
-            late = Guests()
+            late = Found()
             second = TopicDiscovery(bob, topic(0), BOB, on_peer=late, server=False)
             assert await second.flushed()
             assert late._queue.empty() and nobody._queue.empty()
@@ -89,11 +89,11 @@ def test_who_left_is_not_found_and_who_changed_to_a_client_neither() -> None:
     run(story)
 
 
-def test_another_network_is_a_reason_to_say_everything_again() -> None:
+def test_network_change_announces_again() -> None:
     async def story() -> None:
         async with Testnet(3) as net:
-            ada = await Guest.enter(net)
-            discovery = TopicDiscovery(ada, topic(0), ADA, on_peer=Guests())
+            ada = await DhtHost.enter(net)
+            discovery = TopicDiscovery(ada, topic(0), ADA, on_peer=Found())
             assert await discovery.flushed()
             for watcher in ada.watchers:
                 watcher(NetworkChanged(("192.0.2.1", 1), True))
@@ -110,8 +110,8 @@ def test_another_network_is_a_reason_to_say_everything_again() -> None:
     run(story)
 
 
-class Crowd:
-    """A host whose walks end when they are told to."""
+class SlowHost:
+    """A host whose look-ups end when the test sets their result."""
 
     dht = object()
 
@@ -130,28 +130,28 @@ class Crowd:
         return lambda: None
 
 
-def test_a_hundred_topics_take_turns_and_a_new_one_does_not_wait_for_refreshes() -> None:
+def test_new_topic_does_not_wait_for_refreshes_of_a_hundred_others() -> None:
     async def story() -> None:
-        crowd = Crowd()
+        host = SlowHost()
 
         def meet(number: int) -> TopicDiscovery:
-            return TopicDiscovery(crowd, topic(number), ADA, on_peer=Guests(), server=False)  # type: ignore[arg-type]
+            return TopicDiscovery(host, topic(number), ADA, on_peer=Found(), server=False)  # type: ignore[arg-type]
 
         discoveries = [meet(number) for number in range(100)]
         for served in range(100):
-            while len(crowd.walking) <= served:
+            while len(host.walking) <= served:
                 await asyncio.sleep(0)
-            under_way = [future for _, future in crowd.walking if not future.done()]
+            under_way = [future for _, future in host.walking if not future.done()]
             assert len(under_way) <= 4
             under_way[0].set_result(1)
         for discovery in discoveries:
             assert await discovery.flushed()
-        while len(crowd.walking) < 102:  # the first further look-ups
+        while len(host.walking) < 102:  # the first further look-ups
             await asyncio.sleep(0.01)
         late = meet(100)
-        while topic(100) not in [target for target, _ in crowd.walking]:
+        while topic(100) not in [target for target, _ in host.walking]:
             await asyncio.sleep(0)
-        assert sum(not future.done() for _, future in crowd.walking) == 3  # two that look again, one that joins
+        assert sum(not future.done() for _, future in host.walking) == 3  # two refreshes and the new topic
         for discovery in (*discoveries, late):
             discovery.abandon()
             await discovery.wait_closed()
@@ -159,7 +159,7 @@ def test_a_hundred_topics_take_turns_and_a_new_one_does_not_wait_for_refreshes()
     run(story)
 
 
-class Alone:
+class HostWithoutDht:
     """A host outside every DHT."""
 
     dht = None
@@ -173,17 +173,17 @@ class Alone:
     announce = unannounce = look_up
 
 
-def test_with_the_dht_dead_two_of_one_network_meet() -> None:
+def test_peers_of_one_network_find_each_other_without_a_dht() -> None:
     async def story() -> None:
         lo = ["127.0.0.1"]
         async with Mdns(5001, interfaces=lo) as here, Mdns(5002, interfaces=lo) as there:
             seen: asyncio.Queue[PeerRecord] = asyncio.Queue()
-            served = TopicDiscovery(Alone(), topic(0), ADA, on_peer=seen.put_nowait, client=False, mdns=here)  # type: ignore[arg-type]
-            asked = TopicDiscovery(Alone(), topic(0), BOB, on_peer=seen.put_nowait, server=False, mdns=there)  # type: ignore[arg-type]
+            served = TopicDiscovery(HostWithoutDht(), topic(0), ADA, on_peer=seen.put_nowait, client=False, mdns=here)  # type: ignore[arg-type]
+            asked = TopicDiscovery(HostWithoutDht(), topic(0), BOB, on_peer=seen.put_nowait, server=False, mdns=there)  # type: ignore[arg-type]
             assert await served.flushed() and await asked.flushed()
             assert await seen.get() == PeerRecord(ADA.public, (("127.0.0.1", 5001),))
-            # who takes another's place is not taken away with it
-            again = TopicDiscovery(Alone(), topic(0), CLEO, on_peer=seen.put_nowait, client=False, mdns=here)  # type: ignore[arg-type]
+            # closing the first discovery does not withdraw the name of the second
+            again = TopicDiscovery(HostWithoutDht(), topic(0), CLEO, on_peer=seen.put_nowait, client=False, mdns=here)  # type: ignore[arg-type]
             served.close()
             assert await seen.get() == PeerRecord(CLEO.public, (("127.0.0.1", 5001),))
             again.close()

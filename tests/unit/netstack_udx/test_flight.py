@@ -1,4 +1,4 @@
-"""Runs in flight: splitting, losing and delivering keep the books right."""
+"""Runs in flight: counts stay right when runs are split, lost and delivered."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ moves = st.lists(
 
 
 @given(moves)
-def test_the_books_agree_with_a_set_of_numbers(steps: list[tuple[str, int, int]]) -> None:
+def test_packets_in_flight_agree_with_a_set_model(steps: list[tuple[str, int, int]]) -> None:
     flight = Flight(RttEstimator())
     delivered: set[int] = set()
     now = 1.0
@@ -73,7 +73,7 @@ def test_the_books_agree_with_a_set_of_numbers(steps: list[tuple[str, int, int]]
         assert flight.has_lost == (flight.inflight < flight.outstanding)
 
 
-def test_everything_lost_is_sent_again_once() -> None:
+def test_every_lost_packet_is_sent_again_once() -> None:
     flight = Flight(RttEstimator())
     send(flight, 50, 1.0)
     flight.time_out(3.0)
@@ -84,7 +84,7 @@ def test_everything_lost_is_sent_again_once() -> None:
     assert not flight.has_lost
 
 
-def test_a_gap_with_newer_deliveries_is_lost_after_a_reordering_window() -> None:
+def test_gap_behind_newer_deliveries_counts_as_lost_after_a_reordering_window() -> None:
     flight = Flight(RttEstimator())
     send(flight, 1, 1.00)
     send(flight, 1, 1.01)
@@ -95,7 +95,7 @@ def test_a_gap_with_newer_deliveries_is_lost_after_a_reordering_window() -> None
     assert flight.detect_losses(1.11 + doubt)[0] == 1
 
 
-def test_three_deliveries_beyond_a_gap_end_the_patience() -> None:
+def test_three_deliveries_beyond_a_gap_end_the_reordering_window() -> None:
     flight = Flight(RttEstimator())
     for at in range(5):
         send(flight, 1, 1.0 + at / 1000)
@@ -103,7 +103,7 @@ def test_three_deliveries_beyond_a_gap_end_the_patience() -> None:
     assert flight.detect_losses(1.1)[0] == 1
 
 
-def test_the_rate_of_an_acknowledged_flight() -> None:
+def test_delivery_rate_of_an_acknowledged_flight() -> None:
     flight = Flight(RttEstimator())
     rate = 0.0
     for at in range(40):
@@ -113,7 +113,7 @@ def test_the_rate_of_an_acknowledged_flight() -> None:
     assert abs(rate - 300 / 0.01) < 300  # ten packets of 30 bytes every 10 ms, a round trip of 100 ms
 
 
-def test_round_trips_are_smoothed_and_bounded() -> None:
+def test_round_trip_estimates_are_smoothed_and_bounded() -> None:
     rtt = RttEstimator()
     assert (rtt.known, rtt.rto) == (False, RTO_MIN)
     rtt.add(0.1, 1.0)
@@ -125,7 +125,7 @@ def test_round_trips_are_smoothed_and_bounded() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 5), st.floats(0, 50)), min_size=1, max_size=60))
-def test_the_windowed_minimum_is_the_minimum_of_the_window(samples: list[tuple[float, float]]) -> None:
+def test_windowed_minimum_is_the_minimum_of_the_window(samples: list[tuple[float, float]]) -> None:
     least = WindowedMin(60.0)
     now = 0.0
     seen: list[tuple[float, float]] = []
@@ -137,7 +137,7 @@ def test_the_windowed_minimum_is_the_minimum_of_the_window(samples: list[tuple[f
 
 
 @given(st.lists(st.binary(max_size=30), max_size=20), st.lists(st.integers(1, 50), max_size=30))
-def test_the_backlog_gives_back_what_was_put_in(writes: list[bytes], takes: list[int]) -> None:
+def test_backlog_returns_the_bytes_written_in_order(writes: list[bytes], takes: list[int]) -> None:
     backlog = Backlog()
     for data in writes:
         backlog.append(data)

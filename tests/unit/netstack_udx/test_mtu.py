@@ -1,4 +1,4 @@
-"""The search for the largest packet, and what happens to large packets when the path changes."""
+"""The search for the largest packet, and the packets in flight when the path changes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def steps(search: MtuSearch, verdicts: str, now: float = 1.0) -> list[int]:
     return tried
 
 
-def test_the_search_climbs_in_steps_to_the_largest() -> None:
+def test_mtu_search_climbs_in_steps_to_the_largest_size() -> None:
     search = MtuSearch()
     assert search.wanted(1.0) == 0  # nothing has been delivered
     search.base_works()
@@ -52,7 +52,7 @@ def test_the_search_climbs_in_steps_to_the_largest() -> None:
     assert (search.size, search.wanted(1.0)) == (LARGEST, 0)
 
 
-def test_three_losses_end_it_for_ten_minutes_and_a_delivery_between_them_counts_anew() -> None:
+def test_three_lost_probes_in_a_row_suspend_the_mtu_search_for_ten_minutes() -> None:
     search = MtuSearch()
     search.base_works()
     assert steps(search, "nnynnn") == [1232, 1232, 1232, 1264, 1264, 1264]
@@ -61,7 +61,7 @@ def test_three_losses_end_it_for_ten_minutes_and_a_delivery_between_them_counts_
     assert search.wanted(1.0 + RAISE_AFTER) == 1264
 
 
-def test_another_path_begins_at_the_base() -> None:
+def test_new_path_restarts_the_mtu_search_at_the_base_size() -> None:
     search = MtuSearch()
     search.base_works()
     steps(search, "yyy")
@@ -70,7 +70,7 @@ def test_another_path_begins_at_the_base() -> None:
 
 
 @pytest.mark.parametrize(("mtu", "found"), [(1500, 1500), (1499, 1488), (1400, 1392), (1232, 1232), (1200, 1200)])
-def test_a_transfer_finds_out_what_its_path_carries(mtu: int, found: int) -> None:
+def test_transfer_finds_the_mtu_of_its_path(mtu: int, found: int) -> None:
     left, _ = carried(mtu)
     assert left.stream.mtu == found
     assert left.stream.timeouts == 0
@@ -78,7 +78,7 @@ def test_a_transfer_finds_out_what_its_path_carries(mtu: int, found: int) -> Non
     assert left.stream.flight.retransmitted == (0 if found == LARGEST else MAX_FAILURES)
 
 
-def test_a_probe_is_a_full_packet_of_new_data_behind_padding() -> None:
+def test_mtu_probe_is_a_full_packet_of_new_data_behind_padding() -> None:
     stream = lone()
     stream.write(bytes(range(256)) * 100)
     sent(stream, 1.0)
@@ -97,7 +97,7 @@ def test_a_probe_is_a_full_packet_of_new_data_behind_padding() -> None:
     assert stream.mtu == BASE
 
 
-def test_after_a_timeout_packets_are_small_again() -> None:
+def test_packets_return_to_the_base_size_after_a_timeout() -> None:
     link = Link(3, Conditions(delay=0.01, rate=5e6))
     left, right = link.pair()
     link.send(left, bytes(3_000_000), end=False)
@@ -143,12 +143,12 @@ def where(packets: list[tuple[Address, bytes]]) -> list[tuple[Address, int, int]
     return [(to, decode_header(data).stream, decode_header(data).seq) for to, data in packets]
 
 
-def test_what_is_in_flight_is_repeated_on_the_old_path_and_moves_over_when_it_times_out() -> None:
+def test_packets_in_flight_stay_on_the_old_path_until_they_time_out() -> None:
     stream = lone()
     stream.write(bytes(FULL * 3))
     sent(stream, 1.0)
     stream.change_remote(ELSEWHERE, 1.05, remote_id=77)
-    assert stream.take_events() == [RemoteChanged(ELSEWHERE)]
+    assert stream.take_effects() == [RemoteChanged(ELSEWHERE)]
     stream.write(bytes(FULL * 2))
     assert where(addressed(stream, 1.05)) == [(ELSEWHERE, 77, 3), (ELSEWHERE, 77, 4)]
     tell(stream, 1.06, ack=0, sacks=[(1, 5)])  # the new path is the faster one: the old one gets its time
@@ -163,7 +163,7 @@ def test_what_is_in_flight_is_repeated_on_the_old_path_and_moves_over_when_it_ti
     assert where(again) == [(ELSEWHERE, 77, 0)]
 
 
-def test_a_forgotten_path_is_left_by_what_is_in_flight() -> None:
+def test_packets_in_flight_leave_a_forgotten_path() -> None:
     stream = lone()
     stream.write(bytes(FULL * 3))
     sent(stream, 1.0)
@@ -176,7 +176,7 @@ def test_a_forgotten_path_is_left_by_what_is_in_flight() -> None:
     assert where(addressed(stream, 1.6)) == [(ELSEWHERE, 77, 0)]
 
 
-def test_a_new_path_begins_with_nothing_known() -> None:
+def test_new_path_begins_without_estimates() -> None:
     link = Link(3, Conditions(delay=0.01, rate=5e6))
     left, right = link.pair()
     link.send(left, bytes(3_000_000), end=False)
@@ -188,17 +188,17 @@ def test_a_new_path_begins_with_nothing_known() -> None:
     assert known.congestion.window == UdxStream(5).congestion.window
 
 
-def test_a_router_that_changes_the_port_alone_changes_no_path() -> None:
+def test_changed_port_alone_keeps_the_estimates_of_the_path() -> None:
     stream = UdxStream(HERE, congestion=FixedWindow(), adopt=lambda source: True)
     stream.connect(THERE, PEER, 1.0, rtt=0.1)
     stream.receive(memoryview(encode_header(ACK, HERE, 1 << 20, 0, 0)), (PEER[0], 8), 1.1)
     before = stream.rtt.known
     stream.receive(memoryview(encode_header(ACK, HERE, 1 << 20, 0, 0)), ELSEWHERE, 1.2)
     assert (before, stream.rtt.known) == (True, False)
-    assert stream.take_events() == [RemoteChanged((PEER[0], 8)), RemoteChanged(ELSEWHERE)]
+    assert stream.take_effects() == [RemoteChanged((PEER[0], 8)), RemoteChanged(ELSEWHERE)]
 
 
-def test_a_peer_that_moved_gets_everything_at_its_new_address() -> None:
+def test_moved_peer_gets_all_packets_at_its_new_address() -> None:
     stream = UdxStream(HERE, congestion=FixedWindow(), adopt=lambda source: True)
     stream.connect(THERE, PEER, 1.0, rtt=0.1)
     stream.write(b"lost on the old way")
@@ -209,19 +209,19 @@ def test_a_peer_that_moved_gets_everything_at_its_new_address() -> None:
     assert where(addressed(stream, at)) == [(ELSEWHERE, THERE, 0)]
 
 
-def test_a_stream_changes_paths_in_the_middle_of_a_transfer() -> None:
+def test_stream_changes_paths_in_the_middle_of_a_transfer() -> None:
     link = Link(4, Conditions(delay=0.02, rate=2e6, queue=100e3, loss=0.02))
     left, right = link.pair()
     data = bytes(range(256)) * 4000
     link.send(left, data)
     link.run(lambda: right.arrived > 300_000)
-    link.moved[right.home] = ELSEWHERE
+    link.moved[right.side] = ELSEWHERE
     left.stream.change_remote(ELSEWHERE, link.now)
     assert link.run(lambda: left.reason is not None, limit=30)
     assert bytes(right.received) == data
 
 
-def test_a_probe_of_an_older_path_says_nothing_about_this_one() -> None:
+def test_mtu_probe_of_an_older_path_does_not_count_for_the_new_one() -> None:
     for moved, found in ((False, True), (True, None)):
         flight = Flight(RttEstimator())
         flight.send_new(memoryview(bytes(BASE)), BASE, False, 0.0, padding=STEP)

@@ -29,7 +29,7 @@ u32 = st.integers(0, 2**32 - 1)
 headers = st.builds(Header, u8, u8, u32, u32, u32, u32)
 
 
-def test_a_header_is_twenty_little_endian_bytes() -> None:
+def test_header_is_twenty_little_endian_bytes() -> None:
     packet = encode_header(DATA, stream=0x01020304, window=4 << 20, seq=7, ack=0x1_0000_0002)
     assert packet.hex(" ", 4) == "ff010100 04030201 00004000 07000000 02000000"
     assert decode_header(packet) == Header(DATA, 0, 0x01020304, 4 << 20, 7, 2)
@@ -43,7 +43,7 @@ def test_headers_round_trip(header: Header) -> None:
 
 
 @given(st.binary(max_size=64))
-def test_any_bytes_are_a_header_or_refused(data: bytes) -> None:
+def test_any_bytes_decode_to_a_header_or_are_refused(data: bytes) -> None:
     try:
         header = decode_header(data)
         area, payload = split_body(header, memoryview(data)[HEADER_SIZE:])
@@ -54,7 +54,7 @@ def test_any_bytes_are_a_header_or_refused(data: bytes) -> None:
 
 
 @given(st.lists(st.tuples(u32, u32), max_size=200))
-def test_sacks_round_trip_up_to_what_fits_a_packet(ranges: list[tuple[int, int]]) -> None:
+def test_sacks_round_trip_up_to_the_most_a_packet_holds(ranges: list[tuple[int, int]]) -> None:
     area = encode_sacks(ranges)
     assert decode_sacks(area) == ranges[:MAX_SACKS]
     assert decode_sacks(area + b"odd") == ranges[:MAX_SACKS]
@@ -71,18 +71,20 @@ def test_sacks_round_trip_up_to_what_fits_a_packet(ranges: list[tuple[int, int]]
         (SACK, 8, b"12345678", (b"12345678", b"")),
     ],
 )
-def test_the_data_offset_parts_the_body(bits: int, offset: int, body: bytes, parts: tuple[bytes, bytes]) -> None:
+def test_data_offset_splits_the_body_into_sacks_and_payload(
+    bits: int, offset: int, body: bytes, parts: tuple[bytes, bytes]
+) -> None:
     area, payload = split_body(Header(bits, offset, 1, 0, 0, 0), memoryview(body))
     assert (bytes(area), bytes(payload)) == parts
 
 
-def test_an_offset_beyond_the_packet_is_refused() -> None:
+def test_data_offset_beyond_the_packet_is_refused() -> None:
     with pytest.raises(DecodeError):
         split_body(Header(DATA, 8, 1, 0, 0, 0), memoryview(b"short"))
 
 
 @given(st.integers(0, 2**40), st.integers(-(2**31), 2**31 - 1))
-def test_a_wire_number_lands_next_to_the_known_one(near: int, difference: int) -> None:
+def test_wire_number_unwraps_to_the_nearest_unbounded_number(near: int, difference: int) -> None:
     assert unwrap((near + difference) & 0xFFFF_FFFF, near) == near + difference
 
 
@@ -98,5 +100,5 @@ def test_a_wire_number_lands_next_to_the_known_one(near: int, difference: int) -
         (b"\x23", Kind.UNKNOWN),
     ],
 )
-def test_the_first_byte_says_what_a_datagram_is(data: bytes, kind: Kind) -> None:
+def test_first_byte_decides_the_protocol_of_a_datagram(data: bytes, kind: Kind) -> None:
     assert demultiplex(data) is kind

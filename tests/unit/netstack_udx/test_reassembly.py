@@ -14,7 +14,7 @@ def body(seq: int) -> bytes:
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 6)), max_size=80))
-def test_runs_in_any_order_come_out_once_and_in_order(runs: list[tuple[int, int]]) -> None:
+def test_runs_in_any_order_are_delivered_once_and_in_order(runs: list[tuple[int, int]]) -> None:
     parts = Reassembly()
     out: list[bytes] = []
     came: set[int] = set()
@@ -30,14 +30,14 @@ def test_runs_in_any_order_come_out_once_and_in_order(runs: list[tuple[int, int]
     assert out == [body(number) for number in range(parts.next)]
 
 
-def test_what_is_too_far_ahead_is_dropped() -> None:
+def test_packets_too_far_ahead_are_dropped() -> None:
     parts = Reassembly()
     parts.add(MAX_AHEAD, b"x")
     parts.add(MAX_AHEAD - 1, b"y")
     assert parts.ranges() == [(MAX_AHEAD - 1, MAX_AHEAD)]
 
 
-def test_parking_is_bounded_in_bytes() -> None:
+def test_parked_bytes_are_bounded() -> None:
     parts = Reassembly()
     for seq in range(1, 300):
         parts.add(seq, bytes(60_000))
@@ -45,7 +45,7 @@ def test_parking_is_bounded_in_bytes() -> None:
     assert parts.ranges()[0][0] == 1
 
 
-def test_of_too_many_gaps_the_lowest_and_the_highest_are_told() -> None:
+def test_too_many_gaps_report_the_lowest_and_highest_ranges() -> None:
     parts = Reassembly()
     for seq in range(2, 1000, 2):
         parts.add(seq, b"")
@@ -56,7 +56,7 @@ def test_of_too_many_gaps_the_lowest_and_the_highest_are_told() -> None:
     assert told == sorted(told)
 
 
-def test_nothing_behind_the_end_is_taken() -> None:
+def test_packets_after_the_end_are_ignored() -> None:
     parts = Reassembly()
     parts.finish(2)
     assert parts.add(3, b"late") == []

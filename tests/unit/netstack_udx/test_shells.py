@@ -1,4 +1,4 @@
-"""One suite for all homes of a UDP port: runs, single datagrams, floods, refusals, closing without leftovers."""
+"""One suite for all implementations of a UDP port: runs, single datagrams, floods, errors, closing without leaks."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_single_datagrams_of_all_sizes_arrive(shell: ShellName) -> None:
 
 
 @both
-def test_a_run_arrives_as_its_datagrams(shell: ShellName) -> None:
+def test_run_arrives_as_its_datagrams(shell: ShellName) -> None:
     pieces = [*numbered(40, 1172), b"short end"]
 
     async def moves(left: UdpShell, _: Inbox, right: UdpShell, inbox: Inbox) -> None:
@@ -101,7 +101,7 @@ def test_a_run_arrives_as_its_datagrams(shell: ShellName) -> None:
 
 
 @both
-def test_runs_to_several_addresses_in_one_batch(shell: ShellName) -> None:
+def test_runs_to_several_addresses_in_one_batch_arrive(shell: ShellName) -> None:
     async def moves(left: UdpShell, mine: Inbox, right: UdpShell, inbox: Inbox) -> None:
         run = b"".join(numbered(10, 100))
         left.send_batch(
@@ -116,7 +116,7 @@ def test_runs_to_several_addresses_in_one_batch(shell: ShellName) -> None:
 
 
 @both
-def test_ipv6(shell: ShellName) -> None:
+def test_datagrams_pass_over_ipv6(shell: ShellName) -> None:
     async def moves(left: UdpShell, _: Inbox, right: UdpShell, inbox: Inbox) -> None:
         left.send_batch([Outgoing(right.address, b"".join(numbered(5, 64)), 64)])
         await inbox.until(5)
@@ -128,7 +128,7 @@ def test_ipv6(shell: ShellName) -> None:
 
 
 @both
-def test_an_empty_or_refused_datagram_harms_nobody(shell: ShellName) -> None:
+def test_empty_or_refused_datagrams_do_not_stop_the_port(shell: ShellName) -> None:
     async def moves(left: UdpShell, _: Inbox, right: UdpShell, inbox: Inbox) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             stranger.bind(("127.0.0.1", 0))
@@ -143,7 +143,7 @@ def test_an_empty_or_refused_datagram_harms_nobody(shell: ShellName) -> None:
 
 
 @both
-def test_a_flood_is_dropped_not_hoarded_and_the_port_lives_on(shell: ShellName) -> None:
+def test_flood_is_dropped_without_growing_memory_and_the_port_goes_on(shell: ShellName) -> None:
     async def moves(left: UdpShell, _: Inbox, right: UdpShell, inbox: Inbox) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flood:
             for data in numbered(20_000, 1000):
@@ -163,7 +163,7 @@ def test_a_flood_is_dropped_not_hoarded_and_the_port_lives_on(shell: ShellName) 
 
 
 @both
-def test_much_at_once_is_sent_or_counted(shell: ShellName) -> None:
+def test_every_datagram_of_a_large_batch_is_sent_or_counted_as_lost(shell: ShellName) -> None:
     async def run() -> None:
         inbox = Inbox()
         again = asyncio.Event()
@@ -186,7 +186,7 @@ def test_much_at_once_is_sent_or_counted(shell: ShellName) -> None:
 
 
 @both
-def test_a_closed_port_is_silent(shell: ShellName) -> None:
+def test_closed_port_sends_nothing(shell: ShellName) -> None:
     async def moves(left: UdpShell, _: Inbox, right: UdpShell, inbox: Inbox) -> None:
         right.send_batch([Outgoing(right.address, b"to myself")])
         left.close()
@@ -199,7 +199,7 @@ def test_a_closed_port_is_silent(shell: ShellName) -> None:
 
 
 @both
-def test_a_taken_port_is_an_error_and_leaks_nothing(shell: ShellName) -> None:
+def test_binding_a_taken_port_raises_and_leaks_no_socket(shell: ShellName) -> None:
     async def moves(left: UdpShell, _: Inbox, right: UdpShell, inbox: Inbox) -> None:
         with pytest.raises(OSError):
             await bind("127.0.0.1", left.address[1], inbox.receive, shell=shell)
@@ -218,7 +218,7 @@ def linux_pair(moves: Callable[[LinuxShell, LinuxShell, Inbox], Awaitable[None]]
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Linux shell needs Linux")
 @pytest.mark.parametrize("shell", ["linux", "plain"])
-def test_a_run_stays_a_run_with_and_without_offload(shell: ShellName) -> None:
+def test_run_is_received_as_a_run_with_and_without_offload(shell: ShellName) -> None:
     async def moves(left: UdpShell, _: Inbox, right: UdpShell, inbox: Inbox) -> None:
         left.send_batch([Outgoing(right.address, b"".join([*numbered(40, 500), b"x"]), 500)])
         await inbox.until(41)
@@ -230,7 +230,7 @@ def test_a_run_stays_a_run_with_and_without_offload(shell: ShellName) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Linux shell needs Linux")
-def test_a_kernel_that_refuses_segmentation_is_served_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernel_without_segmentation_gets_single_datagrams(monkeypatch: pytest.MonkeyPatch) -> None:
     async def moves(left: LinuxShell, right: LinuxShell, inbox: Inbox) -> None:
         monkeypatch.setattr("netstack.udp.linux._UDP_SEGMENT", 199)  # an option no kernel knows: EINVAL
         left.send_batch([Outgoing(right.address, b"".join(numbered(40, 500)), 500)])
@@ -242,7 +242,7 @@ def test_a_kernel_that_refuses_segmentation_is_served_plainly(monkeypatch: pytes
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Linux shell needs Linux")
-def test_a_run_too_large_for_the_path_is_lost_and_offload_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_too_large_for_the_path_is_lost_and_offload_stays_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netstack.udp.linux._NO_OFFLOAD", {errno.EMSGSIZE})  # some kernels say EINVAL to both
 
     async def moves(left: LinuxShell, right: LinuxShell, inbox: Inbox) -> None:

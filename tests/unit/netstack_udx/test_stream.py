@@ -1,4 +1,4 @@
-"""The life of a stream on a simulated path: windows, ends, destroys, silence, moving peers, hostile packets."""
+"""A stream on a simulated path: windows, ends, destroys, silence, moving peers, hostile packets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from netstack.udp.port import Address, Datagram
 from netstack.udx.congestion import FixedWindow
-from netstack.udx.events import Closed, Data, Drained, End, Message, Reason, RemoteChanged
+from netstack.udx.events import Closed, CloseReason, Data, Drained, End, Message, RemoteChanged
 from netstack.udx.intake import dispatch
 from netstack.udx.packet import (
     ACK,
@@ -74,7 +74,7 @@ def shape(packets: list[tuple[Header, bytes]]) -> list[tuple[int, int, int, int]
 # -- packets out ------------------------------------------------------------------------------------------------------
 
 
-def test_writes_are_gathered_into_full_packets_and_the_end_rides_on_the_last() -> None:
+def test_small_writes_fill_packets_and_the_last_one_carries_the_end() -> None:
     stream = lone()
     for _ in range(3):
         stream.write(bytes(1000))
@@ -82,7 +82,7 @@ def test_writes_are_gathered_into_full_packets_and_the_end_rides_on_the_last() -
     assert shape(sent(stream, 1.0)) == [(DATA, 0, 0, 1152), (DATA, 1, 0, 1152), (DATA | END, 2, 0, 696)]
 
 
-def test_an_end_alone_is_an_empty_packet() -> None:
+def test_end_without_data_is_an_empty_packet() -> None:
     stream = lone()
     stream.end()
     assert shape(sent(stream, 1.0)) == [(END, 0, 0, 0)]
@@ -95,17 +95,17 @@ def test_ipv6_packets_are_smaller() -> None:
     assert [size for *_, size in shape(sent(stream, 1.0))] == [1132, 1132, 736]
 
 
-def test_nothing_leaves_before_connect() -> None:
+def test_nothing_is_sent_before_connect() -> None:
     stream = UdxStream(HERE)
     stream.write(b"early")
     tell(stream, DATA, 1.0, body=b"also early")
     assert stream.take_outgoing(1.0) == []
-    assert stream.take_events() == [Data(b"also early")]
+    assert stream.take_effects() == [Data(b"also early")]
     stream.connect(THERE, PEER, 2.0)
     assert shape(sent(stream, 2.0)) == [(DATA, 0, 1, 5)]
 
 
-def test_a_retransmission_keeps_number_and_payload_and_refreshes_the_rest() -> None:
+def test_retransmission_keeps_number_and_payload_and_updates_the_rest() -> None:
     stream = lone()
     stream.write(b"first")
     assert shape(sent(stream, 1.0)) == [(DATA, 0, 0, 5)]
@@ -129,19 +129,19 @@ def test_one_acknowledgement_answers_a_batch() -> None:
     assert sent(stream, 1.0) == []
 
 
-def test_gaps_are_told_as_ranges() -> None:
+def test_gaps_are_reported_as_sack_ranges() -> None:
     stream = lone()
     for seq in (0, 2, 3, 7):
         tell(stream, DATA, 1.0, seq=seq, body=b"%d" % seq)
     ((header, body),) = sent(stream, 1.0)
     assert (header.bits, header.ack, decode_sacks(body)) == (SACK, 1, [(2, 4), (7, 8)])
     tell(stream, DATA, 1.0, seq=1, body=b"1")
-    assert stream.take_events() == [Data(b"0123")]
+    assert stream.take_effects() == [Data(b"0123")]
     ((header, body),) = sent(stream, 1.0)
     assert (header.ack, decode_sacks(body)) == (4, [(7, 8)])
 
 
-def test_data_carries_the_acknowledgement() -> None:
+def test_data_packets_carry_the_acknowledgement() -> None:
     stream = lone()
     tell(stream, DATA, 1.0, body=b"question")
     stream.write(b"answer")
@@ -152,19 +152,19 @@ def test_duplicates_are_acknowledged_and_not_delivered() -> None:
     stream = lone()
     for _ in range(3):
         tell(stream, DATA, 1.0, body=b"once")
-    assert stream.take_events() == [Data(b"once")]
+    assert stream.take_effects() == [Data(b"once")]
     assert shape(sent(stream, 1.0)) == [(ACK, 0, 1, 0)]
     tell(stream, DATA, 1.1, body=b"once")
     assert shape(sent(stream, 1.1)) == [(ACK, 0, 1, 0)]
 
 
-def test_a_heartbeat_is_answered() -> None:
+def test_heartbeat_is_acknowledged() -> None:
     stream = lone()
     tell(stream, HEARTBEAT, 1.0)
     assert shape(sent(stream, 1.0)) == [(ACK, 0, 0, 0)]
 
 
-def test_padding_and_sacks_beside_data_are_understood() -> None:
+def test_data_with_padding_or_sacks_is_decoded() -> None:
     stream = lone()
     stream.write(bytes(5000))
     sent(stream, 1.0)
@@ -173,14 +173,14 @@ def test_padding_and_sacks_beside_data_are_understood() -> None:
     stream.receive(memoryview(packet), PEER, 1.1)
     probe = encode_header(DATA, HERE, 1 << 20, 1, 0, offset=32) + bytes(32) + b" more"
     stream.receive(memoryview(probe), PEER, 1.1)
-    assert stream.take_events() == [Data(b"data more")]
+    assert stream.take_effects() == [Data(b"data more")]
     assert stream.flight.sacked == 1
 
 
 # -- windows ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_closed_window_stops_data_and_is_probed_with_heartbeats() -> None:
+def test_closed_window_stops_data_and_is_probed_with_heartbeats() -> None:
     stream = lone()
     stream.write(bytes(1152))
     sent(stream, 1.0)
@@ -212,7 +212,7 @@ def test_old_windows_do_not_replace_newer_ones() -> None:
     assert sent(stream, 1.1) == []
 
 
-def test_the_window_told_shrinks_by_what_the_owner_holds_and_reopening_is_told() -> None:
+def test_advertised_window_shrinks_by_unread_bytes_and_reopening_is_sent_at_once() -> None:
     stream = lone()
     stream.set_buffered(RECEIVE_WINDOW - 100)
     tell(stream, HEARTBEAT, 1.0)
@@ -224,7 +224,7 @@ def test_the_window_told_shrinks_by_what_the_owner_holds_and_reopening_is_told()
     assert sent(stream, 1.0)[0][0].window == RECEIVE_WINDOW
 
 
-def test_writing_stops_at_the_high_water_mark_and_drains() -> None:
+def test_write_returns_false_above_high_water_until_drained() -> None:
     link, left, right = quiet_link()
     writes = 0
     while left.stream.write(bytes(50_000)):
@@ -236,7 +236,7 @@ def test_writing_stops_at_the_high_water_mark_and_drains() -> None:
     link.run(lambda: right.arrived == (writes + 1) * 50_000)
 
 
-def test_the_flight_never_exceeds_the_peers_window() -> None:
+def test_bytes_in_flight_never_exceed_the_peers_window() -> None:
     stream = lone()
     tell(stream, ACK, 1.0, window=10_000)
     stream.write(bytes(100_000))
@@ -246,7 +246,7 @@ def test_the_flight_never_exceeds_the_peers_window() -> None:
 # -- ends and destroys ------------------------------------------------------------------------------------------------
 
 
-def test_both_ends_close_both_sides() -> None:
+def test_stream_closes_when_both_sides_have_ended() -> None:
     link, left, right = quiet_link()
     link.send(left, b"hello")
     link.run(lambda: left.reason is not None and right.reason is not None)
@@ -255,7 +255,7 @@ def test_both_ends_close_both_sides() -> None:
     assert link.run(lambda: left.stream.finished and right.stream.finished)
 
 
-def test_one_end_leaves_the_other_direction_open() -> None:
+def test_end_of_one_side_leaves_the_other_direction_open() -> None:
     link, left, right = quiet_link()
     right.end_back = False
     link.send(left, b"question")
@@ -267,14 +267,14 @@ def test_one_end_leaves_the_other_direction_open() -> None:
         left.stream.write(b"more")
 
 
-def test_a_lost_last_acknowledgement_is_given_again() -> None:
+def test_lost_final_acknowledgement_is_repeated() -> None:
     stream = lone()
     stream.end()
     sent(stream, 1.0)
     tell(stream, END | DATA, 1.1, seq=0, ack=1, body=b"bye")
-    assert stream.take_events() == [Data(b"bye"), End()]
+    assert stream.take_effects() == [Data(b"bye"), End()]
     assert shape(sent(stream, 1.1)) == [(ACK, 1, 1, 0)]
-    assert stream.take_events() == [Closed(Reason.ENDED)]
+    assert stream.take_effects() == [Closed(CloseReason.ENDED)]
     tell(stream, END | DATA, 2.1, seq=0, ack=1, body=b"bye")
     assert shape(sent(stream, 2.1)) == [(ACK, 1, 1, 0)]
     stream.wake(stream.next_wake())
@@ -282,21 +282,21 @@ def test_a_lost_last_acknowledgement_is_given_again() -> None:
     assert stream.next_wake() == inf
 
 
-def test_destroy_is_told_once_and_again_to_who_goes_on() -> None:
+def test_destroy_is_sent_once_and_repeated_if_the_peer_goes_on_sending() -> None:
     stream = lone()
     stream.write(bytes(2000))
     sent(stream, 1.0)
     stream.destroy()
-    assert stream.take_events() == [Closed(Reason.DESTROYED)]
+    assert stream.take_effects() == [Closed(CloseReason.DESTROYED)]
     assert shape(sent(stream, 1.0)) == [(DESTROY, 2, 0, 0)]
     assert sent(stream, 1.0) == []
     tell(stream, DATA, 1.2, body=b"still here")
     assert shape(sent(stream, 1.2)) == [(DESTROY, 2, 0, 0)]
-    assert stream.take_events() == []
+    assert stream.take_effects() == []
     assert not stream.write(b"too late")
 
 
-def test_answers_after_destroy_are_bounded() -> None:
+def test_repeated_destroys_are_bounded() -> None:
     stream = lone()
     stream.destroy()
     answers = 0
@@ -306,45 +306,45 @@ def test_answers_after_destroy_are_bounded() -> None:
     assert answers <= 17
 
 
-def test_their_destroy_closes_at_once() -> None:
+def test_destroy_of_the_peer_closes_at_once() -> None:
     stream = lone()
     stream.write(bytes(100_000))
     sent(stream, 1.0)
     tell(stream, DESTROY, 1.1, seq=0)
-    assert stream.take_events() == [Closed(Reason.RESET)]
+    assert stream.take_effects() == [Closed(CloseReason.RESET)]
     assert stream.finished
     assert sent(stream, 1.2) == []
 
 
-def test_an_old_destroy_is_ignored() -> None:
+def test_outdated_destroy_is_ignored() -> None:
     stream = lone()
     tell(stream, DATA, 1.0, seq=0, body=b"a")
     tell(stream, DESTROY, 1.0, seq=0)
     assert stream.closed is None
 
 
-def test_destroy_before_connect() -> None:
+def test_destroy_before_connect_finishes_at_once() -> None:
     stream = UdxStream(HERE)
     stream.destroy()
-    assert stream.take_events() == [Closed(Reason.DESTROYED)]
+    assert stream.take_effects() == [Closed(CloseReason.DESTROYED)]
     assert stream.finished
 
 
 # -- silence ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_dead_path_closes_the_stream_after_six_repeated_timeouts() -> None:
+def test_dead_path_closes_the_stream_after_six_timeouts() -> None:
     link, left, _ = quiet_link()
     link.cut = True
     link.send(left, bytes(5000), end=False)
     link.run(lambda: left.reason is not None)
-    assert left.reason is Reason.TIMED_OUT
+    assert left.reason is CloseReason.TIMED_OUT
     assert left.stream.timeouts == 7
     assert 10 < link.now - 100 < 40
     assert left.story == ["Closed"]
 
 
-def test_a_path_that_comes_back_in_time_loses_nothing() -> None:
+def test_path_that_recovers_before_the_timeouts_loses_nothing() -> None:
     link, left, right = quiet_link()
     link.send(left, bytes(range(256)) * 2000, end=False)
     link.run(lambda: right.arrived > 100_000)
@@ -355,7 +355,7 @@ def test_a_path_that_comes_back_in_time_loses_nothing() -> None:
     assert bytes(right.received) == bytes(range(256)) * 2000
 
 
-def test_a_lost_tail_is_probed_long_before_the_timeout() -> None:
+def test_lost_tail_is_probed_before_the_retransmission_timeout() -> None:
     link, left, right = quiet_link()
     link.cut = True
     link.send(left, b"lost", end=False)
@@ -365,7 +365,7 @@ def test_a_lost_tail_is_probed_long_before_the_timeout() -> None:
     assert left.stream.timeouts == 0
 
 
-def test_idle_streams_sleep_and_keepalive_wakes_them() -> None:
+def test_idle_stream_has_no_timer_except_keepalive() -> None:
     stream = lone()
     assert stream.next_wake() == inf
     stream = lone(keepalive=5.0)
@@ -375,7 +375,7 @@ def test_idle_streams_sleep_and_keepalive_wakes_them() -> None:
     assert stream.next_wake() == 11.0
 
 
-def test_the_budget_bounds_a_turn_and_asks_for_the_next() -> None:
+def test_budget_bounds_one_take_and_schedules_the_next() -> None:
     stream = UdxStream(HERE, congestion=FixedWindow(window=1 << 20))
     stream.connect(THERE, PEER, 1.0)
     tell(stream, ACK, 1.0, window=1 << 20)
@@ -393,7 +393,7 @@ def test_the_budget_bounds_a_turn_and_asks_for_the_next() -> None:
 # -- addresses --------------------------------------------------------------------------------------------------------
 
 
-def test_a_moving_peer_is_followed_when_the_hook_says_so() -> None:
+def test_moved_peer_is_followed_when_the_hook_returns_true() -> None:
     link, left, right = quiet_link()
     asked: list[Address] = []
     outside: Address = ("203.0.113.9", 9999)
@@ -414,35 +414,35 @@ def test_a_moving_peer_is_followed_when_the_hook_says_so() -> None:
     assert right.stream.remote == outside
 
 
-def test_strangers_are_dropped_when_the_hook_says_no_and_heard_without_a_hook() -> None:
+def test_other_addresses_are_dropped_by_the_hook_and_taken_without_one() -> None:
     stream = lone(adopt=lambda source: False)
     packet = encode_header(DATA, HERE, 1 << 20, 0, 0) + b"forged"
     stream.receive(memoryview(packet), ("198.51.100.8", 8), 1.0)
-    assert (stream.take_events(), stream.remote) == ([], PEER)
+    assert (stream.take_effects(), stream.remote) == ([], PEER)
     stream = lone()
     stream.receive(memoryview(packet), ("198.51.100.8", 8), 1.0)
-    assert (stream.take_events(), stream.remote) == ([Data(b"forged")], PEER)
+    assert (stream.take_effects(), stream.remote) == ([Data(b"forged")], PEER)
 
 
-def test_a_hook_may_take_packets_from_where_the_peer_no_longer_is() -> None:
+def test_hook_may_take_packets_from_the_peers_old_address() -> None:
     stream = lone(adopt=lambda source: None)
     packet = encode_header(DATA, HERE, 1 << 20, 0, 0) + b"late"
     stream.receive(memoryview(packet), ("198.51.100.8", 8), 1.0)
-    assert (stream.take_events(), stream.remote) == ([Data(b"late")], PEER)
+    assert (stream.take_effects(), stream.remote) == ([Data(b"late")], PEER)
 
 
-def test_the_owner_moves_the_stream() -> None:
+def test_owner_moves_the_stream_to_another_address() -> None:
     stream = lone()
     stream.change_remote(("198.51.100.8", 8), 1.0)
     stream.write(b"x")
     assert stream.take_outgoing(1.0)[0].address == ("198.51.100.8", 8)
-    assert stream.take_events() == [RemoteChanged(("198.51.100.8", 8))]
+    assert stream.take_effects() == [RemoteChanged(("198.51.100.8", 8))]
 
 
 # -- messages ---------------------------------------------------------------------------------------------------------
 
 
-def test_messages_travel_outside_of_the_order() -> None:
+def test_unreliable_messages_are_delivered_outside_of_the_stream_order() -> None:
     link, left, right = quiet_link()
     left.stream.send_message(b"ping")
     link.serve(left)
@@ -470,7 +470,7 @@ hostile = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(hostile, max_size=30), st.sampled_from([0, 20, 60]))
-def test_no_packet_breaks_a_stream(packets: list[bytes], segment: int) -> None:
+def test_arbitrary_packets_never_break_a_stream(packets: list[bytes], segment: int) -> None:
     stream = lone()
     stream.write(bytes(30_000))
     now = 1.0
@@ -488,7 +488,7 @@ def test_no_packet_breaks_a_stream(packets: list[bytes], segment: int) -> None:
         flight = stream.flight
         assert 0 <= flight.inflight <= flight.outstanding
         assert flight.first <= flight.next <= 27 + 30
-    stream.take_events()
+    stream.take_effects()
     for _ in range(20):
         if (at := stream.next_wake()) == inf:
             break
@@ -496,7 +496,7 @@ def test_no_packet_breaks_a_stream(packets: list[bytes], segment: int) -> None:
         sent(stream, at)
 
 
-def test_acknowledgements_of_what_was_never_sent_are_ignored() -> None:
+def test_acknowledgements_of_unsent_packets_are_ignored() -> None:
     stream = lone()
     stream.write(bytes(3000))
     sent(stream, 1.0)
@@ -507,7 +507,7 @@ def test_acknowledgements_of_what_was_never_sent_are_ignored() -> None:
     assert (stream.flight.first, stream.flight.packets) == (3, 0)
 
 
-def test_numbers_wrap() -> None:
+def test_sequence_numbers_wrap_at_32_bits() -> None:
     link, left, right = quiet_link(loss=0.1, jitter=0.01)
     for half in (left, right):
         half.stream.flight.first = half.stream.flight.next = 2**32 - 50
@@ -528,7 +528,7 @@ def data_run(seqs: list[int], size: int = 100, stream: int = HERE) -> bytes:
 
 
 @pytest.mark.parametrize("seqs", [[0, 1, 2, 3], [3, 2, 1, 0], [0, 0, 1, 1], [2, 3, 0, 1], [0, 1, 2, 3, 1, 2]])
-def test_runs_deliver_what_single_packets_would(seqs: list[int]) -> None:
+def test_run_delivers_the_same_bytes_as_single_packets(seqs: list[int]) -> None:
     whole, single = lone(), lone()
     touched: dict[int, UdxStream] = {}
     blob = data_run(seqs)
@@ -537,23 +537,23 @@ def test_runs_deliver_what_single_packets_would(seqs: list[int]) -> None:
         single.receive(memoryview(blob[at : at + 120]), PEER, 1.0)
     assert (left, touched) == ([], {HERE: whole})
     streams = (whole, single)
-    texts = [b"".join(event.data for event in stream.take_events() if isinstance(event, Data)) for stream in streams]
+    texts = [b"".join(event.data for event in stream.take_effects() if isinstance(event, Data)) for stream in streams]
     assert texts[0] == texts[1] == b"".join(bytes([seq]) * 100 for seq in sorted(set(seqs)))
     assert sent(whole, 1.0) == sent(single, 1.0)
 
 
-def test_a_run_of_several_streams_and_strangers_is_taken_apart() -> None:
+def test_run_of_several_streams_is_split_and_unknown_packets_are_returned() -> None:
     mine, other = lone(), UdxStream(77, congestion=FixedWindow())
     blob = data_run([0, 1]) + data_run([0], stream=77) + data_run([0], stream=78) + bytes(120) + data_run([2])[:60]
     left = dispatch(Datagram(memoryview(blob), PEER, 120), {HERE: mine, 77: other}, 1.0, {})
     assert [len(datagram.data) for datagram in left] == [120, 120]
-    assert other.take_events() == [Data(bytes(100))]
-    assert b"".join(event.data for event in mine.take_events() if isinstance(event, Data)) == (
+    assert other.take_effects() == [Data(bytes(100))]
+    assert b"".join(event.data for event in mine.take_effects() if isinstance(event, Data)) == (
         bytes(100) + b"\1" * 100 + b"\2" * 40
     )
 
 
-def test_of_a_run_of_acknowledgements_the_highest_counts() -> None:
+def test_highest_acknowledgement_of_a_run_counts() -> None:
     stream = lone()
     stream.write(bytes(1152 * 10))
     sent(stream, 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netstack.udx.congestion import FixedWindow
-from netstack.udx.events import Closed, Data, End, Reason
+from netstack.udx.events import Closed, CloseReason, Data, End
 from netstack.udx.intake import cut
 from netstack.udx.packet import HEADER_SIZE, SACK, decode_header, decode_sacks, split_body
 from netstack.udx.stream import UdxStream
@@ -12,7 +12,7 @@ from tests.support.vectors import matches
 ADA, BOB = ("192.0.2.1", 49737), ("198.51.100.2", 1234)
 
 
-def test_an_exchange_packet_by_packet() -> None:
+def test_exchange_matches_vectors_packet_by_packet() -> None:
     ada = UdxStream(0x11223344, congestion=FixedWindow())
     bob = UdxStream(7, congestion=FixedWindow())
     ada.connect(7, BOB, 1.0)
@@ -61,6 +61,6 @@ def test_an_exchange_packet_by_packet() -> None:
     pass_on(ada, bob)
     pass_on(bob, ada)
     assert matches("udx", {"exchange": steps})["exchange"][0]["header"].startswith("ff0101")
-    assert b"".join(event.data for event in bob.take_events() if isinstance(event, Data)) == bytes(3456) + b"tail"
-    assert ada.take_events() == [Data(b"answer"), End(), Closed(Reason.ENDED)]
-    assert bob.closed is Reason.ENDED
+    assert b"".join(event.data for event in bob.take_effects() if isinstance(event, Data)) == bytes(3456) + b"tail"
+    assert ada.take_effects() == [Data(b"answer"), End(), Closed(CloseReason.ENDED)]
+    assert bob.closed is CloseReason.ENDED

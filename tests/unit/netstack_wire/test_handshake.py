@@ -1,4 +1,4 @@
-"""The peer handshake between two keys, and what does not pass for it."""
+"""The peer handshake between two keys, and the messages that it refuses."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
-from netstack.dht.messages import NoisePayload, Refusal, UdxInfo
 from netstack.wire.handshake import Initiator, answer, refusal_for
+from netstack.wire.messages import NoisePayload, Refusal, UdxInfo
 
 ADA, BOB, EVE = (SigningKey.from_seed(bytes((n,)) * 32) for n in (1, 2, 3))
 FROM_ADA = NoisePayload(udx=UdxInfo(11), secret_stream=1)
@@ -20,7 +20,7 @@ def rng(size: int) -> bytes:
     return blake2b(b"bob", digest_size=size).digest()
 
 
-def test_both_agree() -> None:
+def test_both_sides_reach_the_same_agreement() -> None:
     dial = Initiator(ADA, BOB.public, FROM_ADA, lambda size: b"\x07" * size)
     heard: list[tuple[bytes, NoisePayload]] = []
 
@@ -41,7 +41,7 @@ def test_both_agree() -> None:
     assert "keys" not in repr(ada)
 
 
-def test_a_forged_answer_does_not_spoil_the_attempt() -> None:
+def test_forged_answer_does_not_end_the_attempt() -> None:
     dial = Initiator(ADA, BOB.public, FROM_ADA, lambda size: b"\x07" * size)
     forged = answer(BOB, Initiator(EVE, BOB.public, FROM_ADA, rng).message, rng, lambda *_: FROM_BOB)
     genuine = answer(BOB, dial.message, rng, lambda *_: FROM_BOB)
@@ -52,7 +52,7 @@ def test_a_forged_answer_does_not_spoil_the_attempt() -> None:
     assert dial.accept(genuine[0]).remote_key == BOB.public
 
 
-def test_a_message_for_another_key() -> None:
+def test_malformed_messages_and_messages_for_another_key_are_refused() -> None:
     dial = Initiator(ADA, BOB.public, FROM_ADA, rng)
     for wrong in (dial.message[:-1], b"", bytes(200), b"x" * 70_000):
         with pytest.raises(DecodeError):
@@ -61,7 +61,7 @@ def test_a_message_for_another_key() -> None:
         answer(EVE, dial.message, rng, lambda *_: FROM_BOB)
 
 
-def test_silence_and_refusal() -> None:
+def test_responder_may_stay_silent_or_refuse() -> None:
     dial = Initiator(ADA, BOB.public, FROM_ADA, rng)
     assert answer(BOB, dial.message, rng, lambda *_: None) is None
     refused = answer(BOB, dial.message, rng, lambda *_: NoisePayload(error=Refusal.TRY_LATER))
@@ -73,7 +73,7 @@ def test_silence_and_refusal() -> None:
     assert refusal_for(FROM_ADA) == Refusal.NONE
 
 
-def test_no_key_to_dial() -> None:
+def test_dialling_an_invalid_key_is_refused() -> None:
     for wrong in (bytes(32), b"\x01" + bytes(31), b"short"):
         with pytest.raises(DecodeError):
             Initiator(ADA, wrong, FROM_ADA, rng)

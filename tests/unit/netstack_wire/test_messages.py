@@ -9,22 +9,22 @@ import pytest
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
-from netstack.dht.address import encode_address, node_id, parse_address
 from netstack.dht.datagram import MAX_DATAGRAM, Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import (
+from netstack.wire import namespaces
+from netstack.wire.address import encode_address, node_id, parse_address
+from netstack.wire.messages import (
     Firewall,
     HandshakeMessage,
     Holepunch,
-    Mode,
     NoisePayload,
     RelayThrough,
+    RoutingMode,
     UdxInfo,
     decode_handshake,
     decode_payload,
     encode_handshake,
     encode_payload,
 )
-from netstack.wire import namespaces
 from netstack.wire.secret_stream import stream_id
 from tests.support.shared import shared
 
@@ -38,7 +38,7 @@ def vectors() -> dict[str, bytes]:
     return {name: bytes.fromhex(value) for name, value in text.items()}
 
 
-def test_namespaces(vectors: dict[str, bytes]) -> None:
+def test_namespaces_match_vectors(vectors: dict[str, bytes]) -> None:
     known = {name: value for name, value in vectors.items() if name.startswith("namespace ")}
     assert len(known) == 33
     for name, value in known.items():
@@ -50,7 +50,7 @@ def test_namespaces(vectors: dict[str, bytes]) -> None:
     assert vectors["namespace hyperswarm/secret-stream 1"] == namespaces.STREAM_RESPONDER
 
 
-def test_addresses_and_ids(vectors: dict[str, bytes]) -> None:
+def test_addresses_and_ids_match_vectors(vectors: dict[str, bytes]) -> None:
     assert encode_address(NODE) == vectors["ipv4 address 127.0.0.1:49737"]
     assert node_id(NODE) == vectors["node id 127.0.0.1:49737"]
     assert parse_address("127.0.0.1:49737") == NODE
@@ -69,22 +69,22 @@ def test_addresses_and_ids(vectors: dict[str, bytes]) -> None:
             parse_address(bad)
 
 
-def test_keys(vectors: dict[str, bytes]) -> None:
+def test_keys_match_vectors(vectors: dict[str, bytes]) -> None:
     assert SigningKey.from_seed(b"\x05" * 32).public == vectors["key pair seed 05 public"]
     assert stream_id(b"\x02" * 64, initiator=True) == vectors["stream id initiator"]
 
 
-def test_handshake_messages(vectors: dict[str, bytes]) -> None:
+def test_handshake_messages_match_vectors(vectors: dict[str, bytes]) -> None:
     cases = {
-        "handshake from client": HandshakeMessage(Mode.FROM_CLIENT, b"\x01" * 5),
-        "handshake from relay": HandshakeMessage(Mode.FROM_RELAY, b"\x01" * 5, peer=PEER),
+        "handshake from client": HandshakeMessage(RoutingMode.FROM_CLIENT, b"\x01" * 5),
+        "handshake from relay": HandshakeMessage(RoutingMode.FROM_RELAY, b"\x01" * 5, peer=PEER),
     }
     for name, message in cases.items():
         assert encode_handshake(message) == vectors[name]
         assert decode_handshake(vectors[name]) == message
 
 
-def test_noise_payloads(vectors: dict[str, bytes]) -> None:
+def test_noise_payloads_match_vectors(vectors: dict[str, bytes]) -> None:
     cases = {
         "noise payload open": NoisePayload(
             firewall=Firewall.OPEN, addresses4=(PEER,), udx=UdxInfo(0x12345678), secret_stream=1
@@ -104,11 +104,11 @@ def test_noise_payloads(vectors: dict[str, bytes]) -> None:
         assert decode_payload(vectors[name]) == payload
 
 
-def test_a_payload_of_another_version_is_told_as_that_alone() -> None:
+def test_payload_of_another_version_decodes_to_its_version_alone() -> None:
     assert decode_payload(b"\x02whatever follows") == NoisePayload(version=2)
 
 
-def test_requests_and_responses_read_what_they_write() -> None:
+def test_requests_and_responses_round_trip() -> None:
     requests = [
         Request(7, NODE, 0, target=b"t" * 32, value=b"value"),
         Request(65535, PEER, 2, internal=True, target=b"t" * 32, id=b"i" * 32, token=b"k" * 32),
@@ -123,13 +123,13 @@ def test_requests_and_responses_read_what_they_write() -> None:
     assert [decode_datagram(encode_response(response)) for response in responses] == responses
 
 
-def test_a_request_byte_for_byte() -> None:
+def test_request_matches_expected_bytes() -> None:
     request = Request(0x0102, NODE, 0, target=b"\xaa" * 32, value=b"hi")
     assert encode_request(request) == b"\x03\x18\x02\x01\x7f\x00\x00\x01\x49\xc2\x00" + b"\xaa" * 32 + b"\x02hi"
     assert encode_response(Response(0x0102, NODE, b"hi")) == b"\x13\x10\x02\x01\x7f\x00\x00\x01\x49\xc2\x02hi"
 
 
-def test_counts_and_lengths_that_lie() -> None:
+def test_false_counts_and_lengths_are_refused() -> None:
     lies = [
         b"\x13\x04\x00\x00\x7f\x00\x00\x01\x00\x01\xff\xff\xff\xff\xff\xff\xff\x1f\x00",  # 2^53 closer nodes
         b"\x13\x04\x00\x00\x7f\x00\x00\x01\x00\x01\x29",  # 41 of them

@@ -24,11 +24,11 @@ class Pair:
                     seen.extend(target.receive(frame))
                     self.frames += 1
                     moved = True
-        self.seen_a.extend(self.a.take_events())
-        self.seen_b.extend(self.b.take_events())
+        self.seen_a.extend(self.a.take_effects())
+        self.seen_b.extend(self.b.take_effects())
 
 
-def test_both_open_and_talk() -> None:
+def test_both_sides_open_a_channel_and_exchange_messages() -> None:
     pair = Pair()
     a, b = pair.a.open("chat", b"id", b"hello from a"), pair.b.open("chat", b"id", b"hello from b")
     pair.a.send(a, 0, b"one")
@@ -44,7 +44,7 @@ def test_both_open_and_talk() -> None:
     ]
 
 
-def test_an_offer_waits_with_its_messages_until_it_is_answered() -> None:
+def test_offer_and_its_messages_wait_until_answered() -> None:
     pair = Pair()
     pair.b.pair("chat")
     a = pair.a.open("chat", b"x", b"hs")
@@ -57,7 +57,7 @@ def test_an_offer_waits_with_its_messages_until_it_is_answered() -> None:
     assert pair.seen_a == [ChannelOpened(a, "chat", b"x", b"")]
 
 
-def test_nobody_wants_it() -> None:
+def test_offer_of_an_unpaired_protocol_is_rejected() -> None:
     pair = Pair()
     pair.b.pair("chat", b"mine")
     a = pair.a.open("chat", b"other")
@@ -68,7 +68,7 @@ def test_nobody_wants_it() -> None:
     assert pair.a.open("chat", b"mine") == a  # the number is free again
 
 
-def test_an_offer_is_refused_later() -> None:
+def test_offer_can_be_refused_later() -> None:
     pair = Pair()
     pair.b.pair("chat")
     a = pair.a.open("chat", b"x")
@@ -79,7 +79,7 @@ def test_an_offer_is_refused_later() -> None:
     assert pair.seen_a == [ChannelClosed(a, rejected=True)]
 
 
-def test_close_frees_both_numbers_and_late_messages_are_nothing() -> None:
+def test_close_frees_both_numbers_and_late_messages_are_ignored() -> None:
     pair = Pair()
     a, b = pair.a.open("chat"), pair.b.open("chat")
     pair.settle()
@@ -95,7 +95,7 @@ def test_close_frees_both_numbers_and_late_messages_are_nothing() -> None:
     assert pair.seen_a == [ChannelOpened(a, "next", b"", b"")]
 
 
-def test_closes_that_cross() -> None:
+def test_simultaneous_closes_free_both_numbers() -> None:
     pair = Pair()
     a, b = pair.a.open("chat"), pair.b.open("chat")
     pair.settle()
@@ -108,7 +108,7 @@ def test_closes_that_cross() -> None:
     assert pair.seen_b[-1] == Offered("chat", b"", b"")
 
 
-def test_closed_before_the_peer_answers_the_number_waits() -> None:
+def test_number_of_a_closed_channel_is_free_only_after_the_peers_answer() -> None:
     pair = Pair()
     a = pair.a.open("chat")
     pair.a.close(a)
@@ -119,7 +119,7 @@ def test_closed_before_the_peer_answers_the_number_waits() -> None:
     assert {pair.a.open("x"), pair.a.open("y")} == {a, other}
 
 
-def test_closed_while_the_peers_open_is_on_its_way() -> None:
+def test_closing_while_the_peers_open_is_in_flight() -> None:
     pair = Pair()
     a, b = pair.a.open("chat"), pair.b.open("chat")
     pair.a.close(a)
@@ -131,7 +131,7 @@ def test_closed_while_the_peers_open_is_on_its_way() -> None:
     assert isinstance(pair.seen_a[-1], ChannelOpened)
 
 
-def test_two_of_one_name_pair_in_order() -> None:
+def test_two_channels_of_one_name_pair_in_order() -> None:
     pair = Pair()
     first, second = pair.a.open("chat", b"", b"1"), pair.a.open("chat", b"", b"2")
     mine, other = pair.b.open("chat"), pair.b.open("chat")
@@ -140,7 +140,7 @@ def test_two_of_one_name_pair_in_order() -> None:
     assert pair.seen_a == [ChannelOpened(first, "chat", b"", b""), ChannelOpened(second, "chat", b"", b"")]
 
 
-def test_what_is_written_together_travels_together() -> None:
+def test_messages_queued_together_share_a_frame() -> None:
     pair = Pair()
     channels = [pair.a.open(name) for name in ("x", "y")]
     for name in ("x", "y"):
@@ -155,7 +155,7 @@ def test_what_is_written_together_travels_together() -> None:
     assert [event.body for event in pair.seen_b if isinstance(event, Message)] == [b"%d" % n for n in range(1000)]
 
 
-def test_batches_are_cut_at_the_limit() -> None:
+def test_batches_are_split_at_the_frame_limit() -> None:
     pair = Pair(limit=4096)
     a = pair.a.open("x")
     pair.b.open("x")
@@ -171,7 +171,7 @@ def test_batches_are_cut_at_the_limit() -> None:
     assert [event.body for event in pair.seen_b if isinstance(event, Message)] == bodies
 
 
-def test_bytes_on_the_wire() -> None:
+def test_frames_match_expected_bytes() -> None:
     mux = Protomux()
     channel = mux.open("ab", b"\x09", b"hs")
     assert mux.take_outgoing() == [b"\x00\x01\x01\x02ab\x01\x09hs"]
@@ -206,14 +206,14 @@ def test_hostile_frames_are_faults_with_a_reason() -> None:
         assert mux.receive(opens(1)) == []  # nothing is read after that
 
 
-def test_a_taken_number_is_a_fault() -> None:
+def test_reused_channel_number_is_a_fault() -> None:
     mux = Protomux()
     mux.pair("p")
     assert mux.receive(opens(1)) == [Offered("p", b"", b"")]
     assert mux.receive(opens(1)) == [Fault("opens a channel number that is not free")]
 
 
-def test_parking_is_bounded() -> None:
+def test_parked_bytes_are_bounded() -> None:
     mux = Protomux(max_parked=10_000)
     mux.pair("p")
     mux.receive(opens(1))
@@ -222,19 +222,19 @@ def test_parking_is_bounded() -> None:
     assert mux.receive(b"\x01\x00" + bytes(600)) == [Fault("sends too much to channels that are not open")]
 
 
-def test_parking_is_given_back() -> None:
+def test_parking_allowance_is_released_when_a_channel_opens() -> None:
     mux = Protomux(max_parked=10_000)
     mux.pair("p")
     for _ in range(20):
         mux.receive(opens(1))
         mux.receive(b"\x01\x00" + bytes(6000))
         channel = mux.open("p")
-        assert [type(event) for event in mux.take_events()] == [ChannelOpened, Message]
+        assert [type(event) for event in mux.take_effects()] == [ChannelOpened, Message]
         mux.close(channel)
     assert mux.fault is None
 
 
-def test_channels_are_bounded() -> None:
+def test_number_of_channels_is_bounded() -> None:
     mux = Protomux(max_channels=3)
     mux.pair("p")
     for number in (1, 2, 3):
@@ -242,7 +242,7 @@ def test_channels_are_bounded() -> None:
     assert mux.receive(opens(4)) == [Fault("opens too many channels")]
 
 
-def test_what_later_versions_may_send_is_nothing() -> None:
+def test_unknown_control_types_are_ignored() -> None:
     mux = Protomux()
     assert mux.receive(b"") == []  # a keep-alive
     assert mux.receive(b"\x00\x2a\x01\x02") == []

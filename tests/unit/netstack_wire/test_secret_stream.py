@@ -1,4 +1,4 @@
-"""The secret stream as transcripts: openings, frames, keep-alives, and lengths that lie."""
+"""The secret stream as transcripts: openings, frames, keep-alives, and false lengths."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def opened(cap: int = 512 * 1024) -> tuple[SecretStream, SecretStream]:
     return a, b
 
 
-def test_frames_keep_their_boundaries_however_they_are_cut() -> None:
+def test_frames_keep_their_boundaries_for_any_cut_of_the_bytes() -> None:
     frames = [b"", b"x", b"hello", bytes(1000), bytes(100_000), b"", b"last"]
     for step in (1, 2, 3, 7, 1000, 1_000_000):
         a, b = pair()
@@ -44,20 +44,20 @@ def test_frames_keep_their_boundaries_however_they_are_cut() -> None:
         assert b.buffered == 0
 
 
-def test_the_same_draws_give_the_same_bytes() -> None:
+def test_same_random_draws_give_the_same_bytes() -> None:
     (a, _), (same, _) = opened(), opened()
     assert a.opening == same.opening
     assert a.seal(b"frame") == same.seal(b"frame")
 
 
-def test_an_opening_of_another_handshake_or_role() -> None:
+def test_opening_of_another_handshake_or_role_is_refused() -> None:
     other = SecretStream(initiator=False, handshake_hash=bytes(64), keys=KEYS, rng=seeded)
     for opening in (other.opening, pair()[0].opening):
         with pytest.raises(DecodeError, match="another handshake"):
             pair()[0].receive([opening])
 
 
-def test_lengths_that_lie_cost_nothing() -> None:
+def test_false_lengths_are_refused_before_buffering() -> None:
     a, _ = pair()
     with pytest.raises(DecodeError, match="56 bytes"):
         a.receive([b"\xff\xff\xff"])
@@ -73,14 +73,14 @@ def test_lengths_that_lie_cost_nothing() -> None:
         assert b.buffered <= 3
 
 
-def test_the_cap_is_of_plaintext() -> None:
+def test_frame_cap_counts_plaintext_bytes() -> None:
     a, b = opened(cap=1000)
     assert b.receive([a.seal(bytes(1000))]) == [bytes(1000)]
     with pytest.raises(DecodeError):
         b.receive([a.seal(bytes(1001))])
 
 
-def test_changed_repeated_and_missing_frames_do_not_open() -> None:
+def test_changed_repeated_or_missing_frames_do_not_decrypt() -> None:
     a, b = opened()
     sealed = a.seal(b"one")
     with pytest.raises(DecodeError, match="does not open"):
@@ -96,7 +96,7 @@ def test_changed_repeated_and_missing_frames_do_not_open() -> None:
         b.receive([a.seal(b"next")])
 
 
-def test_a_frame_that_trickles_in_is_held_in_few_pieces() -> None:
+def test_frame_arriving_byte_by_byte_is_held_in_few_pieces() -> None:
     a, b = opened()
     sealed = a.seal(bytes(5000))
     for byte in sealed[:-1]:
@@ -104,7 +104,7 @@ def test_a_frame_that_trickles_in_is_held_in_few_pieces() -> None:
     assert b.receive([sealed[-1:]]) == [bytes(5000)]
 
 
-def test_frames_have_a_longest_length() -> None:
+def test_sealing_refuses_frames_above_the_longest_length() -> None:
     a, _ = opened()
     assert len(a.seal(bytes(MAX_FRAME))) == 3 + 2**24 - 1
     with pytest.raises(ValueError, match="too long"):
@@ -113,11 +113,11 @@ def test_frames_have_a_longest_length() -> None:
         SecretStream(initiator=True, handshake_hash=HASH, keys=KEYS, rng=os.urandom, cap=MAX_FRAME + 1)
 
 
-def test_the_two_openings_differ() -> None:
+def test_openings_of_initiator_and_responder_differ() -> None:
     assert stream_id(HASH, initiator=True) != stream_id(HASH, initiator=False)
 
 
-def test_libsodium_straight_and_through_the_bindings_give_the_same_bytes() -> None:
+def test_cffi_and_nacl_bindings_give_the_same_bytes() -> None:
     ways = (direct(), checked())
     for sealing, opening in (ways, ways[::-1]):
         mine, theirs = sealing[0](HASH[:24], KEYS[0]), opening[0](HASH[:24], KEYS[0])
@@ -131,7 +131,7 @@ def test_libsodium_straight_and_through_the_bindings_give_the_same_bytes() -> No
         assert opening[2](theirs, memoryview(b"short")) is None
 
 
-def test_streams_of_several_threads_do_not_meet() -> None:
+def test_streams_in_several_threads_do_not_share_state() -> None:
     """The cipher lets go of the interpreter while it works: what it opens into must be one caller's alone."""
     frames = {letter: letter * 50_000 for letter in (b"a", b"b", b"c")}
 

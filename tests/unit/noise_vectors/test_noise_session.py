@@ -27,7 +27,7 @@ def pair(
 
 
 @pytest.mark.parametrize("pattern", [IK, XKPSK0, IKPSK1])
-def test_a_handshake_and_messages_after_it(pattern: str) -> None:
+def test_handshake_completes_and_messages_pass_both_ways(pattern: str) -> None:
     first, second = pair(pattern)
     turn = [first, second]
     said: list[bytes] = []
@@ -47,7 +47,7 @@ def test_a_handshake_and_messages_after_it(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", [XKPSK0, IKPSK1])
-def test_a_wrong_secret_or_prologue_fails_at_message_1(pattern: str) -> None:
+def test_wrong_secret_or_prologue_fails_at_the_first_message(pattern: str) -> None:
     for changes in ({"wrong": b"w" * 32}, {"prologue": b"q"}):
         first, second = pair(pattern, **changes)
         with pytest.raises(DecodeError):
@@ -56,7 +56,7 @@ def test_a_wrong_secret_or_prologue_fails_at_message_1(pattern: str) -> None:
             second.read(b"")
 
 
-def test_long_messages_are_refused_before_anything_is_opened() -> None:
+def test_overlong_messages_are_refused_before_decryption() -> None:
     first, second = pair(IK)
     with pytest.raises(DecodeError, match="65,535"):
         second.read(bytes(70_000))
@@ -71,7 +71,7 @@ def test_long_messages_are_refused_before_anything_is_opened() -> None:
         first.encrypt(bytes(MAX_MESSAGE))
 
 
-def test_anything_else_is_a_decode_error() -> None:
+def test_wrong_messages_raise_decode_error() -> None:
     good = pair(IK)[0].write(b"")
     for wrong in (b"", b"x", good[:31], good[:95], good[:-1], bytes(len(good)), b"\xff" * 96, b"\x01" + bytes(95)):
         with pytest.raises(DecodeError):
@@ -95,7 +95,7 @@ def test_low_order_points_never_agree() -> None:
         NoiseSession.initiate(IK, b"", ADA, os.urandom, remote_static=b"\x01" + bytes(31))
 
 
-def test_turns() -> None:
+def test_messages_and_results_out_of_turn_are_refused() -> None:
     first, second = pair(IK)
     with pytest.raises(DecodeError, match="out of turn"):
         first.read(b"")
@@ -112,7 +112,7 @@ def test_turns() -> None:
         first.write(b"")
 
 
-def test_what_only_a_programmer_gets_wrong() -> None:
+def test_wrong_patterns_and_arguments_raise_value_error() -> None:
     for pattern in (
         "Noise_IK",
         "nonsense",
@@ -127,7 +127,7 @@ def test_what_only_a_programmer_gets_wrong() -> None:
         NoiseSession.initiate(IK, b"", ADA, os.urandom)
 
 
-def test_one_draw_gives_one_handshake() -> None:
+def test_equal_random_bytes_give_equal_handshake_messages() -> None:
     def rng(size: int) -> bytes:
         return b"\x09" * size
 

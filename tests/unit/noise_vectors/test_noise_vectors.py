@@ -59,7 +59,7 @@ def run(vector: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", SUPPORTED)
-def test_published_vectors(name: str) -> None:
+def test_handshakes_equal_the_published_noise_vectors(name: str) -> None:
     vectors = json.loads(gzip.decompress(shared(f"data/noise/{name}.json.gz").read_bytes()))["vectors"]
     chosen = [vector for vector in vectors if supported(vector)]
     assert len(chosen) == SUPPORTED[name]

@@ -14,6 +14,7 @@ from identity.keys import SigningKey
 from sync.replicate.effects import (
     Acked,
     Append,
+    CaughtUp,
     Effect,
     FetchAnswered,
     ForkFound,
@@ -22,7 +23,6 @@ from sync.replicate.effects import (
     PackArrived,
     PackWanted,
     SendMessage,
-    Settled,
     StoreRecord,
     Violation,
 )
@@ -216,8 +216,8 @@ class Peer:
                 case Acked(lengths):
                     for writer, length in lengths:
                         self.seen.append(f"{self.world.name_of(writer)} {length} durable at {other}")
-                case Settled():
-                    self.seen.append(f"settled with {other}")
+                case CaughtUp():
+                    self.seen.append(f"caught up with {other}")
                 case HistoryAsked(request):
                     after.append(lambda request=request: self._next_pack(other, request))  # type: ignore[misc]
                 case PackWanted(request):

@@ -40,7 +40,7 @@ def numbered(name: str, count: int, start: int = 0) -> list[bytes]:
     return [f"{name} {index}".encode() for index in range(start, start + count)]
 
 
-def test_two_that_hold_the_same_say_one_message_each() -> None:
+def test_peers_with_equal_feeds_exchange_one_digest_each() -> None:
     world = World("Ada", "Bo")
     world.link("Ada", "Bo")
     world["Ada"].write(b"hello")
@@ -48,10 +48,10 @@ def test_two_that_hold_the_same_say_one_message_each() -> None:
     world.traffic.clear()
     world.link("Ada", "Bo")
     assert world.run().kinds() == ["Digest", "Digest"]
-    assert world["Ada"].seen[-2:] == ["Ada 1 durable at Bo", "settled with Bo"]
+    assert world["Ada"].seen[-2:] == ["Ada 1 durable at Bo", "caught up with Bo"]
 
 
-def test_written_apart_arrives_once_on_meeting() -> None:
+def test_blocks_written_while_apart_arrive_once_after_connecting() -> None:
     world = World("Ada", "Bo")
     world["Ada"].write(*numbered("Ada", 300))
     world["Bo"].write(*numbered("Bo", 5))
@@ -61,8 +61,8 @@ def test_written_apart_arrives_once_on_meeting() -> None:
     assert world["Ada"].read("Bo") == numbered("Bo", 5)
     assert Counter(world.kinds()) == {"Digest": 2, "Frontier": 2, "Wants": 2, "Blocks": 2, "Ack": 2}
     assert [sorted(peer.seen) for peer in world.peers.values()] == [
-        ["Ada 300 durable at Bo", "settled with Bo"],
-        ["Bo 5 durable at Ada", "settled with Ada"],
+        ["Ada 300 durable at Bo", "caught up with Bo"],
+        ["Bo 5 durable at Ada", "caught up with Ada"],
     ]
 
 
@@ -78,21 +78,21 @@ def test_live_blocks_are_pushed_with_their_head_and_acknowledged() -> None:
     assert [line for line in world["Ada"].seen if "durable" in line] == [f"Ada {n} durable at Bo" for n in (1, 2, 3)]
 
 
-def test_what_is_stored_but_not_durable_is_not_acknowledged() -> None:
+def test_blocks_not_yet_durable_are_not_acknowledged() -> None:
     world = World("Ada", "Bo")
     world["Bo"].lazy_disk = True
     world.link("Ada", "Bo")
     world["Ada"].write(b"hello")
     world.run()
     assert world["Bo"].read("Ada") == [b"hello"]
-    assert world["Ada"].seen == ["settled with Bo"]
+    assert world["Ada"].seen == ["caught up with Bo"]
     world.cut("Ada", "Bo")
     world.link("Ada", "Bo")  # equal frontiers say nothing about disks either
     world.run()
-    assert world["Ada"].seen == ["settled with Bo"] * 2
+    assert world["Ada"].seen == ["caught up with Bo"] * 2
 
 
-def test_friends_pass_on_what_they_hold() -> None:
+def test_peer_passes_on_feeds_and_records_of_others() -> None:
     world = World("phone", "desktop", "friend")
     world["phone"].write(*numbered("phone", 40))
     world["phone"].record(7)
@@ -101,14 +101,14 @@ def test_friends_pass_on_what_they_hold() -> None:
     world.link("desktop", "friend")
     world.run()
     assert world["friend"].read("phone") == numbered("phone", 40)
-    assert world["friend"].seen == ["phone record 7 from desktop", "settled with desktop"]
+    assert world["friend"].seen == ["phone record 7 from desktop", "caught up with desktop"]
     world["desktop"].write(b"live")
     world.link("phone", "friend")
     world.run()
     assert world.frontiers() == [{"phone": 40, "desktop": 1}] * 3
 
 
-def test_three_that_wrote_apart_fetch_every_block_once() -> None:
+def test_three_peers_fetch_every_missing_block_once() -> None:
     world = World("Ada", "Bo", "Cy")
     for name, peer in world.peers.items():
         peer.write(*numbered(name, 3000))
@@ -125,7 +125,7 @@ def test_three_that_wrote_apart_fetch_every_block_once() -> None:
     assert world.bytes < 6 * 3000 * 12
 
 
-def test_a_huge_feed_does_not_hold_up_a_short_one() -> None:
+def test_long_feed_does_not_delay_a_short_one() -> None:
     world = World("Ada", "Bo", "Cy")
     world["Ada"].write(*(bytes(50_000) for _ in range(200)))
     world["Ada"].write(b"short", feed="Cy")
@@ -137,7 +137,7 @@ def test_a_huge_feed_does_not_hold_up_a_short_one() -> None:
     assert world["Bo"].read("Ada") == world["Ada"].read("Ada")
 
 
-def test_a_slow_disk_slows_the_sender_and_nothing_piles_up() -> None:
+def test_slow_disk_slows_the_sender_and_bounds_memory() -> None:
     world = World("Ada", "Bo")
     world["Ada"].write(*(bytes(100_000) for _ in range(100)))
     world["Bo"].stuck_disk = True  # blocks are taken in, but never reported as stored
@@ -158,7 +158,7 @@ def test_next_wants_takes_the_smallest_gaps_within_its_budget() -> None:
     assert next_wants(local, remote, set(), -1) == []
 
 
-def test_a_writer_not_admitted_is_remembered_until_it_is() -> None:
+def test_feed_of_a_writer_is_fetched_once_the_writer_is_admitted() -> None:
     world = World("Ada", "Bo")
     stranger = writer_key("Ada").public
     world["Bo"].refused.add(stranger)
@@ -168,15 +168,15 @@ def test_a_writer_not_admitted_is_remembered_until_it_is() -> None:
     world.run()
     world["Ada"].write(b"more")
     world.run()
-    assert (world["Bo"].read("Ada"), world["Bo"].seen) == ([], ["settled with Ada"])
+    assert (world["Bo"].read("Ada"), world["Bo"].seen) == ([], ["caught up with Ada"])
     world["Bo"].refused.clear()
     world["Bo"].perform("Ada", world["Bo"].links["Ada"].replicator.admission_changed(0.0))
     world.run()
     assert world["Bo"].read("Ada") == [*numbered("Ada", 3), b"more"]
-    assert world["Bo"].seen[1:] == ["Ada record 1 from Ada", "settled with Ada"]
+    assert world["Bo"].seen[1:] == ["Ada record 1 from Ada", "caught up with Ada"]
 
 
-def test_only_newer_records_travel() -> None:
+def test_only_newer_device_records_are_sent() -> None:
     world = World("Ada", "Bo", "Cy")
     world["Ada"].record(3)
     world["Bo"].record(5, feed="Ada")
@@ -190,7 +190,7 @@ def test_only_newer_records_travel() -> None:
     assert set(world.run()["Ada"].view.records().values()) == {6}
 
 
-def test_connections_that_break_anywhere_lose_nothing() -> None:
+def test_connection_breaking_at_any_message_loses_no_block() -> None:
     world = World("Ada", "Bo", seed=3)
     world["Ada"].write(*(b"%d" % index * 500 for index in range(2000)))
     for pause in range(1, 12):
@@ -205,7 +205,7 @@ def test_connections_that_break_anywhere_lose_nothing() -> None:
     assert world["Bo"].read("Ada") == world["Ada"].read("Ada")
 
 
-def test_what_is_stored_of_a_broken_range_goes_on_from_another_peer() -> None:
+def test_partly_received_range_continues_from_another_peer() -> None:
     world = World("Ada", "Bo", "Cy")
     world["Ada"].write(*(b"%d" % index * 500 for index in range(1000)))
     world.link("Ada", "Cy")
@@ -222,7 +222,7 @@ def test_what_is_stored_of_a_broken_range_goes_on_from_another_peer() -> None:
     assert world.bytes < sum(map(len, numbered("", 0))) + sum(len(b"%d" % i * 500) for i in range(1000))
 
 
-def test_a_peer_that_stalls_is_left_for_another() -> None:
+def test_stalled_feed_is_fetched_from_another_peer() -> None:
     world = World("Ada", "Bo", "Cy")
     world["Ada"].write(*numbered("Ada", 10))
     world.link("Ada", "Cy")
@@ -238,10 +238,10 @@ def test_a_peer_that_stalls_is_left_for_another() -> None:
     world["Bo"].perform("Cy", waiting.wake(world.now))
     world.run()
     assert world["Bo"].read("Ada") == numbered("Ada", 10)
-    assert sorted(world["Bo"].seen) == ["settled with Ada", "settled with Cy"]
+    assert sorted(world["Bo"].seen) == ["caught up with Ada", "caught up with Cy"]
 
 
-def test_history_comes_as_packs_before_blocks_are_asked_for() -> None:
+def test_history_packs_arrive_before_blocks_are_requested() -> None:
     world = World("old", "new")
     world["old"].write(*numbered("old", 100))
     world["old"].packs = [(bytes([1]) * 32, bytes(3_000_000)), (bytes([2]) * 32, bytes(65_536))]
@@ -259,10 +259,10 @@ def test_history_comes_as_packs_before_blocks_are_asked_for() -> None:
     world["new"].perform("old", new.hold_blocks(False, 0.0))
     world.run()
     assert world["new"].read("old") == [(len(block), leaf_hash(block)) for block in numbered("old", 100)]
-    assert world["new"].seen[-1] == "settled with old"
+    assert world["new"].seen[-1] == "caught up with old"
 
 
-def test_hashes_as_far_as_items_reach_and_blocks_after_them() -> None:
+def test_hashes_are_sent_for_packed_entries_and_blocks_after_them() -> None:
     world = World("old", "new")
     world["old"].write(*numbered("old", 100))
     world["new"].view.of(writer_key("old").public).packed = 77
@@ -314,7 +314,7 @@ def test_a_message_never_ends_inside_a_pair_whose_first_block_is_withheld() -> N
 
 
 @pytest.mark.parametrize("places", [(0,), (11,), (10, 11), (3, 4, 5), tuple(range(12)), (6,)])
-def test_withheld_blocks_leave_their_hashes(places: tuple[int, ...]) -> None:
+def test_withheld_blocks_are_sent_as_hashes(places: tuple[int, ...]) -> None:
     world = withheld_world(*places)
     world.link("Ada", "Bo")
     world.run()
@@ -324,7 +324,7 @@ def test_withheld_blocks_leave_their_hashes(places: tuple[int, ...]) -> None:
     assert world["Bo"].read("Ada") == world["Cy"].read("Ada") == world["Ada"].read("Ada")
 
 
-def test_a_lie_about_the_sizes_of_two_withheld_neighbours_harms_nobody() -> None:
+def test_false_sizes_of_two_withheld_blocks_break_no_later_proof() -> None:
     """Their parent fixes only the sum, so the lie passes; whoever stores it still serves and follows the feed."""
     world = withheld_world(4, 5)
 
@@ -420,11 +420,13 @@ def tampered(kind: type, change: str) -> list[str]:
         (Frontier, "oversize", Rule.MALFORMED),
     ],
 )
-def test_a_lying_peer_is_named_and_nothing_is_stored(kind: type, change: str, rule: Rule) -> None:
+def test_invalid_message_closes_the_channel_with_its_rule_and_stores_nothing(
+    kind: type, change: str, rule: Rule
+) -> None:
     assert tampered(kind, change) == [f"Ada broke: {rule.sentence}"]
 
 
-def test_what_was_not_asked_for_or_comes_out_of_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unrequested_or_misordered_messages_close_the_channel_with_their_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     # No credit is given back, and none is left to answer with.
     monkeypatch.setattr(Inflow, "give_back", lambda self, size: None)
     feed = Feed()
@@ -455,7 +457,7 @@ def test_what_was_not_asked_for_or_comes_out_of_turn(monkeypatch: pytest.MonkeyP
         assert replicator.receive(*encode(digest), 0.0) == []
 
 
-def test_packs_out_of_order_or_too_large() -> None:
+def test_misordered_or_oversized_packs_close_the_channel() -> None:
     for pieces in (
         [HistoryPiece(1, 1, 0, False, bytes(32), bytes(262_144))],
         [HistoryPiece(1, 0, 1, False, b"", bytes(262_144))],
@@ -496,7 +498,7 @@ def test_wants_that_cannot_be_served_are_refused() -> None:
     world["Bo"].tamper = beyond
     world.run()
     assert ("Ada", "Bo", Refuse.__name__) in world.traffic
-    assert world["Bo"].seen == ["settled with Ada"]
+    assert world["Bo"].seen == ["caught up with Ada"]
     assert WantRecords.__name__ not in world.kinds()
 
 
@@ -514,7 +516,7 @@ def forked_world(common: int, first: int, second: int) -> World:
 @pytest.mark.parametrize(
     ("common", "first", "second"), [(0, 1, 1), (5, 1, 1), (5, 3, 1), (5, 1, 3), (4, 7, 2), (8, 1, 9)]
 )
-def test_two_branches_are_found_proved_and_passed_on(common: int, first: int, second: int) -> None:
+def test_fork_is_found_proved_and_passed_on(common: int, first: int, second: int) -> None:
     world = forked_world(common, first, second)
     world.link("Ada", "Cy")
     world.run()
@@ -533,7 +535,7 @@ def test_two_branches_are_found_proved_and_passed_on(common: int, first: int, se
     assert "fork of Eve from Ada" in world["Eve"].seen
 
 
-def test_a_fork_while_both_branches_grow_closes_no_honest_connection() -> None:
+def test_fork_with_growing_branches_closes_no_honest_connection() -> None:
     world = forked_world(3, 0, 0)
     world.link("Ada", "Bo")
     world.run()
@@ -550,7 +552,7 @@ def test_a_fork_while_both_branches_grow_closes_no_honest_connection() -> None:
     assert world["Bo"].read("Ada") == [b"honest"]
 
 
-def test_a_range_under_way_when_the_feed_turns_to_another_branch_is_no_lie() -> None:
+def test_range_in_flight_while_the_feed_changes_branch_is_no_violation() -> None:
     """Bo streams one branch to Cy, and before its first message arrives Cy has taken a block of the other."""
     world = forked_world(2, 0, 3000)
     world.link("Bo", "Cy")
@@ -567,7 +569,7 @@ def test_a_range_under_way_when_the_feed_turns_to_another_branch_is_no_lie() -> 
     assert world["Cy"].view.forks().keys() == world["Bo"].view.forks().keys() == {writer_key("Eve").public}
 
 
-def test_a_third_peer_takes_one_branch_and_hears_of_the_other() -> None:
+def test_third_peer_stores_one_branch_and_receives_the_fork_proof() -> None:
     world = forked_world(5, 400, 300)
     world.link("Ada", "Cy")
     world.link("Bo", "Cy")
@@ -577,7 +579,7 @@ def test_a_third_peer_takes_one_branch_and_hears_of_the_other() -> None:
     assert "broke" not in str([peer.seen for peer in world.peers.values()])
 
 
-def test_forged_proofs_prove_nothing() -> None:
+def test_forged_fork_proofs_are_refused() -> None:
     world = forked_world(5, 3, 1)
     world.link("Ada", "Bo")
     world.run()

@@ -44,7 +44,7 @@ def leaves(made: Feed, *indexes: int) -> tuple[tuple[int, bytes], ...]:
     return tuple((made.made[index].size, made.made[index].hash) for index in indexes)
 
 
-def test_message_vectors() -> None:
+def test_message_bytes_equal_the_recorded_vectors() -> None:
     five, head = feed(b"zero", b"one", b"two", b"three", b"four")
     two, other = feed(b"zero", b"uno")
     point = (head.core, 1, leaf_hash(b"one"))

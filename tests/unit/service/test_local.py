@@ -25,7 +25,7 @@ async def stored(d: Desk) -> int:
     return (await d.service.stats()).storage[0].messages
 
 
-def test_an_import_outlives_a_profile_that_is_read_again(tmp_path: Path) -> None:
+def test_import_continues_after_the_profile_is_reloaded_from_its_store(tmp_path: Path) -> None:
     async def story() -> None:
         async with desk(tmp_path, "import") as d:
             work = asyncio.create_task(d.service.import_messages(d.notes, lines(tmp_path / "in", 1000)))
@@ -38,7 +38,7 @@ def test_an_import_outlives_a_profile_that_is_read_again(tmp_path: Path) -> None
     asyncio.run(story())
 
 
-def test_who_waits_for_a_message_hears_of_it_after_the_profile_was_read_again(tmp_path: Path) -> None:
+def test_read_that_waits_gets_the_message_after_the_profile_is_reloaded(tmp_path: Path) -> None:
     async def story() -> None:
         async with desk(tmp_path, "wait") as d:
             reading = asyncio.create_task(d.service.read(d.notes, wait=60))
@@ -50,7 +50,7 @@ def test_who_waits_for_a_message_hears_of_it_after_the_profile_was_read_again(tm
     asyncio.run(story())
 
 
-def test_a_bad_line_ends_an_import_after_what_stands_before_it(tmp_path: Path) -> None:
+def test_bad_line_ends_an_import_after_the_lines_before_it_are_stored(tmp_path: Path) -> None:
     async def story() -> None:
         async with desk(tmp_path, "bad") as d:
             path = lines(tmp_path / "in", 300)
@@ -64,7 +64,7 @@ def test_a_bad_line_ends_an_import_after_what_stands_before_it(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("format", ["jsonl", "yjs"])
-def test_an_export_lets_others_in_and_outlives_a_profile_that_is_read_again(tmp_path: Path, format: Any) -> None:
+def test_export_yields_to_other_calls_and_continues_after_a_reload(tmp_path: Path, format: Any) -> None:
     async def story() -> None:
         async with desk(tmp_path, f"export {format}") as d:
             await d.service.import_messages(d.notes, lines(tmp_path / "in", 1000))
@@ -80,7 +80,7 @@ def test_an_export_lets_others_in_and_outlives_a_profile_that_is_read_again(tmp_
     asyncio.run(story())
 
 
-def test_doctor_lets_others_in_and_outlives_a_profile_that_is_read_again(tmp_path: Path) -> None:
+def test_doctor_yields_to_other_calls_and_continues_after_a_reload(tmp_path: Path) -> None:
     async def story() -> None:
         async with desk(tmp_path, "doctor") as d:
             await d.service.import_messages(d.notes, lines(tmp_path / "in", 1000))
@@ -98,7 +98,7 @@ def test_doctor_lets_others_in_and_outlives_a_profile_that_is_read_again(tmp_pat
     asyncio.run(story())
 
 
-def test_an_index_that_breaks_is_told_of_once_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_index_is_reported_once_and_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "INDEX_PAUSE", 0.0)
     monkeypatch.setattr(local, "INDEX_RETRY", 0.0)
 
@@ -127,7 +127,7 @@ def test_an_index_that_breaks_is_told_of_once_and_tried_again(tmp_path: Path, mo
     asyncio.run(story())
 
 
-def test_text_that_no_update_holds_is_too_long(tmp_path: Path) -> None:
+def test_text_whose_escapes_exceed_one_update_is_refused_as_too_long(tmp_path: Path) -> None:
     async def story() -> None:
         async with desk(tmp_path, "controls") as d:
             await d.service.send(d.notes, "\x01" * 30_000)

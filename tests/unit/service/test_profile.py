@@ -13,7 +13,7 @@ from identity.keystore import create_keystore
 from sync.service import profiles as profile
 
 
-def test_the_key_is_wrapped_beside_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_wrapping_does_not_block_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wrapping waits until the loop has come round a hundred times: with it in the loop this would never end."""
     wrap, seen = create_keystore, Event()
 
@@ -36,7 +36,7 @@ def test_the_key_is_wrapped_beside_the_loop(tmp_path: Path, monkeypatch: pytest.
     asyncio.run(story())
 
 
-def test_a_profile_that_is_called_off_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_profile_creation_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrap, begun, go = create_keystore, Event(), Event()
 
     def slow(*args: object, **kwargs: object) -> bytes:

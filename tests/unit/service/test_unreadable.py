@@ -16,7 +16,7 @@ from sync.store.port import Batch, Table
 from sync.store.sqlite import SqliteStore
 
 
-def test_a_row_of_another_version(tmp_path: Path) -> None:
+def test_store_with_an_unknown_row_is_refused_as_profile_unreadable(tmp_path: Path) -> None:
     async def story() -> None:
         folder = tmp_path / "ada"
         await profile.create_profile(folder, "pass", name="Ada")

@@ -262,6 +262,7 @@ PHONES: list[Phone] = []  # every device of the test at hand: whose D a reader t
 
 
 def phone(person: Person, name: str, feeds: Feeds) -> Phone:
+    """A new device, entered in PHONES."""
     made = Phone(person, name, feeds)
     PHONES.append(made)
     return made

@@ -54,13 +54,13 @@ OPS: dict[str, Op] = {
 PARENTS = (Parent(b(1), 0, b(2)), Parent(b(1), 70_000, b(1)), Parent(b(2), 3, b(1)))
 
 
-def test_control_vectors() -> None:
+def test_control_bytes_equal_the_recorded_vectors() -> None:
     made = [{"name": n, "body": encode_control(ControlBody(PARENTS, (op,))).hex()} for n, op in OPS.items()]
     for vector in matches("space-control", made):
         assert decode_control(bytes.fromhex(vector["body"])) == ControlBody(PARENTS, (OPS[vector["name"]],))
 
 
-def test_an_unknown_operation_is_kept() -> None:
+def test_unknown_operation_is_preserved_when_reencoded() -> None:
     data = encode_control(ControlBody((), (OPS["of a later version"], OPS["set"])))
     assert encode_control(decode_control(data)) == data
 
@@ -100,13 +100,13 @@ def op(code: int, data: bytes) -> Callable[[Writer], object]:
         raw(op(4, b(1)), parents=b"\xfd\x01\x04" + bytes(10)),
     ],
 )
-def test_what_is_not_one_value_is_refused(data: bytes) -> None:
+def test_noncanonical_control_bodies_are_refused(data: bytes) -> None:
     with pytest.raises(DecodeError):
         decode_control(data)
 
 
 @pytest.mark.parametrize(("one", "two"), [("create", "add"), ("add", "add"), ("epoch", "epoch")])
-def test_an_entry_founds_one_thing_and_opens_one_epoch(one: str, two: str) -> None:
+def test_entry_holds_at_most_one_admission_and_one_epoch(one: str, two: str) -> None:
     with pytest.raises(ValueError, match="at most one"):
         encode_control(ControlBody((), (OPS[one], OPS[two])))
 

@@ -1,4 +1,4 @@
-"""Epochs: which to use, when to open or drop one, whose Z it takes, who gets a slot."""
+"""Epochs: which one to use, when to open or drop one, which Z it takes, who gets a slot."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def state(*epochs: EpochInfo, writers: tuple[int, ...] = (1, 2, 3)) -> SpaceStat
     )
 
 
-def test_several_that_fit_the_lowest_id() -> None:
+def test_lowest_id_is_used_among_fitting_epochs() -> None:
     here = state(epoch(12, (1, 2, 3)), epoch(11, (1, 2, 3)))
     assert usable(here, b(1)) == b(11)
     assert usable(here, b(1), known={b(12)}) == b(12)
@@ -83,7 +83,7 @@ def test_several_that_fit_the_lowest_id() -> None:
     assert usable(here, b(7)) is None
 
 
-def test_what_does_not_fit() -> None:
+def test_epoch_with_wrong_roster_or_superseded_is_not_used() -> None:
     for bad in (
         epoch(11, (1, 2)),
         epoch(11, (1, 2, 3, 4)),
@@ -96,7 +96,7 @@ def test_what_does_not_fit() -> None:
     assert usable(shut, b(1)) is None
 
 
-def test_newcomers_wait_ten_minutes_for_an_epoch_of_their_own() -> None:
+def test_epoch_without_a_newcomer_stays_usable_for_ten_minutes() -> None:
     here = state(epoch(11, (1, 2)))
     grace = newcomers(here, {b(3): NOW, b(8): NOW}, NOW + NEWCOMER_MS - 1)
     assert grace == {b(3)} and usable(here, b(1), grace=grace) == b(11)
@@ -109,11 +109,11 @@ def test_newcomers_wait_ten_minutes_for_an_epoch_of_their_own() -> None:
     assert not newcomers(here, {b(3): NOW + 1}, NOW)  # a clock set back stretches nothing
 
 
-def test_an_epoch_wears_out() -> None:
+def test_epoch_wears_out_after_seven_days_or_a_thousand_entries() -> None:
     assert not worn(6, 999) and worn(7, 1) and worn(1, 1000)
 
 
-def test_a_new_epoch_names_what_nobody_named() -> None:
+def test_new_epoch_supersedes_epochs_that_none_superseded() -> None:
     here = state(epoch(12, (1,)), epoch(11, (1, 2, 3)), epoch(10, (1,), superseded=True))
     assert supersedes(here) == (b(11), b(12))
     op = epoch_op(here, b(5))
@@ -125,7 +125,7 @@ def key(k: int, z: int | None = None) -> EpochKey:
     return EpochKey(b(k), b(77), b(z or k))
 
 
-def test_z_is_kept_if_nobody_left() -> None:
+def test_next_epoch_keeps_z_when_nobody_left() -> None:
     here = state(epoch(11, (1, 2)), epoch(12, (1, 2)))
     keys = {b(12): key(12), b(11): key(11)}
     assert next_z(stream("z"), here, keys) == b(11)
@@ -136,12 +136,12 @@ def test_z_is_kept_if_nobody_left() -> None:
     assert next_z(stream("z"), state(), {}) == fresh
 
 
-def test_z_is_drawn_if_one_of_them_lacks_a_close() -> None:
+def test_next_epoch_draws_z_when_an_open_epoch_misses_a_close() -> None:
     here = state(epoch(11, (1, 2)), epoch(12, (1, 2), covers=False))
     assert next_z(stream("z"), here, {b(11): key(11), b(12): key(12)}) == stream("z")(32)
 
 
-def test_who_kept_z_can_be_seen() -> None:
+def test_kept_z_is_detected_from_the_graph() -> None:
     first = epoch(11, (1, 2, 3))
     kept = replace(epoch(12, (1, 2, 3), over=(11,)), rendezvous=first.rendezvous)
     drawn = epoch(13, (1, 2, 3), over=(11,))
@@ -149,7 +149,7 @@ def test_who_kept_z_can_be_seen() -> None:
     assert (kept_z(here, first), kept_z(here, kept), kept_z(here, drawn)) == (None, True, False)
 
 
-def test_keys_are_dropped() -> None:
+def test_epoch_key_is_dropped_after_sixty_days_or_once_all_opened() -> None:
     old = NOW - KEPT_MS
     assert not droppable(None, NOW, unopened=())
     assert droppable(old, NOW, unopened=(b(1),))
@@ -160,7 +160,7 @@ def test_keys_are_dropped() -> None:
     assert not droppable(NOW, NOW, unopened=(b(1),), erased=True, pending=True)
 
 
-def test_dormant_devices_get_no_slots() -> None:
+def test_dormant_devices_get_no_slots_until_their_next_record() -> None:
     people = [family("a"), family("b"), family("c")]
     writers, members = {}, {}
     for k, person in enumerate(people, 1):

@@ -31,7 +31,7 @@ def made(seed: str = "grant", recovery: bytes | None = None) -> bytes:
     return make_grant(stream(seed), SECRET, Z, CORE, 5, SPACE, SENDER, slots, recovery)
 
 
-def test_every_device_opens_its_slot_and_learns_the_sender() -> None:
+def test_every_device_opens_its_slot_and_identifies_the_sender() -> None:
     grant = made()
     known = [STRANGER.public, SENDER.public]
     for device, prekey in ((PHONE, PHONE_P), (DESK, DESK_P), (SENDER, KEYS[7])):
@@ -50,7 +50,7 @@ def test_every_device_opens_its_slot_and_learns_the_sender() -> None:
         (CORE, 5, SPACE, PHONE, PHONE_P, STRANGER),
     ],
 )
-def test_one_thing_wrong_and_nothing_opens(
+def test_grant_opens_only_with_every_input_right(
     core: bytes, seq: int, space: bytes, device: AgreementKey, prekey: AgreementKey, sender: AgreementKey
 ) -> None:
     assert open_grant(made(), core, seq, space, device, [prekey], [sender.public]) is None
@@ -67,7 +67,7 @@ def test_a_slot_moved_to_another_index_does_not_open() -> None:
         assert sum(opened) == 1
 
 
-def test_slots_tell_nothing_of_order_or_of_each_other() -> None:
+def test_slots_are_sorted_and_never_repeat_between_grants() -> None:
     first, second = decode_grant(made("one")), decode_grant(made("two"))
     assert first.e != second.e and not set(first.slots) & set(second.slots)
     assert [slot[:HINT] for slot in first.slots] == sorted(slot[:HINT] for slot in first.slots)
@@ -85,7 +85,7 @@ def test_a_stolen_prekey_alone_forges_no_sender() -> None:
     assert open_grant(spliced, CORE, 5, SPACE, PHONE, [PHONE_P], [SENDER.public]) is None
 
 
-def test_bad_keys_of_one_device_cost_only_that_device() -> None:
+def test_invalid_keys_of_one_device_leave_the_slots_of_others() -> None:
     slots = [(bytes(32), PHONE_P.public), (PHONE.public, bytes(32)), (DESK.public, DESK_P.public)]
     grant = make_grant(stream("g"), SECRET, Z, CORE, 0, SPACE, SENDER, slots)
     assert len(decode_grant(grant).slots) == 1
@@ -94,7 +94,7 @@ def test_bad_keys_of_one_device_cost_only_that_device() -> None:
     assert open_grant(evil, CORE, 0, SPACE, DESK, [DESK_P], [SENDER.public]) is None
 
 
-def test_the_phrase_opens_a_personal_space_knowing_no_device() -> None:
+def test_phrase_opens_the_recovery_slot_without_knowing_a_device() -> None:
     grant = made(recovery=RECOVERY.public)
     got = open_recovery(grant, CORE, 5, SPACE, RECOVERY)
     assert got is not None and (got.secret, got.z, got.sender) == (SECRET, Z, None)
@@ -107,7 +107,7 @@ def test_the_phrase_opens_a_personal_space_knowing_no_device() -> None:
     assert open_grant(grant, CORE, 5, SPACE, PHONE, [PHONE_P], [SENDER.public]) is not None
 
 
-def test_grants_are_bounded() -> None:
+def test_grant_over_its_bounds_is_refused() -> None:
     many = [(PHONE.public, PHONE_P.public)] * 301
     with pytest.raises(ValueError, match="more devices"):
         make_grant(stream("g"), SECRET, Z, CORE, 0, SPACE, SENDER, many)
@@ -125,7 +125,7 @@ def test_grants_are_bounded() -> None:
             decode_grant(data)
 
 
-def test_grant_vectors() -> None:
+def test_grant_bytes_equal_the_recorded_vectors() -> None:
     grant = made(recovery=RECOVERY.public)
     vector = {
         "E": SECRET.hex(),

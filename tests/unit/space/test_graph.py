@@ -1,4 +1,4 @@
-"""Arrival of control entries: waiting, proofs, lies about one's own past, forks, and what the moves write."""
+"""Arrival of control entries: waiting, proofs, false claims about the own past, forks, and what the moves write."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from crdt.space.control import (
 from crdt.space.epoch import epoch_op, usable
 from crdt.space.graph import ControlGraph, EntryStatus
 from crdt.space.lineage import End
-from crdt.space.moves import close_own, duties, leave, remove
+from crdt.space.moves import close_own, leave, obligations, remove
 from crdt.space.rendezvous import space_id
 from crdt.space.rules import Limits
 from identity.digest import digest
@@ -58,7 +58,7 @@ def fork(writer: Phone, name: str) -> Phone:
     return other
 
 
-def test_a_group_is_made_and_all_agree(feeds: Feeds) -> None:
+def test_members_of_a_new_group_agree_on_state_and_epoch(feeds: Feeds) -> None:
     c, a, b = group("cab", feeds)
     assert c.state.title == "walks" and c.state.kind == SpaceKind.GROUP
     for p in (c, a, b):
@@ -69,7 +69,7 @@ def test_a_group_is_made_and_all_agree(feeds: Feeds) -> None:
         assert epoch == usable(c.state, c.core)
 
 
-def test_a_removed_member_gets_no_key_and_a_new_z(feeds: Feeds) -> None:
+def test_removed_member_gets_neither_the_new_key_nor_the_new_z(feeds: Feeds) -> None:
     c, a, b = group("cab", feeds)
     member = a.state.writers[b.core].member
     z = {p.epochs[usable(p.state, p.core, known=p.epochs) or b""].z for p in (c, a, b)}
@@ -82,7 +82,7 @@ def test_a_removed_member_gets_no_key_and_a_new_z(feeds: Feeds) -> None:
     assert a.state.ends[b.core] == b.line.end
 
 
-def test_z_is_kept_until_a_close(feeds: Feeds) -> None:
+def test_z_is_kept_until_a_member_leaves(feeds: Feeds) -> None:
     c, a = group("ca", feeds)
     first = c.epochs[usable(c.state, c.core) or b""].z
     n = phone(Person("n"), "n1", feeds)
@@ -99,7 +99,7 @@ def test_z_is_kept_until_a_close(feeds: Feeds) -> None:
     assert c.epochs[entry.id].z != first and entry.id not in a.epochs
 
 
-def test_two_removals_apart_end_in_a_z_that_neither_removed_one_saw(feeds: Feeds) -> None:
+def test_concurrent_removals_lead_to_a_z_that_neither_removed_member_knows(feeds: Feeds) -> None:
     c, a, m, n = group("camn", feeds)
     c.do(Admin(c.state.writers[a.core].member))
     share(c, a, m, n)
@@ -128,7 +128,7 @@ def test_entries_wait_for_parents_in_any_order(feeds: Feeds) -> None:
         assert graph.state() == c.state and graph.tips() == c.here.tips() and not graph.missing()
 
 
-def test_missing_parents_are_named(feeds: Feeds) -> None:
+def test_missing_parents_are_listed_until_they_arrive(feeds: Feeds) -> None:
     c, _a = group("ca", feeds)
     entries = c.here.entries()
     graph = ControlGraph(c.here.space, feeds.lineage())
@@ -140,7 +140,7 @@ def test_missing_parents_are_named(feeds: Feeds) -> None:
     assert graph.status(entries[-1].id) is EntryStatus.COMPLETE
 
 
-def test_a_parent_named_at_a_wrong_place_is_never_taken(feeds: Feeds) -> None:
+def test_entry_that_names_a_parent_at_a_wrong_seq_is_rejected(feeds: Feeds) -> None:
     c, _a = group("ca", feeds)
     last = c.here.entries()[-1]
     wrong = replace(last, id=b"\7" * 32, parents=(last.parent._replace(seq=99),))
@@ -162,7 +162,7 @@ def test_a_close_waits_for_the_proof_of_its_tree_hash(feeds: Feeds) -> None:
     assert a.state.ends[b.core] == far
 
 
-def test_who_leaves_out_an_own_entry_counts_for_nothing(feeds: Feeds) -> None:
+def test_entry_that_omits_an_own_earlier_entry_does_not_count(feeds: Feeds) -> None:
     c, a, b = group("cab", feeds)
     c.do(Admin(c.state.writers[a.core].member))
     share(c, a, b)
@@ -200,7 +200,7 @@ def test_forks_keep_both_branches_until_a_close(feeds: Feeds) -> None:
     assert (one.id in a.state.epochs) != (two.id in a.state.epochs)
 
 
-def test_a_restored_device_takes_over(feeds: Feeds) -> None:
+def test_restored_device_succeeds_its_old_feed(feeds: Feeds) -> None:
     c, a = group("ca", feeds)
     new = a.restore("a2", a.backup())
     share(c, a, new)
@@ -209,38 +209,38 @@ def test_a_restored_device_takes_over(feeds: Feeds) -> None:
     assert c.state.successors == {new.core: a.core}
 
 
-def test_a_successor_closes_again_at_the_greater_length(feeds: Feeds) -> None:
+def test_successor_closes_the_old_feed_again_at_a_greater_length(feeds: Feeds) -> None:
     c, a = group("ca", feeds)
     backup = a.backup()
     late = a.act()
     give(a, c)
     new = a.restore("a2", backup)
-    assert duties(new.here, new.core, frontiers={a.core: a.line.end}) != ()
+    assert obligations(new.here, new.core, frontiers={a.core: a.line.end}) != ()
     share(c, new)
     assert late.id not in c.state.epochs and c.state.ends[a.core] == backup[0]
-    close = duties(new.here, new.core, frontiers={a.core: a.line.end})
+    close = obligations(new.here, new.core, frontiers={a.core: a.line.end})
     new.act(*close)
     share(c, new)
     assert c.state.ends[a.core] == a.line.end and late.id in c.state.epochs
-    assert duties(new.here, new.core, frontiers={a.core: a.line.end}) == ()
+    assert obligations(new.here, new.core, frontiers={a.core: a.line.end}) == ()
 
 
-def test_a_witness_brings_back_what_was_opened(feeds: Feeds) -> None:
+def test_witness_shows_a_message_that_a_close_hid(feeds: Feeds) -> None:
     c, a, b = group("cab", feeds)
     short = b.line.end
     seen = FeedEnd(b.w.public, *b.line.append(b"a message that a opened"))
     c.act(Close(c.state.writers[b.core].member, (FeedEnd(b.w.public, *short),)))
     give(c, a)
     assert not a.state.shows(b.core, seen.length - 1)
-    ops = duties(a.here, a.core, opened=[seen])
+    ops = obligations(a.here, a.core, opened=[seen])
     assert len(ops) == 1
     a.act(*ops)
     give(a, c)
     assert c.state.shows(b.core, seen.length - 1, seen.root) and not c.state.within(b.core, seen.length - 1)
-    assert duties(a.here, a.core, opened=[seen]) == ()
+    assert obligations(a.here, a.core, opened=[seen]) == ()
 
 
-def test_devices_admit_devices_up_to_six(feeds: Feeds) -> None:
+def test_member_admits_at_most_six_devices(feeds: Feeds) -> None:
     c, a = group("ca", feeds)
     more = [phone(a.person, f"a{k}", feeds) for k in range(2, 9)]
     for other in more:
@@ -253,7 +253,7 @@ def test_devices_admit_devices_up_to_six(feeds: Feeds) -> None:
     assert a.here.can(a.core, a.admit_op(more[-1]))
 
 
-def test_admissions_apart_share_six_places(feeds: Feeds) -> None:
+def test_concurrent_admissions_share_six_places_in_the_roster(feeds: Feeds) -> None:
     c, a = group("ca", feeds)
     two = phone(a.person, "a2", feeds)
     a.act(a.admit_op(two))
@@ -269,7 +269,7 @@ def test_admissions_apart_share_six_places(feeds: Feeds) -> None:
     assert len(c.state.roster) == 7 and a.state.roster == c.state.roster
 
 
-def test_a_group_is_full_at_its_limit(feeds: Feeds) -> None:
+def test_full_group_admits_nobody_more(feeds: Feeds) -> None:
     c, _a = group("ca", feeds)
     graph = ControlGraph(c.here.space, feeds.lineage(), limits=Limits(members=2))
     for entry in c.here.entries():
@@ -278,7 +278,7 @@ def test_a_group_is_full_at_its_limit(feeds: Feeds) -> None:
     assert not graph.can(c.core, c.add_op(late)) and c.here.can(c.core, c.add_op(late))
 
 
-def test_settings_written_apart_take_the_latest(feeds: Feeds) -> None:
+def test_latest_of_concurrent_settings_wins_and_a_later_entry_replaces_it(feeds: Feeds) -> None:
     c, a, b = group("cab", feeds)
     c.do(Admin(c.state.writers[a.core].member))
     share(c, a, b)
@@ -293,7 +293,7 @@ def test_settings_written_apart_take_the_latest(feeds: Feeds) -> None:
 
 
 @pytest.mark.parametrize("kind", [SpaceKind.PERSONAL, SpaceKind.SELF])
-def test_spaces_of_one_person_admit_its_devices_and_nobody_else(feeds: Feeds, kind: SpaceKind) -> None:
+def test_space_of_one_person_admits_only_devices_of_that_person(feeds: Feeds, kind: SpaceKind) -> None:
     me = Person("me")
     first, second = phone(me, "m1", feeds), phone(me, "m2", feeds)
     first.found(kind)
@@ -307,7 +307,7 @@ def test_spaces_of_one_person_admit_its_devices_and_nobody_else(feeds: Feeds, ki
     assert first.here.can(second.core, Set("title", b"mine"))
 
 
-def test_nobody_creates_in_a_feed_that_is_not_the_creators(feeds: Feeds) -> None:
+def test_create_in_a_foreign_feed_changes_nothing(feeds: Feeds) -> None:
     c, _a = group("ca", feeds)
     thief = phone(Person("t"), "t1", feeds)
     other = Phone(thief.person, "t2", feeds)
@@ -319,7 +319,7 @@ def test_nobody_creates_in_a_feed_that_is_not_the_creators(feeds: Feeds) -> None
     assert after.members == before.members and after.creator == before.creator and after.roster == before.roster
 
 
-def test_a_consent_is_for_one_feed_one_operation_one_device(feeds: Feeds) -> None:
+def test_consent_holds_for_one_feed_operation_and_device_only(feeds: Feeds) -> None:
     c, a = group("ca", feeds)
     n = phone(Person("n"), "n1", feeds)
     op = c.add_op(n)
@@ -335,7 +335,7 @@ def test_a_consent_is_for_one_feed_one_operation_one_device(feeds: Feeds) -> Non
     assert n.core not in c.state.writers
 
 
-def test_tips_join_everything(feeds: Feeds) -> None:
+def test_new_entry_names_all_tips_as_parents(feeds: Feeds) -> None:
     c, a, b = group("cab", feeds)
     for p in (c, a, b):
         p.act()
@@ -347,7 +347,7 @@ def test_tips_join_everything(feeds: Feeds) -> None:
     assert isinstance(entry.ops[-1], Epoch) and len(entry.ops[-1].superseded) == 3
 
 
-def test_waiting_is_bounded() -> None:
+def test_waiting_entries_are_bounded_to_a_thousand() -> None:
     graph = ControlGraph(bytes(32), Feeds().lineage())
     parent = ControlEntry(b"p" * 32, b"w" * 32, 0, bytes(32), 0, (), (Set("k", b""),)).parent
     for k in range(1100):
@@ -355,7 +355,7 @@ def test_waiting_is_bounded() -> None:
     assert sum(graph.status(k.to_bytes(32, "big")) is EntryStatus.WAITING for k in range(1100)) == 1000
 
 
-def test_lineage_of_a_feed() -> None:
+def test_lineage_decides_whether_two_ends_lie_on_one_branch() -> None:
     feeds, line = Feeds(), Line()
     ends = [line.append(bytes((k,))) for k in range(6)]
     other = line.copy()
@@ -373,7 +373,7 @@ def test_lineage_of_a_feed() -> None:
     assert lineage.agree(b"c", End(0, bytes(32)), ends[5]) is True
 
 
-def test_an_add_is_never_a_lie_about_whom(feeds: Feeds) -> None:
+def test_add_under_another_identity_does_not_count(feeds: Feeds) -> None:
     c, a = group("ca", feeds)
     n = phone(Person("n"), "n1", feeds)
     op = Add(a.person.root.public, n.w.public, n.keys.id, n.statements, n.prekey, n.consent(c, n.person.root.public))
@@ -381,7 +381,7 @@ def test_an_add_is_never_a_lie_about_whom(feeds: Feeds) -> None:
     assert n.core not in c.state.writers
 
 
-def test_branches_beyond_a_bound_wait_until_somebody_names_them(feeds: Feeds) -> None:
+def test_branches_beyond_the_bound_wait_until_another_entry_names_them(feeds: Feeds) -> None:
     c, a, b = group("cab", feeds)
     base, tips, seq = b.line.copy(), b.here.tips(), b.line.end.length
     branches = []
@@ -401,7 +401,7 @@ def test_branches_beyond_a_bound_wait_until_somebody_names_them(feeds: Feeds) ->
     assert {e.id for e in c.here.add(naming)} == {last.id, naming.id}
 
 
-def test_a_full_group_fits_its_formats() -> None:
+def test_control_entry_of_the_largest_group_encodes_and_decodes() -> None:
     """50 members with 6 devices each: nobody more comes in, and the largest roster goes through an epoch."""
 
     class Always:

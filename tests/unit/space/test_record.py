@@ -40,7 +40,7 @@ def record(counter: int = 3, report: Report = REPORT) -> DeviceRecord:
     return seal_record(W, SPACE, SECRET, counter, report)
 
 
-def test_a_record_opens_under_its_epoch_alone() -> None:
+def test_device_record_opens_only_under_its_epoch_and_space() -> None:
     made = record()
     assert made.verify()
     assert open_record(made, SPACE, SECRET) == REPORT
@@ -49,7 +49,7 @@ def test_a_record_opens_under_its_epoch_alone() -> None:
         open_record(made, OTHER, SECRET)
 
 
-def test_nothing_of_it_can_be_changed() -> None:
+def test_altered_device_record_does_not_verify() -> None:
     made = record()
     for changed in (
         replace(made, counter=4),
@@ -61,16 +61,16 @@ def test_nothing_of_it_can_be_changed() -> None:
         assert not changed.verify()
 
 
-def test_the_latest_counter_wins() -> None:
+def test_device_record_with_the_higher_counter_is_newer() -> None:
     assert record(4).newer(record(3)) and not record(3).newer(record(3)) and record(0).newer(None)
 
 
-def test_a_counter_used_twice_gives_no_nonce_twice() -> None:
+def test_reused_counter_gives_a_different_nonce() -> None:
     one, two = record(), record(report=replace(REPORT, at=1))
     assert one.tag == two.tag and one.opening[:24] != two.opening[:24]
 
 
-def test_records_are_padded() -> None:
+def test_device_records_are_padded_to_one_size() -> None:
     short = replace(REPORT, hints=(), epochs=(), missing=())
     assert len(record().ciphertext) == len(record(report=short).ciphertext) == 16 + 256
 
@@ -86,12 +86,12 @@ def test_records_are_padded() -> None:
         replace(REPORT, epochs=(bytes(8),) * 33),
     ],
 )
-def test_reports_are_bounded(report: Report) -> None:
+def test_device_report_over_its_bounds_is_refused(report: Report) -> None:
     with pytest.raises(ValueError):
         encode_report(report)
 
 
-def test_record_vectors() -> None:
+def test_device_record_bytes_equal_the_recorded_vectors() -> None:
     made = record()
     vector = {
         "writer seed": W.seed.hex(),

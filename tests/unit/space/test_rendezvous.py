@@ -14,7 +14,7 @@ W = SigningKey.from_seed(bytes(range(32)))
 IDENTITY, DEVICE, PREKEY = (bytes((k,)) * 32 for k in (4, 5, 6))
 
 
-def test_the_neighbour_day_counts_around_midnight() -> None:
+def test_topics_include_the_adjacent_day_around_midnight() -> None:
     hour = 3_600_000
     day = 20_000
     assert topic_days(day * DAY_MS + 3 * hour - 1) == (day, day - 1)
@@ -24,13 +24,13 @@ def test_the_neighbour_day_counts_around_midnight() -> None:
     assert topics(Z, day * DAY_MS) == (topic(Z, day), topic(Z, day - 1))
 
 
-def test_a_channel_id_is_new_on_every_connection() -> None:
+def test_channel_id_differs_on_every_connection() -> None:
     cap = capability(Z)
     assert channel_id(cap, HASH) != channel_id(cap, HASH[1:] + b"\0")
     assert len({cap, Z, z_check(Z), topic(Z, 1), channel_id(cap, HASH)}) == 5
 
 
-def test_space_vectors() -> None:
+def test_space_ids_and_secrets_equal_the_recorded_vectors() -> None:
     space = space_id(CORE)
     parents = (Parent(CORE, 4, IDENTITY),)
     made = {

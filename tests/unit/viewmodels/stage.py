@@ -1,4 +1,4 @@
-"""People with an app each, without windows: real profiles and services over loopback UDP."""
+"""Apps without windows, one for each person: real profiles and services over loopback UDP."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def started(folder: Path, kind: DeviceKind = "phone", given: str | None = 
 
 @asynccontextmanager
 async def person(folder: Path, name: str) -> AsyncIterator[Session]:
-    """Somebody with a new profile, at home."""
+    """The session of a new profile."""
     async with started(folder) as app:
         await app.create.create(name, "", "")
         await app.create.noted()
@@ -53,7 +53,7 @@ def home(app: App) -> Session:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Waits for something that another node brings."""
+    """Waits until it holds: for something that another node sends."""
     async with asyncio.timeout(PATIENCE):
         while not holds():
             await asyncio.sleep(0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,9 +13,9 @@ import pytest
 from apps.viewmodels.chat import MAX_QUOTES, PAGE, UNAVAILABLE
 from apps.viewmodels.chats import Chats, with_message
 from apps.viewmodels.session import Session
-from sync.service import models
+from sync.service import models, node
 from sync.service.api import Service
-from tests.unit.service.desk import desk
+from tests.unit.service.desk import Desk, desk
 from tests.unit.viewmodels.scripted import AT, CHAT, ScriptedService, came, message, opened, shown
 from tests.unit.viewmodels.stage import until
 
@@ -301,41 +302,36 @@ def test_list_takes_a_chat_event_as_it_is_and_reads_where_a_chat_is_new_or_empti
 
 
 class Counting:
-    """A real service whose calls are counted, and whose events a test can lose."""
+    """A real service whose calls are counted."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self.calls: list[str] = []
-        self.losing = False
-        self.lost = 0
 
     def __getattr__(self, name: str) -> Any:
         self.calls.append(name)
         return getattr(self._service, name)
 
-    async def events(self) -> AsyncIterator[models.Event]:
-        """Tells of a gap in the place of what was lost."""
-        async for event in self._service.events():
-            if self.losing:
-                self.lost += 1
-                continue
-            if self.lost:
-                self.lost = 0
-                yield models.GapEvent()
-            yield event
+
+@asynccontextmanager
+async def session_of(d: Desk) -> AsyncIterator[tuple[Session, Counting]]:
+    """A session that shows the notes; its calls are counted from then on."""
+    counting = Counting(d.service)
+    session = Session(cast(Service, counting), lambda problem: None)
+    await session.start()
+    await session.show_chat(d.notes)
+    await session.chat(d.notes).settled()
+    counting.calls.clear()
+    try:
+        yield session, counting
+    finally:
+        await session.stop()
 
 
-def test_session_follows_an_engine_without_reading_and_reads_once_over_a_gap(tmp_path: Path) -> None:
+def test_session_follows_an_engine_without_reading(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "events") as d:
-            counting = Counting(d.service)
-            session = Session(cast(Service, counting), lambda problem: None)
-            await session.start()
-            await session.show_chat(d.notes)
+        async with desk(tmp_path, "events") as d, session_of(d) as (session, counting):
             chat = session.chat(d.notes)
-            await chat.settled()
-            counting.calls.clear()
-
             for number in range(30):
                 await d.service.send(d.notes, f"line {number}")
             sent = (await d.service.read(d.notes)).messages
@@ -347,19 +343,38 @@ def test_session_follows_an_engine_without_reading_and_reads_once_over_a_gap(tmp
             await until(lambda: shown(chat) == texts and bool(chat.state.bubbles[4].reactions))
             await until(lambda: session.chats.state.rows[0].preview == "line 29")
             assert counting.calls == []
+            assert session.chats.get(d.notes) == (await d.service.chats()).chats[0]
 
-            counting.losing = True
-            for number in range(30, 40):
+    asyncio.run(story())
+
+
+def test_message_hidden_elsewhere_disappears_without_reading_the_chat(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path, "hidden") as d, session_of(d) as (session, counting):
+            chat = session.chat(d.notes)
+            for number in range(3):
                 await d.service.send(d.notes, f"line {number}")
-            await until(lambda: counting.lost == 10)
-            counting.losing = False
-            await d.service.send(d.notes, "line 40")
-            texts += [f"line {number}" for number in range(30, 41)]
-            await until(lambda: shown(chat) == texts)
+            await until(lambda: len(shown(chat)) == 3)
+            await d.service.delete(d.notes, chat.state.bubbles[2].id)
+            await until(lambda: shown(chat) == ["line 0", "line 1"])
+            await until(lambda: session.chats.state.rows[0].preview == "line 1")
+            assert "read" not in counting.calls
+
+    asyncio.run(story())
+
+
+def test_session_that_was_too_slow_reads_exactly_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "MAX_EVENTS", 10)
+
+    async def story() -> None:
+        async with desk(tmp_path, "gap") as d, session_of(d) as (session, counting):
+            chat = session.chat(d.notes)
+            for number in range(50):  # nothing here waits, so the session takes no event in between
+                await d.service.send(d.notes, f"line {number}")
+            await until(lambda: shown(chat) == [f"line {number}" for number in range(50)])
             await session.chats.settled()
             assert (counting.calls.count("read"), counting.calls.count("chats")) == (1, 1)
             assert session.chats.get(d.notes) == (await d.service.chats()).chats[0]
-            await session.stop()
 
     asyncio.run(story())
 

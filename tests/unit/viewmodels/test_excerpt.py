@@ -69,10 +69,10 @@ def test_full_excerpt_leaves_out_an_older_message_and_says_that_there_are_older_
     assert (orders(excerpt), excerpt.older) == ([10, 11, 12, 13, 14], True)
 
 
-def test_excerpt_whose_messages_have_all_gone_is_hollow_where_others_exist() -> None:
+def test_excerpt_whose_messages_have_all_gone_is_emptied_where_others_exist() -> None:
     excerpt = loaded(range(2), newer=False)
     assert [excerpt.remove(f"msg_{number}") for number in (0, 1, 1)] == [True, True, False]
-    assert excerpt.is_hollow and not loaded(range(0), older=False, newer=False).is_hollow
+    assert excerpt.is_emptied and not loaded(range(0), older=False, newer=False).is_emptied
 
 
 def test_delivery_state_changes_one_held_message() -> None:
@@ -116,7 +116,7 @@ def test_excerpt_is_always_the_timeline_between_its_ends(start: set[int], moves:
         held = orders(excerpt)
         assert len(held) <= 6
         if not held:
-            assert not timeline or excerpt.is_hollow
+            assert not timeline or excerpt.is_emptied
             continue
         assert held == [n for n in sorted(timeline) if held[0] <= n <= held[-1]]
         assert excerpt.older or min(timeline) == held[0]

@@ -1,6 +1,6 @@
-"""Buttons pressed twice, and fields whose Enter is pressed with them: the second one does nothing.
+"""Buttons that are pressed twice, or together with Enter in a field: the second press does nothing.
 
-The windows cannot see to that: they draw a state a frame after it became so.
+The windows cannot prevent it: they draw a state one frame after it changed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Worker(ViewModel[Working]):
             await end.wait()
 
 
-def test_busy_until_the_last_of_several_has_ended() -> None:
+def test_view_model_is_busy_until_the_last_of_several_tasks_has_ended() -> None:
     async def story() -> None:
         worker, ends = Worker(Working()), [asyncio.Event(), asyncio.Event()]
         async with asyncio.TaskGroup() as group:
@@ -41,7 +41,7 @@ def test_busy_until_the_last_of_several_has_ended() -> None:
     asyncio.run(story())
 
 
-def test_one_profile_one_start_one_unlocking(tmp_path: Path) -> None:
+def test_pressing_twice_creates_starts_and_unlocks_a_profile_once(tmp_path: Path) -> None:
     async def story() -> None:
         async with started(tmp_path / "ada", given=None) as app:
             app.choose(Stage.CREATE)
@@ -51,7 +51,7 @@ def test_one_profile_one_start_one_unlocking(tmp_path: Path) -> None:
             assert home(app).chats.state.loaded
         async with started(tmp_path / "ada", given=None) as app:
             await asyncio.gather(app.unlock.unlock("wrong horse"), app.unlock.unlock(SECRET))
-            assert stage_of(app) is Stage.LOCKED  # the second was not heard
+            assert stage_of(app) is Stage.LOCKED  # the second press was ignored
             await asyncio.gather(app.start(), app.start())
             await asyncio.gather(app.unlock.unlock(SECRET), app.unlock.unlock(SECRET))
             assert (stage_of(app), app.unlock.state.problem) == (Stage.HOME, "")
@@ -59,7 +59,7 @@ def test_one_profile_one_start_one_unlocking(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_one_group_one_joining(tmp_path: Path) -> None:
+def test_pressing_twice_creates_and_joins_a_group_once(tmp_path: Path) -> None:
     async def story() -> None:
         async with person(tmp_path / "ada", "Ada") as ada, person(tmp_path / "bob", "Bob") as bob:
             await friends(ada, bob)

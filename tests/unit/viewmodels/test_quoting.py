@@ -38,12 +38,14 @@ def message(source: str | None, mine: bool = False) -> models.Message:
         ("Ada", True, True, "Ada (imported)"),
     ],
 )
-def test_a_bubble_says_who_wrote_it(source: str | None, mine: bool, named: bool, shown: str) -> None:
+def test_bubble_names_author_and_quoted_author_of_imported_message(
+    source: str | None, mine: bool, named: bool, shown: str
+) -> None:
     (bubble,) = bubbles_of([message(source, mine)], named=named, me="id_me", find=lambda id_: None, now=AT)
     assert bubble.author == shown
     assert bubble.shade == bubbles_of([message(None)], named=named, me="", find=lambda id_: None, now=AT)[0].shade
 
 
-def test_a_reply_says_who_wrote_what_it_answers() -> None:
+def test_reply_names_author_and_quoted_author_of_the_message_it_quotes() -> None:
     assert quote_of(message("Ada")).author == "Ben (quoting Ada)"
     assert shown_author("Ben", None) == "Ben"

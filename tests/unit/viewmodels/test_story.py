@@ -1,4 +1,4 @@
-"""The story of the windows without windows: two or three apps over real UDP, told as transcripts."""
+"""What people do in the windows, without windows: two or three apps over real UDP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apps.viewmodels.pages import PageKind
 from tests.unit.viewmodels.stage import SECRET, friends, home, person, stage_of, started, until
 
 
-def test_first_run_shows_the_words_once_and_opens(tmp_path: Path) -> None:
+def test_first_run_shows_recovery_words_once_and_opens_the_profile(tmp_path: Path) -> None:
     async def story() -> None:
         async with started(tmp_path / "ada", given=None) as app:
             assert app.state.stage is Stage.WELCOME
@@ -42,7 +42,7 @@ def test_first_run_shows_the_words_once_and_opens(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_locked_profile_asks_until_the_passphrase_is_right(tmp_path: Path) -> None:
+def test_locked_profile_asks_until_the_passphrase_is_right(tmp_path: Path) -> None:
     async def story() -> None:
         async with person(tmp_path / "ada", "Ada"):
             pass
@@ -58,7 +58,7 @@ def test_a_locked_profile_asks_until_the_passphrase_is_right(tmp_path: Path) -> 
     asyncio.run(story())
 
 
-def test_two_windows_on_one_profile_share_its_node(tmp_path: Path) -> None:
+def test_second_window_on_a_profile_uses_the_node_of_the_first(tmp_path: Path) -> None:
     async def story() -> None:
         async with person(tmp_path / "ada", "Ada") as first, started(tmp_path / "ada", "desktop") as app:
             second = home(app)
@@ -71,7 +71,7 @@ def test_two_windows_on_one_profile_share_its_node(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_friends_write_edit_react_answer_and_see_what_arrived(tmp_path: Path) -> None:
+def test_two_contacts_send_edit_react_reply_delete_and_search(tmp_path: Path) -> None:
     async def story() -> None:
         async with person(tmp_path / "ada", "Ada") as ada, person(tmp_path / "bob", "Bob") as bob:
             chat = await friends(ada, bob)
@@ -128,7 +128,7 @@ def _searched(summary: str) -> bool:
     return summary == "1 message"
 
 
-def test_a_desktop_is_linked_by_the_picture_of_its_code(tmp_path: Path) -> None:
+def test_desktop_is_linked_with_a_picture_of_its_qr_code(tmp_path: Path) -> None:
     async def story() -> None:
         async with (
             person(tmp_path / "ada", "Ada") as ada,
@@ -173,7 +173,7 @@ def test_a_desktop_is_linked_by_the_picture_of_its_code(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_link_that_is_called_off_leaves_nothing(tmp_path: Path) -> None:
+def test_cancelled_linking_leaves_no_profile_behind(tmp_path: Path) -> None:
     async def story() -> None:
         async with started(tmp_path / "desk", "desktop") as app:
             app.choose(Stage.LINK)
@@ -187,7 +187,7 @@ def test_a_link_that_is_called_off_leaves_nothing(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_group_is_offered_and_joined(tmp_path: Path) -> None:
+def test_invited_contact_joins_a_group_and_sends(tmp_path: Path) -> None:
     async def story() -> None:
         async with person(tmp_path / "ada", "Ada") as ada, person(tmp_path / "bob", "Bob") as bob:
             await friends(ada, bob)

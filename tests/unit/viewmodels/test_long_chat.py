@@ -1,4 +1,4 @@
-"""The window on a long chat: bounded, whole from end to end, and where a search leads."""
+"""The loaded part of a long chat: bounded, without holes, and around the message that a search leads to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def numbers(chat: Chat) -> list[int]:
     return [int(bubble.text.split()[1]) for bubble in chat.state.bubbles]
 
 
-def test_a_window_moves_over_a_long_chat(tmp_path: Path) -> None:
+def test_scrolling_a_long_chat_keeps_a_bounded_number_of_messages(tmp_path: Path) -> None:
     async def story() -> None:
         async with person(tmp_path / "ada", "Ada") as ada:
             notes = ada.chats.state.rows[0].id
@@ -59,7 +59,7 @@ def test_a_window_moves_over_a_long_chat(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_hostile_texts_become_plain_bubbles(tmp_path: Path) -> None:
+def test_control_characters_and_very_long_texts_become_plain_bubbles(tmp_path: Path) -> None:
     async def story() -> None:
         async with person(tmp_path / "ada", "Ada") as ada:
             notes = ada.chats.state.rows[0].id

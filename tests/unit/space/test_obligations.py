@@ -1,4 +1,4 @@
-"""What a device owes a space, with real statements: revocations, owners' closes, and the phrase's last word."""
+"""What a device has to write by itself, with real statements: revocations, closes, a later generation of the phrase."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from crdt.space.control import Close, Revoke, Set
 from crdt.space.epoch import usable
-from crdt.space.moves import duties
+from crdt.space.moves import obligations
 from identity.statement import Revocation, revoke, root_certificate
 from tests.unit.space.room import PHONES, Feeds, Person, Phone, give, group, phone, share
 
@@ -46,34 +46,34 @@ def shown(a: Phone, a2: Phone) -> dict[bytes, tuple[bytes, ...]]:
     return {a2.keys.id: (revoked(a.person, a2).encoded, *a.statements, *a2.statements)}
 
 
-def test_a_revocation_is_told_and_the_owners_close_follows(feeds: Feeds) -> None:
+def test_known_revocation_is_published_and_its_owner_closes_the_feed(feeds: Feeds) -> None:
     c, a, a2 = two_phones(feeds)
     known = shown(a, a2)
-    told = duties(c.here, c.core, revoked=known)
+    told = obligations(c.here, c.core, revoked=known)
     assert told == (Revoke(a2.keys.id, known[a2.keys.id]),)
     entry = c.act(*told)
     give(c, a, a2)
     assert a2.core in a.state.writers and a.state.writers[a2.core].revoked and a.state.open(a2.core)
     assert len(a.state.roster) == 2 and entry.id not in a2.epochs and entry.id in a.epochs
-    assert duties(a2.here, a2.core) == () and usable(a2.state, a2.core) is None
-    owed = duties(a.here, a.core, revoked=known)
+    assert obligations(a2.here, a2.core) == () and usable(a2.state, a2.core) is None
+    owed = obligations(a.here, a.core, revoked=known)
     assert len(owed) == 1 and isinstance(owed[0], Close) and owed[0].member is None
     a.act(*owed)
     give(a, c)
     assert c.state.ends == {a2.core: a2.line.end}
-    assert duties(a.here, a.core, revoked=known) == () == duties(c.here, c.core, revoked=known)
+    assert obligations(a.here, a.core, revoked=known) == () == obligations(c.here, c.core, revoked=known)
 
 
-def test_a_revoked_device_reads_nothing_it_opens_itself_into(feeds: Feeds) -> None:
+def test_epoch_opened_by_a_revoked_device_does_not_count(feeds: Feeds) -> None:
     c, a, a2 = two_phones(feeds)
-    c.act(*duties(c.here, c.core, revoked=shown(a, a2)))
+    c.act(*obligations(c.here, c.core, revoked=shown(a, a2)))
     give(c, a2)
     trick = a2.act()  # the fold's roster lacks a2, so this epoch does too
     give(a2, c, a)
     assert trick.id not in c.state.epochs
 
 
-def test_a_made_up_revocation_is_void(feeds: Feeds) -> None:
+def test_revocation_without_valid_statements_is_void(feeds: Feeds) -> None:
     c, _a, a2 = two_phones(feeds)
     stranger = Person("s")
     forged = revoke(stranger.root.public, a2.keys.id, created=1, generation=1, signer=None, key=stranger.root, stay=[])
@@ -83,9 +83,9 @@ def test_a_made_up_revocation_is_void(feeds: Feeds) -> None:
     assert not c.state.writers[a2.core].revoked and len(c.state.roster) == 3
 
 
-def test_the_phrase_has_the_last_word(feeds: Feeds) -> None:
+def test_newer_generation_of_the_phrase_reverses_a_revocation(feeds: Feeds) -> None:
     c, a, a2 = two_phones(feeds)
-    c.act(*duties(c.here, c.core, revoked=shown(a, a2)))
+    c.act(*obligations(c.here, c.core, revoked=shown(a, a2)))
     assert c.state.writers[a2.core].revoked
     root = a.person.root
     again = [
@@ -106,7 +106,7 @@ def test_the_phrase_has_the_last_word(feeds: Feeds) -> None:
     assert not c.state.writers[a2.core].revoked and len(c.state.roster) == 3
 
 
-def test_a_preview_leaves_no_trace(feeds: Feeds) -> None:
+def test_preview_does_not_change_the_graph(feeds: Feeds) -> None:
     c, a = group("ca", feeds)
     before, tips = c.state, c.here.tips()
     n = phone(Person("n"), "n1", feeds)
@@ -119,7 +119,7 @@ def test_a_preview_leaves_no_trace(feeds: Feeds) -> None:
     assert c.state.open(n.core)
 
 
-def test_a_device_without_a_certificate_gets_no_slot(feeds: Feeds) -> None:
+def test_device_without_certificate_gets_no_slot_in_the_grant(feeds: Feeds) -> None:
     c, a = group("ca", feeds)
     n = phone(Person("n"), "n1", feeds)
     entry = c.act(replace(c.add_op(n), statements=()))

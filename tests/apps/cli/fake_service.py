@@ -1,7 +1,7 @@
 """A `Service` that keeps everything in memory: real enough to run the command line and the socket against it.
 
-It has one chat ("self"), one contact ("contact_bob") and the checks of texts that the engine has.  `Shelf` holds the
-profiles of one test: folder -> notebook, as `Profiles`.
+It has one chat ("self"), one contact ("contact_bob") and the checks of texts that the engine has.  A call that is not
+written here is made from the protocol: it answers with what it was given.  `FakeProfiles` has the profiles of one test.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
+from typing import Any, Self
 
 from sync.service import models as m
 from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, Approval, KithkinError, Linking, Network, Service
+from sync.service.calls import CALLS, Call
 from sync.service.text import check_emoji, check_name, check_query, check_text
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -22,23 +25,23 @@ PHRASE = " ".join(f"word{at}" for at in range(24))
 PAIR, INVITE, CODE = "kithkin:pair/AAAA", "kithkin:invite/BBBB", "123456"
 
 
-class NotebookApproval:
-    def __init__(self, notebook: Notebook) -> None:
-        self._notebook = notebook
+class FakeApproval:
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
 
     @property
-    def grant(self) -> m.Grant:
-        return m.Grant(grants=["It reads all your chats."], history="all", expires=AT)
+    def grant(self) -> m.AccessGrant:
+        return m.AccessGrant(grants=["It reads all your chats."], history="all", expires=AT)
 
     async def confirm(self) -> m.Digits:
         return m.Digits(code=CODE)
 
     async def done(self) -> m.Approved:
-        self._notebook.names["device_new"] = "desktop"
+        self._service.names["device_new"] = "desktop"
         return m.Approved(device="device_new")
 
 
-class NotebookLinking:
+class FakeLinking:
     """Three tries at the digits, as pairing has them."""
 
     payload = PAIR
@@ -60,7 +63,18 @@ class NotebookLinking:
         return await self._end
 
 
-class Notebook:
+def _answer(call: Call) -> Callable[..., Any]:
+    """A method that answers with the call's model, made of the arguments of the same names."""
+
+    async def method(self: Service, /, *args: Any, **kwargs: Any) -> Any:
+        given = call.arguments(args, kwargs)
+        model: type[m.Line] = getattr(m, call.answer)
+        return model(**{name: given[name] for name in model.model_fields if name in given})
+
+    return wraps(call.method)(method)
+
+
+class FakeService(Service):
     def __init__(self, network: Network | None = None) -> None:
         self.network = network
         self.messages: list[m.Message] = []
@@ -68,6 +82,11 @@ class Notebook:
         self.queues: list[asyncio.Queue[m.Event | None]] = []
         self.cancelled: list[str] = []
         self.waiting = 0
+
+    @classmethod
+    def new(cls, network: Network | None = None) -> Self:
+        """For type checkers, to which calls that are made below look abstract."""
+        return cls(network)
 
     def say(self, event: m.Event) -> None:
         for queue in self.queues:
@@ -159,15 +178,15 @@ class Notebook:
         if text != PAIR:
             raise KithkinError("payload_damaged", "The text is damaged.")
         try:
-            yield NotebookApproval(self)
+            yield FakeApproval(self)
         finally:
             self.cancelled.append("approval over")
 
     # ---- people
-    async def profile(self) -> m.Profile:
-        return m.Profile(identity="id_ada", name=self.names["profile"], about=self.names["about"])
+    async def profile(self) -> m.PublicProfile:
+        return m.PublicProfile(identity="id_ada", name=self.names["profile"], about=self.names["about"])
 
-    async def profile_set(self, *, name: str | None = None, about: str | None = None) -> m.Profile:
+    async def profile_set(self, *, name: str | None = None, about: str | None = None) -> m.PublicProfile:
         if name is not None:
             self.names["profile"] = check_name(name)
         if about is not None:
@@ -194,12 +213,6 @@ class Notebook:
         self.names[contact] = check_name(name)
         return m.ContactRef(contact=contact)
 
-    async def contact_block(self, contact: str) -> m.ContactRef:
-        return m.ContactRef(contact=contact)
-
-    async def contact_unblock(self, contact: str) -> m.ContactRef:
-        return m.ContactRef(contact=contact)
-
     async def contact_verify(self, contact: str, *, confirm: bool = False) -> m.Safety:
         return m.Safety(safety_number="0123456789" * 6, verified=confirm)
 
@@ -214,15 +227,6 @@ class Notebook:
     async def chat_new(self, title: str, contacts: Sequence[str] = ()) -> m.ChatRef:
         return m.ChatRef(chat="+".join([check_name(title), *contacts]))
 
-    async def chat_join(self, chat: str) -> m.ChatRef:
-        return m.ChatRef(chat=chat)
-
-    async def chat_decline(self, chat: str) -> m.ChatRef:
-        return m.ChatRef(chat=chat)
-
-    async def chat_leave(self, chat: str) -> m.ChatRef:
-        return m.ChatRef(chat=chat)
-
     async def chat_rename(self, chat: str, title: str) -> m.ChatRef:
         self._chat(chat)
         self.names[chat] = check_name(title)
@@ -232,17 +236,8 @@ class Notebook:
         self._chat(chat)
         return m.Members(members=[m.Member(id="member_ada", name="Ada", role="creator", state="active")])
 
-    async def chat_add(self, chat: str, contact: str) -> m.ChatRef:
-        return m.ChatRef(chat=chat)
-
-    async def chat_admin(self, chat: str, contact: str) -> m.ChatRef:
-        return m.ChatRef(chat=chat)
-
     async def chat_set(self, chat: str, key: str, value: str) -> m.ChatRef:
         return m.ChatRef(chat=f"{chat} {key}={value}")
-
-    async def delete_chat(self, chat: str) -> m.ChatRef:
-        return m.ChatRef(chat=chat)
 
     # ---- messages
     async def send(self, chat: str, text: str, *, reply: str | None = None) -> m.Sent:
@@ -336,21 +331,26 @@ class Notebook:
         return m.Exported(exported=len(self.messages))
 
 
-class Shelf:
-    """Profiles of one test, by folder.  A folder holds its passphrase; `created` has what was made."""
+for call in CALLS.values():
+    if call.name not in vars(FakeService):
+        setattr(FakeService, call.name, _answer(call))
+
+
+class FakeProfiles:
+    """`Profiles` by folder, all with the passphrase "secret".  `networks`: those that services were opened with."""
 
     def __init__(self) -> None:
-        self.books: dict[Path, Notebook] = {}
+        self.services: dict[Path, FakeService] = {}
         self.networks: list[Network | None] = []
 
     async def create_profile(self, folder: Path, passphrase: str | None, *, name: str) -> m.Created:
-        if folder in self.books:
+        if folder in self.services:
             raise KithkinError("profile_exists", "There is a profile already.")
         if passphrase is None:
             raise KithkinError("no_passphrase", "No passphrase and no keyring.")
         folder.mkdir(parents=True)
-        self.books[folder] = Notebook()
-        self.books[folder].names["profile"] = check_name(name)
+        self.services[folder] = FakeService.new()
+        self.services[folder].names["profile"] = check_name(name)
         return m.Created(identity="id_ada", device="device_phone", phrase=PHRASE)
 
     @contextlib.asynccontextmanager
@@ -363,20 +363,20 @@ class Shelf:
         network: Network | None = None,
         wait: float = WAIT_SECONDS,
     ) -> AsyncIterator[Linking]:
-        if folder in self.books:
+        if folder in self.services:
             raise KithkinError("profile_exists", "There is a profile already.")
-        yield NotebookLinking()
+        yield FakeLinking()
 
     @contextlib.asynccontextmanager
     async def open_service(
         self, folder: Path, passphrase: str | None, *, network: Network | None = None
     ) -> AsyncIterator[Service]:
-        if folder not in self.books:
+        if folder not in self.services:
             raise KithkinError("profile_not_found", "There is no profile.")
         if passphrase is None:
             raise KithkinError("no_passphrase", "No passphrase and no keyring.")
         if passphrase != "secret":
             raise KithkinError("wrong_passphrase", "The passphrase is wrong.")
         self.networks.append(network)
-        self.books[folder].network = network
-        yield self.books[folder]
+        self.services[folder].network = network
+        yield self.services[folder]

@@ -1,6 +1,6 @@
-"""A town: people with devices in one group, honest ones and liars, without cryptography and without the model.
+"""A random group: people with devices, honest ones and liars, without cryptography and without the reference model.
 
-Honest devices do what `moves` says; liars name any parents, fork, and write any operation.
+Honest devices write what `crdt.space.moves` gives them.  Liars name any parents, fork, and write any operation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from crdt.space.epoch import epoch_op, usable
 from crdt.space.graph import ControlGraph
 from crdt.space.lineage import START, End, FeedLineage
 from crdt.space.membership import SpaceState
-from crdt.space.moves import close_own, duties, remove
+from crdt.space.moves import close_own, obligations, remove
 from crdt.space.rendezvous import space_id
 
 
@@ -59,13 +59,13 @@ class Everything:
 class Device:
     """One device of one person, with what it holds."""
 
-    def __init__(self, town: Town, person: str, number: int, honest: bool) -> None:
-        self.town, self.person, self.honest = town, person, honest
+    def __init__(self, group: RandomGroup, person: str, number: int, honest: bool) -> None:
+        self.group, self.person, self.honest = group, person, honest
         self.w, self.device = name32("w", person, number), name32("d", person, number)
         self.core = core_key(self.w)
         self.line = Branch([])
-        town.branches.setdefault(self.core, []).append(self.line)
-        self.graph = town.graph()
+        group.branches.setdefault(self.core, []).append(self.line)
+        self.graph = group.graph()
         self.held: dict[bytes, ControlEntry] = {}
 
     @property
@@ -87,11 +87,11 @@ class Device:
         return self.sign(named, ops)
 
     def sign(self, parents: tuple[Parent, ...], ops: tuple[Op, ...]) -> ControlEntry:
-        self.town.written += 1
+        self.group.written += 1
         seq = len(self.line.roots)
-        id_ = name32("entry", self.core, seq, self.town.written, self.town.seed)
+        id_ = name32("entry", self.core, seq, self.group.written, self.group.seed)
         self.line.roots.append(name32("root", id_))
-        entry = ControlEntry(id_, self.w, seq, self.line.end.root, self.town.written << 16, parents, ops)
+        entry = ControlEntry(id_, self.w, seq, self.line.end.root, self.group.written << 16, parents, ops)
         self.take(entry)
         return entry
 
@@ -117,8 +117,8 @@ def checked(space: bytes, entry: ControlEntry, op: Op) -> bool:
             return True
 
 
-class Town:
-    """Everything that was ever written, and everybody's part of it."""
+class RandomGroup:
+    """Everything that was written in one group, and what each device holds of it; one seed gives one history."""
 
     def __init__(self, seed: int) -> None:
         self.seed, self.written = seed, 0
@@ -144,7 +144,7 @@ class Town:
         first = self.new("c", True)
         self.space = space_id(first.core)
         first.graph = self.graph()
-        first.act(Create(SpaceKind.GROUP, "town", name32("c"), first.device, (), bytes(32)))
+        first.act(Create(SpaceKind.GROUP, "walks", name32("c"), first.device, (), bytes(32)))
         for person in people[1:]:
             other = self.new(person, True)
             first.act(first.add_op(other))
@@ -216,7 +216,7 @@ class Town:
         elif x < 0.75:
             device.write(Set("colour", bytes((rng.randrange(256),))))
         else:
-            owed = duties(device.graph, device.core)
+            owed = obligations(device.graph, device.core)
             if owed or usable(state, device.core) is None:
                 device.act(*owed)
 

@@ -1,4 +1,4 @@
-"""What control entries lack is known without looking through all that wait, and is bounded."""
+"""Missing parents of control entries are known without a scan of all waiting entries, and are bounded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def waiting(writer: bytes, seq: int, parents: int) -> ControlEntry:
     return ControlEntry(RNG(32), writer, seq, RNG(32), seq + 1, named, (Set("title", b"x"),))
 
 
-def test_a_thousand_entries_of_a_thousand_parents_are_mostly_turned_away() -> None:
+def test_entries_with_a_million_missing_parents_are_mostly_refused() -> None:
     graph = ControlGraph(bytes(32), Every())
     writer = SigningKey.generate(RNG).public
     some = waiting(writer, 0, 1024)
@@ -40,7 +40,7 @@ def test_a_thousand_entries_of_a_thousand_parents_are_mostly_turned_away() -> No
     assert {parent.core for parent in other.parents} <= set(graph.missing_cores())
 
 
-def test_who_asks_what_is_lacked_does_not_pay_for_what_waits() -> None:
+def test_missing_cores_is_a_live_view_without_a_scan_of_waiting_entries() -> None:
     graph = ControlGraph(bytes(32), Every())
     view = graph.missing_cores()
     assert len(view) == 0

@@ -1,4 +1,4 @@
-"""The walks of one node of a `Testnet`, as a meeting asks for them."""
+"""A node of a `Testnet` as the host of topic discoveries (`netstack.swarm.shell.topic_discovery.DiscoveryHost`)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from netstack.shell.testnet import Testnet
 OnPeer = Callable[[PeerRecord], None]
 
 
-class Guest:
-    """An ordinary node; `relays` are claimed in its announcements."""
+class DhtHost:
+    """An ephemeral node; `walks` names the walks asked of it, `watchers` the callbacks that wait for events."""
 
     def __init__(self, net: Testnet, node: DhtNode) -> None:
         self.net = net
@@ -26,7 +26,8 @@ class Guest:
         self.walks: list[str] = []
 
     @classmethod
-    async def enter(cls, net: Testnet) -> Guest:
+    async def enter(cls, net: Testnet) -> DhtHost:
+        """Joins a node to the network."""
         return cls(net, await net.join(Mode.EPHEMERAL))
 
     async def look_up(self, topic: bytes, on_found: OnPeer) -> int:
@@ -49,7 +50,7 @@ class Guest:
         _: Outcome = await self.net.ask(self.dht, lambda done: hyper.unannounce(self.dht, topic, key, done))
 
     async def announced(self, key: bytes) -> None:
-        """At once: these nodes are not dialled."""
+        """Returns at once, since nobody dials these nodes."""
 
     def watch(self, callback: Callable[[DhtEvent], None]) -> Callable[[], None]:
         self.watchers.append(callback)
