@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from apps.cli.record import model_of
 from apps.cli.safe import escaped, one_line
+from sync.service.times import local
 
 if TYPE_CHECKING:
     from apps.cli.record import Said
@@ -40,7 +41,7 @@ def render(value: Said, *, colour: bool) -> str:
 def when(at: datetime | str | None) -> str:
     """A time in the local zone; from a record it comes as ISO 8601."""
     at = datetime.fromisoformat(at) if isinstance(at, str) else at
-    return at.astimezone().strftime("%Y-%m-%d %H:%M") if at else "never"
+    return local(at).isoformat(" ", "minutes")[:16] if at else "never"
 
 
 def width(text: str) -> int:

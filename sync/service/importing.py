@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -20,12 +19,12 @@ from sync.service import models
 from sync.service.ids import space_of
 from sync.service.messages import writable, write_messages
 from sync.service.text import MAX_TEXT, fits
+from sync.service.times import parse_time
 from sync.store.port import Table
 
 BATCH = 250  # messages a commit: about 50 ms
 MAX_LINE = 512 * 1024
 MAX_FROM = 256
-MAX_MS = 253_402_300_799_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +127,3 @@ class Importer:
         self._seen[key] = ordinal + 1
         nonce = import_nonce(self._chat, at_ms, source, text, ordinal)
         return Message(nonce, text, at=at_ms, source=source)
-
-
-def parse_time(text: str) -> int:
-    """ISO 8601 with a zone as Unix ms.  Raises ValueError."""
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("a time without a zone")
-    since = at - datetime(1970, 1, 1, tzinfo=UTC)
-    ms = (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
-    if not 0 <= ms <= MAX_MS:
-        raise ValueError("a time out of range")
-    return ms
