@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,10 +44,13 @@ def when(at: datetime | str | None) -> str:
 
 
 def width(text: str) -> int:
-    """Columns on a terminal: wide characters take two, marks none."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
+    """Columns on a terminal: wide characters and emoji sequences take two, marks and joiners none."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth, wcwidth  # late: its tables are large, and most cells are ASCII
+
+    columns = wcswidth(text)
+    return columns if columns >= 0 else sum(max(wcwidth(char), 0) for char in text)
 
 
 class Page:
@@ -83,7 +85,9 @@ class Page:
     def pairs(self, rows: Iterable[tuple[str, str]]) -> str:
         rows = list(rows)
         wide = max(width(name) for name, _ in rows)
-        return "\n".join(f"{self.paint(name.ljust(wide), DIM)}  {one_line(text)}" for name, text in rows)
+        return "\n".join(
+            f"{self.paint(name + ' ' * (wide - width(name)), DIM)}  {one_line(text)}" for name, text in rows
+        )
 
 
 def shows(function: Show) -> Show:

@@ -18,6 +18,7 @@ from sync.engine.profile import Profile
 from sync.service import models
 from sync.service.ids import space_of
 from sync.service.messages import writable, write_messages
+from sync.service.system import system_refusals
 from sync.service.text import MAX_TEXT, fits
 from sync.service.times import parse_time
 from sync.store.port import Table
@@ -71,7 +72,7 @@ class Importer:
         bad: KithkinError | None = None
         more = True
         while len(made) < BATCH:
-            line = self._file.readline(MAX_LINE + 1)
+            line = self._read()
             if not line:
                 more = False
                 break
@@ -82,13 +83,18 @@ class Importer:
                 made.append(self._message(line))
             except KithkinError as error:
                 while len(line) > MAX_LINE and not line.endswith(b"\n"):
-                    line = self._file.readline(MAX_LINE + 1)
+                    line = self._read()
                 if not self._skip_bad:
                     bad, more = error, False
                     break
                 self._skipped += 1
         self._write(made, now_ms)
         return Step(more, bad)
+
+    def _read(self) -> bytes:
+        """The next line, or the next piece of one that is too long."""
+        with system_refusals():
+            return self._file.readline(MAX_LINE + 1)
 
     def _write(self, made: list[Message], now_ms: int) -> None:
         space, store = writable(self._profile, space_of(self._profile, self._chat)), self._profile.store
