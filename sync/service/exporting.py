@@ -149,7 +149,7 @@ async def _gone(profile: Profile, chat: bytes, now_ms: int) -> set[tuple[bytes, 
     gone: set[tuple[bytes, int, int]] = set()
     for messages in timeline.messages_by(profile.store, chat, PIECE):
         space = space_of(profile, chat)
-        rights = space.rights()
+        rights = space.policy()
         for message in messages:
             row = timeline.find_row(profile.store, chat, message)
             if row is not None:
