@@ -30,7 +30,7 @@ PREVIEW = 200
 MAX_LIFETIME = 2**31 - 1
 
 
-class Chats(Domain):
+class ChatCalls(Domain):
     """The calls about chats and groups."""
 
     async def chats(self) -> models.Chats:

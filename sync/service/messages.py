@@ -42,7 +42,7 @@ MAX_LIMIT = 1000
 UNREAD_MAX = 1000  # counted no further
 
 
-class Messages(Domain):
+class MessageCalls(Domain):
     """The calls about messages."""
 
     @commits
