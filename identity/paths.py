@@ -1,9 +1,10 @@
 """Paths as libraries take them: the one place where the name of a file becomes text for somebody else's code.
 
 A path may hold any byte that the system allows, and Python keeps bytes that are no UTF-8 as lone surrogates (PEP 383).
-SQLite takes UTF-8 alone, DuckDB takes `?` for the beginning of options, the address of a Unix socket holds about 100
-bytes, keyrings hold Unicode.  Where a path does not fit, a library gets a way around it: through an open handle of the
-folder on Linux, through a link in a private folder elsewhere.
+SQLite and DuckDB take UTF-8 alone, the address of a Unix socket holds about 100 bytes, keyrings and JSON hold Unicode.
+Where a path does not fit, a library gets a way around it: through an open handle of the folder on Linux, through a link
+in a private folder elsewhere.  DuckDB follows that way to its end and takes `?` there for the beginning of options, so
+in such a folder it cannot work at all (`duckdb_takes`).
 """
 
 from __future__ import annotations
@@ -18,25 +19,29 @@ HANDLES = Path("/proc/self/fd")
 _IN_PERCENTS = "percents:"
 
 
-def plain(path: Path, *, without: str = "", limit: int | None = None) -> bool:
-    """Whether a library that takes UTF-8 without these characters, `limit` bytes at most, takes this path as it is."""
-    text, octets = str(path), os.fsencode(path)
+def plain(path: Path, *, limit: int | None = None) -> bool:
+    """Whether a library that takes UTF-8, `limit` bytes at most, takes this path as it is."""
     try:
-        text.encode()
+        octets = str(path).encode()
     except UnicodeEncodeError:
         return False
-    return not any(char in text for char in without) and (limit is None or len(octets) <= limit)
+    return limit is None or len(octets) <= limit
+
+
+def duckdb_takes(folder: Path) -> bool:
+    """Whether DuckDB can keep a file there: it puts the name of its log before a `?`, wherever that stands."""
+    return "?" not in os.path.realpath(folder)
 
 
 @contextlib.contextmanager
-def library_path(path: Path, *, without: str = "", limit: int | None = None) -> Iterator[str]:
+def library_path(path: Path, *, limit: int | None = None) -> Iterator[str]:
     """The text by which a library reaches the file at `path` while the block lasts.
 
-    The file need not exist, its folder must; the file's own name is one of ours and fits.  without: characters that
-    the library gives a meaning; limit: bytes.  Raises OSError where the folder cannot be opened.
+    The file need not exist, its folder must; the file's own name is one of ours and fits.  limit: bytes.  Raises
+    OSError where the folder cannot be opened.
     """
     path = path.absolute()
-    if plain(path, without=without, limit=limit):
+    if plain(path, limit=limit):
         yield str(path)
         return
     with contextlib.ExitStack() as stack:

@@ -11,6 +11,7 @@ import contextlib
 from pathlib import Path
 
 from identity.errors import KithkinError
+from identity.paths import duckdb_takes
 from sync.search.installed import has_duckdb
 from sync.search.port import Search
 from sync.search.worker import IDLE_S, WorkerSearch
@@ -26,7 +27,7 @@ def open_search(folder: Path, key: bytes, *, wanted: str | None = None, idle_s: 
 
     wanted: what the setting says.  Raises KithkinError `usage` where that is no backend, or one that is not installed.
     """
-    backend = chosen(wanted)
+    backend = chosen(wanted, folder)
     for other, name in FILES.items():
         if other != backend:
             _delete(folder, name)
@@ -37,10 +38,10 @@ def open_search(folder: Path, key: bytes, *, wanted: str | None = None, idle_s: 
     return Fts5Search(folder / FILES[FTS5], key)
 
 
-def chosen(wanted: str | None) -> str:
+def chosen(wanted: str | None, folder: Path) -> str:
     """DUCKDB or FTS5.  Raises KithkinError `usage`, as `open_search`."""
     if not wanted:
-        return DUCKDB if has_duckdb() else FTS5
+        return DUCKDB if has_duckdb() and duckdb_takes(folder) else FTS5
     if wanted not in FILES:
         raise KithkinError("usage", f"{SETTING} is {DUCKDB} or {FTS5}, not {wanted!r}.")
     if wanted == DUCKDB and not has_duckdb():
@@ -48,6 +49,12 @@ def chosen(wanted: str | None) -> str:
             "usage",
             f"{SETTING} asks for DuckDB, which is not installed here: install the packages duckdb and "
             f"duckdb-extension-httpfs, or unset it and SQLite FTS5 keeps the index.",
+        )
+    if wanted == DUCKDB and not duckdb_takes(folder):
+        raise KithkinError(
+            "usage",
+            f"{SETTING} asks for DuckDB, which takes no question mark in the path of a profile: unset it and SQLite "
+            f"FTS5 keeps the index.",
         )
     return wanted
 

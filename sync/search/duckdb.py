@@ -41,8 +41,6 @@ ROW_GROUP = (
     16_384  # rows of a scrubbed index that DuckDB holds at once; its 122,880 take memory that grows with the text
 )
 
-SIGNS = "?*["  # in a path they mean something to DuckDB
-
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -247,10 +245,10 @@ def _connect(
         extension = duckdb_extension()
         if extension is None:
             raise KithkinError("profile_unreadable", "the search needs the package duckdb-extension-httpfs")
-        with library_path(extension, without=SIGNS) as known:
+        with library_path(extension) as known:
             database.execute(f"LOAD {_quoted(known)}")
         for name, path in files.items():
-            known = names.enter_context(library_path(path, without=SIGNS))
+            known = names.enter_context(library_path(path))
             options = f", ROW_GROUP_SIZE {ROW_GROUP}" if name == "new" else ""
             database.execute(f"ATTACH {_quoted(known)} AS {name} (ENCRYPTION_KEY '{key.hex()}'{options})")
             path.chmod(0o600)

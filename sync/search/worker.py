@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading  # noqa: TID251  a shell: one call at a time over one pipe
 import time  # noqa: TID251  a shell: waits for a dying predecessor
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -219,10 +220,15 @@ if __name__ == "__main__":
     os.umask(0o077)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints does not belong between frames
-    with contextlib.suppress(BrokenPipeError, EOFError):
-        main(sys.stdin.buffer, answers)
-    with contextlib.suppress(OSError):
-        answers.close()
-    # The thread that reads may hold the lock of standard input; an ordinary exit of an idle process would wait for it
-    # and abort.
-    os._exit(0)
+    status = 1
+    try:
+        with contextlib.suppress(BrokenPipeError, EOFError):
+            main(sys.stdin.buffer, answers)
+        with contextlib.suppress(OSError):
+            answers.close()
+        status = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        # The thread that reads may hold the lock of standard input; an ordinary exit would wait for it and abort.
+        os._exit(status)

@@ -104,11 +104,13 @@ def _draft(folder: Path, passphrase: str | None) -> Iterator[tuple[SqliteStore, 
     with _refuse_in_use(folder):
         for child in list(folder.iterdir()):
             child.unlink() if not child.is_dir() else shutil.rmtree(child)
-    store = SqliteStore(folder / STORE, derive(database_key, Label.DATABASE))
+    store: SqliteStore | None = None
     try:
+        store = SqliteStore(folder / STORE, derive(database_key, Label.DATABASE))
         yield store, keystore
     finally:
-        store.close()
+        if store is not None:
+            store.close()
         if not (folder / KEYSTORE).exists():
             for child in list(folder.iterdir()):
                 child.unlink() if not child.is_dir() else shutil.rmtree(child)
