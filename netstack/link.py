@@ -339,7 +339,7 @@ class Link:
     def _over(self, reason: Reason, detail: str = "") -> None:
         if self.phase in (Phase.OPEN, Phase.CLOSING):
             self._events.append(Closed(self.id, reason, detail))
-        elif not self.half_open:  # whoever knocked and went away was never told of
+        elif not self.half_open:  # a dialler that never showed itself was not told of
             self._events.append(Failed(self.id, reason))
         self.phase = Phase.GONE
         self._chunks.clear()

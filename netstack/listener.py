@@ -1,4 +1,4 @@
-"""The answering side of one port: which keys listen, who may knock how often, and answers to be repeated.
+"""The answering side of one port: which keys listen, how often one host may send handshakes, and answers to be repeated.
 
 `docs/protocol.md`, "Handshake".  An answer costs four products on the curve and a half-open connection, so what
 strangers can ask for is counted before anything is computed.
