@@ -1,4 +1,4 @@
-"""How often one host may make us work: so many at once, so many a second after that."""
+"""How much work one host may cause: so many handshakes at once, so many a second after that."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One connection in the making, on either side: several ways to the peer race, the first path wins, losers go clean.
+"""One connection attempt, on either side: several ways to the peer race, the first path wins, the others are closed.
 
-`docs/protocol.md`, "Which way".  A relayed connection is one already; if another way is found then, it moves there.
+`docs/protocol.md`, "Which way".  A relayed connection is open already; if another way is found then, it moves there.
 """
 
 from __future__ import annotations

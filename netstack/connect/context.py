@@ -1,4 +1,4 @@
-"""What every attempt to connect stands on: the parts of one node that it uses, named once."""
+"""The parts of one node that attempts to connect share, and what they may know of addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who answers for the keys that listen here: handshakes, hole-punch rounds, and the attempts between them."""
+"""Answers for the keys that listen here: handshakes and hole-punch rounds, and the attempts that follow from them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The answering side: one handshake that was answered, and the ways that its dialler may take to us.
 
-`docs/protocol.md`, "Which way".  A session lives until its connection is open or has failed, and for the few seconds
+`docs/protocol.md`, "Which way".  An attempt lives until its connection is open or has failed, and for the few seconds
 in which a dialler may still ask for the same answer.
 """
 

@@ -1,4 +1,4 @@
-"""The connections of one node: their streams by id, who has something to say, which port a packet has come to."""
+"""The connections of one node: their streams by id, which of them have something to send, and their timers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The dialling side: finds somebody who passes the handshake on, then takes the ways that the answer leaves.
+"""The dialling side: finds a node that passes the handshake on, then takes the ways that the answer leaves.
 
-`docs/protocol.md`, "Which way".  Addresses that we were given, relays that we remember and a walk through the DHT run
-beside each other.  All of them carry the same message 1, so whoever answers first answers for all.
+`docs/protocol.md`, "Which way".  Addresses that we were given, relays that we remember and a walk through the DHT are
+asked at once.  All requests carry the same message 1, so the first good answer ends the search.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Being a blind relay for others: which ends belong together, and their packets passed on with another stream id.
+"""The server side of blind relays: pairs streams, and passes their packets on with another stream id.
 
 `docs/protocol.md`, "Blind relay".  Nothing is decrypted or kept; everything that strangers can ask for is bounded.
 """

@@ -1,6 +1,6 @@
 """The dialling side of a punch: what is said to the server in which order, through which of the relays.
 
-`docs/protocol.md`, "Hole punching".  The answering side is `session.py`; the probes are `puncher.py`'s.
+`docs/protocol.md`, "Hole punching".  The answering side is `inbound.py`; the probes are sent by `puncher.py`.
 """
 
 from __future__ import annotations

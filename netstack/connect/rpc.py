@@ -1,7 +1,7 @@
-"""How connecting asks and answers: the part of a DHT node that it needs, and a stand-in where there is no DHT.
+"""Requests and answers of connecting: what it needs of a DHT node, and a replacement where there is no DHT.
 
-With a DHT it is `netstack.dht.node.DhtNode`.  Without one, `BareNode` sends handshakes to addresses that we were
-given and tells everybody else, truthfully, that it knows nobody.
+With a DHT it is `netstack.dht.node.DhtNode`.  Without one, `BareNode` sends handshakes to addresses that we were given
+and answers every question for nodes with none.
 """
 
 from __future__ import annotations

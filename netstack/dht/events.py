@@ -1,4 +1,4 @@
-"""What a DHT node tells its owner, and the words for its state."""
+"""What a DHT node reports to its owner, and the words for its state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the network answers at all, from how many requests of the last ticks were answered and how many were not."""
+"""Whether the network answers, judged by how many requests of the last ticks were answered."""
 
 from __future__ import annotations
 

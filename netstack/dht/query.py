@@ -3,14 +3,14 @@
     start      the closest nodes of our table, and bootstrap nodes where these are too few
     ask        always the nearest not asked yet, 10 at a time; a node that did not answer its first try is *slow* and
                gives its place to another
-    answer     whoever proved its id joins the k closest (`shortlist.py`); of those that it names at most k join the
-               candidates, if nearer than the k-th
-    doubt      names that lead nowhere cost their referrer its say, crowds of one network wait (`doubt.py`): such
-               candidates are asked when there is nobody else and fewer than k answers are held
+    answer     a node that proved its id joins the k closest (`shortlist.py`); of those that it names at most k join
+               the candidates, if nearer than the k-th
+    doubtful   nodes whose referrers named too many silent ones, and nodes of a network of which enough were asked
+               (`referrers.py`), are asked when nobody else is left and fewer than k answers are held
     end        nothing left to ask, or only slow nodes left and k answers held
-    commit     each of the k closest is sent what `commit` makes of its answer (it carries the token)
+    commit     each of the k closest is sent what `commit` makes of its answer, which carries the token
 
-Nodes that never answer are reported to those that named them.
+Nodes that never answer are reported to those that named them (DOWN_HINT).
 """
 
 from __future__ import annotations

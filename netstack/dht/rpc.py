@@ -1,7 +1,7 @@
-"""Requests under way: numbers, repetition, time-outs that learn, and how many at once.
+"""Requests under way: their numbers, repetition, time-outs that follow measured round trips, and how many at once.
 
-An answer counts from the address that was asked, under the number it was asked with.  Numbers are drawn at random, so
-that whoever does not see our datagrams has to guess 16 bits and an address.
+An answer counts only from the address that was asked and under the number that it was asked with.  Numbers are random:
+an attacker that does not see our datagrams has to guess 16 bits and an address.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """What a persistent node keeps for others, all of it bounded in number, size and time.
 
-Announcements of one topic are answered at most 20 at a time.  They are drawn network by network (/24): whoever
-announces a thousand keys from one gets no more of an answer than whoever announces one, so a topic cannot be occupied
-cheaply.
+Announcements of one topic are answered at most 20 at a time.  They are drawn network by network (/24): a network that
+announces a thousand keys gets no more of an answer than one that announces a single key.
 
-Where room is needed it is made by the network that holds most, with its own oldest: whoever fills a cache pushes out
-what he wrote himself, and what others wrote stays.
+Where room is needed, the network that holds most loses its oldest value: an attacker that fills the store evicts its
+own values, not those of others.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The routing table: for every length of prefix shared with our own id, at most k = 20 nodes.
 
-The table decides who fits and who is closest; whom to ask whether it still lives is `upkeep.py`'s.  Times are ticks.
+The table decides which nodes fit and which are closest; `upkeep.py` decides which to ask whether they still live.
+Times are ticks.
 """
 
 from __future__ import annotations

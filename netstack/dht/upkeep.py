@@ -1,7 +1,7 @@
-"""The routing table over time: who gets in, who is asked whether it still lives, what is refreshed when.
+"""The routing table over time: which nodes get in, which are asked whether they still live, what is refreshed when.
 
-A tick is 5 s.  A node that stays silent is forgotten, unless nobody answers: then it is we who are gone.  A bucket that
-is full asks its stalest node before anybody new gets its place, so that old nodes, which live longest, stay.
+A tick is 5 s.  A node that stays silent is removed, unless nobody answers: then our own network is down.  A full bucket
+asks its stalest node before a new one gets its place, so that old nodes, which live longest, stay.
 """
 
 from __future__ import annotations

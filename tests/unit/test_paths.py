@@ -26,7 +26,7 @@ ids = [ascii(name)[:20] for name in NAMES]
 
 @pytest.fixture(params=NAMES, ids=ids)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    made = tmp_path / request.param
+    made: Path = tmp_path / request.param
     made.mkdir()
     return made
 

@@ -21,7 +21,7 @@ NAMES = ["? * [1] # % ; ~ $HOME", "new\nline", "a" * 255, os.fsdecode(b"\xff\xfe
 
 @pytest.fixture
 def profile(desk: Desk) -> Desk:
-    desk.shelf = real
+    desk.profiles = real
     return desk
 
 

@@ -110,7 +110,7 @@ def network(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
     yield NETWORKS[request.param]
 
 
-def test_records_cross_both_ways(network: tuple[int, int]) -> None:
+def test_records_are_exchanged_both_ways_with_npm(network: tuple[int, int]) -> None:
     async def story(stack: AsyncExitStack) -> None:
         here = await world(stack, *network)
         await announcements(here)
@@ -187,7 +187,7 @@ async def peers_by_key(here: World) -> None:
                 assert forward.relay == here.net.address_of(here.ours)
 
 
-def test_each_finds_the_same_neighbours(network: tuple[int, int]) -> None:
+def test_our_node_and_npm_find_the_same_closest_nodes(network: tuple[int, int]) -> None:
     async def story(stack: AsyncExitStack) -> None:
         here = await world(stack, *network)
         for _ in range(5):
@@ -200,7 +200,7 @@ def test_each_finds_the_same_neighbours(network: tuple[int, int]) -> None:
     run(story)
 
 
-def test_each_learns_from_the_other_that_it_is_reachable() -> None:
+def test_our_node_and_npm_learn_from_each_other_that_they_are_reachable() -> None:
     async def story(stack: AsyncExitStack) -> None:
         here = await world(stack, 24, 0)  # in a few nodes an npm node's first walk ends before its firewall test
         for _ in range(20):
@@ -217,7 +217,7 @@ def test_each_learns_from_the_other_that_it_is_reachable() -> None:
     run(story)
 
 
-def test_an_npm_node_becomes_one_of_ours() -> None:
+def test_npm_node_becomes_persistent_in_our_network() -> None:
     async def story(stack: AsyncExitStack) -> None:
         here = await world(stack, 6, 0)
         number = await here.npm.join(here.net.bootstrap, ephemeral=False)
@@ -232,7 +232,7 @@ def test_an_npm_node_becomes_one_of_ours() -> None:
     run(story)
 
 
-def test_answers_to_bare_requests_are_those_of_npm() -> None:
+def test_answers_to_bare_requests_match_npm() -> None:
     """The same questions to one of our nodes and to one of npm's."""
 
     async def story(stack: AsyncExitStack) -> None:
@@ -292,7 +292,7 @@ def test_answers_to_bare_requests_are_those_of_npm() -> None:
     run(story)
 
 
-def test_nothing_malformed_kills_a_node() -> None:
+def test_malformed_datagrams_do_not_end_a_node() -> None:
     async def story(stack: AsyncExitStack) -> None:
         here = await world(stack, 4, 0)
         node = here.net.nodes[1]
@@ -328,7 +328,7 @@ def test_nothing_malformed_kills_a_node() -> None:
     run(story)
 
 
-def test_records_are_written_alike() -> None:
+def test_signed_records_match_npm_byte_for_byte() -> None:
     async def story(stack: AsyncExitStack) -> None:
         npm = await stack.enter_async_context(NpmDht())
         draw = random.Random(5)
@@ -359,7 +359,7 @@ def test_records_are_written_alike() -> None:
     run(story)
 
 
-def test_the_sampler_believes_what_that_of_npm_believes() -> None:
+def test_nat_sampler_matches_npm() -> None:
     async def story(stack: AsyncExitStack) -> None:
         npm = await stack.enter_async_context(NpmDht())
         draw = random.Random(4)
