@@ -67,9 +67,10 @@ demo: .stamps/runtime
 docs: .stamps/docs
 	python docs/site/build.py
 
-# The suite with every process that it starts measured; docs/evidence/coverage.txt says what the figure means.
+# The suite, with every process that it starts measured; docs/evidence/coverage.txt has the figure and what it means.
 coverage: venv
-	pytest $(PYTEST_FLAGS) --cov --cov-report=term | tee build/coverage.txt
+	@mkdir -p build
+	set -o pipefail; pytest $(PYTEST_FLAGS) --cov --cov-report=term | tee build/coverage.txt
 
 # About a quarter of an hour, four minutes of it Autobase; the raw rounds are kept.
 bench: venv

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 HANDLES = Path("/proc/self/fd")
 """Where Linux shows this process's open files; an entry of a folder leads into it, whatever its name is."""
+_IN_PERCENTS = "percents:"
 
 
 def plain(path: Path, *, without: str = "", limit: int | None = None) -> bool:
@@ -47,6 +45,9 @@ def library_path(path: Path, *, without: str = "", limit: int | None = None) -> 
             stack.callback(os.close, handle)
             folder = HANDLES / str(handle)
         else:
+            import shutil  # late, as below: most paths are plain, and a command starts before it would be loaded
+            import tempfile
+
             private = Path(tempfile.mkdtemp(prefix="kithkin-"))
             stack.callback(shutil.rmtree, private, ignore_errors=True)
             folder = private / "folder"
@@ -54,8 +55,20 @@ def library_path(path: Path, *, without: str = "", limit: int | None = None) -> 
         yield str(folder / path.name)
 
 
-def keyring_name(folder: Path) -> str:
-    """The name of a profile in the system's keyring: its real path, written in percents where it is no Unicode.  A path
-    begins with a slash or a drive, so no two folders share a name."""
-    folder = folder.resolve()
-    return str(folder) if plain(folder) else "bytes:" + quote(os.fsencode(folder))
+def path_text(path: Path) -> str:
+    """An absolute path as Unicode, for keyrings and JSON: as it is, or in percents where it is no Unicode."""
+    if plain(path):
+        return str(path)
+    from urllib.parse import quote
+
+    return _IN_PERCENTS + quote(os.fsencode(path))
+
+
+def path_of(text: str) -> Path:
+    """What `path_text` made a text of.  An absolute path begins with a slash or a drive, so nothing else looks like
+    this."""
+    if not text.startswith(_IN_PERCENTS):
+        return Path(text)
+    from urllib.parse import unquote_to_bytes
+
+    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(_IN_PERCENTS))))

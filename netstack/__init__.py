@@ -50,7 +50,6 @@ PUBLIC_NODES: "tuple[Address, ...]" = (("88.99.3.86", 49737), ("142.93.90.113", 
 
 if TYPE_CHECKING:
     from identity.keys import SigningKey
-    from netstack.dht.address import parse_address
     from netstack.dht.events import Mode
     from netstack.dht.records import PeerRecord
     from netstack.events import PathKind, Reason
@@ -64,10 +63,11 @@ if TYPE_CHECKING:
     from netstack.swarm.shell.topic import Topic
     from netstack.udp.port import Address
     from netstack.wire import protomux
+    from netstack.wire.address import parse_address
 else:  # a type checker that saw this function would believe that every name exists
     _MODULES = {
         "SigningKey": "identity.keys",
-        "parse_address": "netstack.dht.address",
+        "parse_address": "netstack.wire.address",
         "Mode": "netstack.dht.events",
         "PeerRecord": "netstack.dht.records",
         "PathKind": "netstack.events",

@@ -12,9 +12,9 @@ from typing import NoReturn, TextIO
 
 from identity.errors import DecodeError, KithkinError
 from identity.keys import check_point
-from netstack.dht.address import parse_address
 from netstack.shell import commands
 from netstack.udp.port import Address
+from netstack.wire.address import parse_address
 
 COMMANDS = {
     "node": commands.node,

@@ -19,11 +19,12 @@ from math import inf
 from identity.errors import DecodeError
 from identity.keys import Random, SigningKey
 from netstack.connect.blind_relay import RelayClients
-from netstack.connect.context import Field
-from netstack.connect.handshake_server import Accept, Reception
+from netstack.connect.context import ConnectContext
+from netstack.connect.handshake_server import Accept, HandshakeServer
 from netstack.connect.links import Links
-from netstack.connect.outbound import Connector
-from netstack.connect.puncher import Ground, Throttle
+from netstack.connect.listener import Listener
+from netstack.connect.outbound import OutboundAttempt
+from netstack.connect.puncher import PunchContext, Throttle
 from netstack.connect.relaying import BlindRelay
 from netstack.connect.route import Router
 from netstack.connect.rpc import BareNode, RpcNode, dialable, dialable6
@@ -31,12 +32,10 @@ from netstack.connect.sockets import Sockets
 from netstack.connect.tasks import Tasks
 from netstack.dht.datagram import PROBE, REQUEST, RESPONSE
 from netstack.dht.events import DhtEvent, NetworkChanged, Woken
-from netstack.dht.messages import Firewall, NoisePayload, RelayThrough, UdxInfo
 from netstack.dht.node import DhtNode
 from netstack.events import Event, Opened, PathKind, Reason
 from netstack.limits import Limits
 from netstack.link import Link
-from netstack.listener import Listener
 from netstack.ports import SERVER, SERVER6, PortEffect
 from netstack.udp.port import Address, Datagram, Outgoing
 from netstack.udx.congestion import CongestionControl
@@ -44,6 +43,7 @@ from netstack.udx.intake import cut, dispatch
 from netstack.udx.packet import MAGIC
 from netstack.udx.stream import UdxStream
 from netstack.wire.handshake import Initiator
+from netstack.wire.messages import Firewall, NoisePayload, RelayThrough, UdxInfo
 
 __all__ = ["Accept", "EndpointCore", "datagrams", "dialable"]
 
@@ -82,14 +82,14 @@ class EndpointCore:
         self._rpc6 = BareNode(rng, self._tasks, SERVER6)
         self._links = Links(rng, self.limits, self._sockets, congestion, self._on_events, self._on_gone)
         self._listener = Listener(self.limits)
-        self._field = Field(
+        self._context = ConnectContext(
             rng=rng,
             limits=self.limits,
             tasks=self._tasks,
             sockets=self._sockets,
             links=self._links,
             rpc=self._rpc,
-            ground=Ground(
+            punching=PunchContext(
                 rng,
                 self._tasks,
                 self._rpc,
@@ -105,11 +105,11 @@ class EndpointCore:
             told=tuple(addresses),
             relay_through=relay_through,
         )
-        self._field.relays = RelayClients(self)
+        self._context.relays = RelayClients(self)
         self._router = Router(self._rpc, self._forward_of)
         Router(self._rpc6, servers=self._router.servers)  # answers there, passes nothing on
-        self._reception = Reception(self._field, self._listener, self._router, accept)
-        self._connectors: dict[int, Connector] = {}
+        self._server = HandshakeServer(self._context, self._listener, self._router, accept)
+        self._outbound: dict[int, OutboundAttempt] = {}
         self._inner: dict[int, Callable[[Event], None]] = {}  # connections to and of relays, by link id
         self._relay: BlindRelay | None = None
         self._relay_key = b""
@@ -120,22 +120,24 @@ class EndpointCore:
 
     @property
     def accept(self) -> Accept:
-        return self._reception.accept
+        """Whether a stranger is answered at all; may be changed at any time."""
+        return self._server.accept
 
     @accept.setter
     def accept(self, accept: Accept) -> None:
-        self._reception.accept = accept
+        self._server.accept = accept
 
     def listen(self, key: SigningKey, *, announce: bool = True) -> None:
         """Answers handshakes that are meant for this key, beside the others; with a DHT, announces it there."""
-        self._reception.listen(key, announce)
+        self._server.listen(key, announce)
 
     def unlisten(self, public: bytes) -> None:
         """Answers no new ones; connections that are open stay."""
-        self._reception.unlisten(public)
+        self._server.unlisten(public)
 
     @property
     def listening(self) -> list[bytes]:
+        """The keys that listen here."""
         return self._listener.keys
 
     def relay_for_others(self, key: SigningKey) -> None:
@@ -162,7 +164,7 @@ class EndpointCore:
         DecodeError where `remote` is no Ed25519 key, ValueError where we have too many connections.
         """
         self._at(now)
-        return self._dial(remote, addresses, key, relays, self._field.relay_through, by_key)
+        return self._dial(remote, addresses, key, relays, self._context.relay_through, by_key)
 
     def _dial(
         self,
@@ -173,8 +175,8 @@ class EndpointCore:
         relay_through: bytes | None,
         by_key: bool,
     ) -> int:
-        field = self._field
-        reachable = any_family if field.local6() else dialable
+        context = self._context
+        reachable = any_family if context.local6() else dialable
         candidates = list(filter(reachable, dict.fromkeys(addresses)))[: self.limits.addresses]
         through = list(filter(dialable, dict.fromkeys(relays)))[: self.limits.addresses]
         if self._links.full:
@@ -183,9 +185,9 @@ class EndpointCore:
         through_relay = RelayThrough(relay_through, self._rng(32)) if relay_through and self.dht is not None else None
         payload = NoisePayload(
             # "open" makes a peer start its stream at once instead of punching first
-            firewall=Firewall.OPEN if field.open else Firewall.UNKNOWN,
-            addresses4=field.addresses(),
-            addresses6=field.addresses6() if self.dht is not None else (),
+            firewall=Firewall.OPEN if context.open else Firewall.UNKNOWN,
+            addresses4=context.addresses(),
+            addresses6=context.addresses6() if self.dht is not None else (),
             udx=UdxInfo(link.stream.local_id),
             secret_stream=1,
             relay_through=through_relay,
@@ -196,7 +198,7 @@ class EndpointCore:
             self._links.forget(link)
             raise
         if candidates or (self.dht is not None and (by_key or through)):
-            self._connectors[link.id] = Connector(field, link, dial, candidates, through, through_relay, by_key)
+            self._outbound[link.id] = OutboundAttempt(context, link, dial, candidates, through, through_relay, by_key)
         else:
             link.abort(Reason.NO_ANSWER)
         return link.id
@@ -246,19 +248,19 @@ class EndpointCore:
 
     def relays_of(self, key: bytes) -> tuple[Address, ...]:
         """The DHT nodes that relay for our listening `key` now, ourselves first where we are reachable."""
-        announcer = self._reception.announcers.get(key)
+        announcer = self._server.announcers.get(key)
         return announcer.relay_addresses if announcer is not None else ()
 
     def announced(self, key: bytes) -> bool:
         """Whether the first announcement of our listening `key` has been made."""
-        announcer = self._reception.announcers.get(key)
+        announcer = self._server.announcers.get(key)
         return announcer is not None and announcer.announced.done
 
     def shut(self, now: float) -> None:
         """Takes back what was announced, as far as a few messages do; `quiet` says when they have gone."""
         self._at(now)
-        for connector in list(self._connectors.values()):
-            connector.close()
+        for attempt in list(self._outbound.values()):
+            attempt.close()
         for key in self.listening:
             self.unlisten(key)
 
@@ -343,22 +345,26 @@ class EndpointCore:
         parts = (self._links, self._sockets, self._rpc, self._rpc6, self._tasks)
         return bool(self._effects) or any(part.busy for part in parts)
 
-    # for relays (`blind_relay.Base`)
+    # for relays (`blind_relay.RelayEndpoint`)
 
     def dial_inner(self, remote: bytes, on_event: Callable[[Event], None]) -> int:
+        """As `blind_relay.RelayEndpoint` says."""
         conn = self._dial(remote, (), None, (), None, True)
         self._inner[conn] = on_event
         return conn
 
     def send_inner(self, conn: int, frame: bytes) -> None:
+        """As `blind_relay.RelayEndpoint` says."""
         self.send(conn, frame, self._now)
 
     def close_inner(self, conn: int) -> None:
+        """As `blind_relay.RelayEndpoint` says."""
         if conn in self._inner:
             self._inner[conn] = lambda event: None
         self.close(conn, self._now)
 
     def path_of(self, conn: int) -> tuple[Address, int] | None:
+        """As `blind_relay.RelayEndpoint` says."""
         stream = self.stream(conn)
         return (stream.remote, stream.port) if stream is not None and stream.remote is not None else None
 
@@ -393,15 +399,15 @@ class EndpointCore:
 
     def _on_gone(self, link: Link) -> None:
         self._inner.pop(link.id, None)
-        connector = self._connectors.pop(link.id, None)
-        if connector is not None:
-            connector.gone()
-        self._reception.gone(link)
+        attempt = self._outbound.pop(link.id, None)
+        if attempt is not None:
+            attempt.gone()
+        self._server.gone(link)
 
     def _on_dht(self, events: list[DhtEvent]) -> None:
         self._effects += events
         if any(isinstance(event, NetworkChanged | Woken) for event in events):
-            for announcer in self._reception.announcers.values():
+            for announcer in self._server.announcers.values():
                 announcer.refresh()
 
     def _sweep(self) -> None:
@@ -411,6 +417,7 @@ class EndpointCore:
 
 
 def any_family(address: Address) -> bool:
+    """Whether a datagram can be sent there, over IPv4 or IPv6."""
     return dialable(address) or dialable6(address)
 
 

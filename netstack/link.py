@@ -20,11 +20,13 @@ from netstack.udx.stream import UdxStream
 from netstack.wire.handshake import Agreement
 from netstack.wire.secret_stream import SecretStream
 
-PROOF = 4.0  # seconds in which a peer in doubt has to acknowledge something
+PROBE_TIME = 4.0  # seconds in which a peer in doubt has to acknowledge something
 EARLY = 64 * 1024  # bytes that may arrive before the handshake's answer does, or before we have a path to the peer
 
 
 class Phase(Enum):
+    """How far a connection has come."""
+
     DIALING = auto()  # no keys yet
     WAITING = auto()  # keys agreed; no path to the peer yet
     OPENING = auto()  # a path; the peer's first frame has not come
@@ -53,7 +55,6 @@ class Link:
     __slots__ = (
         "_chunks",
         "_deadline",
-        "_doubt",
         "_ended",
         "_events",
         "_heard",
@@ -61,6 +62,7 @@ class Link:
         "_limits",
         "_opened",
         "_peer_ended",
+        "_probe",
         "_said",
         "_secret",
         "agreement",
@@ -90,7 +92,7 @@ class Link:
         self._chunks: list[bytes] = []
         self._held = 0
         self._ended = False  # on our side
-        self._doubt: tuple[float, int] | None = None  # until when, and what had been acknowledged before
+        self._probe: tuple[float, int] | None = None  # until when, and what had been acknowledged before
         self._opened = False  # it was told as such
         self._peer_ended = False
         self._heard = self._said = now
@@ -180,18 +182,18 @@ class Link:
         self._held = size
         self.stream.set_buffered(size)
 
-    def doubt(self, now: float) -> None:
+    def probe_liveness(self, now: float) -> None:
         """Our router seems to have forgotten us: says something, and is over soon if nothing of it is acknowledged.
 
         Where the peer is open it hears us from our new place and answers there (`stray`); where its own router lets
         nobody in whom it did not speak to, nothing will ever pass again, and a new connection is the cure.
         """
-        if self.phase is not Phase.OPEN or self._doubt is not None or self._ended:
+        if self.phase is not Phase.OPEN or self._probe is not None or self._ended:
             return
         if self._secret is not None and not self.stream.queued:
             self.stream.write(self._secret.seal(b""))
             self._said = now
-        self._doubt = now + PROOF, self.stream.flight.delivered
+        self._probe = now + PROBE_TIME, self.stream.flight.delivered
 
     # for the endpoint
 
@@ -203,6 +205,7 @@ class Link:
 
     @property
     def finished(self) -> bool:
+        """Whether nothing of it is left to be sent, so that it can be forgotten."""
         # a stranger that never showed itself gets one last word, not a place in our tables until it hears it
         return self.phase is Phase.GONE and (self.stream.finished or not self._opened)
 
@@ -237,9 +240,10 @@ class Link:
         return events
 
     def wake(self, now: float) -> None:
+        """What is due: repetitions, a keep-alive, or the end of our patience."""
         self.stream.wake(now)
         if self.phase is Phase.OPEN:
-            if now >= self._dead_at() or self._unproved(now):
+            if now >= self._dead_at() or self._probe_failed(now):
                 self.abort(Reason.SILENT)
             elif now >= self._keepalive_at():
                 if self._secret is not None and not self._ended and not self.stream.queued:
@@ -249,9 +253,10 @@ class Link:
             self.abort(TOO_LATE[self.phase])
 
     def next_wake(self) -> float:
+        """When `wake` is to be called (s), infinity for never."""
         at = self.stream.next_wake()
         if self.phase is Phase.OPEN:
-            return min(at, self._keepalive_at(), self._dead_at(), self._doubt[0] if self._doubt else inf)
+            return min(at, self._keepalive_at(), self._dead_at(), self._probe[0] if self._probe else inf)
         return at if self.phase is Phase.GONE else min(at, self._deadline)
 
     # inner
@@ -260,11 +265,11 @@ class Link:
         # who has ended says nothing more, and who is held back cannot: then only the stream's own timeouts speak
         return inf if self._held or self._peer_ended else self._heard + self._limits.dead
 
-    def _unproved(self, now: float) -> bool:
+    def _probe_failed(self, now: float) -> bool:
         """Whether the time to show a sign of life is over, and there was none."""
-        if self._doubt is None or now < self._doubt[0]:
+        if self._probe is None or now < self._probe[0]:
             return False
-        before, self._doubt = self._doubt[1], None
+        before, self._probe = self._probe[1], None
         return self.stream.queued > 0 and self.stream.flight.delivered == before
 
     def _keepalive_at(self) -> float:

@@ -40,6 +40,7 @@ class Stands:
     """Makes, links or runs a profile, or needs none."""
 
     run: OnPlace
+    profile: bool = True  # whether it concerns a profile at all
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,8 @@ def check_device_approve(args: Args) -> None:
 
 async def _agree(out: Output) -> None:
     out.note("Let it in? Type yes:")
-    answer = await Lines().next()
+    with Lines() as lines:
+        answer = await lines.next()
     if (answer or "").lower() not in ("y", "yes"):
         raise KithkinError("not_allowed", "Nothing was granted.")
 

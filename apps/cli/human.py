@@ -168,7 +168,7 @@ def _(value: m.Devices, page: Page) -> str:
 
 
 @shows
-def _(value: m.Profile, page: Page) -> str:
+def _(value: m.PublicProfile, page: Page) -> str:
     return page.pairs([("identity", value.identity), ("name", value.name), ("about", value.about or "-")])
 
 

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from apps.cli.record import Record
+from apps.cli.streams import OutputLost, is_terminal, write_aside, write_out
 from sync.service.api import KithkinError
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class Output:
     def __init__(self, *, json_lines: bool) -> None:
         self.json = json_lines
         self.failed = False
-        self.colour = not json_lines and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._lost: OutputLost | None = None
+        self.colour = not json_lines and is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
 
     def line(self, value: Said) -> None:
         if self.json:
@@ -35,12 +37,21 @@ class Output:
             self.text(text)
 
     def text(self, text: str) -> None:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        """Raises OutputLost, as everything that goes to standard output."""
+        if self._lost is not None:
+            raise self._lost
+        try:
+            write_out(text + "\n")
+        except OutputLost as lost:
+            self._lost = lost
+            raise
 
     def note(self, text: str) -> None:
         """A word for people, never in the way of a program."""
-        print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
+        if self.json:
+            write_aside(text + "\n")
+        else:
+            self.text(text)
 
     def failure(self, error: KithkinError) -> None:
         from apps.cli.hints import HINTS
@@ -50,9 +61,9 @@ class Output:
         if self.json:
             self.line(Record(error={"code": error.code, "message": message}))
             return
-        print(f"kithkin: {message}", file=sys.stderr)
+        write_aside(f"kithkin: {message}\n")
         if hint := HINTS.get(error.code):
-            print(f"  next: {hint}", file=sys.stderr)
+            write_aside(f"  next: {hint}\n")
 
     def help(self, text: str) -> None:
         self.text(json.dumps({"help": text}, ensure_ascii=False) if self.json else text.rstrip())

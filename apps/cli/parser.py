@@ -59,10 +59,19 @@ def wants_json(argv: Sequence[str]) -> bool:
 
 
 def default_profile() -> Path:
-    named = os.environ.get("KITHKIN_PROFILE")
+    """Where the profile is when the command line does not say.  Raises KithkinError `usage` where nothing says."""
+    named, data = os.environ.get("KITHKIN_PROFILE"), os.environ.get("XDG_DATA_HOME")
     if named:
         return Path(named)
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "kithkin"
+    if data:
+        return Path(data) / "kithkin"
+    try:
+        if os.environ.get("HOME") == "":
+            raise RuntimeError("no home folder")
+        return Path.home() / ".local" / "share" / "kithkin"
+    except RuntimeError:
+        sentence = "There is no home folder here: name a profile with --profile or KITHKIN_PROFILE."
+        raise KithkinError("usage", sentence) from None
 
 
 def folder(text: str) -> Path:

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import sys
 from pathlib import Path
 
-from apps.cli import parser
+from apps.cli import parser, streams
 from apps.cli.command import Args, Asks, Later, Place, Says, Stands, Window
 from apps.cli.opening import network_of, real_profiles, service_of
 from apps.cli.output import Output
@@ -23,17 +22,13 @@ DONE, REFUSED, USAGE = 0, 1, 2
 
 def run(words: list[str], profiles: Profiles | None) -> int:
     """One command line to its exit code.  KeyboardInterrupt goes through."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    streams.prepare()
     out = Output(json_lines=parser.wants_json(words))
     try:
         return attempt(words, out, profiles)
-    except BrokenPipeError:
-        # Nobody reads any more.  Python flushes once more at exit; that may go nowhere.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    except streams.OutputLost as lost:
+        if not lost.quiet:
+            streams.write_aside(f"kithkin: Standard output takes nothing: {lost.reason}.\n")
         return REFUSED
 
 
@@ -45,7 +40,7 @@ def attempt(words: list[str], out: Output, profiles: Profiles | None) -> int:
         if isinstance(args.command, Says):
             args.command.run(out)
             return DONE
-        folder = Path(args.profile or parser.default_profile()).absolute()
+        folder = folder_of(args)
         if isinstance(args.command, Window):
             open_window(args.command, folder, args)
         else:
@@ -55,7 +50,7 @@ def attempt(words: list[str], out: Output, profiles: Profiles | None) -> int:
     except KithkinError as error:
         out.failure(error)
         return USAGE if error.code == "usage" else REFUSED
-    except (KeyboardInterrupt, BrokenPipeError):
+    except (KeyboardInterrupt, streams.OutputLost):
         raise
     except Exception as error:
         out.failure(unexpected(error))
@@ -63,14 +58,26 @@ def attempt(words: list[str], out: Output, profiles: Profiles | None) -> int:
     return REFUSED if out.failed else DONE
 
 
+def folder_of(args: Args) -> Path:
+    """The profile that a command line means.  Raises KithkinError `usage` where nothing says which."""
+    concerned = not isinstance(args.command, Later) and not (
+        isinstance(args.command, Stands) and not args.command.profile
+    )
+    return Path(args.profile or (parser.default_profile() if concerned else "")).absolute()
+
+
 def unexpected(error: Exception) -> KithkinError:
-    """A full disk can strike anywhere, tasks may fail in groups; everything else that arrives here is a defect."""
+    """The system may refuse anywhere, tasks may fail in groups; everything else that arrives here is a defect."""
     if isinstance(error, ExceptionGroup):
         reasons, _ = error.split(KithkinError)
         first = (reasons or error).exceptions[0]
         return first if isinstance(first, KithkinError) else unexpected(first)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return KithkinError("disk_full", "The disk is full.")
+    if isinstance(error, streams.OutputLost):
+        raise error
+    if isinstance(error, OSError):
+        from sync.service.system import system_refusal
+
+        return system_refusal(error)
     if os.environ.get("KITHKIN_DEBUG"):
         import traceback
 

@@ -75,17 +75,15 @@ async def type_digits(linking: Linking, out: Output) -> Linked:
 
 
 async def _typing(linking: Linking, out: Output) -> None:
-    lines = Lines()
-    while True:
-        line = await lines.next()
-        if line is None:
-            raise KithkinError("wrong_code", "No digits were typed.")
-        if not line:
-            continue
-        wrong = await linking.submit(line)
-        if wrong is None:
-            return
-        out.line(wrong)
+    with Lines() as lines:
+        while (line := await lines.next()) is not None:
+            if not line:
+                continue
+            wrong = await linking.submit(line)
+            if wrong is None:
+                return
+            out.line(wrong)
+    raise KithkinError("wrong_code", "No digits were typed.")
 
 
 async def run(place: Place, args: Args) -> None:
@@ -117,6 +115,6 @@ LINK = Stands(link)
 RUN = Stands(run)
 DESKTOP = Window("apps.desktop.main")
 PHONE = Window("apps.mobile.main")
-TESTNET = Stands(testnet)
-DEMO = Stands(demo)
+TESTNET = Stands(testnet, profile=False)
+DEMO = Stands(demo, profile=False)
 SHOW_VERSION = Says(version)

@@ -1,7 +1,7 @@
 """The person's end of a command: what is typed, pasted or piped in, and the QR code drawn for another device.
 
-Standard input is read once, bounded, as UTF-8.  Lines are awaited in a thread of their own that dies with the process,
-since nothing can take back a read that waits on a terminal.
+Standard input is read once, bounded, as UTF-8.  Lines are awaited in a thread of their own, which ends with whoever
+waits for them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from apps.cli.streams import is_terminal
 from sync.service.api import KithkinError
 
 MAX_INPUT = 1024 * 1024
@@ -20,12 +21,16 @@ _MAX_LINE = 1024
 
 
 def interactive() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
+    """Whether a person can be asked."""
+    return is_terminal(sys.stdin)
 
 
 def standard_input() -> str:
     """All of standard input without one final line end.  Raises `text_too_long`, `text_invalid`."""
-    data = sys.stdin.buffer.read(MAX_INPUT + 1) if sys.stdin is not None else b""
+    try:
+        data = sys.stdin.buffer.read(MAX_INPUT + 1) if sys.stdin is not None else b""
+    except OSError as error:
+        raise KithkinError("system_refused", f"Standard input cannot be read: {error.strerror}.") from None
     if len(data) > MAX_INPUT:
         raise KithkinError("text_too_long", "Standard input holds more than 1 MiB.")
     try:
@@ -36,7 +41,7 @@ def standard_input() -> str:
 
 
 class Lines:
-    """Lines of standard input, awaitable.  None at its end."""
+    """Lines of standard input, awaitable; None at its end.  `with Lines() as lines:`; after that nothing is read."""
 
     def __init__(self) -> None:
         # What only some commands use is imported where it is used: most end before it would be loaded.
@@ -45,7 +50,22 @@ class Lines:
 
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
-        threading.Thread(target=self._read, daemon=True, name="standard input").start()
+        # Taken now: what stands in `sys.stdin` later is for somebody else.
+        self._source = sys.stdin.buffer if sys.stdin is not None else None
+        self._left, self._leave = os.pipe()
+        self._thread = threading.Thread(target=self._read, daemon=True, name="standard input")
+
+    def __enter__(self) -> Lines:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._leave)  # the thread sees the end of that pipe
+        self._thread.join()
+        os.close(self._left)
+
+    async def next(self) -> str | None:
+        return await self._lines.get()
 
     def _read(self) -> None:
         for line in self._pieces():
@@ -54,33 +74,35 @@ class Lines:
 
     def _pieces(self) -> Iterator[str]:
         rest = b""
-        while piece := _read_some():
+        while piece := self._read_some():
             *lines, rest = (rest + piece).split(b"\n")
             yield from (line.decode(errors="replace").strip() for line in lines)
             rest = rest[-_MAX_LINE:]
         if rest:
             yield rest.decode(errors="replace").strip()
 
+    def _read_some(self) -> bytes:
+        """Straight from the descriptor, once it has something: a thread that waits inside the buffered reader holds its
+        lock, and nothing can take that read back.  Empty at the end of either."""
+        import select
+
+        if self._source is None:
+            return b""
+        try:
+            descriptor = self._source.fileno()
+        except (OSError, ValueError):
+            return self._source.read(_MAX_LINE)  # no descriptor, so nothing to wait for
+        try:
+            ready, _, _ = select.select([descriptor, self._left], [], [])
+            return b"" if self._left in ready else os.read(descriptor, _MAX_LINE)
+        except (OSError, ValueError):
+            return b""  # nothing can be read there: as good as its end
+
     def _tell(self, line: str | None) -> None:
         try:
             self._loop.call_soon_threadsafe(self._lines.put_nowait, line)
         except RuntimeError:
             return  # the loop has ended; nobody waits for lines any more
-
-    async def next(self) -> str | None:
-        return await self._lines.get()
-
-
-def _read_some() -> bytes:
-    """Straight from the descriptor: a thread that waits inside the buffered reader holds its lock, and the interpreter
-    aborts when it cannot have that lock at its end."""
-    if sys.stdin is None:
-        return b""
-    try:
-        descriptor = sys.stdin.fileno()
-    except (OSError, ValueError):
-        return sys.stdin.buffer.read(_MAX_LINE)  # no descriptor, so nothing to wait for
-    return os.read(descriptor, _MAX_LINE)
 
 
 def passphrase_of(path: Path) -> str:

@@ -15,7 +15,7 @@ from sync.service.socket import ServiceServer
 
 
 async def run_node(opening: AbstractAsyncContextManager[Service], folder: Path, write: Callable[[Line], None]) -> None:
-    """Returns after SIGINT or SIGTERM; a signal while the profile is still opening counts as well."""
+    """Returns after SIGINT, SIGTERM or SIGHUP; a signal while the profile is still opening counts as well."""
     with signalled() as stop, Log(write) as log:
         async with opening as service, ServiceServer(service, folder):
             await _until(stop, service, log)

@@ -11,7 +11,7 @@ from sync.service.testnet import open_testnet
 
 
 async def run_testnet(size: int, port: int, write: Callable[[Line], None]) -> None:
-    """Returns after SIGINT or SIGTERM; a signal while the network still grows counts as well.
+    """Returns after SIGINT, SIGTERM or SIGHUP; a signal while the network still grows counts as well.
 
     Raises `not_allowed` where the port is taken.
     """

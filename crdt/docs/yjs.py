@@ -21,7 +21,6 @@ INFO = 0x28  # content 8, ContentAny | 0x20, a parent key follows; no origin 0x8
 CONTENT_MASK = 0x1F
 CONTENT_ANY = 8
 ORIGINS = 0xC0
-PARENT_SUB = 0x20
 ANY_STRING = 0x77
 MAX_NAME = 255  # bytes of a root or key: far above what any kind needs, far below a nuisance
 _VARUINT_LIMIT = 1 << 56

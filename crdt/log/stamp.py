@@ -6,7 +6,6 @@ They order what people see and prove nothing.  `docs/protocol.md`, "Entry".
 from __future__ import annotations
 
 AHEAD_MS = 3_600_000  # a clock follows other people's stamps one hour, not further
-MAX_STAMP = 2**64 - 1
 
 
 def make_stamp(ms: int, counter: int = 0) -> int:

@@ -58,6 +58,7 @@ class Announcer:
         return tuple(dict.fromkeys((*own, *(relay for relay, _ in self.relays))))[:RELAYS]
 
     def is_relay(self, address: Address) -> bool:
+        """Whether it relays for this key, by the newest announcement or the two before."""
         return any(address == relay for relay, _ in self.relays) or any(address in past for past in self._past)
 
     def refresh(self) -> None:

@@ -9,17 +9,17 @@ from collections.abc import Coroutine
 from typing import Any
 
 from netstack.connect.blind_relay import Leg
-from netstack.connect.context import Field
+from netstack.connect.context import ConnectContext
 from netstack.connect.puncher import Puncher
 from netstack.connect.secure_payload import SecurePayload
 from netstack.connect.tasks import Promise, Task
-from netstack.dht.address import decode_address6
-from netstack.dht.messages import NoisePayload
 from netstack.events import PathKind, Reason
 from netstack.link import Link, Phase
 from netstack.ports import OWN
 from netstack.udp.port import Address
+from netstack.wire.address import decode_address6
 from netstack.wire.handshake import Agreement
+from netstack.wire.messages import NoisePayload
 
 PASSIVE = 10.0  # seconds to wait for packets of a peer that knows where we are
 PUNCHING = 60.0  # the longest that all rounds and probes take
@@ -32,8 +32,8 @@ LINGER = 5.0  # packets of the old path still come through the relay
 class Attempt:
     """`ways` are the ones that may still lead somewhere; when none is left and nothing was found, it fails."""
 
-    def __init__(self, field: Field, link: Link) -> None:
-        self.field = field
+    def __init__(self, context: ConnectContext, link: Link) -> None:
+        self.context = context
         self.link = link
         self.puncher: Puncher | None = None
         self.sealed: SecurePayload | None = None
@@ -44,42 +44,46 @@ class Attempt:
         self._relay_token = b""
         self._leg: Leg | None = None
         self._tasks: list[Task] = []
-        field.links.watch(link, self.on_packet)
+        context.links.watch(link, self.on_packet)
 
     @property
     def payload(self) -> NoisePayload:
+        """What the peer said of itself in the handshake.  Only after `agree`."""
         assert self.link.agreement is not None
         return self.link.agreement.payload
 
     @property
     def remote_id(self) -> int:
+        """The id of the peer's stream, 0 where it named none."""
         udx = self.payload.udx
         return udx.id if udx is not None else 0
 
     def agree(self, agreement: Agreement) -> None:
-        self.link.agree(agreement, self.field.rng)
-        self.sealed = SecurePayload(agreement.hash, self.field.rng)
+        """The handshake is done: its keys go to the link, its addresses are where the peer may be heard from."""
+        self.link.agree(agreement, self.context.rng)
+        self.sealed = SecurePayload(agreement.hash, self.context.rng)
         self.hosts.update(address[0] for address in agreement.payload.addresses4)
         self.hosts.update(decode_address6(wire)[0] for wire in agreement.payload.addresses6)
-        self.field.links.touch(self.link.id)
+        self.context.links.touch(self.link.id)
 
     # ways
 
     def way(self, name: str, coroutine: Coroutine[Promise[Any], None, None], patience: float) -> None:
         """Tries a way beside the others, for so many seconds at most."""
         self.ways.add(name)
-        self.link.patient(self.field.tasks.now + patience)
-        self.field.links.touch(self.link.id)
+        self.link.patient(self.context.tasks.now + patience)
+        self.context.links.touch(self.link.id)
         self.spawn(coroutine)
 
     def spawn(self, coroutine: Coroutine[Promise[Any], None, None]) -> Task:
-        task = self.field.tasks.spawn(coroutine)
+        """A task that ends with the attempt."""
+        task = self.context.tasks.spawn(coroutine)
         self._tasks = [known for known in self._tasks if not known.done.done] + [task]
         return task
 
     async def wait(self, name: str, seconds: float) -> None:
         """A way on which only the peer can do something."""
-        await self.field.tasks.sleep(seconds)
+        await self.context.tasks.sleep(seconds)
         self.lost(name, Reason.NO_PATH)
 
     def lost(self, name: str, reason: Reason) -> None:
@@ -88,14 +92,14 @@ class Attempt:
         if self.over or self.ways:
             return
         if self.link.phase in (Phase.DIALING, Phase.WAITING):
-            self.field.links.fail(self.link, reason)
+            self.context.links.fail(self.link, reason)
         self.close()
 
     def found(self, address: Address, port: int, path: PathKind) -> None:
         """The peer is reached from our `port` at `address`: the first time is the one that counts."""
         if self.over:
             return
-        link, links = self.link, self.field.links
+        link, links = self.link, self.context.links
         puncher = self.puncher
         if puncher is not None and port >= OWN:
             puncher.taken(port)
@@ -103,14 +107,14 @@ class Attempt:
         if link.phase is Phase.WAITING:
             link.take(self.remote_id, address, port, path, links.now)
             if self._relay_key:
-                self.field.tasks.at(links.now + INSURED, self._insure)
+                self.context.tasks.at(links.now + INSURED, self._insure)
         elif link.path is PathKind.RELAYED:
             relay = link.stream.remote
             link.move(self.remote_id, address, port, path, links.now)
             # until the peer has moved too it is heard through the relay alone, and npm repeats there for ever
             links.watch(link, lambda source, port: None if source == relay else False)
             link.on_confirmed = link.stream.forget_old_paths
-            self.field.tasks.at(links.now + CONFIRMED, link.stream.forget_old_paths)
+            self.context.tasks.at(links.now + CONFIRMED, link.stream.forget_old_paths)
             self._retire_relay()
         links.touch(link.id)
         self.close()
@@ -121,21 +125,21 @@ class Attempt:
         link = self.link
         if link.phase in (Phase.OPENING, Phase.OPEN) and not link.stream.flight.delivered and self._leg is not None:
             address, port, id = self._leg
-            link.move(id, address, port, PathKind.RELAYED, self.field.links.now)
-            self.field.links.touch(link.id)
+            link.move(id, address, port, PathKind.RELAYED, self.context.links.now)
+            self.context.links.touch(link.id)
         else:
             self._retire_relay()
 
     def relayed(self, address: Address, port: int, remote_id: int) -> None:
         """A blind relay has tied us together; better ways go on being tried."""
         if self.link.phase is Phase.WAITING:
-            self.link.take(remote_id, address, port, PathKind.RELAYED, self.field.links.now)
-            self.field.links.touch(self.link.id)
+            self.link.take(remote_id, address, port, PathKind.RELAYED, self.context.links.now)
+            self.context.links.touch(self.link.id)
 
     def on_packet(self, source: Address, port: int) -> bool | None:
         """A packet for our stream from an address that it does not know: the peer has found us."""
         link = self.link
-        if self._relay_key and self.field.relays is not None and self.field.relays.is_at(self._relay_key, source):
+        if self._relay_key and self.context.relays is not None and self.context.relays.is_at(self._relay_key, source):
             return None  # the relay was faster with the peer's packets than with its word that we are tied
         if link.phase is Phase.WAITING:
             self.found(source, port, self.kind_of(source, port))
@@ -159,20 +163,22 @@ class Attempt:
         return None
 
     def kind_of(self, source: Address, port: int) -> PathKind:
+        """What lies on a path to `source` from our `port`: ports of an attempt's own were punched."""
         return PathKind.PUNCHED if port >= OWN else PathKind.DIRECT
 
     # blind relays
 
     def relay_through(self, key: bytes, token: bytes, initiator: bool) -> None:
+        """Tries the blind relay with this key; `initiator` is the end that has named it."""
         self._relay_key, self._relay_token = key, token
         self.way("relay", self._relay(key, token, initiator), RELAYING)
 
     async def _relay(self, key: bytes, token: bytes, initiator: bool) -> None:
-        relays = self.field.relays
+        relays = self.context.relays
         if relays is not None:
             paired = relays.pair(key, token, initiator, self.link.stream.local_id)
             paired.then(lambda: self._tied(paired.value))
-            leg = await self.field.tasks.within(RELAYING, paired)
+            leg = await self.context.tasks.within(RELAYING, paired)
             if leg is not None:
                 self.relayed(*leg)
                 return  # the way stays: it carries the connection
@@ -184,9 +190,9 @@ class Attempt:
 
     def _retire_relay(self) -> None:
         """Our last packets that way are still to arrive, and the peer's."""
-        relays, key, token = self.field.relays, self._relay_key, self._relay_token
+        relays, key, token = self.context.relays, self._relay_key, self._relay_token
         if relays is not None and key:
-            self.field.tasks.at(self.field.tasks.now + LINGER, lambda: relays.unpair(key, token))
+            self.context.tasks.at(self.context.tasks.now + LINGER, lambda: relays.unpair(key, token))
             self._relay_key = b""
 
     # the end
@@ -204,6 +210,6 @@ class Attempt:
     def gone(self) -> None:
         """The connection itself is over."""
         self.close()
-        if self.field.relays is not None and self._relay_key:
-            self.field.relays.unpair(self._relay_key, self._relay_token)
+        if self.context.relays is not None and self._relay_key:
+            self.context.relays.unpair(self._relay_key, self._relay_token)
             self._relay_key = b""

@@ -38,6 +38,7 @@ class Pair:
 
 
 def encode_pair(pair: Pair) -> bytes:
+    """The body of PAIR."""
     return bytes((pair.initiator,)) + Writer().raw(pair.token).uint(pair.id).uint(pair.seq).finish()
 
 
@@ -49,6 +50,7 @@ def decode_pair(data: bytes) -> Pair:
 
 
 def encode_unpair(token: bytes) -> bytes:
+    """The body of UNPAIR."""
     return b"\0" + token
 
 
@@ -59,17 +61,30 @@ def decode_unpair(data: bytes) -> bytes:
     return reader.fixed(TOKEN)
 
 
-class Base(Protocol):
+class RelayEndpoint(Protocol):
     """What relaying needs of its endpoint: connections of its own, and where their peers are."""
 
-    def dial_inner(self, remote: bytes, on_event: Callable[[Event], None]) -> int: ...
-    def send_inner(self, conn: int, frame: bytes) -> None: ...
-    def close_inner(self, conn: int) -> None: ...
-    def path_of(self, conn: int) -> tuple[Address, int] | None: ...
+    def dial_inner(self, remote: bytes, on_event: Callable[[Event], None]) -> int:
+        """Connects to `remote` for ourselves; the number of the connection, whose events go to `on_event`."""
+        ...
+
+    def send_inner(self, conn: int, frame: bytes) -> None:
+        """Queues one frame on such a connection."""
+        ...
+
+    def close_inner(self, conn: int) -> None:
+        """Closes it; no event follows."""
+        ...
+
+    def path_of(self, conn: int) -> tuple[Address, int] | None:
+        """The address of the connection's peer and our port; None while there is no path."""
+        ...
 
 
 @dataclass(slots=True)
 class Waiting:
+    """One pairing that was asked for; `leg` is kept with the relay's answer, or None."""
+
     initiator: bool
     stream: int
     leg: Promise[Leg | None]
@@ -78,7 +93,7 @@ class Waiting:
 class RelayClient:
     """One connection to one relay, for as long as somebody here is paired through it."""
 
-    def __init__(self, base: Base, key: bytes, on_over: Callable[[], None]) -> None:
+    def __init__(self, base: RelayEndpoint, key: bytes, on_over: Callable[[], None]) -> None:
         self.users: dict[bytes, Waiting] = {}
         self._base = base
         self._on_over = on_over
@@ -88,10 +103,12 @@ class RelayClient:
 
     @property
     def address(self) -> Address | None:
+        """Where the relay is, None while it is not connected."""
         path = self._base.path_of(self._conn)
         return path[0] if path is not None else None
 
     def pair(self, token: bytes, waiting: Waiting) -> None:
+        """Asks for `token`, now or when the channel is open."""
         self.users[token] = waiting
         if self._channel:
             self._ask(token, waiting)
@@ -158,7 +175,7 @@ class RelayClient:
 class RelayClients:
     """Connections to relays, one for each."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: RelayEndpoint) -> None:
         self._base = base
         self._clients: dict[bytes, RelayClient] = {}
 
@@ -186,6 +203,7 @@ class RelayClients:
         return leg
 
     def unpair(self, relay: bytes, token: bytes) -> None:
+        """Gives a pairing up; the last one closes the connection to its relay."""
         if client := self._clients.get(relay):
             client.unpair(token)
 

@@ -11,14 +11,14 @@ from ipaddress import IPv4Address, IPv4Network
 from identity.keys import Random
 from netstack.connect.blind_relay import RelayClients
 from netstack.connect.links import Links
-from netstack.connect.puncher import Ground
+from netstack.connect.puncher import PunchContext
 from netstack.connect.rpc import BareNode, RpcNode
 from netstack.connect.sockets import Sockets
 from netstack.connect.tasks import Tasks
-from netstack.dht.address import encode_address6
 from netstack.dht.node import DhtNode
 from netstack.limits import Limits
 from netstack.udp.port import Address
+from netstack.wire.address import encode_address6
 
 KNOWN_RELAYS = 512  # peers whose relays are remembered
 MAX_RELAYS = 8  # addresses a peer
@@ -37,9 +37,11 @@ class RelayCache:
         self._relays: OrderedDict[bytes, tuple[Address, ...]] = OrderedDict()
 
     def get(self, key: bytes) -> tuple[Address, ...]:
+        """The relays of that peer, none where none are remembered."""
         return self._relays.get(key, ())
 
     def put(self, key: bytes, relays: tuple[Address, ...]) -> None:
+        """Remembers the first MAX_RELAYS; the peer not put for longest is forgotten."""
         self._relays.pop(key, None)
         self._relays[key] = relays[:MAX_RELAYS]
         if len(self._relays) > KNOWN_RELAYS:
@@ -47,14 +49,16 @@ class RelayCache:
 
 
 @dataclass(slots=True)
-class Field:
+class ConnectContext:
+    """The parts of one node that attempts to connect use."""
+
     rng: Random
     limits: Limits
     tasks: Tasks
     sockets: Sockets
     links: Links
     rpc: RpcNode
-    ground: Ground
+    punching: PunchContext
     local: Callable[[], tuple[Address, ...]]  # our addresses in our own networks
     rpc6: BareNode
     local6: Callable[[], tuple[Address, ...]]  # our IPv6 addresses, none where no port is bound there
@@ -76,6 +80,7 @@ class Field:
         return tuple(dict.fromkeys(((public,) if public else ()) + self.told + (self.local() if near else ())))
 
     def addresses6(self) -> tuple[bytes, ...]:
+        """Our IPv6 addresses as a handshake carries them, 18 bytes each."""
         return tuple(map(encode_address6, self.local6()))[:MAX_RELAYS]
 
     @property

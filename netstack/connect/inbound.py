@@ -10,31 +10,36 @@ from collections.abc import Callable
 
 from identity.errors import DecodeError
 from netstack.connect.attempt import PASSIVE, PUNCHING, Attempt
-from netstack.connect.context import Field, best_match, private
+from netstack.connect.context import ConnectContext, best_match, private
 from netstack.connect.puncher import Puncher
 from netstack.connect.secure_payload import HolepunchMessage, PunchPayload
 from netstack.connect.tasks import Task
 from netstack.dht.datagram import Request
-from netstack.dht.messages import Firewall, Refusal
 from netstack.events import PathKind, Reason
 from netstack.link import Link
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall, Refusal
 
 MAX_ROUNDS = 8  # hole-punch messages of one session that wait for our NAT at a time
 
 Answer = Callable[[bytes, int], None]
 
 
-class Session(Attempt):
-    """`id` names it in hole-punch messages; `home` is the port that answers go out from otherwise; `knocker` is the
-    host on whose account it is."""
+class InboundAttempt(Attempt):
+    """One handshake that was answered.
 
-    def __init__(self, field: Field, link: Link, id: int, home: int, token: bytes, knocker: str) -> None:
-        super().__init__(field, link)
+    `id` names it in hole-punch messages; answers go out from `default_port` unless a punched socket is better;
+    `account`: the host whose share of our connections it takes.
+    """
+
+    def __init__(
+        self, context: ConnectContext, link: Link, id: int, default_port: int, token: bytes, account: str
+    ) -> None:
+        super().__init__(context, link)
         self.id = id
-        self.knocker = knocker
-        self.answer_port = home
-        self._home = home
+        self.account = account
+        self.answer_port = default_port
+        self._default_port = default_port
         self._token = token  # of the blind relay that we named, b"" for none
         self._round = 0
         self._asked = 0  # hole-punch messages that came
@@ -45,10 +50,10 @@ class Session(Attempt):
         payload = self.payload
         self.hosts.add(client[0])
         if direct or payload.firewall == Firewall.OPEN:
-            self.found(client, port if direct else self._home, PathKind.DIRECT)
+            self.found(client, port if direct else self._default_port, PathKind.DIRECT)
             return
-        if self._token and self.field.relay_through:
-            self.relay_through(self.field.relay_through, self._token, initiator=True)
+        if self._token and self.context.relay_through:
+            self.relay_through(self.context.relay_through, self._token, initiator=True)
         elif through := payload.relay_through:
             self.relay_through(through.key, through.token, initiator=False)
         if open:
@@ -56,13 +61,13 @@ class Session(Attempt):
             return
         self._prepare()
         near = tuple(address for address in payload.addresses4 if private(address[0]))
-        if not (client[0] == here[0] and best_match(self.field.local(), near)):
+        if not (client[0] == here[0] and best_match(self.context.local(), near)):
             # the address that the relay sees is then that of the socket to be punched
-            self.answer_port = self.puncher.port if self.puncher else self._home
+            self.answer_port = self.puncher.port if self.puncher else self._default_port
 
     def _prepare(self) -> None:
         self.puncher = Puncher(
-            self.field.ground,
+            self.context.punching,
             initiator=False,
             remote_firewall=self.payload.firewall,
             on_connect=lambda address, port: None,  # the dialler's stream says which probe came through
@@ -80,12 +85,13 @@ class Session(Attempt):
         puncher, before = self.puncher, -1
         while puncher is not None and not puncher.punching and ("relay" in self.ways or self._asked != before):
             before = self._asked
-            await self.field.tasks.sleep(PASSIVE)
+            await self.context.tasks.sleep(PASSIVE)
         if puncher is not None and not puncher.punching:
             puncher.close()
             self.lost("punch", Reason.NO_PATH)
 
     def kind_of(self, source: Address, port: int) -> PathKind:
+        """As of any attempt; a private host that may punch is in our network."""
         kind = super().kind_of(source, port)
         return PathKind.LAN if kind is PathKind.DIRECT and private(source[0]) and self.puncher else kind
 
@@ -119,7 +125,7 @@ class Session(Attempt):
         except DecodeError:
             return
         reply = await self._round_of(puncher, theirs, client, relay, request, port, trusted)
-        answer(sealed.seal(reply), self._home if reply.error == Refusal.ABORTED else puncher.port)
+        answer(sealed.seal(reply), self._default_port if reply.error == Refusal.ABORTED else puncher.port)
         if reply.error in (Refusal.ABORTED, Refusal.TRY_LATER) and "relay" not in self.ways:
             puncher.close()
             self.lost("punch", Reason.NO_PATH)
@@ -157,7 +163,7 @@ class Session(Attempt):
             puncher.ping(client)  # it has opened its NAT to us: this may be all that is needed
         error = Refusal.NONE
         if puncher.remote.punching and not puncher.punching:
-            if puncher.random and self.field.ground.throttle.busy(self.field.tasks.now):
+            if puncher.random and self.context.punching.throttle.busy(self.context.tasks.now):
                 error = Refusal.TRY_LATER
             elif not puncher.punch():
                 return aborted

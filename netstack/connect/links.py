@@ -54,10 +54,12 @@ class Links:
 
     @property
     def full(self) -> bool:
+        """Whether there are as many connections as the limits allow."""
         return len(self.by_id) >= self._limits.connections
 
     @property
     def too_many_strangers(self) -> bool:
+        """Whether one more handshake of somebody who has not shown himself is too many."""
         return self.full or len(self.half_open) >= self._limits.half_open
 
     def free_id(self) -> int:
@@ -80,6 +82,7 @@ class Links:
         return link
 
     def forget(self, link: Link) -> None:
+        """The link is no more: its ids and its own port are free."""
         self.by_id.pop(link.id, None)
         self.streams.pop(link.stream.local_id, None)
         self._owners.pop(link.stream.local_id, None)
@@ -96,13 +99,14 @@ class Links:
         return link
 
     def fail(self, link: Link, reason: Reason) -> None:
+        """Ends a link; its `Failed` or `Closed` follows."""
         link.abort(reason)
         self._dirty[link.id] = link
 
-    def doubt(self) -> None:
+    def probe_liveness(self) -> None:
         """Every connection has to show that it still passes our router."""
         for link in self.by_id.values():
-            link.doubt(self.now)
+            link.probe_liveness(self.now)
             self._dirty[link.id] = link
 
     def watch(self, link: Link, on_packet: OnPacket | None) -> None:
@@ -116,9 +120,11 @@ class Links:
 
     @property
     def busy(self) -> bool:
+        """Whether a link may have something to tell or to send."""
         return bool(self._dirty or self.touched)
 
     def absorb_touched(self) -> None:
+        """Tells what the links have received since the last call."""
         for local_id in self.touched:
             link = self._owners.get(local_id)
             if link is not None:
@@ -128,6 +134,7 @@ class Links:
             self._absorb(link)
 
     def take_outgoing(self) -> list[Outgoing]:
+        """Datagrams and runs of the links that did something."""
         out: list[Outgoing] = []
         for link in self._dirty.values():
             out += link.stream.take_outgoing(self.now)
@@ -135,6 +142,7 @@ class Links:
         return out
 
     def wake(self) -> None:
+        """Timers of links that are due."""
         wakes = self._wakes
         while wakes and wakes[0][0] <= self.now:
             at, id = heappop(wakes)

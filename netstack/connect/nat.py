@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from netstack.dht.messages import Firewall
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall
 
 ENOUGH = 4  # samples until the verdict stands for now
 LEAST = 3  # samples before there is any
@@ -18,7 +18,7 @@ MAX_SAMPLES = 16
 MAX_TOLD = 4  # addresses that we tell a peer
 
 
-class Nat:
+class NatSamples:
     """The samples of one socket."""
 
     def __init__(self, open: bool = False) -> None:
@@ -31,6 +31,7 @@ class Nat:
 
     @property
     def sampled(self) -> int:
+        """How many nodes have answered."""
         return len(self._seen)
 
     @property
@@ -39,6 +40,7 @@ class Nat:
         return self.firewall in (Firewall.OPEN, Firewall.CONSISTENT) or self.sampled >= ENOUGH
 
     def asked(self, node: Address) -> bool:
+        """Whether that node has answered."""
         return node in self._seen
 
     def add(self, seen: Address, by: Address) -> None:
@@ -50,6 +52,7 @@ class Nat:
             self._update()
 
     def freeze(self) -> None:
+        """The verdict stays as it is: the peer has been told."""
         self._frozen = True
 
     def _update(self) -> None:

@@ -13,32 +13,32 @@ from enum import Enum, auto
 
 from identity.errors import DecodeError
 from netstack.connect.attempt import PASSIVE, PUNCHING, Attempt
-from netstack.connect.context import Field, best_match, likeness, private
+from netstack.connect.context import ConnectContext, best_match, likeness, private
 from netstack.connect.rounds import Rounds, Route
 from netstack.connect.rpc import BareNode, answer_of, dialable, dialable6
 from netstack.connect.tasks import Promise, Task
-from netstack.dht.address import decode_address6
 from netstack.dht.ask import Ask
 from netstack.dht.contact import Scope, scope_of
 from netstack.dht.datagram import PEER_HANDSHAKE, PING, Response
 from netstack.dht.hyper import find_peer
-from netstack.dht.messages import (
-    Firewall,
-    HandshakeMessage,
-    Mode,
-    NoisePayload,
-    Refusal,
-    RelayThrough,
-    decode_handshake,
-    encode_handshake,
-)
 from netstack.dht.query import Outcome, Reply
 from netstack.dht.records import PeerRecord
 from netstack.events import PathKind, Reason
 from netstack.link import Link
 from netstack.ports import SERVER, SERVER6
 from netstack.udp.port import Address
+from netstack.wire.address import decode_address6
 from netstack.wire.handshake import Agreement, Initiator, refusal_for, target_of
+from netstack.wire.messages import (
+    Firewall,
+    HandshakeMessage,
+    NoisePayload,
+    Refusal,
+    RelayThrough,
+    RoutingMode,
+    decode_handshake,
+    encode_handshake,
+)
 
 TRIES = 6  # of a handshake, which takes four datagrams there and back
 PARALLEL = 2  # relays asked at a time,
@@ -51,18 +51,20 @@ FINDING = 20.0  # seconds for walk and handshake together
 
 
 class Verdict(Enum):
+    """What came of one handshake request."""
+
     SILENT = auto()
     STRANGER = auto()  # answers, but does not know the key
     FORGED = auto()
     PROVED = auto()
 
 
-class Connector(Attempt):
+class OutboundAttempt(Attempt):
     """One `connect`.  `addresses` are the peer's own, `relays` are DHT nodes that may know it."""
 
     def __init__(
         self,
-        field: Field,
+        context: ConnectContext,
         link: Link,
         dial: Initiator,
         addresses: Sequence[Address],
@@ -70,14 +72,14 @@ class Connector(Attempt):
         named: RelayThrough | None,
         by_key: bool,
     ) -> None:
-        super().__init__(field, link)
+        super().__init__(context, link)
         self._dial = dial
         self._target = target_of(dial.remote)
         self._addresses = tuple(addresses)
         self._relays = tuple(relays)
         self._named = named  # the blind relay that we told the peer of
         self._by_key = by_key  # walk through the DHT, beside the relays that we know
-        self._said_open = field.open
+        self._said_open = context.open
         self._forgeries: Counter[Address] = Counter()  # by who answered: it ends what we ask there, and nothing else
         self._answer = b""  # message 2
         self._early: tuple[Address, int] | None = None  # the peer's stream came before the answer did
@@ -88,12 +90,12 @@ class Connector(Attempt):
     # finding a route
 
     async def _find(self) -> None:
-        lanes = [self._direct(address) for address in self._addresses]
-        if self.field.dht is not None and (self._by_key or self._relays):
-            lanes.append(self._through_nodes())
-            self.link.patient(self.field.tasks.now + FINDING)
+        strategies = [self._direct(address) for address in self._addresses]
+        if self.context.dht is not None and (self._by_key or self._relays):
+            strategies.append(self._through_nodes())
+            self.link.patient(self.context.tasks.now + FINDING)
         verdicts: list[Verdict] = []
-        self._finders = [self.spawn(self._lane(lane, verdicts)) for lane in lanes]
+        self._finders = [self.spawn(self._follow(strategy, verdicts)) for strategy in strategies]
         for task in self._finders:
             await task.done
         if self.link.agreement is not None or self.over:
@@ -103,24 +105,24 @@ class Connector(Attempt):
             reason = Reason.REFUSED
         elif verdicts and all(verdict is Verdict.STRANGER for verdict in verdicts):
             reason = Reason.NOT_THERE
-        self.field.links.fail(self.link, reason)
+        self.context.links.fail(self.link, reason)
         self.close()
 
-    async def _lane(self, lane: object, verdicts: list[Verdict]) -> None:
-        verdicts.append(await lane)  # type: ignore[misc]
+    async def _follow(self, strategy: object, verdicts: list[Verdict]) -> None:
+        verdicts.append(await strategy)  # type: ignore[misc]
 
     async def _direct(self, address: Address) -> Verdict:
         """Until the link's patience ends: the peer may be about to come up."""
         while True:
-            verdict = await self._knock(address, SERVER6 if ":" in address[0] else SERVER)
+            verdict = await self._request_handshake(address, SERVER6 if ":" in address[0] else SERVER)
             if verdict is Verdict.STRANGER or self._lies(address):
                 return verdict
 
     async def _through_nodes(self) -> Verdict:
-        field, dht = self.field, self.field.dht
+        context, dht = self.context, self.context.dht
         assert dht is not None
         forward = dht.store.forwards.get(self._target, dht.now)
-        known = self._relays or field.cache.get(self._dial.remote)
+        known = self._relays or context.cache.get(self._dial.remote)
         first = list(dict.fromkeys((*((forward.relay,) if forward else ()), *known)))[:MAX_RELAYS]
         queue: deque[Address] = deque(filter(dialable, first))
         arrived: list[Promise[None]] = [Promise()]
@@ -139,7 +141,7 @@ class Connector(Attempt):
             stir()
 
         verdicts: list[Verdict] = []
-        knocks: list[Task] = []
+        requests: list[Task] = []
         walk = find_peer(dht, self._target, found, done, nodes=first) if self._by_key else None
         try:
 
@@ -151,32 +153,32 @@ class Connector(Attempt):
                     relay = queue.popleft()
                     if relay not in self._asked and len(self._asked) < MAX_RELAYS:
                         self._asked.append(relay)
-                        knocks.append(self.spawn(self._lane(self._knock(relay, dht.port), verdicts)))
-                        await field.tasks.within(HEDGE, knocks[-1].done)
+                        requests.append(self.spawn(self._follow(self._request_handshake(relay, dht.port), verdicts)))
+                        await context.tasks.within(HEDGE, requests[-1].done)
 
-            await field.tasks.together([worker() for _ in range(PARALLEL + bool(first))])
-            for knock in knocks:
-                await knock.done
+            await context.tasks.together([worker() for _ in range(PARALLEL + bool(first))])
+            for request in requests:
+                await request.done
         finally:
-            for knock in knocks:
-                knock.cancel()
+            for request in requests:
+                request.cancel()
             if walk is not None:
                 walk.cancel()
         if Verdict.SILENT in verdicts:
             return Verdict.SILENT  # it was there not long ago
         return Verdict.STRANGER if not outcome or outcome[0].answers else Verdict.SILENT
 
-    async def _knock(self, to: Address, port: int) -> Verdict:
+    async def _request_handshake(self, to: Address, port: int) -> Verdict:
         """One request with our message 1.  A good answer ends the search from within."""
         box: Promise[Verdict] = Promise()
-        value = encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, self._dial.message))
+        value = encode_handshake(HandshakeMessage(RoutingMode.FROM_CLIENT, self._dial.message))
 
         def answered(response: Response | None) -> None:
             verdict = self._judge(response, to, port)
             if verdict is not Verdict.FORGED or self._lies(to) or not isinstance(rpc, BareNode):
                 box.keep(verdict)
 
-        rpc = self.field.rpc6 if port == SERVER6 else self.field.rpc
+        rpc = self.context.rpc6 if port == SERVER6 else self.context.rpc
         ask = Ask(PEER_HANDSHAKE, target=self._target, value=value, port=port, tries=TRIES)
         call = rpc.request(to, ask, answered)
         try:
@@ -185,7 +187,7 @@ class Connector(Attempt):
             call.cancel()
 
     def _lies(self, address: Address) -> bool:
-        return self._forgeries[address] >= self.field.limits.forgeries
+        return self._forgeries[address] >= self.context.limits.forgeries
 
     def _judge(self, response: Response | None, to: Address, port: int) -> Verdict:
         if self.over or self.link.agreement is not None:
@@ -196,7 +198,7 @@ class Connector(Attempt):
             return Verdict.STRANGER
         try:
             message = decode_handshake(response.value)
-            if message.mode != Mode.REPLY:
+            if message.mode != RoutingMode.REPLY:
                 raise DecodeError("no reply")
             agreement = self._dial.accept(message.noise)
         except DecodeError:
@@ -221,7 +223,7 @@ class Connector(Attempt):
         return Route(peer is not None, to, peer or to, client, port)
 
     def _refuse(self) -> None:
-        self.field.links.fail(self.link, Reason.REFUSED)
+        self.context.links.fail(self.link, Reason.REFUSED)
         self.close()
 
     # taking a way
@@ -235,7 +237,7 @@ class Connector(Attempt):
         self.hosts.add(route.server[0])
         told = payload.relay_addresses or tuple(self._asked)
         if told:
-            self.field.cache.put(self._dial.remote, told)
+            self.context.cache.put(self._dial.remote, told)
         if self._early is not None:
             self.found(*self._early, self.kind_of(*self._early))
             return
@@ -247,12 +249,12 @@ class Connector(Attempt):
             self.relay_through(through.key, through.token, initiator=False)
         elif self._named is not None:
             self.relay_through(self._named.key, self._named.token, initiator=True)
-        if self.field.local6():
+        if self.context.local6():
             for address6 in list(filter(dialable6, map(decode_address6, payload.addresses6)))[:MAX_SIX]:
                 name = f"ipv6 {address6[0]}"
                 self.way(name, self._six(name, address6), PASSIVE)
         if payload.firewall == Firewall.OPEN or not holes:
-            self._reach(named_addresses(payload.addresses4, route, self.field.local()), route)
+            self._reach(named_addresses(payload.addresses4, route, self.context.local()), route)
             return
         if self._said_open:
             self.way("passive", self.wait("passive", PASSIVE), PASSIVE)
@@ -261,7 +263,7 @@ class Connector(Attempt):
             # a peer that names others' addresses here gets us to ping nobody outside our own networks
             theirs = tuple(address for address in payload.addresses4 if dialable(address) and private(address[0]))
             if theirs:
-                address = best_match(self.field.local(), theirs) or theirs[0]
+                address = best_match(self.context.local(), theirs) or theirs[0]
                 self.way("lan", self._lan(address), PASSIVE)
         self.way("punch", Rounds(self, self._target, route).run(), PUNCHING)
 
@@ -278,12 +280,12 @@ class Connector(Attempt):
         What only the relay names is taken where none that the peer names answers: a relay has seen the answer and
         could give it too, and must not turn an attempt aside.  Where nobody answers, the first public address is left.
         """
-        tasks = self.field.tasks
+        tasks = self.context.tasks
         winner: Promise[Address] = Promise()
         proved: list[Address] = []
 
         async def ask_at(address: Address) -> None:
-            if await self._knock_again(address, route.port) is Verdict.PROVED:
+            if await self._request_again(address, route.port) is Verdict.PROVED:
                 proved.append(address)
                 if address in named:
                     winner.keep(address)
@@ -298,26 +300,26 @@ class Connector(Attempt):
 
     async def _six(self, name: str, address: Address) -> None:
         """IPv6 needs no hole."""
-        if await self._knock_again(address, SERVER6) is Verdict.PROVED:
+        if await self._request_again(address, SERVER6) is Verdict.PROVED:
             self.found(address, SERVER6, PathKind.DIRECT)
         self.lost(name, Reason.NO_PATH)
 
     async def _lan(self, address: Address) -> None:
         """At a private address anybody may be, even ourselves.  The npm stack answers from the socket that it would
         punch with where we share no network with it: then it is heard of at its address by a pong alone."""
-        verdict = await self._knock_again(address, SERVER)
+        verdict = await self._request_again(address, SERVER)
         if verdict is Verdict.SILENT and await answer_of(
-            self.field.rpc, address, Ask(PING, internal=True, port=SERVER)
+            self.context.rpc, address, Ask(PING, internal=True, port=SERVER)
         ):
             verdict = Verdict.PROVED
         if verdict is Verdict.PROVED:
             self.found(address, SERVER, PathKind.LAN)
         self.lost("lan", Reason.NO_PATH)
 
-    async def _knock_again(self, address: Address, port: int) -> Verdict:
+    async def _request_again(self, address: Address, port: int) -> Verdict:
         """Whoever gives the answer that we have got already is the peer."""
-        value = encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, self._dial.message))
-        rpc = self.field.rpc6 if port == SERVER6 else self.field.rpc
+        value = encode_handshake(HandshakeMessage(RoutingMode.FROM_CLIENT, self._dial.message))
+        rpc = self.context.rpc6 if port == SERVER6 else self.context.rpc
         ask = Ask(PEER_HANDSHAKE, target=self._target, value=value, port=port, tries=2)
         response = await answer_of(rpc, address, ask)
         if response is None:
@@ -328,6 +330,7 @@ class Connector(Attempt):
         return Verdict.STRANGER
 
     def on_packet(self, source: Address, port: int) -> bool | None:
+        """As of any attempt; the peer's stream may come before its answer, and is remembered then."""
         if self.link.agreement is None:
             self._early = source, port
             return True

@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from identity.keys import Random
-from netstack.connect.nat import ENOUGH, Nat, coerced
+from netstack.connect.nat import ENOUGH, NatSamples, coerced
 from netstack.connect.rpc import RpcNode, answer_of, dialable
 from netstack.connect.sockets import LOW_TTL, Sockets
 from netstack.connect.tasks import Promise, Task, Tasks
 from netstack.dht.ask import Ask
 from netstack.dht.datagram import PING
-from netstack.dht.messages import Firewall
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall
 
 BIRTHDAY = 256  # ports of the random side
 RANDOM_PROBES = 1750
@@ -52,6 +52,7 @@ class Throttle:
     last: float = float("-inf")
 
     def busy(self, now: float) -> bool:
+        """Whether a random punch has to wait now."""
         return self.running >= self.most or now - self.last < self.apart
 
 
@@ -65,11 +66,12 @@ class Remote:
     punching: bool = False
 
     def verified_address(self) -> Address | None:
+        """The first address whose host has echoed our token."""
         return next((address for address in self.addresses if address[0] in self.verified), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class PunchContext:
     """What a puncher stands on.  `nodes()` are DHT nodes, the ones heard last first."""
 
     rng: Random
@@ -86,7 +88,7 @@ class Puncher:
 
     def __init__(
         self,
-        ground: Ground,
+        context: PunchContext,
         *,
         initiator: bool,
         remote_firewall: int,
@@ -97,7 +99,7 @@ class Puncher:
         self.connected = False
         self.closed = False
         self.punching = False
-        self._ground = ground
+        self._context = context
         self._initiator = initiator
         self._on_connect = on_connect
         self._on_abort = on_abort
@@ -113,37 +115,38 @@ class Puncher:
 
     @property
     def port(self) -> int:
+        """The socket that is punched with now."""
         return self._ports[-1]
 
     def _begin(self) -> None:
-        self._ports.append(self._ground.sockets.open(self._heard))
-        self.nat = Nat(self._ground.open())
+        self._ports.append(self._context.sockets.open(self._heard))
+        self.nat = NatSamples(self._context.open())
         self.settled: Promise[None] = Promise()
         if self.nat.settled:
             self.settled.keep(None)
-        self._sampling = self._ground.tasks.spawn(self._sample(self.port, self.nat, self.settled))
+        self._sampling = self._context.tasks.spawn(self._sample(self.port, self.nat, self.settled))
 
-    async def _sample(self, port: int, nat: Nat, settled: Promise[None]) -> None:
+    async def _sample(self, port: int, nat: NatSamples, settled: Promise[None]) -> None:
         """Asks known nodes where they see this port, four at a time, twice if need be."""
         asked: set[Address] = set()
         for _ in range(2):
-            known = [node for node in self._ground.nodes() if node not in asked]
+            known = [node for node in self._context.nodes() if node not in asked]
             skip = SKIPPED if len(known) + len(asked) >= PLENTY and not asked else 0
             chosen = known[skip : skip + ENOUGH - nat.sampled] or known[:ENOUGH]
             asked.update(chosen)
-            await self._ground.tasks.together([self._ping(node, port, nat, settled) for node in chosen])
+            await self._context.tasks.together([self._ping(node, port, nat, settled) for node in chosen])
             if nat.sampled >= ENOUGH:
                 break
         settled.keep(None)
 
-    async def _ping(self, node: Address, port: int, nat: Nat, settled: Promise[None]) -> None:
-        answer = await answer_of(self._ground.rpc, node, Ask(PING, internal=True, port=port, tries=1))
+    async def _ping(self, node: Address, port: int, nat: NatSamples, settled: Promise[None]) -> None:
+        answer = await answer_of(self._context.rpc, node, Ask(PING, internal=True, port=port, tries=1))
         if answer is not None:
             self.sampled(answer.to, node, nat)
             if nat.settled:
                 settled.keep(None)
 
-    def sampled(self, seen: Address, by: Address, nat: Nat | None = None) -> None:
+    def sampled(self, seen: Address, by: Address, nat: NatSamples | None = None) -> None:
         """Somebody told where it sees our port."""
         nat = nat or self.nat
         nat.add(seen, by)
@@ -152,6 +155,7 @@ class Puncher:
 
     @property
     def unstable(self) -> bool:
+        """Whether this socket is no use for a punch."""
         both = self.remote.firewall >= Firewall.RANDOM and self.nat.firewall >= Firewall.RANDOM
         return both or self.nat.firewall == Firewall.UNKNOWN
 
@@ -168,7 +172,7 @@ class Puncher:
             if self._sampling is not None:
                 self._sampling.cancel()
             self._begin()
-            self._ground.sockets.close(old)
+            self._context.sockets.close(old)
             await self.settled
         return coerced(self.nat.firewall) == Firewall.CONSISTENT
 
@@ -187,17 +191,20 @@ class Puncher:
 
     @property
     def done(self) -> bool:
+        """Whether it has ended, with a path or without."""
         return self.closed or self.connected
 
     def ping(self, address: Address) -> None:
-        self._ground.sockets.probe(self.port, address)
+        """One probe to `address`."""
+        self._context.sockets.probe(self.port, address)
 
     def open_session(self, address: Address) -> None:
         """Opens our own NAT towards an address, without a probe arriving there."""
-        self._ground.sockets.probe(self.port, address, LOW_TTL)
+        self._context.sockets.probe(self.port, address, LOW_TTL)
 
     @property
     def random(self) -> bool:
+        """Whether either NAT gives every destination another port."""
         return self.remote.firewall >= Firewall.RANDOM or self.nat.firewall >= Firewall.RANDOM
 
     def punch(self) -> bool:
@@ -206,7 +213,7 @@ class Puncher:
             return True
         if self.done or not self.remote.addresses:
             return False
-        if self.random and self._ground.throttle.busy(self._ground.tasks.now):
+        if self.random and self._context.throttle.busy(self._context.tasks.now):
             return False  # another one began while this one was agreed upon
         ours, theirs = coerced(self.nat.firewall), coerced(self.remote.firewall)
         verified = self.remote.verified_address()
@@ -226,10 +233,10 @@ class Puncher:
 
     def _start(self, coroutine: object) -> None:
         self.punching = True
-        self._tasks.append(self._ground.tasks.spawn(coroutine))  # type: ignore[arg-type]
+        self._tasks.append(self._context.tasks.spawn(coroutine))  # type: ignore[arg-type]
 
     async def _probe_addresses(self) -> None:
-        tasks, sockets = self._ground.tasks, self._ground.sockets
+        tasks, sockets = self._context.tasks, self._context.sockets
         if not self._initiator:
             await tasks.sleep(1.0)  # the fast opener has just been answered
         for round in range(1, ROUNDS + 1):
@@ -241,16 +248,16 @@ class Puncher:
 
     async def _probe_ports(self, host: str) -> None:
         """Never the same port twice: better odds than drawing anew."""
-        at = int.from_bytes(self._ground.rng(4), "little") % PORTS
-        due = self._ground.tasks.now
+        at = int.from_bytes(self._context.rng(4), "little") % PORTS
+        due = self._context.tasks.now
         for _ in range(RANDOM_PROBES):
-            self._ground.sockets.probe(self.port, (host, LOWEST_PORT + at))
+            self._context.sockets.probe(self.port, (host, LOWEST_PORT + at))
             at = (at + STEP) % PORTS
             due = await self._beat(due)
         self._abort()
 
     async def _probe_from_many(self, address: Address) -> None:
-        sockets, tasks = self._ground.sockets, self._ground.tasks
+        sockets, tasks = self._context.sockets, self._context.tasks
         while len(self._ports) < BIRTHDAY and not sockets.full:
             self._ports.insert(0, sockets.open(self._heard))
             sockets.probe(self._ports[0], address, LOW_TTL)
@@ -264,7 +271,7 @@ class Puncher:
 
     async def _beat(self, due: float) -> float:
         """Until the next probe is due.  A busy machine is late, not slow: what it missed is made up for."""
-        tasks = self._ground.tasks
+        tasks = self._context.tasks
         due = max(due + RANDOM_PAUSE, tasks.now - RANDOM_LATE)
         if due > tasks.now:
             await tasks.sleep(due - tasks.now)
@@ -275,7 +282,7 @@ class Puncher:
             return
         if not self._initiator:
             self._heard_on = port  # whatever its NAT seems to be: it lets the peer through
-            self._ground.sockets.probe(port, source)
+            self._context.sockets.probe(port, source)
             return
         self.taken(port)
         self._on_connect(source, port)
@@ -288,7 +295,7 @@ class Puncher:
             return
         self.connected = True
         self._give_back(keep=port)
-        self._ground.sockets.settle(port)
+        self._context.sockets.settle(port)
 
     def close(self) -> None:
         """Gives everything back, without a word."""
@@ -306,7 +313,7 @@ class Puncher:
         self.punching = False
         for port in self._ports:
             if port != keep:
-                self._ground.sockets.close(port)
+                self._context.sockets.close(port)
         self._ports = self._ports[-1:]  # its number may still be asked for
         if self._sampling is not None:
             self._sampling.cancel()
@@ -315,9 +322,9 @@ class Puncher:
         self.settled.keep(None)
         if self._random:
             self._random = False
-            self._ground.throttle.running -= 1
-            self._ground.throttle.last = self._ground.tasks.now
+            self._context.throttle.running -= 1
+            self._context.throttle.last = self._context.tasks.now
 
     def _count(self) -> None:
         self._random = True
-        self._ground.throttle.running += 1
+        self._context.throttle.running += 1

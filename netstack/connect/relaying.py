@@ -14,8 +14,8 @@ from netstack.connect.blind_relay import (
     PAIR,
     PROTOCOL,
     UNPAIR,
-    Base,
     Pair,
+    RelayEndpoint,
     decode_pair,
     decode_unpair,
     encode_pair,
@@ -59,7 +59,7 @@ class RelaySession:
 class BlindRelay:
     """Serves pairs for whoever connects to the key that we relay under."""
 
-    def __init__(self, base: Base, free_id: Callable[[], int]) -> None:
+    def __init__(self, base: RelayEndpoint, free_id: Callable[[], int]) -> None:
         self.legs: dict[int, End] = {}  # by our stream id
         self.passed = 0  # packets
         self._base = base
@@ -69,6 +69,7 @@ class BlindRelay:
         self._out: list[Outgoing] = []
 
     def on_event(self, event: Event, now: float) -> None:
+        """What happens on connections to the key that we relay under."""
         match event:
             case Opened():
                 session = RelaySession(event.conn, event.remote_key)
@@ -166,11 +167,13 @@ class BlindRelay:
             self._untie(token)
 
     def outgoing(self) -> list[Outgoing]:
+        """Packets to pass on."""
         out, self._out = self._out, []
         return out
 
     @property
     def busy(self) -> bool:
+        """Whether packets wait to be passed on."""
         return bool(self._out)
 
     def _untie(self, token: bytes) -> None:

@@ -16,9 +16,9 @@ from netstack.connect.rpc import answer_of
 from netstack.connect.secure_payload import HolepunchMessage, PunchPayload, decode_holepunch, encode_holepunch
 from netstack.dht.ask import Ask
 from netstack.dht.datagram import PEER_HOLEPUNCH
-from netstack.dht.messages import Firewall, Mode, Refusal
 from netstack.events import PathKind, Reason
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall, Refusal, RoutingMode
 
 ROUTED_TRIES = 8  # of a message that takes four datagrams there and back
 PAUSE = 1.0  # for the peer to find out about its NAT
@@ -70,7 +70,7 @@ class Rounds:
         order = sorted(relays, key=lambda pair: pair[0] != route.relay)
         server_relay = order[0]
         puncher = Puncher(
-            self._attempt.field.ground,
+            self._attempt.context.punching,
             initiator=True,
             remote_firewall=payload.firewall,
             on_connect=lambda address, port: attempt.found(address, port, PathKind.PUNCHED),
@@ -99,7 +99,7 @@ class Rounds:
         self, puncher: Puncher, server: Address, relay: tuple[Address, Address], again: bool
     ) -> tuple[bytes | None, Address]:
         """Opens our NAT, tells the server so, and hears about its NAT; their probe may end it all right here."""
-        tasks = self._attempt.field.tasks
+        tasks = self._attempt.context.tasks
         puncher.open_session(server)
         nat = puncher.nat
         answer, peer = await self._exchange(
@@ -130,7 +130,7 @@ class Rounds:
         proof = self._attempt.sealed.token(server)
         delayed = False
         while True:
-            busy = puncher.random and self._attempt.field.ground.throttle.busy(self._attempt.field.tasks.now)
+            busy = puncher.random and self._attempt.context.punching.throttle.busy(self._attempt.context.tasks.now)
             if not busy:
                 state = self._state(puncher, punching=True, token=None if delayed else proof, remote_token=token)
                 to, relay = (server_relay[1], server_relay[0]) if delayed else (server, client_relay)
@@ -144,7 +144,7 @@ class Rounds:
                 raise Aborted
             delayed = True
             low, high = LATER
-            await self._attempt.field.tasks.sleep(low + (high - low) * self._attempt.field.rng(1)[0] / 255)
+            await self._attempt.context.tasks.sleep(low + (high - low) * self._attempt.context.rng(1)[0] / 255)
         if not puncher.remote.punching or not puncher.punch():
             raise Aborted
 
@@ -175,10 +175,10 @@ class Rounds:
     ) -> tuple[PunchPayload, Address] | None:
         assert self._attempt.sealed is not None and self._attempt.payload.holepunch is not None
         id, sealed = self._attempt.payload.holepunch.id, self._attempt.sealed.seal(state)
-        value = encode_holepunch(HolepunchMessage(Mode.FROM_CLIENT, id, sealed, relay[1]))
+        value = encode_holepunch(HolepunchMessage(RoutingMode.FROM_CLIENT, id, sealed, relay[1]))
         port, nat = puncher.port, puncher.nat
         ask = Ask(PEER_HOLEPUNCH, target=self._target, value=value, port=port, tries=ROUTED_TRIES)
-        response = await answer_of(self._attempt.field.rpc, relay[0], ask)
+        response = await answer_of(self._attempt.context.rpc, relay[0], ask)
         if response is None or response.value is None:
             return None
         puncher.sampled(response.to, relay[0], nat)

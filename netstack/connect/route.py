@@ -22,9 +22,9 @@ from netstack.connect.rpc import RpcNode, dialable, dialable6
 from netstack.connect.secure_payload import HolepunchMessage, decode_holepunch, encode_holepunch
 from netstack.dht.contact import network_of
 from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, Request
-from netstack.dht.messages import HandshakeMessage, Mode, decode_handshake, encode_handshake
 from netstack.dht.node import DhtNode
 from netstack.udp.port import Address
+from netstack.wire.messages import HandshakeMessage, RoutingMode, decode_handshake, encode_handshake
 
 ASKED = 4096  # messages on their way, and
 ASKED_LIFE = 20.0  # seconds an answer may take: a punch round waits for a NAT to be found out
@@ -56,7 +56,7 @@ class Server(Protocol):
         ...
 
 
-class Fresh(Generic[K]):
+class Recent(Generic[K]):
     """The last `size` things noted, each for `life` seconds and with a word about it.
 
     Where it is full, a network that has a sixteenth of the places already makes room itself: whoever can make up the
@@ -73,6 +73,7 @@ class Fresh(Generic[K]):
         return len(self._noted)
 
     def note(self, key: K, now: float, network: str, about: str = "") -> None:
+        """Notes `key` for `life` seconds, on the account of `network`."""
         self._drop(key)
         while self._noted and now - next(iter(self._noted.values()))[0] > self._life:
             self._drop(next(iter(self._noted)))
@@ -109,8 +110,8 @@ class Router:
         self._rpc = rpc
         self._forward_of = forward_of
         self._allowance = Allowance(BURST, RATE, ASKED)
-        self._asked: Fresh[tuple[int, int, bytes, Address]] = Fresh(ASKED, ASKED_LIFE)
-        self._heard: Fresh[tuple[bytes, Address]] = Fresh(HEARD, HEARD_LIFE)
+        self._asked: Recent[tuple[int, int, bytes, Address]] = Recent(ASKED, ASKED_LIFE)
+        self._heard: Recent[tuple[bytes, Address]] = Recent(HEARD, HEARD_LIFE)
         rpc.handlers[PEER_HANDSHAKE] = self.on_handshake
         rpc.handlers[PEER_HOLEPUNCH] = self.on_holepunch
 
@@ -133,11 +134,11 @@ class Router:
         self, server: Server, message: HandshakeMessage, request: Request, source: Address, port: int, now: float
     ) -> None:
         match message.mode:
-            case Mode.FROM_CLIENT:
+            case RoutingMode.FROM_CLIENT:
                 client, relay, back = source, None, None
-            case Mode.FROM_RELAY if message.peer is not None:
+            case RoutingMode.FROM_RELAY if message.peer is not None:
                 client, relay, back = message.peer, source, source
-            case Mode.FROM_SECOND_RELAY if message.peer is not None and message.relay is not None:
+            case RoutingMode.FROM_SECOND_RELAY if message.peer is not None and message.relay is not None:
                 client, relay, back = message.peer, source, message.relay
             case _:
                 return
@@ -148,40 +149,43 @@ class Router:
             return
         noise, answer_port = answered
         if back is None:
-            value = encode_handshake(HandshakeMessage(Mode.REPLY, noise))
+            value = encode_handshake(HandshakeMessage(RoutingMode.REPLY, noise))
             self._rpc.reply(request, source, port, value=value, closer=False)
         else:
-            value = encode_handshake(HandshakeMessage(Mode.FROM_SERVER, noise, client))
+            value = encode_handshake(HandshakeMessage(RoutingMode.FROM_SERVER, noise, client))
             self._rpc.forward(request, back, value, answer_port)
 
     def _pass_handshake(
         self, message: HandshakeMessage, request: Request, source: Address, port: int, now: float
     ) -> bool:
         target = request.target or b""
-        if message.mode == Mode.FROM_SERVER:
+        if message.mode == RoutingMode.FROM_SERVER:
             if message.peer is not None and self._answers(request, target, message.peer, source, now):
-                value = encode_handshake(HandshakeMessage(Mode.REPLY, message.noise, source))
+                value = encode_handshake(HandshakeMessage(RoutingMode.REPLY, message.noise, source))
                 self._rpc.reply(request, source, port, value=value, closer=False, to=message.peer)
             return True
         to = self._forward_of(target, now)
-        if message.mode == Mode.FROM_CLIENT:
+        if message.mode == RoutingMode.FROM_CLIENT:
             if to is None:
                 return False
             if self._allowance.spend(source[0], now):
                 self._ask(request, target, source, to, now)
-                value = encode_handshake(HandshakeMessage(Mode.FROM_RELAY, message.noise, source))
+                value = encode_handshake(HandshakeMessage(RoutingMode.FROM_RELAY, message.noise, source))
                 self._rpc.forward(request, to, value, port)
         elif (
-            message.mode == Mode.FROM_RELAY
+            message.mode == RoutingMode.FROM_RELAY
             and message.peer is not None
             and to not in (None, source)
             and self._allowance.spend(source[0], now)
         ):
-            value = encode_handshake(HandshakeMessage(Mode.FROM_SECOND_RELAY, message.noise, message.peer, source))
+            value = encode_handshake(
+                HandshakeMessage(RoutingMode.FROM_SECOND_RELAY, message.noise, message.peer, source)
+            )
             self._rpc.forward(request, to, value, port)
         return True
 
     def on_holepunch(self, request: Request, source: Address, port: int, now: float) -> bool:
+        """Passes one message of a punch on, or hands it to the server here.  Always True: nobody is helped on."""
         if request.value is None or request.target is None:
             return True
         try:
@@ -190,19 +194,19 @@ class Router:
             return True
         target = request.target
         match message.mode:
-            case Mode.FROM_CLIENT:
+            case RoutingMode.FROM_CLIENT:
                 to = self._punch_target(target, message.peer, now)
                 if to is not None and self._allowance.spend(source[0], now):
                     self._ask(request, target, source, to, now)
-                    onward = HolepunchMessage(Mode.FROM_RELAY, message.id, message.payload, source)
+                    onward = HolepunchMessage(RoutingMode.FROM_RELAY, message.id, message.payload, source)
                     self._rpc.forward(request, to, encode_holepunch(onward), port)
-            case Mode.FROM_RELAY:
+            case RoutingMode.FROM_RELAY:
                 server = self.servers.get(target)
                 if server is not None and message.peer is not None and dialable(message.peer) and dialable(source):
                     self._serve_holepunch(server, message, request, source, port, now)
-            case Mode.FROM_SERVER:
+            case RoutingMode.FROM_SERVER:
                 if message.peer is not None and self._answers(request, target, message.peer, source, now):
-                    back = HolepunchMessage(Mode.REPLY, message.id, message.payload, source)
+                    back = HolepunchMessage(RoutingMode.REPLY, message.id, message.payload, source)
                     self._rpc.reply(request, source, port, value=encode_holepunch(back), closer=False, to=message.peer)
             case _:
                 pass
@@ -215,7 +219,7 @@ class Router:
             return
 
         def answer(payload: bytes, answer_port: int) -> None:
-            back = HolepunchMessage(Mode.FROM_SERVER, 0, payload, message.peer)
+            back = HolepunchMessage(RoutingMode.FROM_SERVER, 0, payload, message.peer)
             self._rpc.forward(request, source, encode_holepunch(back), answer_port)
 
         server.on_holepunch(message, source, request, port, answer)

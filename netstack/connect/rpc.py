@@ -14,7 +14,6 @@ from typing import Protocol
 from identity.errors import DecodeError
 from identity.keys import Random
 from netstack.connect.tasks import Promise, Tasks, Timer
-from netstack.dht.address import encode_address
 from netstack.dht.ask import Ask, Done, Handler
 from netstack.dht.datagram import (
     FIND_NODE,
@@ -31,6 +30,7 @@ from netstack.dht.datagram import (
 )
 from netstack.ports import SERVER, SERVER6
 from netstack.udp.port import Address, Outgoing
+from netstack.wire.address import encode_address
 
 MAX_CALLS = 4096
 TRIES = 4  # of a request, where nothing else is said
@@ -43,7 +43,9 @@ KNOWN_QUESTIONS = {(True, PING), (True, FIND_NODE), (False, FIND_PEER), (False, 
 class Cancellable(Protocol):
     """A request under way.  After `cancel` nothing is told any more."""
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Nobody is told any more."""
+        ...
 
 
 class RpcNode(Protocol):
@@ -61,11 +63,17 @@ class RpcNode(Protocol):
         """Whether something waits to be sent or told."""
         ...
 
-    def outgoing(self) -> list[Outgoing]: ...
+    def outgoing(self) -> list[Outgoing]:
+        """Datagrams to send, each once."""
+        ...
 
-    def receive(self, data: bytes | memoryview, source: Address, port: int, now: float) -> None: ...
+    def receive(self, data: bytes | memoryview, source: Address, port: int, now: float) -> None:
+        """A datagram that begins 03 or 13.  Never raises."""
+        ...
 
-    def request(self, to: Address, ask: Ask, done: Done) -> Cancellable: ...
+    def request(self, to: Address, ask: Ask, done: Done) -> Cancellable:
+        """Asks one node; `done(None)` where it did not answer."""
+        ...
 
     def reply(
         self,
@@ -78,9 +86,13 @@ class RpcNode(Protocol):
         closer: bool = True,
         token: bool = False,
         to: Address | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Answers `request` from `port`, to `to` or else to `source`."""
+        ...
 
-    def forward(self, request: Request, to: Address, value: bytes, port: int) -> None: ...
+    def forward(self, request: Request, to: Address, value: bytes, port: int) -> None:
+        """Sends `request` on to `to` under its own number."""
+        ...
 
 
 async def answer_of(rpc: RpcNode, to: Address, ask: Ask) -> Response | None:
@@ -125,6 +137,7 @@ class BareCall:
     timer: Timer | None = None
 
     def cancel(self) -> None:
+        """Nobody is told any more, nothing is repeated."""
         if self.timer is not None:
             self.timer.cancel()
         self.node.calls.pop(self.tid, None)
@@ -146,10 +159,12 @@ class BareNode:
 
     @property
     def port(self) -> int:
+        """The port that requests go out from."""
         return self._port
 
     @property
     def busy(self) -> bool:
+        """Whether datagrams wait to be sent."""
         return bool(self._out)
 
     def receive(self, data: bytes | memoryview, source: Address, port: int, now: float) -> None:
@@ -170,6 +185,7 @@ class BareNode:
         self.reply(message, source, port, error=0 if known else UNKNOWN_COMMAND)
 
     def outgoing(self) -> list[Outgoing]:
+        """Datagrams to send, each once."""
         out, self._out = self._out, []
         return out
 
@@ -204,12 +220,14 @@ class BareNode:
         token: bool = False,
         to: Address | None = None,
     ) -> None:
+        """Answers without closer nodes and tokens: there are none here."""
         target = to or source
         with suppress(DecodeError):  # an IPv6 address that came to an IPv4 port
             data = encode_response(Response(request.tid, self._named(target), value, error))
             self._out.append(Outgoing(target, data, port=port))
 
     def forward(self, request: Request, to: Address, value: bytes, port: int) -> None:
+        """Sends `request` on to `to` under its own number."""
         with suppress(DecodeError):  # as in `reply`
             data = encode_request(Request(request.tid, to, request.command, target=request.target, value=value))
             self._out.append(Outgoing(to, data, port=port))

@@ -16,8 +16,8 @@ from nacl.exceptions import CryptoError
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from identity.keys import Random
-from netstack.dht.address import read_address, write_address
 from netstack.udp.port import Address
+from netstack.wire.address import read_address, write_address
 from netstack.wire.namespaces import PEER_HOLEPUNCH
 
 NONCE = 24
@@ -51,6 +51,7 @@ class PunchPayload:
 
 
 def encode_holepunch(message: HolepunchMessage) -> bytes:
+    """The value of PEER_HOLEPUNCH."""
     writer = Writer()
     writer.uint(message.peer is not None).uint(message.mode).uint(message.id).buffer(message.payload)
     if message.peer is not None:
@@ -68,6 +69,7 @@ def decode_holepunch(data: bytes) -> HolepunchMessage:
 
 
 def encode_punch(payload: PunchPayload) -> bytes:
+    """The plain payload, before it is sealed."""
     fields = (payload.addresses, payload.remote, payload.token, payload.remote_token)
     flags = payload.connected | payload.punching << 1
     flags |= sum((field is not None) << bit for bit, field in enumerate(fields, 2))
@@ -111,6 +113,7 @@ class SecurePayload:
         self._rng = rng
 
     def seal(self, payload: PunchPayload) -> bytes:
+        """24 bytes of nonce, then the ciphertext."""
         nonce = self._rng(NONCE)
         return nonce + bindings.crypto_secretbox(encode_punch(payload), nonce, self._key)
 

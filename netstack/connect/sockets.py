@@ -28,9 +28,11 @@ class Sockets:
 
     @property
     def full(self) -> bool:
+        """Whether there are MOST ports already."""
         return len(self._owners) >= MOST
 
     def open(self, on_probe: OnProbe) -> int:
+        """Opens a port and returns its number; probes that come to it go to `on_probe`."""
         port = self._next
         self._next += 1
         self._owners[port] = on_probe
@@ -43,11 +45,13 @@ class Sockets:
             self._owners[port] = None
 
     def close(self, port: int) -> None:
+        """Closes a port, once."""
         if port in self._owners:
             del self._owners[port]
             self._effects.append(ClosePort(port))
 
     def probe(self, port: int, address: Address, ttl: int = 0) -> None:
+        """Sends one probe from `port`; `ttl` 0: as the system does."""
         if address[1]:
             self._out.append(Outgoing(address, PROBE, port=port, ttl=ttl))
 
@@ -59,9 +63,11 @@ class Sockets:
 
     @property
     def busy(self) -> bool:
+        """Whether there are effects or datagrams."""
         return bool(self._out or self._effects)
 
     def outgoing(self) -> list[Outgoing]:
+        """Probes to send, each once."""
         out, self._out = self._out, []
         return out
 

@@ -46,11 +46,13 @@ class Promise(Generic[T]):
             self._callbacks.append(callback)
 
     def forget(self, callback: Callable[[], None]) -> None:
+        """`callback` is not called any more."""
         if callback in self._callbacks:
             self._callbacks.remove(callback)
 
     @property
     def value(self) -> T:
+        """The value.  Only once `done`."""
         return self._value
 
     def __await__(self) -> Generator[Promise[Any], None, T]:
@@ -68,6 +70,7 @@ class Timer:
         self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
+        """It does not call."""
         self.callback = None
 
 
@@ -96,6 +99,7 @@ class Task:
         self._end()
 
     def step(self) -> None:
+        """Continues the coroutine to its next wait."""
         if self.done.done:
             return
         self._running = True
@@ -151,11 +155,13 @@ class Tasks:
         return task
 
     def at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Calls `callback` in the `wake` that reaches `when` (s)."""
         timer = Timer(callback)
         heappush(self._timers, (when, next(self._order), timer))
         return timer
 
     async def sleep(self, seconds: float) -> None:
+        """Waits for so many seconds."""
         promise: Promise[None] = Promise()
         timer = self.at(self.now + seconds, lambda: promise.keep(None))
         try:
@@ -218,7 +224,9 @@ class Tasks:
     # for tasks
 
     def soon(self, task: Task) -> None:
+        """The task goes on in this or the next `run`."""
         self._ready.append(task)
 
     def drop(self, task: Task) -> None:
+        """The task has ended."""
         self._all.discard(task)

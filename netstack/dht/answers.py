@@ -40,25 +40,30 @@ class InternalCommands:
             command(self, request, source.address, port)
 
     def ping(self, request: Request, source: Address, port: int) -> None:
+        """An empty answer."""
         self._reply(request, source, port, closer=False)
 
     def ping_nat(self, request: Request, source: Address, port: int) -> None:
+        """An empty answer to the port that the value names, on the asker's own host."""
         value = request.value
         if value is None or len(value) < 2 or value[:2] == b"\0\0":
             return
         self._reply(request, source, port, closer=False, to=(source[0], int.from_bytes(value[:2], "little")))
 
     def find_node(self, request: Request, source: Address, port: int) -> None:
+        """The nodes closest to the target."""
         if request.target is not None:
             self._reply(request, source, port)
 
     def down_hint(self, request: Request, source: Address, port: int) -> None:
+        """An empty answer; the node that the value names is looked after."""
         if request.value is None or len(request.value) < 6:
             return
         self._hinted(blake2b(request.value[:6], digest_size=32).digest())
         self._reply(request, source, port, closer=False)
 
     def delayed_ping(self, request: Request, source: Address, port: int) -> None:
+        """An empty answer after the milliseconds in the value, if there are not too many already."""
         if request.value is None or len(request.value) < 4:
             return
         limits, waiting = self._context.limits, self.delayed

@@ -36,6 +36,7 @@ class Bootstrap:
         self._patience = Alarm(lambda now: self._examine())
 
     def start(self, now: float) -> None:
+        """Begins the walk.  Called once, at the first `wake` after the server port was bound."""
         context, upkeep = self._context, self._upkeep
         upkeep.start(now)
         for contact in context.contacts(context.known):

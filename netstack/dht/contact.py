@@ -12,8 +12,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network
 
-from netstack.dht.address import encode_address
 from netstack.udp.port import Address
+from netstack.wire.address import encode_address
 
 ID_BITS = 256
 SHARED = 1 << 15  # contacts kept for all; what does not fit is computed again
@@ -53,6 +53,7 @@ def contact_at(address: Address) -> Contact:
 
 
 def scope_of(address: Address) -> Scope:
+    """How far an IPv4 address reaches.  Raises ValueError for another host."""
     host = IPv4Address(address[0])
     if address[1] == 0 or host.is_multicast or any(host in network for network in UNUSABLE):
         return Scope.NOWHERE

@@ -131,6 +131,7 @@ class DhtContext:
 
     @property
     def has_events(self) -> bool:
+        """Whether something was told that nobody has taken."""
         return bool(self._events)
 
     def take_events(self) -> list[DhtEvent]:

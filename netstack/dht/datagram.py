@@ -14,8 +14,8 @@ from struct import Struct
 from typing import NamedTuple
 
 from identity.errors import DecodeError
-from netstack.dht.address import encode_address
 from netstack.udp.port import Address
+from netstack.wire.address import encode_address
 
 REQUEST = 0x03  # low nibble: protocol version 3
 RESPONSE = 0x13
@@ -60,6 +60,7 @@ class Response(NamedTuple):
 
 
 def encode_request(request: Request) -> bytes:
+    """Raises DecodeError where `to` is no IPv4 address, ValueError for a value above 65,535 bytes."""
     tid, to, command, internal, target, value, id, token = request
     flags = (
         (id is not None)
@@ -83,6 +84,7 @@ def encode_request(request: Request) -> bytes:
 
 
 def encode_response(response: Response) -> bytes:
+    """Raises DecodeError where an address is no IPv4 address."""
     tid, to, value, error, closer, id, token = response
     return encode_answer(tid, to, value, error, tuple(map(encode_address, closer)), id, token)
 
@@ -165,12 +167,14 @@ def decode_datagram(data: bytes | bytearray | memoryview) -> Request | Response:
 
 @lru_cache(maxsize=1 << 15)
 def decode_address(wire: bytes) -> Address:
+    """6 bytes.  Raises DecodeError."""
     if len(wire) != 6:
         raise DecodeError("message ends early")
     return "{}.{}.{}.{}".format(*wire[:4]), wire[4] | wire[5] << 8
 
 
 def encode_uint(value: int) -> bytes:
+    """A compact integer of at most 65,535.  Raises ValueError above."""
     if value <= 0xFC:
         return bytes((value,))
     if value > 0xFFFF:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from netstack.dht.messages import Firewall as Nat
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall as Nat
 
 __all__ = ["DHT_EVENTS", "DhtEvent", "Ephemeral", "Mode", "Nat", "NetworkChanged", "Persistent", "Ready", "Woken"]
 

@@ -12,6 +12,8 @@ DEGRADED_AFTER = 4  # ... for so many ticks in a row; as many good ones end it
 
 
 class Health(Enum):
+    """How the network answers."""
+
     ONLINE = "online"
     DEGRADED = "degraded"
     OFFLINE = "offline"
@@ -19,6 +21,8 @@ class Health(Enum):
 
 @dataclass(slots=True)
 class HealthMonitor:
+    """The verdict of the last ticks."""
+
     state: Health = Health.ONLINE
     _answers: int = 0
     _timeouts: int = 0
@@ -51,5 +55,6 @@ class HealthMonitor:
         return self.state
 
     def reset(self) -> None:
+        """Forgets what it has counted: the machine slept."""
         self.state = Health.ONLINE
         self._silent = self._bad = self._good = 0

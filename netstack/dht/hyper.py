@@ -231,6 +231,8 @@ def immutable_get(node: DhtNode, target: bytes, on_done: Callable[[bytes | None]
 
 
 def peers_to(on_found: OnPeers) -> Callable[[Reply], None]:
+    """Calls `on_found` with the peers of a reply that has any."""
+
     def replied(reply: Reply) -> None:
         if reply.value:
             try:

@@ -179,10 +179,12 @@ class DhtNode:
 
     @property
     def limits(self) -> DhtLimits:
+        """What this node holds and waits at most."""
         return self._context.limits
 
     @property
     def rng(self) -> Random:
+        """The source of all its randomness."""
         return self._context.rng
 
     @property

@@ -5,7 +5,7 @@
                gives its place to another
     answer     whoever proved its id joins the k closest (`shortlist.py`); of those that it names at most k join the
                candidates, if nearer than the k-th
-    doubt      names that lead nowhere cost their informer its say, crowds of one network wait (`doubt.py`): such
+    doubt      names that lead nowhere cost their referrer its say, crowds of one network wait (`doubt.py`): such
                candidates are asked when there is nobody else and fewer than k answers are held
     end        nothing left to ask, or only slow nodes left and k answers held
     commit     each of the k closest is sent what `commit` makes of its answer (it carries the token)
@@ -25,7 +25,7 @@ from netstack.dht.ask import Ask
 from netstack.dht.contact import Contact, Scope, contact_at
 from netstack.dht.context import DhtContext
 from netstack.dht.datagram import DOWN_HINT, INVALID_TOKEN, Response
-from netstack.dht.doubt import Doubt
+from netstack.dht.referrers import Referrers
 from netstack.dht.rpc import Call
 from netstack.dht.shortlist import Shortlist
 from netstack.dht.table import K
@@ -72,22 +72,23 @@ MakeCommit = Callable[[Reply], Commit | None]
 
 
 class Candidate:
-    """A node that a walk heard of.  `informers` named it; `ours`: we knew it anyway, so nobody answers for its name."""
+    """A node that a walk heard of.  `referrers` named it; `ours`: we knew it anyway, so nobody answers for its name."""
 
-    __slots__ = ("charged", "contact", "distance", "hops", "informers", "ours", "remarkable")
+    __slots__ = ("charged", "contact", "distance", "hops", "ours", "referrers", "remarkable")
 
-    def __init__(self, contact: Contact, distance: int, hops: int, informer: Address | None) -> None:
+    def __init__(self, contact: Contact, distance: int, hops: int, referrer: Address | None) -> None:
         self.contact = contact
         self.distance = distance
         self.hops = hops
-        self.ours = informer is None
-        self.informers = [] if informer is None else [informer]
+        self.ours = referrer is None
+        self.referrers = [] if referrer is None else [referrer]
         self.charged: tuple[Address, ...] = ()  # who named it until it was asked
         self.remarkable = False  # down, or set aside: to be looked at when it is named again
 
     @property
     def answerable(self) -> tuple[Address, ...]:
-        return () if self.ours else tuple(self.informers)
+        """Who answers for its name: nobody where we knew it anyway."""
+        return () if self.ours else tuple(self.referrers)
 
 
 class Query:
@@ -119,7 +120,7 @@ class Query:
         self._candidates: list[tuple[int, Candidate]] = []  # a heap by distance
         self._set_aside: dict[Address, Candidate] = {}
         self._visits = 0
-        self._doubt = Doubt(self._context.bootstrap)
+        self._referrers = Referrers(self._context.bootstrap)
         self._best: Shortlist[Reply] = Shortlist()
         self._calls: set[Call] = set()
         self._slow: dict[Call, Candidate] = {}
@@ -131,10 +132,12 @@ class Query:
 
     @property
     def closest(self) -> tuple[Reply, ...]:
+        """The k nearest answers so far, nearest first."""
         return self._best.closest
 
     @property
     def over(self) -> bool:
+        """Whether it has ended or was cancelled."""
         return self._over
 
     def cancel(self) -> None:
@@ -184,10 +187,10 @@ class Query:
             distance, candidate = heappop(self._candidates)
             if not self._best.wants(distance):
                 self._candidates.clear()  # all that are left are farther still
-            elif self._doubt.crowded(candidate.contact) or self._doubt.unheard_of(candidate.answerable):
+            elif self._referrers.crowded(candidate.contact) or self._referrers.unheard_of(candidate.answerable):
                 self._set_aside[candidate.contact.address] = candidate
                 candidate.remarkable = True
-            elif self._doubt.held_back(candidate.answerable):
+            elif self._referrers.held_back(candidate.answerable):
                 held_back.append(candidate)
             else:
                 chosen = candidate
@@ -201,7 +204,7 @@ class Query:
             return None
         for candidate in sorted(self._set_aside.values(), key=lambda candidate: candidate.distance):
             del self._set_aside[candidate.contact.address]
-            invented = self._doubt.unheard_of(candidate.answerable)
+            invented = self._referrers.unheard_of(candidate.answerable)
             if len(self._best) < K if invented else self._best.wants_anyway(candidate.distance):
                 return candidate
         return None
@@ -209,7 +212,7 @@ class Query:
     def _visit(self, candidate: Candidate) -> None:
         self._visits += 1
         candidate.charged = candidate.answerable
-        self._doubt.asked(candidate.contact, candidate.charged)
+        self._referrers.asked(candidate.contact, candidate.charged)
         call = self._context.call(candidate.contact.address, self._question)
         call.done = partial(self._answered, call, candidate)
         call.slow = partial(self._slowed, call, candidate)
@@ -219,7 +222,7 @@ class Query:
         call.slow = partial(self._slowed, call, candidate)  # every time-out counts, the first one twice
         if call not in self._slow:
             self._slow[call] = candidate
-            self._doubt.silent(candidate.charged)
+            self._referrers.silent(candidate.charged)
         self._go_on()
 
     def _answered(self, call: Call, candidate: Candidate, response: Response | None) -> None:
@@ -233,15 +236,15 @@ class Query:
             candidate.remarkable = True
             self._report(candidate, response)
         else:
-            self._doubt.answered(candidate.charged, at_last=slow)
+            self._referrers.answered(candidate.charged, at_last=slow)
             self._absorb(call, candidate, response)
         self._go_on()
 
     def _report(self, candidate: Candidate, response: Response | None) -> None:
         """Tells those who named a node that it is down, if it is."""
         if response is None:
-            for informer in candidate.informers:
-                self._hint(informer, candidate.contact)
+            for referrer in candidate.referrers:
+                self._hint(referrer, candidate.contact)
 
     def _absorb(self, call: Call, candidate: Candidate, response: Response) -> None:
         contact = candidate.contact
@@ -268,32 +271,32 @@ class Query:
                 self._consider_named(address, contact, candidate.hops + 1)
             elif known.remarkable:
                 self._named_again(known, contact)
-            elif len(known.informers) < K:
-                known.informers.append(contact.address)
+            elif len(known.referrers) < K:
+                known.referrers.append(contact.address)
         if not response.error and self._on_reply is not None:
             self._on_reply(reply)
 
-    def _named_again(self, known: Candidate, informer: Contact) -> None:
+    def _named_again(self, known: Candidate, referrer: Contact) -> None:
         address = known.contact.address
         if address in self._down:
-            self._hint(informer.address, known.contact)
-        elif len(known.informers) < K:
-            known.informers.append(informer.address)
+            self._hint(referrer.address, known.contact)
+        elif len(known.referrers) < K:
+            known.referrers.append(referrer.address)
             if self._set_aside.pop(address, None) is not None:
                 known.remarkable = False
                 heappush(self._candidates, (known.distance, known))  # somebody else knows it too
 
-    def _consider_named(self, address: Address, informer: Contact, hops: int) -> None:
+    def _consider_named(self, address: Address, referrer: Contact, hops: int) -> None:
         contact = contact_at(address)
-        if contact.scope is Scope.NOWHERE or contact.scope < informer.scope or contact.id == self._context.table.own:
+        if contact.scope is Scope.NOWHERE or contact.scope < referrer.scope or contact.id == self._context.table.own:
             return
         distance = contact.number ^ self._number
         if self._best.wants(distance) and len(self._heard) < self._context.limits.candidates:
-            self._consider(Candidate(contact, distance, hops, informer.address))
+            self._consider(Candidate(contact, distance, hops, referrer.address))
 
-    def _hint(self, informer: Address, down: Contact) -> None:
+    def _hint(self, referrer: Address, down: Contact) -> None:
         if self._walks.may_hint():
-            self._context.call(informer, Ask(DOWN_HINT, internal=True, value=down.wire, tries=1))
+            self._context.call(referrer, Ask(DOWN_HINT, internal=True, value=down.wire, tries=1))
 
     def _go_on(self) -> None:
         self._ask()
@@ -309,7 +312,7 @@ class Query:
             return  # in a small network every answer counts, but the dead are not waited for
         self._committing = True
         for call, candidate in self._slow.items():
-            if self._doubt.unheard_of(candidate.answerable):
+            if self._referrers.unheard_of(candidate.answerable):
                 call.cancel()  # invented, by all that we know: whoever lives there has nothing to do with us
             else:
                 call.slow = None

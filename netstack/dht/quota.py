@@ -16,6 +16,7 @@ class Quota:
         self._hosts: dict[str, tuple[float, float]] = {}  # host -> (requests left, as of)
 
     def take(self, host: str, now: float) -> bool:
+        """Counts one request of `host`; False where it has used up its share."""
         limits = self._limits
         left, before = self._hosts.pop(host, (float(limits.host_burst), now))
         left = min(left + (now - before) * limits.host_rate, float(limits.host_burst))

@@ -13,10 +13,10 @@ from hashlib import blake2b
 from identity.codec import MAX_UINT, Reader, Writer
 from identity.errors import DecodeError
 from identity.keys import SigningKey, check_point, verify_raw
-from netstack.dht.address import read_address, write_address
 from netstack.dht.datagram import MAX_DATAGRAM, decode_address, decode_uint
 from netstack.udp.port import Address
 from netstack.wire import namespaces
+from netstack.wire.address import read_address, write_address
 
 MAX_RELAYS = 3  # of a record that a node keeps
 MAX_NAMED = 64  # of one on the wire; its datagram has no room for more
@@ -67,20 +67,24 @@ def hashed(data: bytes) -> bytes:
 
 
 def write_peer(writer: Writer, peer: PeerRecord) -> None:
+    """A peer record."""
     writer.raw(peer.key).array(peer.relays, write_address)
 
 
 def read_peer(reader: Reader) -> PeerRecord:
+    """A peer record.  Raises DecodeError."""
     return PeerRecord(reader.fixed(32), tuple(reader.array(read_address, MAX_NAMED)))
 
 
 def encode_peer(peer: PeerRecord) -> bytes:
+    """A peer record as one value."""
     writer = Writer()
     write_peer(writer, peer)
     return writer.finish()
 
 
 def decode_peer(data: bytes) -> PeerRecord:
+    """Raises DecodeError."""
     return read_peer(Reader(data, minimal=False))
 
 
@@ -110,6 +114,7 @@ def decode_lookup(data: bytes) -> LookupReply:
 
 
 def encode_announce(announce: Announce) -> bytes:
+    """The value of ANNOUNCE and UNANNOUNCE."""
     writer = Writer()
     writer.uint(
         (announce.peer is not None)
@@ -128,6 +133,7 @@ def encode_announce(announce: Announce) -> bytes:
 
 
 def decode_announce(data: bytes) -> Announce:
+    """Raises DecodeError."""
     reader = Reader(data, minimal=False)
     flags = reader.uint()
     return Announce(
@@ -144,27 +150,33 @@ def encode_mutable(mutable: Mutable) -> bytes:
 
 
 def read_mutable(reader: Reader) -> Mutable:
+    """Raises DecodeError."""
     return Mutable(reader.uint(), reader.buffer(MAX_DATAGRAM), reader.fixed(64))
 
 
 def decode_mutable(data: bytes) -> Mutable:
+    """The answer to MUTABLE_GET.  Raises DecodeError."""
     return read_mutable(Reader(data, minimal=False))
 
 
 def encode_mutable_put(key: bytes, mutable: Mutable) -> bytes:
+    """The value of MUTABLE_PUT."""
     return key + encode_mutable(mutable)
 
 
 def decode_mutable_put(data: bytes) -> tuple[bytes, Mutable]:
+    """The key and the value under it.  Raises DecodeError."""
     reader = Reader(data, minimal=False)
     return reader.fixed(32), read_mutable(reader)
 
 
 def encode_seq(seq: int) -> bytes:
+    """The value of MUTABLE_GET: the lowest number wanted."""
     return Writer().uint(seq).finish()
 
 
 def decode_seq(data: bytes) -> int:
+    """Raises DecodeError."""
     return Reader(data, minimal=False).uint()
 
 
@@ -174,6 +186,7 @@ def decode_seq(data: bytes) -> int:
 def announce_signable(
     namespace: bytes, target: bytes, node: bytes, token: bytes, peer: PeerRecord, refresh: bytes | None
 ) -> bytes:
+    """The bytes that an announcement signs: `namespace`, then a hash of all that it binds."""
     return namespace + hashed(b"".join((target, node, token, encode_peer(peer), refresh or b"")))
 
 
@@ -195,6 +208,7 @@ def sign_announce(
 
 
 def verify_announce(announce: Announce, target: bytes, node: bytes, token: bytes, namespace: bytes) -> bool:
+    """Whether it is signed for this target, node and token."""
     if announce.peer is None or announce.signature is None:
         return False
     signable = announce_signable(namespace, target, node, token, announce.peer, announce.refresh)
@@ -202,18 +216,22 @@ def verify_announce(announce: Announce, target: bytes, node: bytes, token: bytes
 
 
 def mutable_signable(seq: int, value: bytes) -> bytes:
+    """The bytes that a mutable value signs."""
     return namespaces.MUTABLE_PUT + hashed(Writer().uint(seq).buffer(value).finish())
 
 
 def sign_mutable(key: SigningKey, seq: int, value: bytes) -> Mutable:
+    """A value that `key` signs, with its number."""
     return Mutable(seq, value, key.sign_raw(mutable_signable(seq, value)))
 
 
 def verify_mutable(mutable: Mutable, key: bytes) -> bool:
+    """Whether `key` has signed it."""
     return verified(key, mutable_signable(mutable.seq, mutable.value), mutable.signature)
 
 
 def verified(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether `signature` is of `key`, which must be a key at all."""
     return usable(key) and verify_raw(key, message, signature)
 
 

@@ -64,6 +64,7 @@ class Call(Timer):
         self.rtt = 0.0
 
     def cancel(self) -> None:
+        """Nobody is told any more, nothing is repeated."""
         self._rpc.drop(self)
         self.done, self.slow = ignore, None
 
@@ -74,11 +75,12 @@ class Call(Timer):
         done(response)
 
     def fire(self, now: float) -> None:
+        """The time for an answer is over."""
         self._rpc.expired(self, now)
 
 
 def ignore(response: Response | None) -> None:
-    pass
+    """For a call whose answer nobody waits for."""
 
 
 class Window:
@@ -93,10 +95,12 @@ class Window:
         self.total = 0
 
     def full(self, now: float) -> bool:
+        """Whether a request has to wait for room."""
         self._turn(now)
         return self.total >= self._limits.window or self._slots[self._slot % SLOTS] >= self._limits.per_slot
 
     def sent(self, now: float) -> None:
+        """A request was sent."""
         self._turn(now)
         self._slots[self._slot % SLOTS] += 1
         self.total += 1
@@ -109,6 +113,7 @@ class Window:
             self.total -= 1
 
     def next_slot(self) -> float:
+        """When room is looked for again (s)."""
         return (self._slot + 1) * self._limits.slot
 
     def _turn(self, now: float) -> None:
@@ -136,6 +141,7 @@ class RoundTrips:
         self._all: tuple[float, float] | None = None
 
     def measured(self, node: Address, rtt: float) -> None:
+        """`node` answered its first try after `rtt` seconds."""
         self._known[node] = smoothed(self._known.pop(node, None), rtt)
         self._all = smoothed(self._all, rtt)
         if len(self._known) > self._limits.roundtrips:
@@ -236,10 +242,12 @@ class Rpc:
         return call
 
     def drop(self, call: Call) -> None:
+        """Gives a call up without a word."""
         if self._inflight.get(call.tid) is call:
             self._settle(call, call.sent_at)
 
     def expired(self, call: Call, now: float) -> None:
+        """Repeats the call, or gives it up after its last try."""
         slow, call.slow = call.slow, None
         if call.sent < call.tries:
             self.retries += 1

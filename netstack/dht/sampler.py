@@ -17,6 +17,8 @@ NEAR = 4
 
 
 class Count:
+    """One value and how many of the last samples were it."""
+
     __slots__ = ("hits", "value")
 
     def __init__(self, value: Address) -> None:
@@ -34,6 +36,7 @@ class Ballot:
         self._leader: Count | None = None
 
     def add(self, value: Address) -> None:
+        """Counts one sample; the oldest goes."""
         ring = self._ring
         near = [ring[-1 - back] for back in range(min(NEAR, len(ring)))]
         count = next((count for count in near if count.value == value), None) or Count(value)
@@ -45,6 +48,7 @@ class Ballot:
             self._leader = count
 
     def winner(self, quorum: int) -> Address | None:
+        """The value with most samples, None below `quorum` of them."""
         leader = self._leader
         return leader.value if leader is not None and leader.hits >= quorum else None
 
@@ -63,6 +67,7 @@ class NatSampler:
         self.address: Address | None = None
 
     def add(self, address: Address) -> None:
+        """A node sees us at `address`."""
         self._addresses.add(address)
         self._hosts.add((address[0], 0))
         size = len(self._addresses)
@@ -71,10 +76,12 @@ class NatSampler:
 
     @property
     def host(self) -> str | None:
+        """Our host as others see it, None while unknown."""
         return self.address[0] if self.address else None
 
     @property
     def port(self) -> int:
+        """Our port as others see it, 0 while unknown or where it differs from node to node."""
         return self.address[1] if self.address else 0
 
     def __len__(self) -> int:

@@ -37,6 +37,7 @@ class Shortlist(Generic[A]):
         return self._far < inf
 
     def add(self, distance: int, place: bytes, answer: A) -> None:
+        """An answer from `distance` away, of the network `place`."""
         if distance >= self._far:
             return
         insort(self._held, (distance, place, answer), key=DISTANCE)

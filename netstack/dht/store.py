@@ -4,7 +4,7 @@ Announcements of one topic are answered at most 20 at a time.  They are drawn ne
 announces a thousand keys from one gets no more of an answer than whoever announces one, so a topic cannot be occupied
 cheaply.
 
-Where room is needed it is made by the network that holds most, with its own oldest: whoever fills a shelf pushes out
+Where room is needed it is made by the network that holds most, with its own oldest: whoever fills a cache pushes out
 what he wrote himself, and what others wrote stays.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from identity.keys import Random
 from netstack.dht.limits import DhtLimits
@@ -25,6 +25,8 @@ OVERHEAD = 200  # bytes that keeping anything costs beside itself
 
 
 class Item(NamedTuple, Generic[V]):
+    """A value, when it dies (s), and what it takes (bytes)."""
+
     dies: float
     size: int
     network: str  # of whoever wrote it
@@ -42,11 +44,13 @@ class Shares:
         self._most = 0
 
     def add(self, network: str, key: bytes) -> None:
+        """`network` wrote `key`."""
         held = self._networks.setdefault(network, {})
         self._rank(network, len(held), len(held) + 1)
         held[key] = None
 
     def remove(self, network: str, key: bytes) -> None:
+        """`key` of `network` is gone."""
         held = self._networks[network]
         self._rank(network, len(held), len(held) - 1)
         del held[key]
@@ -54,9 +58,11 @@ class Shares:
             del self._networks[network]
 
     def count(self, network: str) -> int:
+        """How many that network has."""
         return len(self._networks.get(network, ()))
 
     def oldest(self, network: str) -> bytes:
+        """What that network wrote first."""
         return next(iter(self._networks[network]))
 
     def greediest(self) -> str:
@@ -75,10 +81,10 @@ class Shares:
             self._most = after  # it went up by one, or nobody is left where it was
 
 
-class Shelf(Generic[V]):
+class ExpiringCache(Generic[V]):
     """Values that all live equally long: the order of writing is the order of dying.
 
-    Where one network fills its share of the shelf, its own oldest value goes; where the shelf is full, that of the
+    Where one network fills its share of the cache, its own oldest value goes; where the cache is full, that of the
     network which holds most.
     """
 
@@ -106,6 +112,7 @@ class Shelf(Generic[V]):
         return len(self._items)
 
     def get(self, key: bytes, now: float) -> V | None:
+        """The value, None where there is none or its time is over.  Does not prolong its life."""
         item = self._items.get(key)
         if item is None:
             return None
@@ -127,6 +134,7 @@ class Shelf(Generic[V]):
             self.remove(self._shares.oldest(self._shares.greediest()))
 
     def remove(self, key: bytes) -> None:
+        """Removes one value, if it is there."""
         item = self._items.pop(key, None)
         if item is None:
             return
@@ -135,6 +143,7 @@ class Shelf(Generic[V]):
         self.on_remove(key, item.value)
 
     def sweep(self, now: float) -> None:
+        """Removes everything whose time is over."""
         dead = []
         for key, item in self._items.items():
             if item.dies > now:
@@ -179,16 +188,17 @@ class Records:
         self._limits = limits
         self._rng = rng
         self._topics: dict[bytes, dict[bytes, Record]] = {}
-        self._shelf: Shelf[Record] = Shelf(
+        self._cache: ExpiringCache[Record] = ExpiringCache(
             limits.records, limits.record_life, share=limits.share, on_remove=self._forget
         )
 
     def __len__(self) -> int:
-        return len(self._shelf)
+        return len(self._cache)
 
     def add(self, topic: bytes, key: bytes, peer: bytes, network: str, now: float) -> None:
+        """Keeps an announcement; its topic or the store may lose the oldest of whoever holds most."""
         record = Record(topic, key, peer, network)
-        self._shelf.put(topic + key, record, now, network)
+        self._cache.put(topic + key, record, now, network)
         records = self._topics.setdefault(topic, {})
         records[key] = record
         if len(records) > self._limits.topic_records:
@@ -196,11 +206,12 @@ class Records:
             self.remove(topic, next(key for key, record in records.items() if record.network == greediest))
 
     def remove(self, topic: bytes, key: bytes) -> None:
-        self._shelf.remove(topic + key)
+        """Removes one announcement, if it is there."""
+        self._cache.remove(topic + key)
 
     def draw(self, topic: bytes, now: float, count: int = MAX_PEERS) -> list[bytes]:
         """At most `count` encoded records, drawn at random, network by network."""
-        self._shelf.sweep(now)
+        self._cache.sweep(now)
         records = self._topics.get(topic, {})
         if len(records) <= count:
             return [record.peer for record in records.values()]
@@ -216,7 +227,8 @@ class Records:
         return chosen
 
     def sweep(self, now: float) -> None:
-        self._shelf.sweep(now)
+        """Removes everything whose time is over."""
+        self._cache.sweep(now)
 
     def _forget(self, name: bytes, record: Record) -> None:
         records = self._topics.get(record.topic, {})
@@ -234,18 +246,20 @@ class Records:
 
 
 class Store:
+    """Everything that one node keeps for others."""
+
     def __init__(self, limits: DhtLimits, rng: Random) -> None:
         life, values, share, size = limits.record_life, limits.values, limits.share, limits.value_bytes
         self.records = Records(limits, rng)
-        self.forwards: Shelf[Forward] = Shelf(limits.forwards, life, share=share)
-        self.renewals: Shelf[Renewal] = Shelf(limits.refreshes, life, share=share)
-        self.bumps: Shelf[int] = Shelf(limits.bumps, life, share=share)
-        self.mutables: Shelf[Mutable] = Shelf(values, limits.value_life, share=share, most_bytes=size)
-        self.immutables: Shelf[bytes] = Shelf(values, limits.value_life, share=share, most_bytes=size)
+        self.forwards: ExpiringCache[Forward] = ExpiringCache(limits.forwards, life, share=share)
+        self.renewals: ExpiringCache[Renewal] = ExpiringCache(limits.refreshes, life, share=share)
+        self.bumps: ExpiringCache[int] = ExpiringCache(limits.bumps, life, share=share)
+        self.mutables: ExpiringCache[Mutable] = ExpiringCache(values, limits.value_life, share=share, most_bytes=size)
+        self.immutables: ExpiringCache[bytes] = ExpiringCache(values, limits.value_life, share=share, most_bytes=size)
         self.own: dict[bytes, bytes] = {}  # target -> encoded record of keys that we listen with ourselves
 
     def __len__(self) -> int:
-        return len(self.records) + sum(map(len, self._shelves()))
+        return len(self.records) + sum(map(len, self._caches()))
 
     def peer_at(self, target: bytes, now: float) -> bytes | None:
         """The encoded record of the peer whose key hashes to `target`, if it announced that here."""
@@ -255,9 +269,10 @@ class Store:
         return forward.peer if forward else None
 
     def sweep(self, now: float) -> None:
+        """Removes everything whose time is over."""
         self.records.sweep(now)
-        for shelf in self._shelves():
-            shelf.sweep(now)
+        for cache in self._caches():
+            cache.sweep(now)
 
-    def _shelves(self) -> list[Shelf[Forward] | Shelf[Renewal] | Shelf[int] | Shelf[Mutable] | Shelf[bytes]]:
+    def _caches(self) -> list[ExpiringCache[Any]]:
         return [self.forwards, self.renewals, self.bumps, self.mutables, self.immutables]

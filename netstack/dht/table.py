@@ -32,10 +32,13 @@ class Entry:
 
     @property
     def address(self) -> Address:
+        """Where the node is."""
         return self.contact.address
 
 
 class RoutingTable:
+    """The nodes that a node with the id `own` knows, k at most for every length of shared prefix."""
+
     def __init__(self, own: bytes) -> None:
         self.own = own
         self._own = int.from_bytes(own, "big")
@@ -49,6 +52,7 @@ class RoutingTable:
         return iter(self._entries.values())
 
     def get(self, id: bytes) -> Entry | None:
+        """The node with that id, if it is here."""
         return self._entries.get(id)
 
     def add(self, entry: Entry) -> bool:
@@ -66,6 +70,7 @@ class RoutingTable:
         return True
 
     def remove(self, id: bytes) -> Entry | None:
+        """Removes and returns the node with that id, if it is here."""
         entry = self._entries.pop(id, None)
         if entry is not None:
             self._buckets[shared_prefix(self._own, entry.contact.number)].remove(entry)

@@ -20,9 +20,11 @@ class Timer:
         self.due = inf
 
     def stop(self) -> None:
+        """It does not fire."""
         self.due = inf
 
     def fire(self, now: float) -> None:
+        """What happens when it is due."""
         raise NotImplementedError
 
 
@@ -36,10 +38,13 @@ class Alarm(Timer):
         self._action = action
 
     def fire(self, now: float) -> None:
+        """Calls the function."""
         self._action(now)
 
 
 class Timers:
+    """All timers of one node."""
+
     __slots__ = ("_heap", "_order")
 
     def __init__(self) -> None:
@@ -47,6 +52,7 @@ class Timers:
         self._order = count()
 
     def set(self, timer: Timer, at: float) -> None:
+        """`timer` fires at `at` (s), and not when it was set to before."""
         timer.due = at
         heappush(self._heap, (at, next(self._order), timer))
 

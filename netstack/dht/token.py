@@ -25,9 +25,11 @@ class Tokens:
         self._secrets: tuple[bytes, bytes] | None = None  # the present one and the one before
 
     def token(self, host: str, now: float) -> bytes:
+        """The 32 bytes that let whoever is at `host` write here now."""
         return keyed(host, self._current(now)[0])
 
     def valid(self, token: bytes, host: str, now: float) -> bool:
+        """Whether `host` was given that token lately."""
         return any(compare_digest(token, keyed(host, secret)) for secret in self._current(now))
 
     def _current(self, now: float) -> tuple[bytes, bytes]:
@@ -42,4 +44,5 @@ class Tokens:
 
 
 def keyed(host: str, secret: bytes) -> bytes:
+    """The token of a host under one secret."""
     return blake2b(host.encode(), digest_size=32, key=secret).digest()

@@ -46,6 +46,7 @@ class Upkeep:
         self.last_asked = float("-inf")  # when somebody last asked us something
 
     def start(self, now: float) -> None:
+        """Begins to tick."""
         self._last_tick = now
         self._context.timers.set(self._ticking, now + self._context.limits.tick)
 
@@ -280,6 +281,7 @@ class Upkeep:
         on_reply: Callable[[Reply], None] = lambda reply: None,
         on_done: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
+        """A walk in the background: few requests at a time while others are under way."""
         limits = self._context.limits
 
         def replied(reply: Reply) -> None:

@@ -24,7 +24,6 @@ from identity.errors import KithkinError
 from identity.keys import Random, SigningKey
 from netstack.dht.events import Mode
 from netstack.dht.limits import DhtLimits
-from netstack.dht.messages import Firewall
 from netstack.dht.node import DhtNode
 from netstack.endpoint import Accept, EndpointCore
 from netstack.events import Closed, Ended, Event, Failed, Moved, Opened, Reason, Writable
@@ -38,6 +37,7 @@ from netstack.shell.ports import Ports
 from netstack.shell.system_monitor import SystemMonitor
 from netstack.udp.port import Address, ShellName
 from netstack.udx.congestion import CongestionControl
+from netstack.wire.messages import Firewall
 
 STOP_TIMEOUT = 0.5  # seconds that withdrawing announcements may delay `stop`
 

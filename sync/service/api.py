@@ -1,8 +1,12 @@
-"""The one door of the house: what every face (command line, phone, desktop) may ask, in process or over the socket.
+"""The service API: what an app may ask (command line, phone, desktop, a program of yours).
 
-`Profiles` stands before a service: making, linking and opening profiles (`sync.service.profile` is one, as a module).
-`Service` is an opened profile: one async method a command.  What cannot be done raises KithkinError with a code of
-`models.CODES` and one sentence.  Cancelling a call withdraws it if it has not happened yet.
+`Profiles` makes, links and opens profiles on disk; the module `sync.service.profiles` is one.  `Service` is an opened
+profile, with one method a command: `sync.service.local.LocalService` in the process that opened it,
+`sync.service.remote.SocketService` in any other process of the same user.  A refusal is a KithkinError with a code of
+`models.CODES` and one sentence.  Cancelling a call withdraws it, unless it has happened already.
+
+Ids are the texts that answers hold (`chat_...`, `msg_...`, `id_...`, `dev_...`).  Every method with such an argument
+raises `not_found` where this profile knows nothing of that id.
 """
 
 from __future__ import annotations
@@ -54,25 +58,31 @@ class Network:
 
 
 class Linking(Protocol):
-    """A new device that shows its text and waits.  `done` may be awaited beside `submit`; it raises `timeout`,
-    `wrong_code` (after the third miss) or what the other side refused with."""
+    """A new device that shows its text and waits for a device that approves it."""
 
     @property
-    def payload(self) -> str: ...
+    def payload(self) -> str:
+        """The text to show, as text or QR code."""
+        ...
 
     async def submit(self, code: str) -> models.Wrong | None:
         """Tries six digits; waits for the approver where none is there yet.  None: they matched.  Raises
         `wrong_code` with the third miss."""
         ...
 
-    async def done(self) -> models.Linked: ...
+    async def done(self) -> models.Linked:
+        """Waits until the device is linked; may be awaited beside `submit`.  Raises `timeout`, `wrong_code` (after the
+        third miss) or what the other side refused with."""
+        ...
 
 
 class Approval(Protocol):
-    """A device of mine that may let another in.  Nothing has happened before `confirm`."""
+    """A new device that waits for my consent.  Nothing happens before `confirm`."""
 
     @property
-    def grant(self) -> models.Grant: ...
+    def grant(self) -> models.AccessGrant:
+        """What the new device would get."""
+        ...
 
     async def confirm(self) -> models.Digits:
         """Connects and draws the six digits to show."""
@@ -84,7 +94,7 @@ class Approval(Protocol):
 
 
 class Profiles(Protocol):
-    """`passphrase` None means: the OS keyring, and `no_passphrase` where it has nothing for that profile."""
+    """Profiles on disk.  `passphrase` None means that of the OS keyring, and `no_passphrase` where it has none."""
 
     async def create_profile(self, folder: Path, passphrase: str | None, *, name: str) -> models.Created:
         """An empty or absent folder becomes a profile.  Raises `profile_exists`, `profile_in_use`,
@@ -121,81 +131,129 @@ class Service(Protocol):
         ...
 
     def events(self) -> AsyncIterator[models.Event]:
-        """From now on.  A reader that stays behind loses `progress` first and is told nothing twice."""
+        """What happens from now on, until the node stops.  A reader that is too slow finds a `GapEvent` in place
+        of what it lost."""
         ...
 
-    async def status(self) -> models.Status: ...
+    async def status(self) -> models.Status:
+        """What the node is doing: peers, network, what waits to be delivered."""
+        ...
 
-    async def stats(self) -> models.Stats: ...
+    async def stats(self) -> models.Stats:
+        """Messages by person and month, and storage by chat."""
+        ...
 
-    async def doctor(self, *, repair: bool = False) -> models.Checks: ...
+    async def doctor(self, *, repair: bool = False) -> models.Checks:
+        """Reads everything once and checks it; `repair` makes again what can be made from the rest."""
+        ...
 
     async def passphrase(self, new: str | None = None, *, keyring: bool | None = None) -> models.Changed:
         """Wraps the database key anew.  `new` None keeps the passphrase; `keyring` None leaves the keyring alone."""
         ...
 
     # ---- devices
-    async def devices(self) -> models.Devices: ...
+    async def devices(self) -> models.Devices:
+        """My active devices, oldest first."""
+        ...
 
-    async def device_rename(self, device: str, name: str) -> models.DeviceRef: ...
+    async def device_rename(self, device: str, name: str) -> models.DeviceRef:
+        """Gives a device of mine another name.  Raises `empty_text`, `text_too_long`, `text_invalid`."""
+        ...
 
     def device_approve(
         self, text: str, *, history: models.History = "all", wait: float = WAIT_SECONDS
     ) -> AbstractAsyncContextManager[Approval]:
-        """Raises, on entering: `not_a_pair_code`, `payload_damaged`, `expired`, `own_code`, `too_many_devices`."""
+        """Lets a new device in, whose text this is.  Raises, on entering: `not_a_pair_code`, `payload_damaged`,
+        `expired`, `own_code`, `too_many_devices`."""
         ...
 
     # ---- people
-    async def profile(self) -> models.Profile: ...
+    async def profile(self) -> models.PublicProfile:
+        """My identity, name and line about me."""
+        ...
 
-    async def profile_set(self, *, name: str | None = None, about: str | None = None) -> models.Profile: ...
+    async def profile_set(self, *, name: str | None = None, about: str | None = None) -> models.PublicProfile:
+        """Changes what is given; contacts see it.  Raises `empty_text`, `text_too_long`, `text_invalid`."""
+        ...
 
-    async def contacts(self) -> models.Contacts: ...
+    async def contacts(self) -> models.Contacts:
+        """My contacts by name."""
+        ...
 
-    async def contact_invite(self, *, expires: float = INVITE_SECONDS) -> models.Invite: ...
+    async def contact_invite(self, *, expires: float = INVITE_SECONDS) -> models.Invite:
+        """Makes a text with which one person becomes a contact, good for so many seconds."""
+        ...
 
     async def contact_accept(self, text: str, *, wait: float = WAIT_SECONDS) -> models.Accepted:
-        """Returns once both sides list the other as active.  Raises `not_an_invite`, `payload_damaged`, `expired`,
-        `already_used`, `own_code`, `timeout`."""
+        """Accepts an invite; returns once both sides list the other as active.  Raises `not_an_invite`,
+        `payload_damaged`, `expired`, `already_used`, `own_code`, `timeout`."""
         ...
 
-    async def contact_rename(self, contact: str, name: str) -> models.ContactRef: ...
+    async def contact_rename(self, contact: str, name: str) -> models.ContactRef:
+        """Sets my own name for a contact; an empty one goes back to theirs.  Raises `text_too_long`, `text_invalid`."""
+        ...
 
-    async def contact_block(self, contact: str) -> models.ContactRef: ...
+    async def contact_block(self, contact: str) -> models.ContactRef:
+        """Refuses connections, messages and offers of a contact."""
+        ...
 
-    async def contact_unblock(self, contact: str) -> models.ContactRef: ...
+    async def contact_unblock(self, contact: str) -> models.ContactRef:
+        """Takes a block back."""
+        ...
 
-    async def contact_verify(self, contact: str, *, confirm: bool = False) -> models.Safety: ...
+    async def contact_verify(self, contact: str, *, confirm: bool = False) -> models.Safety:
+        """The number to compare with a contact; `confirm` says that it was equal."""
+        ...
 
     # ---- chats
-    async def chats(self) -> models.Chats: ...
-
-    async def chat_new(self, title: str, contacts: Sequence[str] = ()) -> models.ChatRef: ...
-
-    async def chat_join(self, chat: str) -> models.ChatRef: ...
-
-    async def chat_decline(self, chat: str) -> models.ChatRef: ...
-
-    async def chat_leave(self, chat: str) -> models.ChatRef: ...
-
-    async def chat_rename(self, chat: str, title: str) -> models.ChatRef: ...
-
-    async def chat_members(self, chat: str) -> models.Members: ...
-
-    async def chat_add(self, chat: str, contact: str) -> models.ChatRef: ...
-
-    async def chat_admin(self, chat: str, contact: str) -> models.ChatRef: ...
-
-    async def chat_set(self, chat: str, key: str, value: str) -> models.ChatRef:
-        """`history` ("all", "none") or `lifetime` (seconds, "0" for ever); another key or value is `usage`."""
+    async def chats(self) -> models.Chats:
+        """My chats, the one with the newest message first."""
         ...
 
-    async def delete_chat(self, chat: str) -> models.ChatRef: ...
+    async def chat_new(self, title: str, contacts: Sequence[str] = ()) -> models.ChatRef:
+        """Makes a group; each contact is offered a place.  Raises `too_many_members`, `not_allowed`."""
+        ...
+
+    async def chat_join(self, chat: str) -> models.ChatRef:
+        """Accepts an offer; who made it lets us in when they hear of it.  Raises `not_allowed`."""
+        ...
+
+    async def chat_decline(self, chat: str) -> models.ChatRef:
+        """Refuses an offer.  Raises `not_allowed` where there is none."""
+        ...
+
+    async def chat_leave(self, chat: str) -> models.ChatRef:
+        """Leaves a group.  Raises `not_allowed`."""
+        ...
+
+    async def chat_rename(self, chat: str, title: str) -> models.ChatRef:
+        """Gives a group another title.  Raises `not_allowed`, `empty_text`, `text_too_long`, `text_invalid`."""
+        ...
+
+    async def chat_members(self, chat: str) -> models.Members:
+        """Who is in a chat, who was, and whom I invited."""
+        ...
+
+    async def chat_add(self, chat: str, contact: str) -> models.ChatRef:
+        """Offers a contact a place in a group.  Raises `not_allowed`, `too_many_members`."""
+        ...
+
+    async def chat_admin(self, chat: str, contact: str) -> models.ChatRef:
+        """Makes a member an admin.  Raises `not_allowed`."""
+        ...
+
+    async def chat_set(self, chat: str, key: str, value: str) -> models.ChatRef:
+        """Sets `history` ("all", "none") or `lifetime` (seconds, "0" for ever); another key or value is `usage`."""
+        ...
+
+    async def delete_chat(self, chat: str) -> models.ChatRef:
+        """Hides everything so far in a chat on my devices; a later message shows it again."""
+        ...
 
     # ---- messages
     async def send(self, chat: str, text: str, *, reply: str | None = None) -> models.Sent:
-        """Returns once it is durable.  Raises `empty_text`, `text_too_long`, `text_invalid`, `not_found`,
-        `not_allowed`, `disk_full`."""
+        """Writes a message, `reply` to another one; returns once it is durable.  Raises `empty_text`, `text_too_long`,
+        `text_invalid`, `not_found`, `not_allowed`, `disk_full`."""
         ...
 
     async def read(
@@ -207,7 +265,8 @@ class Service(Protocol):
         after: str | None = None,
         wait: float = 0.0,
     ) -> models.Messages:
-        """`wait`: at most so many seconds for something newer than `after`, or than the newest if that is None."""
+        """A page of a chat, oldest first: the newest messages, or those next to `before` or `after`.  `wait`: at most
+        so many seconds for something newer than `after`, or than the newest if that is None."""
         ...
 
     async def message(self, id: str, *, chat: str | None = None) -> models.Message:
@@ -216,15 +275,25 @@ class Service(Protocol):
         it is unknown or hidden on my devices."""
         ...
 
-    async def mark(self, chat: str, *, upto: str | None = None) -> models.ReadUpto: ...
+    async def mark(self, chat: str, *, upto: str | None = None) -> models.ReadUpto:
+        """Marks as read up to a message, the newest if none is given; the others are told."""
+        ...
 
-    async def edit(self, chat: str, message: str, text: str) -> models.MessageRef: ...
+    async def edit(self, chat: str, message: str, text: str) -> models.MessageRef:
+        """Gives a message of mine another text.  Raises as `send`."""
+        ...
 
-    async def delete(self, chat: str, message: str, *, everyone: bool = False) -> models.MessageRef: ...
+    async def delete(self, chat: str, message: str, *, everyone: bool = False) -> models.MessageRef:
+        """Hides a message on my devices, or asks all devices to delete it.  Raises `not_allowed`."""
+        ...
 
-    async def react(self, chat: str, message: str, emoji: str) -> models.MessageRef: ...
+    async def react(self, chat: str, message: str, emoji: str) -> models.MessageRef:
+        """Puts my mark on a message, or takes the same mark back.  Raises `not_allowed`, `text_invalid`."""
+        ...
 
-    async def cancel(self, chat: str, message: str) -> models.MessageRef: ...
+    async def cancel(self, chat: str, message: str) -> models.MessageRef:
+        """Withdraws a message that no other device has yet.  Raises `not_allowed`."""
+        ...
 
     async def search(
         self,
@@ -237,14 +306,25 @@ class Service(Protocol):
         sort: models.Sort = "time",
         limit: int = 20,
     ) -> models.Hits:
-        """`author` is an identity, a contact's name or the quoted source of imported lines."""
+        """Finds messages by whole words; `word*` is a prefix.  `author` is an identity, a contact's name or the quoted
+        source of imported lines.  Raises `bad_query`."""
         ...
 
-    async def outbox(self) -> models.Outbox: ...
+    async def outbox(self) -> models.Outbox:
+        """Messages of mine that some device has not opened yet."""
+        ...
 
     # ---- files (absolute paths, read and written by the process that owns the profile)
-    async def import_messages(self, chat: str, path: Path, *, skip_bad: bool = False) -> models.Imported: ...
+    async def import_messages(self, chat: str, path: Path, *, skip_bad: bool = False) -> models.Imported:
+        """Reads JSON lines `{"at", "from", "text"}` as messages; lines that are there already are skipped.
+        Raises `bad_line` (unless `skip_bad`), `not_found`, `not_allowed`.
+        """
+        ...
 
     async def export(
         self, chat: str, path: Path, *, format: models.ExportFormat = "jsonl", force: bool = False
-    ) -> models.Exported: ...
+    ) -> models.Exported:
+        """Writes a chat to a file that `import_messages` takes (`jsonl`), or its pages to a folder (`yjs`).
+        Raises `file_exists` (unless `force`), `not_allowed`, `disk_full`.
+        """
+        ...

@@ -15,10 +15,10 @@ from sync.service.steps import next_step, refusal
 
 
 class PendingApproval:
-    """start: begins the flow and gives its number.  The flow ends with `stack`."""
+    """start: begins the conversation with the new device and returns its number.  It ends with `stack`."""
 
     def __init__(
-        self, node: Node, grant: models.Grant, start: Callable[[], int], stack: AsyncExitStack, wait: float
+        self, node: Node, grant: models.AccessGrant, start: Callable[[], int], stack: AsyncExitStack, wait: float
     ) -> None:
         self._node = node
         self._grant = grant
@@ -29,7 +29,7 @@ class PendingApproval:
         self._deadline = 0.0
 
     @property
-    def grant(self) -> models.Grant:
+    def grant(self) -> models.AccessGrant:
         return self._grant
 
     async def confirm(self) -> models.Digits:

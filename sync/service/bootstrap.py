@@ -1,4 +1,4 @@
-"""The nodes from which this one finds its way into the DHT."""
+"""The DHT nodes that a node asks first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from netstack.udp.port import Address
 
 PUBLIC = ("88.99.3.86:49737", "142.93.90.113:49737", "138.68.147.8:49737")
-"""Of the public HyperDHT network: what a real node starts from that was told nothing else.  Never used by tests."""
+"""Of the public HyperDHT network, for a node to which no others were named.  Tests never use them."""
 
 
 async def bootstrap_nodes(named: Sequence[str] | None) -> list[Address]:
-    """Addresses of the nodes named ("host:port"); None: the public ones.  A name that says nothing now is left out: the
-    DHT is a hint, and what is known without it must work."""
+    """Addresses of the nodes named ("host:port"); None: the public ones.  A name that cannot be resolved now is left
+    out: contacts with known addresses must be reached without the DHT too."""
     found: list[Address] = []
     for text in PUBLIC if named is None else named:
         host, _, port = text.rpartition(":")

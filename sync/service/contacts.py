@@ -18,11 +18,11 @@ from sync.service.text import MAX_ABOUT, check_name
 class Contacts(Domain):
     """The calls about contacts and my own profile."""
 
-    async def profile(self) -> models.Profile:
+    async def profile(self) -> models.PublicProfile:
         return own_profile(self._profile)
 
     @commits
-    def profile_set(self, *, name: str | None = None, about: str | None = None) -> models.Profile:
+    def profile_set(self, *, name: str | None = None, about: str | None = None) -> models.PublicProfile:
         values = OwnProfile(
             name=check_name(name) if name is not None else None,
             about=check_name(about, MAX_ABOUT, empty=True) if about is not None else None,
@@ -80,10 +80,12 @@ class Devices(Domain):
         return models.DeviceRef(device=device_id(found))
 
 
-def own_profile(profile: Profile) -> models.Profile:
+def own_profile(profile: Profile) -> models.PublicProfile:
     """My identity and what my contacts see of it."""
     mine = profile.view.profile
-    return models.Profile(identity=identity_id(profile.account.identity), name=mine.name or "", about=mine.about or "")
+    return models.PublicProfile(
+        identity=identity_id(profile.account.identity), name=mine.name or "", about=mine.about or ""
+    )
 
 
 def contact_model(profile: Profile, identity: bytes) -> models.Contact:

@@ -24,7 +24,7 @@ SCANNED = 20_000  # rows that the outbox looks back over in one chat
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """delivered of devices: those of the roster, the writer's own device left out."""
+    """State of one message; `delivered` of `devices` have opened it, all of the roster but the one that wrote it."""
 
     state: MessageState
     delivered: int
@@ -32,7 +32,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class DeliveryStatus:
     """How far each device has opened each feed of one space; made once and asked for many rows."""
 
     space: Space
@@ -67,7 +67,7 @@ class Reach:
         return Delivery(state, len(have), len(devices))
 
 
-def reach(space: Space, me: bytes) -> Reach:
+def status_of(space: Space, me: bytes) -> DeliveryStatus:
     """What the newest device records and receipts of a space say."""
     state = space.state
     opened: dict[bytes, dict[bytes, int]] = {}
@@ -80,15 +80,15 @@ def reach(space: Space, me: bytes) -> Reach:
             opened[me] = {feed.core[:8]: feed.opened for feed in space.feed_store.feeds.values()}
         else:
             opened[place.device] = {} if report is None else {head.core8: head.length for head in report.opened}
-    return Reach(space, me, opened, members, receipts_of(space))
+    return DeliveryStatus(space, me, opened, members, receipts_of(space))
 
 
-def pending(space: Space, reach: Reach, now_ms: int) -> list[tuple[Row, Delivery]]:
+def pending(space: Space, status: DeliveryStatus, now_ms: int) -> list[tuple[Row, Delivery]]:
     """Messages of this device that some device has not opened, oldest first."""
     mine = space.mine
     if mine is None or space.personal or mine.core not in space.state.writers:
         return []
-    others = [lengths for device, lengths in reach.opened.items() if device != reach.me]
+    others = [lengths for device, lengths in status.opened.items() if device != status.me]
     if not others:
         return []
     lowest = min(lengths.get(mine.core[:8], 0) for lengths in others)
@@ -103,7 +103,7 @@ def pending(space: Space, reach: Reach, now_ms: int) -> list[tuple[Row, Delivery
                 continue
             if row.seq < lowest:
                 return found[::-1]
-            one = reach.of(row.core, row.seq, row.member, row.stamp, now_ms)
+            one = status.of(row.core, row.seq, row.member, row.stamp, now_ms)
             if one.delivered < one.devices:
                 found.append((row, one))
         if len(rows) < 500:

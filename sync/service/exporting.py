@@ -1,6 +1,6 @@
-"""Export of one chat: JSON lines that `import` takes back unchanged, and Yjs pages for any Yjs implementation.
+"""Exports one chat: as JSON lines that `import` takes back unchanged, or as Yjs pages for any Yjs implementation.
 
-Both are written a piece at a time with room for everything else in between.  The chat is kept by its id and looked up
+Both are written a piece at a time, and the loop runs other work in between.  The chat is kept by its id and looked up
 for each piece: between two of them the profile may have been read again from its store.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ from sync.space import timeline
 from sync.space.feed import EntryState
 from sync.store.sqlite import is_full
 
-PIECE = 100  # rows or entries between two rests of the loop: a few milliseconds
+PIECE = 100  # rows or entries until the loop may run other work: a few milliseconds
 
 
 def show_time(ms: int) -> str:
@@ -65,19 +66,24 @@ def _target(path: Path, force: bool) -> Iterator[IO[bytes]]:
 
     Raises `file_exists`, `not_allowed`, `disk_full`.
     """
-    if path.exists() and not force:
-        raise KithkinError("file_exists", "That file exists; give another name or use --force.")
-    if path.exists() and not path.is_file():
-        # Renaming over a device or a pipe would take its place.
-        raise KithkinError("not_allowed", "That is no file; give another name.")
-    draft = path.with_name(f".{path.name}.part")
     with _refusals("file"):
+        if path.exists() and not force:
+            raise KithkinError("file_exists", "That file exists; give another name or use --force.")
+        if path.exists() and not path.is_file():
+            # Renaming over a device or a pipe would take its place.
+            raise KithkinError("not_allowed", "That is no file; give another name.")
+        draft = _draft(path)
         try:
-            with draft.open("wb") as file:
+            with draft.open("xb") as file:
                 yield file
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def _draft(path: Path) -> Path:
+    """A name beside it for what is not yet whole; short, because the name itself may be as long as names can be."""
+    return path.with_name(f".kithkin-{secrets.token_hex(8)}")
 
 
 @contextlib.contextmanager
@@ -113,9 +119,9 @@ async def export_pages(profile: Profile, chat: bytes, path: Path, force: bool, n
                 raise KithkinError("file_exists", "That directory exists; give another name or use --force.")
             if not path.is_dir() or any(child.suffix != ".yjs" for child in path.iterdir()):
                 raise KithkinError("not_allowed", "That is no directory of exported pages; give another name.")
-        draft = path.with_name(f".{path.name}.part")
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = _draft(path)
+        draft.mkdir()
         try:
             count = await _write_pages(profile, chat, draft, now_ms)
             if path.exists():

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from identity.errors import DecodeError
+from identity.paths import library_path
 
 VERSION = 1
 SOCKET = "node.sock"
@@ -41,15 +41,9 @@ async def read_line(reader: asyncio.StreamReader) -> bytes | None:
 @contextlib.contextmanager
 def address(folder: Path) -> Iterator[str]:
     """A path under which the socket of that profile can be bound or reached now, however deep the folder lies."""
-    path = str(folder / SOCKET)
-    if len(os.fsencode(path)) <= _MAX_ADDRESS:
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(library_path(folder / SOCKET, limit=_MAX_ADDRESS))
+        except OSError as error:
+            raise FileNotFoundError(str(folder)) from error
         yield path
-        return
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise FileNotFoundError(str(folder)) from error
-    try:
-        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
-"""Import of JSON lines into one chat, a batch at a time: nothing before a bad line is lost, a repeat adds nothing.
+"""Imports JSON lines into one chat, a batch at a time.  Lines before a bad one are kept, and a repeat adds nothing.
 
-Ids come from what a line says, so a line that is there already is skipped.  The chat is kept by its id and looked up
-for each batch: between two of them the profile may have been read again from its store.
+A message's id is made from its line, so a line that is there already is skipped.  The chat is kept by its id and looked
+up for each batch: between two of them the profile may have been read again from its store.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_MS = 253_402_300_799_999
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one batch came to.  bad: the line that ends the import; what stands before it is written."""
+    """The outcome of one batch.  bad: the error of the line that ends the import; the lines before it are written."""
 
     more: bool
     bad: KithkinError | None = None
@@ -59,9 +59,11 @@ class Importer:
 
     @property
     def result(self) -> models.Imported:
+        """How many lines were imported and skipped so far."""
         return models.Imported(imported=self._imported, skipped=self._skipped)
 
     def close(self) -> None:
+        """Closes the file."""
         self._file.close()
 
     def step(self, now_ms: int) -> Step:

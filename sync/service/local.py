@@ -1,6 +1,6 @@
 """The service of a profile that this process has opened: all domains together, and the calls about the node itself.
 
-Whatever waits keeps ids: a store that refuses makes the profile be read again, with spaces that are new.
+A method that waits keeps ids, not spaces: after a refusal of the store the profile is read again, with new spaces.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Messages(Domain):
             whole = timeline.find_message(profile.store, id_, prefix) if prefix is not None else None
             row = timeline.find_row(profile.store, id_, whole) if whole is not None else None
             if space is not None and row is not None and shown(profile, space, row):
-                return model(profile, space, row, delivery.reach(space, profile.account.device), now_ms)
+                return model(profile, space, row, delivery.status_of(space, profile.account.device), now_ms)
         raise not_found("message")
 
     @commits
@@ -187,8 +187,8 @@ def outbox(profile: Profile, now_ms: int) -> list[models.Pending]:
         space = profile.spaces.get(id_)
         if space is None:
             continue
-        reach = delivery.reach(space, profile.account.device)
-        for row, one in delivery.pending(space, reach, now_ms):
+        status = delivery.status_of(space, profile.account.device)
+        for row, one in delivery.pending(space, status, now_ms):
             found.append(
                 models.Pending(
                     id=message_id(row.id),
@@ -285,9 +285,9 @@ def page(
             high = found[0].key()
     more = len(rows) > limit
     rows = rows[:limit] if forward else rows[-limit:]
-    reach = delivery.reach(space, profile.account.device)
+    status = delivery.status_of(space, profile.account.device)
     return models.Messages(
-        messages=[model(profile, space, row, reach, now_ms) for row in drawn(rows, now_ms)], more=more
+        messages=[model(profile, space, row, status, now_ms) for row in drawn(rows, now_ms)], more=more
     )
 
 
@@ -304,7 +304,7 @@ def unread(profile: Profile, space: Space) -> int:
     return sum(row.member != me and not row.deleted and shown(profile, space, row) for row in rows)
 
 
-def model(profile: Profile, space: Space, row: Row, reach: delivery.Reach, now_ms: int) -> models.Message:
+def model(profile: Profile, space: Space, row: Row, status: delivery.DeliveryStatus, now_ms: int) -> models.Message:
     """A row as the service says it."""
     row = at_moment(row, now_ms)
     state = space.state
@@ -318,7 +318,7 @@ def model(profile: Profile, space: Space, row: Row, reach: delivery.Reach, now_m
         device=device_id(writer.device) if writer is not None else "",
         text=row.text,
         at=moment(row.at),
-        state=reach.of(row.core, row.seq, row.member, row.stamp, now_ms).state if mine else "received",
+        state=status.of(row.core, row.seq, row.member, row.stamp, now_ms).state if mine else "received",
         edited=row.edited,
         deleted=row.deleted,
         reply_to=message_id(row.reply_to) if row.reply_to is not None else None,

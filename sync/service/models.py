@@ -109,7 +109,7 @@ class Linked(Line):
     device: str
 
 
-class Grant(Line):
+class AccessGrant(Line):
     """What approving would grant, before anything has happened.  `grants` are sentences for people."""
 
     grants: list[str]
@@ -135,7 +135,7 @@ class Changed(Line):
 # ---- people ----------------------------------------------------------------------------------------------------------
 
 
-class Profile(Line):
+class PublicProfile(Line):
     identity: str
     name: str
     about: str

@@ -1,4 +1,4 @@
-"""What people and chats are called here: my name for them, else theirs, else a piece of their id."""
+"""What people, devices and chats are called here: my name for them, else their own, else the start of their id."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def told_profiles(space: Space) -> Mapping[bytes, MemberProfile]:
 
 
 def person_name(profile: Profile, identity: bytes, space: Space | None = None) -> str:
-    """The name of a person, in a chat or at large."""
+    """The name of a person: mine for them, else their own, `space` being one in which they may have told it."""
     view = profile.view
     if identity == profile.account.identity:
         return view.profile.name or identity_id(identity)[:11]
@@ -41,7 +41,7 @@ def person_name(profile: Profile, identity: bytes, space: Space | None = None) -
 
 
 def device_name(profile: Profile, device: bytes) -> str:
-    """What a device of mine is called: the name my devices agree on, else a piece of its id."""
+    """The name of a device of mine; "device" where none was given."""
     return profile.view.devices.get(device, "device")
 
 

@@ -36,12 +36,12 @@ class Onboarding(Domain):
     ) -> AsyncIterator[Approval]:
         payload = self._node.engine.onboarding.approvals.check(text, self._node.clock())
         grants = [
-            "It becomes a device of yours: it reads and writes everything that this device does.",
-            "It gets your contacts, your profile and your list of chats.",
-            "It gets your whole message history." if history == "all" else "It gets no messages from before now.",
-            "Your other devices are told, and any of them can undo this.",
+            "It can read and write everything that this device can.",
+            "It gets your contacts, your profile and your chats.",
+            "It gets your message history." if history == "all" else "It gets no past messages.",
+            "Your other devices will be notified. You cannot remove a device yet.",
         ]
-        grant = models.Grant(grants=grants, history=history, expires=moment(payload.expires * 1000))
+        grant = models.AccessGrant(grants=grants, history=history, expires=moment(payload.expires * 1000))
 
         def start() -> int:
             return self._node.engine.onboarding.approvals.begin(payload, history == "all", self._node.clock())

@@ -91,15 +91,14 @@ async def _drafted(folder: Path, passphrase: str | None) -> AsyncIterator[tuple[
 @contextlib.contextmanager
 def _draft(folder: Path, passphrase: str | None) -> Iterator[tuple[SqliteStore, bytes]]:
     """(store, keystore bytes) of a profile about to be made in `folder`; what is unfinished is swept away."""
-    made = not folder.exists()
-    _check_folder(folder)
+    made = _check_folder(folder)
     if (folder / KEYSTORE).exists():
         raise KithkinError("profile_exists", "There is a profile here already.")
     strangers = [child for child in folder.iterdir() if child.name not in _ours(folder)]
     if strangers:
         raise KithkinError("profile_unreadable", "That folder holds other files; choose an empty one.")
     database_key, rng = os.urandom(32), os.urandom
-    secret = None if passphrase is not None else make_secret(str(folder.resolve()), rng)
+    secret = None if passphrase is not None else make_secret(folder, rng)
     keystore = create_keystore(database_key, rng=rng, passphrase=passphrase, keyring_secret=secret)
     # A store without a keystore is what a crash left: nobody has its key.
     with _refuse_in_use(folder):
@@ -135,11 +134,13 @@ def _refuse_in_use(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _check_folder(folder: Path) -> None:
-    """Makes the folder if need be.  Raises `profile_unreadable`."""
+def _check_folder(folder: Path) -> bool:
+    """Makes the folder if need be; whether it did.  Raises `profile_unreadable`."""
     try:
+        made = not folder.exists()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         list(folder.iterdir())
+        return made
     except FileExistsError:
         raise KithkinError("profile_unreadable", "That is a file, not a folder.") from None
     except NotADirectoryError:
@@ -149,10 +150,11 @@ def _check_folder(folder: Path) -> None:
 
 
 def _database_key(folder: Path, passphrase: str | None) -> bytes:
-    if folder.exists() and not folder.is_dir():
-        raise KithkinError("profile_unreadable", "That is a file, not a folder.")
+    with contextlib.suppress(OSError):  # the keystore says what is wrong with the folder
+        if folder.exists() and not folder.is_dir():
+            raise KithkinError("profile_unreadable", "That is a file, not a folder.")
     data = read_keystore(folder / KEYSTORE)
-    secret = read_secret(str(folder.resolve()))
+    secret = read_secret(folder)
     return open_keystore(data, passphrase=passphrase, keyring_secret=secret)
 
 
@@ -194,8 +196,8 @@ async def open_service(
 
 def _rewrap(folder: Path, database_key: bytes, new: str | None, keyring: bool | None) -> None:
     """Wraps the same database key anew; the file is replaced whole."""
-    name, data = str(folder.resolve()), read_keystore(folder / KEYSTORE)
-    secret = make_secret(name, os.urandom) if keyring else None
+    data = read_keystore(folder / KEYSTORE)
+    secret = make_secret(folder, os.urandom) if keyring else None
     changed = change_keystore(
         data,
         database_key,
@@ -206,7 +208,7 @@ def _rewrap(folder: Path, database_key: bytes, new: str | None, keyring: bool | 
     )
     replace_keystore(folder / KEYSTORE, changed)
     if keyring is False:
-        forget_secret(name)
+        forget_secret(folder)
 
 
 class _Linking:

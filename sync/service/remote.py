@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from identity.errors import DecodeError, KithkinError
+from identity.paths import path_text
 from sync.service.api import Service
 from sync.service.calls import CALLS, Call, Kind
 from sync.service.frames import MAX_REPLY, MAX_REQUEST, VERSION, address, read_line
@@ -93,7 +94,7 @@ def _plain(value: Any) -> Any:
     """What arguments hold beside JSON's own types: times, paths, sequences."""
     if isinstance(value, datetime):
         return value.isoformat()
-    return str(value) if isinstance(value, Path) else list(value)
+    return path_text(value) if isinstance(value, Path) else list(value)
 
 
 class Exchange:
@@ -170,13 +171,13 @@ class Items:
 class SocketApproval:
     """`api.Approval` over the socket."""
 
-    def __init__(self, exchange: Exchange, read: Reader, grant: models.Grant) -> None:
+    def __init__(self, exchange: Exchange, read: Reader, grant: models.AccessGrant) -> None:
         self._exchange = exchange
         self._read_as = read
         self._grant = grant
 
     @property
-    def grant(self) -> models.Grant:
+    def grant(self) -> models.AccessGrant:
         return self._grant
 
     async def confirm(self) -> models.Digits:
@@ -288,7 +289,7 @@ class Channel:
         """The one dialogue there is: an approval."""
         begun = self.begin(call, args)
         try:
-            yield SocketApproval(begun, self._read_as, self._read_as("Grant", await begun.answer()))
+            yield SocketApproval(begun, self._read_as, self._read_as("AccessGrant", await begun.answer()))
         finally:
             begun.withdraw()
 

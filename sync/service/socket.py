@@ -1,4 +1,4 @@
-"""The local door: serves one `Service` to other processes of the same user, over a 0600 Unix socket in the profile.
+"""The local server: offers one `Service` to other processes of the same user, over a 0600 Unix socket in the profile.
 
 Which calls exist and what their arguments are is read from the protocol class itself (`sync.service.calls`), as the
 client's methods are (`sync.service.remote`).  `sync.service.frames` has the lines.
@@ -18,19 +18,25 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticSerializationError, to_json
 
 from identity.errors import DecodeError, KithkinError
+from identity.paths import path_of
 from sync.service import models
 from sync.service.api import Approval, Service
 from sync.service.calls import CALLS, Call, Kind
 from sync.service.frames import MAX_REPLY, MAX_REQUEST, SOCKET, VERSION, address, read_line
+from sync.service.system import system_refusal
 
 MAX_CALLS = 64
 """Calls under way on one connection; more are refused, since a caller that pipelines that much is at fault."""
+
+
+SocketPath = Annotated[Path, BeforeValidator(lambda value: path_of(value) if isinstance(value, str) else value)]
+"""A path in JSON (`identity.paths.path_text`)."""
 
 
 class Request(BaseModel):
@@ -48,6 +54,7 @@ class Request(BaseModel):
 def arguments(call: Call) -> type[BaseModel]:
     """The model of a call's arguments, from the method's signature."""
     hints = get_type_hints(call.method, localns={"models": models})
+    hints = {name: SocketPath if hint is Path else hint for name, hint in hints.items()}
     fields: dict[str, Any] = {
         parameter.name: (hints[parameter.name], ... if parameter.default is parameter.empty else parameter.default)
         for parameter in list(inspect.signature(call.method).parameters.values())[1:]
@@ -203,6 +210,8 @@ class Session:
             await self._fail(number, error)
         except asyncio.CancelledError:
             await self._say({"id": number, "end": True})
+        except OSError as error:
+            await self._fail(number, system_refusal(error))
         except Exception:
             traceback.print_exc(file=sys.stderr)
             await self._fail(number, KithkinError("internal", "A defect of ours; the node's log has the details."))

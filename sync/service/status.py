@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from netstack.dht.messages import Firewall
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall
 from sync.service import models
 from sync.service.events import peer_model
 from sync.service.node import Node

@@ -1,4 +1,4 @@
-"""A DHT of one's own on this machine's loopback: for trying Kithkin out, for the demo, for tests."""
+"""A private DHT on the loopback of this machine: for a first try, the demo and tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from sync.service import models
 
 @asynccontextmanager
 async def open_testnet(size: int, port: int = 0) -> AsyncIterator[models.Testnet]:
-    """`size` nodes while the block lasts, the first of them on `port` (0: any).  Raises `not_allowed`."""
+    """Runs `size` nodes until the block ends, the first of them on `port` (0: any).  Raises `not_allowed` where the
+    port is taken."""
     net = Testnet(size, port=port)
     try:
         await net.start()

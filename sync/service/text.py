@@ -1,4 +1,4 @@
-"""What texts from people must look like before anything is done with them (`docs/protocol.md`, "Limits")."""
+"""Checks of texts that people give, before anything is done with them (`docs/protocol.md`, "Limits")."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -99,6 +100,18 @@ def test_every_command_shown_is_one_that_the_command_line_takes() -> None:
                 except KithkinError as error:
                     pytest.fail(f"{page.name}: kithkin {words}: {error.message}")
     assert tried > 40
+
+
+def test_every_piece_of_python_that_a_page_shows_can_be_compiled() -> None:
+    shown = [
+        (page.name, fence)
+        for page in FILES
+        for fence in markdown.fences(page.read_text("utf-8"))
+        if fence.language in ("python", "py")
+    ]
+    assert len(shown) > 5
+    for name, fence in shown:
+        compile(fence.text, f"{name}:{fence.first + 1}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def belongs_to(victim: Device, thief: Device) -> Statement:
 
 
 @pytest.mark.parametrize("way", ["grant", "admit", "revoke"])
-def test_a_certificate_of_ones_own_making_makes_nobody_my_device(way: str) -> None:
+def test_self_made_certificate_makes_no_device_of_mine(way: str) -> None:
     world = World(5)
     ada, mal, bob = world.person("Ada"), world.person("Mal"), world.person("Bob")
     world.friends(ada, mal)
@@ -205,7 +205,7 @@ def _append(engine: Engine, space: Space, draft: Draft, now: float) -> None:
     space.append([draft], int(now * 1000))
 
 
-def test_who_echoes_a_channel_proves_nothing_and_is_served_nothing(monkeypatch: Patch) -> None:
+def test_echoing_a_channel_proof_serves_nothing(monkeypatch: Patch) -> None:
     """Ada waits for a space of which she knows the id and Z alone, and so tells its channel to everybody she meets."""
     world = World(6)
     ada, mal = world.person("Ada"), world.person("Mal")
@@ -245,7 +245,7 @@ def test_who_echoes_a_channel_proves_nothing_and_is_served_nothing(monkeypatch: 
 # -- a stolen device of mine ----------------------------------------------------------------------------------
 
 
-def test_a_stolen_device_that_makes_hundreds_of_statements_stops_nothing() -> None:
+def test_hundreds_of_statements_by_a_stolen_device_stop_nothing() -> None:
     world = World(31)
     ada, desk = world.linked("Ada")
     bob = world.person("Bob")
@@ -320,7 +320,7 @@ def room_for_few(monkeypatch: Patch) -> None:
         monkeypatch.setattr(module, "MAX_CORES", 64)
 
 
-def test_more_feeds_without_an_author_than_are_remembered_do_not_stop_the_start(monkeypatch: Patch) -> None:
+def test_start_survives_more_authorless_feeds_than_are_remembered(monkeypatch: Patch) -> None:
     world = World(2)
     ada = world.person("Ada")
     room_for_few(monkeypatch)
@@ -344,7 +344,7 @@ def test_more_feeds_without_an_author_than_are_remembered_do_not_stop_the_start(
 # -- groups ---------------------------------------------------------------------------------------------------
 
 
-def test_a_home_made_grant_changes_neither_keys_nor_meeting_place_of_a_group() -> None:
+def test_forged_grant_changes_neither_keys_nor_topic_of_a_group() -> None:
     world, ada, mal, bob = three(9)
     world.grouped("club", ada, mal, bob)
     club = ada.space("club")
@@ -388,7 +388,7 @@ def denies_everything(mal: Device, patch: Patch) -> None:
     patch.setattr(replication, "_asked", asked)
 
 
-def test_not_for_you_is_not_believed_of_what_is_for_me(monkeypatch: Patch) -> None:
+def test_denial_of_entries_sealed_for_me_is_not_believed(monkeypatch: Patch) -> None:
     world, ada, mal, bob = three(11)
     world.grouped("club", ada, mal, bob)
     world.cut(ada, bob)
@@ -415,7 +415,7 @@ def test_not_for_you_is_not_believed_of_what_is_for_me(monkeypatch: Patch) -> No
     nothing_broke(ada, bob)
 
 
-def test_not_for_you_by_one_does_not_hide_what_another_gives(monkeypatch: Patch) -> None:
+def test_denial_by_one_peer_does_not_hide_what_another_gives(monkeypatch: Patch) -> None:
     """A group that shows newcomers what was written before: the first whom Ada asks denies all but who is in it."""
     world, ada, mal, bob = three(12)
     world.grouped("club", bob, mal)
@@ -470,7 +470,7 @@ def open_history(device: Device, title: str) -> None:
 # -- history and packs ----------------------------------------------------------------------------------------
 
 
-def test_packs_of_feeds_of_nobody_leave_nothing_behind(monkeypatch: Patch) -> None:
+def test_history_packs_of_unknown_feeds_leave_nothing_stored(monkeypatch: Patch) -> None:
     world, ada, mal, bob = three(3)
     room_for_few(monkeypatch)
     world.cut(ada, bob)
@@ -495,7 +495,7 @@ def test_packs_of_feeds_of_nobody_leave_nothing_behind(monkeypatch: Patch) -> No
     nothing_broke(ada, bob)
 
 
-def test_who_floods_a_newcomer_with_names_of_feeds_does_not_keep_it_out(monkeypatch: Patch) -> None:
+def test_flood_of_feed_names_does_not_keep_a_newcomer_out(monkeypatch: Patch) -> None:
     """Mal is of the group: the packs that he gives fill whatever room there is before Bob is heard."""
     world, ada, mal, bob = three(4)
     world.grouped("club", bob, mal)
@@ -517,7 +517,7 @@ def test_who_floods_a_newcomer_with_names_of_feeds_does_not_keep_it_out(monkeypa
     nothing_broke(ada, bob)
 
 
-def test_parked_items_are_bounded_however_often_somebody_connects(monkeypatch: Patch) -> None:
+def test_waiting_history_items_are_bounded_over_many_connections(monkeypatch: Patch) -> None:
     """Items of a writer's own feed, far beyond its end, on one connection after the other."""
     world, ada, mal, bob = three(13)
     world.grouped("club", mal, ada)
@@ -551,7 +551,7 @@ def _ask_all(engine: Engine, space: Space, other: Device) -> None:
 
 
 @pytest.mark.parametrize("answers", ["never", "nothing"])
-def test_who_does_not_give_the_history_is_passed_over(answers: str, monkeypatch: Patch) -> None:
+def test_history_is_asked_of_another_peer_when_the_first_gives_none(answers: str, monkeypatch: Patch) -> None:
     world, ada, mal, bob = three(21)
     world.grouped("club", mal, ada)
     ada.send("club", "before")
@@ -573,7 +573,7 @@ def test_who_does_not_give_the_history_is_passed_over(answers: str, monkeypatch:
     nothing_broke(ada, bob)
 
 
-def test_a_parent_that_never_comes_does_not_keep_a_newcomer_from_proving_itself() -> None:
+def test_missing_control_parent_does_not_block_a_newcomers_proof() -> None:
     """Block 0 of a feed opens an epoch, also where control entries are named that nobody has."""
     world, ada, mal, bob = three(22)
     world.grouped("club", ada, mal)
@@ -596,7 +596,7 @@ def test_a_parent_that_never_comes_does_not_keep_a_newcomer_from_proving_itself(
     nothing_broke(ada, bob)
 
 
-def test_junk_identities_of_one_group_leave_room_for_whom_ada_meets(monkeypatch: Patch) -> None:
+def test_junk_identities_of_one_group_leave_room_for_new_contacts(monkeypatch: Patch) -> None:
     world, ada, mal, bob = three(23)
     eve = world.person("Eve")
     monkeypatch.setattr(directories, "MAX_TOLD", 8)
@@ -631,7 +631,7 @@ def test_junk_identities_of_one_group_leave_room_for_whom_ada_meets(monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 128, "a\0b", "a\nb", "\ud7ff" * 100, ""])
-def test_a_name_that_no_value_holds_founds_nothing_by_halves(name: str, monkeypatch: Patch) -> None:
+def test_invalid_names_leave_no_half_founded_space(name: str, monkeypatch: Patch) -> None:
     world = World(3)
     ada, mal = world.person("Ada"), world.person("Mal")
 
@@ -654,7 +654,7 @@ def _accept(engine: Engine, text: str, now: float) -> None:
     engine.onboarding.invites.accept(text, now)
 
 
-def test_using_one_invite_again_and_again_founds_no_more_spaces() -> None:
+def test_reusing_one_invite_founds_no_more_spaces() -> None:
     world = World(14)
     ada, mal, eve = world.person("Ada"), world.person("Mal"), world.person("Eve")
     code = ada.do(lambda engine: engine.onboarding.invites.create(ada.now, 86_400, [ada.address]))
@@ -673,7 +673,7 @@ def refused(device: Device) -> bool:
     return any(isinstance(step, OnboardingFailed) for step in device.steps)
 
 
-def test_a_group_is_not_taken_for_a_private_chat() -> None:
+def test_known_group_is_not_taken_for_a_private_chat() -> None:
     world, ada, mal, bob = three(15)
     world.grouped("club", ada, mal, bob)
     club = mal.space("club")
@@ -692,7 +692,7 @@ def test_a_group_is_not_taken_for_a_private_chat() -> None:
     nothing_broke(ada, bob)
 
 
-def test_a_group_unknown_to_me_is_not_taken_for_a_private_chat() -> None:
+def test_unknown_group_is_not_taken_for_a_private_chat() -> None:
     """Mal offers his own group, in which Eve reads along, as the chat of the two of them."""
     world = World(16)
     ada, mal, eve = world.person("Ada"), world.person("Mal"), world.person("Eve")
@@ -708,7 +708,7 @@ def test_a_group_unknown_to_me_is_not_taken_for_a_private_chat() -> None:
     assert "for your eyes only" not in world.texts(eve, "club")
 
 
-def test_a_flood_of_offers_makes_few_invitations_and_no_chat_of_anothers_id() -> None:
+def test_flood_of_group_offers_makes_few_invitations() -> None:
     world = World(17)
     ada, mal = world.person("Ada"), world.person("Mal")
     world.friends(ada, mal)
@@ -733,7 +733,7 @@ def test_a_flood_of_offers_makes_few_invitations_and_no_chat_of_anothers_id() ->
 # -- pairing and connections ----------------------------------------------------------------------------------
 
 
-def test_a_pairing_cut_before_the_admission_is_finished_at_the_next_meeting(monkeypatch: Patch) -> None:
+def test_pairing_cut_before_admission_finishes_at_the_next_connection(monkeypatch: Patch) -> None:
     world = World(18)
     ada = world.person("Ada")
     monkeypatch.setattr(Approvals, "_admit", lambda self, peer, *rest: peer.drop(self._profile.effects, "cut off"))
@@ -759,7 +759,7 @@ def test_a_pairing_cut_before_the_admission_is_finished_at_the_next_meeting(monk
     nothing_broke(ada, made)
 
 
-def test_who_connects_again_and_again_takes_only_his_own_connection(monkeypatch: Patch) -> None:
+def test_reconnecting_device_replaces_only_its_own_connection(monkeypatch: Patch) -> None:
     world, ada, mal, bob = three(19)
     kept = peer(ada, bob).conn
     proved = DeviceHandshake.proved

@@ -30,7 +30,7 @@ def topics_now(device: Device, space: Space) -> tuple[bytes, ...]:
     return topics(space.z, int(device.now * 1000))
 
 
-def test_two_people_who_know_no_address_meet_and_write() -> None:
+def test_people_who_know_no_address_meet_and_write() -> None:
     world = apart("strangers in the night")
     phone, desk = world.linked("Ada", devices=2)  # the pairing itself goes by the one-use key
     bob = world.person("Bob")
@@ -44,7 +44,7 @@ def test_two_people_who_know_no_address_meet_and_write() -> None:
     assert all(peer.hints == () for peer in bob.engine.dialling.whereabouts().values())
 
 
-def test_they_find_each_other_again_at_other_addresses() -> None:
+def test_devices_find_each_other_at_new_addresses() -> None:
     world = apart("moved")
     ada, bob = world.person("Ada"), world.person("Bob")
     world.friends(ada, bob)
@@ -58,7 +58,7 @@ def test_they_find_each_other_again_at_other_addresses() -> None:
     assert world.texts(bob) == ["new house, same keys"]
 
 
-def test_who_slept_a_month_finds_friends_under_new_keys_at_new_addresses() -> None:
+def test_device_off_for_a_month_finds_friends_with_new_keys_and_addresses() -> None:
     """Nobody's transport key is what it was, and nobody's address; the topic of the day is all that is left."""
     world = apart("a month in bed")
     ada, bob = world.person("Ada"), world.person("Bob")
@@ -76,7 +76,7 @@ def test_who_slept_a_month_finds_friends_under_new_keys_at_new_addresses() -> No
     assert {peer.transports for peer in ada.engine.dialling.whereabouts().values()}.isdisjoint(old)
 
 
-def test_who_fell_asleep_right_after_meeting_is_found_though_nothing_is_known_of_the_chat() -> None:
+def test_contact_off_right_after_the_invite_is_found_without_any_chat_state() -> None:
     """Bob has the secret of the chat and not one entry of it; a month later both are somebody else on the network."""
     world = apart("one word")
     ada, bob = world.person("Ada"), world.person("Bob")
@@ -94,7 +94,7 @@ def test_who_fell_asleep_right_after_meeting_is_found_though_nothing_is_known_of
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_who_slept_through_a_leave_is_found_under_the_old_z_and_gets_the_new_one(seed: int) -> None:
+def test_device_that_missed_a_leave_is_found_under_the_old_secret(seed: int) -> None:
     """Ada and Bob share nothing but the club, and Carol, who left it and is gone, was all that joined them.
     Whose epoch has the lower id is a matter of the seed."""
     world = apart(f"slept through it {seed}")
@@ -121,7 +121,7 @@ def test_who_slept_through_a_leave_is_found_under_the_old_z_and_gets_the_new_one
     assert bob.space("club").z == ada.space("club").z
 
 
-def test_an_earlier_z_is_looked_up_and_never_announced() -> None:
+def test_earlier_rendezvous_secret_is_looked_up_and_never_announced() -> None:
     world = apart("only looking")
     ada, bob, carol = world.person("Ada"), world.person("Bob"), world.person("Carol")
     world.friends(ada, bob)
@@ -145,7 +145,7 @@ def test_an_earlier_z_is_looked_up_and_never_announced() -> None:
     assert earlier not in dht.topics_of(ada), "nobody is missing there any more"
 
 
-def test_a_topic_full_of_strangers_costs_bounded_work_and_friends_still_meet() -> None:
+def test_topic_full_of_unknown_keys_costs_bounded_work() -> None:
     """Mal knows the topic and stands there a hundred and fifty times, with true keys that answer and prove nothing."""
     world = apart("crowd")
     ada, bob, mal = world.person("Ada"), world.person("Bob"), world.person("Mal")
@@ -177,7 +177,7 @@ def test_a_topic_full_of_strangers_costs_bounded_work_and_friends_still_meet() -
         assert len(device.engine.peers) <= 8
 
 
-def test_a_dht_that_lies_and_loses_only_takes_longer() -> None:
+def test_lying_and_lossy_dht_only_delays_discovery() -> None:
     world = apart("liars")
     dht = dht_of(world)
     dht.lies, dht.loss = 20, 0.5
@@ -194,7 +194,7 @@ def test_a_dht_that_lies_and_loses_only_takes_longer() -> None:
     assert world.texts(ada) == ["at last"]
 
 
-def test_with_the_dht_dead_hints_are_enough() -> None:
+def test_address_hints_suffice_without_a_dht() -> None:
     world = World("dead", dht=True)
     dht_of(world).alive = False
     phone, desk = world.linked("Ada", devices=2)
@@ -206,7 +206,7 @@ def test_with_the_dht_dead_hints_are_enough() -> None:
     assert world.texts(desk) == ["who needs a DHT"]
 
 
-def test_alone_nobody_is_at_any_topic() -> None:
+def test_single_device_without_contacts_joins_no_topic() -> None:
     """One device, no contacts: there is nobody to be found, so nothing is announced but its own key."""
     world = apart("alone")
     ada = world.person("Ada")
@@ -215,7 +215,7 @@ def test_alone_nobody_is_at_any_topic() -> None:
     assert dht_of(world).topics_of(ada) == set()
 
 
-def test_who_is_blocked_is_not_met() -> None:
+def test_blocked_contact_is_not_looked_for() -> None:
     world = apart("blocked")
     ada, bob = world.person("Ada"), world.person("Bob")
     world.friends(ada, bob)
@@ -228,7 +228,7 @@ def test_who_is_blocked_is_not_met() -> None:
     assert topic not in dht_of(world).topics_of(ada)
 
 
-def test_near_midnight_both_days_are_met_and_near_the_end_of_a_week_both_keys_announced() -> None:
+def test_topics_and_keys_overlap_near_midnight_and_week_ends() -> None:
     world = apart("late on Sunday")
     phone, desk = world.linked("Ada", devices=2)
     dht, personal = dht_of(world), phone.engine.profile.personal
@@ -254,7 +254,7 @@ def test_near_midnight_both_days_are_met_and_near_the_end_of_a_week_both_keys_an
     assert dht.keys_of(phone) == {following}
 
 
-def test_a_day_goes_by_and_the_topics_with_it_not_all_at_one_moment() -> None:
+def test_daily_topics_change_at_staggered_times() -> None:
     world = apart("a whole day")
     phone, desk = world.linked("Ada", devices=2)
     world.run(FIRST_JITTER + 1)

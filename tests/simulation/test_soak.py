@@ -13,5 +13,5 @@ LOG = Path(__file__).parents[2] / "docs" / "evidence" / "simulation.txt"
 
 
 @pytest.mark.soak
-def test_five_hundred_storms() -> None:
+def test_devices_agree_after_random_faults_with_500_seeds() -> None:
     assert soak(range(FIRST, FIRST + 500), MOVES, minutes=60.0, jobs=2, log=LOG)

@@ -21,7 +21,7 @@ def world() -> World:
     return World("stories")
 
 
-def test_written_on_a_train_arrives_once(world: World) -> None:
+def test_message_written_offline_arrives_once(world: World) -> None:
     phone, desk = world.linked("Ada", devices=2)
     world.cut(phone, desk)
     phone.send("notes", "on the train")
@@ -32,7 +32,7 @@ def test_written_on_a_train_arrives_once(world: World) -> None:
     assert world.of(desk) == world.of(phone) == [Message("on the train", "delivered")]
 
 
-def test_desktop_and_friend_exchange_while_the_phone_is_off(world: World) -> None:
+def test_desktop_and_friend_sync_while_the_phone_is_off(world: World) -> None:
     phone, desk = world.linked("Ada", devices=2)
     bob = world.person("Bob")
     world.friends(phone, bob)
@@ -48,7 +48,7 @@ def test_desktop_and_friend_exchange_while_the_phone_is_off(world: World) -> Non
     assert world.outbox(bob) == world.outbox(desk) == world.outbox(phone) == []
 
 
-def test_they_find_each_other_after_everybody_was_off(world: World) -> None:
+def test_devices_reconnect_after_all_were_off(world: World) -> None:
     phone, desk = world.linked("Ada", devices=2)
     bob = world.person("Bob")
     world.friends(phone, bob)
@@ -64,7 +64,7 @@ def test_they_find_each_other_after_everybody_was_off(world: World) -> None:
     assert world.texts(bob) == world.texts(desk) == ["first", "second"]
 
 
-def test_a_new_device_gets_the_history(world: World) -> None:
+def test_new_device_gets_the_history(world: World) -> None:
     phone = world.person("Ada")
     bob = world.person("Bob")
     world.friends(phone, bob)
@@ -78,7 +78,7 @@ def test_a_new_device_gets_the_history(world: World) -> None:
     assert world.outbox(bob) == []
 
 
-def test_a_device_linked_without_history_sees_what_comes(world: World) -> None:
+def test_device_linked_without_history_gets_new_messages_only(world: World) -> None:
     phone = world.person("Ada")
     bob = world.person("Bob")
     world.friends(phone, bob)
@@ -91,7 +91,7 @@ def test_a_device_linked_without_history_sees_what_comes(world: World) -> None:
     assert world.outbox(bob) == []
 
 
-def test_what_was_sealed_before_a_device_was_known_reaches_it_as_items(world: World) -> None:
+def test_entries_sealed_before_a_device_was_known_reach_it_as_items(world: World) -> None:
     phone = world.person("Ada")
     bob = world.person("Bob")
     world.friends(phone, bob)
@@ -104,7 +104,7 @@ def test_what_was_sealed_before_a_device_was_known_reaches_it_as_items(world: Wo
     assert world.outbox(bob) == []
 
 
-def test_who_alone_has_it_may_come_last(world: World) -> None:
+def test_entry_opens_when_the_only_key_holder_reconnects(world: World) -> None:
     """The desktop hears the sealed entry from the tablet, which cannot open it either; only later does the phone."""
     phone, desk, tablet = world.linked("Ada", devices=3)
     bob = world.person("Bob")
@@ -120,7 +120,7 @@ def test_who_alone_has_it_may_come_last(world: World) -> None:
     assert world.outbox(bob) == []
 
 
-def test_a_device_linked_while_the_friend_is_away_talks_to_them_later(world: World) -> None:
+def test_device_linked_while_a_friend_is_away_syncs_with_them_later(world: World) -> None:
     phone = world.person("Ada")
     bob = world.person("Bob")
     world.friends(phone, bob)
@@ -136,7 +136,7 @@ def test_a_device_linked_while_the_friend_is_away_talks_to_them_later(world: Wor
     assert world.texts(desk) == ["from my new desktop", "well done"]
 
 
-def test_a_group_is_joined_while_the_inviting_phone_is_off(world: World) -> None:
+def test_group_is_joined_while_the_inviting_phone_is_off(world: World) -> None:
     phone, desk = world.linked("Ada", devices=2)
     bob = world.person("Bob")
     world.friends(phone, bob)
@@ -154,7 +154,7 @@ def test_a_group_is_joined_while_the_inviting_phone_is_off(world: World) -> None
     assert world.texts(phone, "club") == ["hello", "welcome"]
 
 
-def test_an_answer_is_heard_by_whoever_is_left_when_the_inviter_goes(world: World) -> None:
+def test_group_answer_is_handled_by_another_device_when_the_inviter_leaves(world: World) -> None:
     """The desktop leaves the answer to the phone, as long as that is about; then the phone goes without answering."""
     phone, desk = world.linked("Ada", devices=2)
     bob = world.person("Bob")
@@ -171,7 +171,7 @@ def test_an_answer_is_heard_by_whoever_is_left_when_the_inviter_goes(world: Worl
     assert world.texts(desk, "club") == ["in"]
 
 
-def test_who_left_a_group_hears_nothing_new(world: World) -> None:
+def test_member_who_left_a_group_receives_nothing_new(world: World) -> None:
     ada = world.person("Ada")
     bob = world.person("Bob")
     eve = world.person("Eve")
@@ -192,7 +192,7 @@ def test_who_left_a_group_hears_nothing_new(world: World) -> None:
     assert world.trace.count["dial"] == before
 
 
-def test_what_is_said_of_a_message_may_come_before_it(world: World) -> None:
+def test_edits_and_reactions_may_arrive_before_their_message(world: World) -> None:
     phone, desk, tablet = world.linked("Ada", devices=3)
     world.cut([phone, tablet], [desk])
     first = phone.send("notes", "frist")
@@ -210,7 +210,7 @@ def test_what_is_said_of_a_message_may_come_before_it(world: World) -> None:
     assert row.edited and [emoji for emoji, _ in row.reactions] == ["\N{THUMBS UP SIGN}"]
 
 
-def test_over_two_paths_it_still_comes_once(world: World) -> None:
+def test_message_over_two_paths_is_shown_once(world: World) -> None:
     phone, desk = world.linked("Ada", devices=2)
     bob, tablet = world.linked("Bob", devices=2)
     world.friends(phone, bob)
@@ -225,7 +225,7 @@ def test_over_two_paths_it_still_comes_once(world: World) -> None:
     assert len({tuple(world.texts(device)) for device in (phone, desk, bob, tablet)}) == 1
 
 
-def test_two_who_invite_each_other_at_once_have_one_chat(world: World) -> None:
+def test_simultaneous_mutual_invites_make_one_chat(world: World) -> None:
     ada = world.person("Ada")
     bob = world.person("Bob")
     hers = ada.invite()
@@ -241,7 +241,7 @@ def test_two_who_invite_each_other_at_once_have_one_chat(world: World) -> None:
     assert ada.space(bob).id == bob.space(ada).id
 
 
-def test_two_devices_of_two_people_invite_each_other_while_apart(world: World) -> None:
+def test_mutual_invites_by_separated_devices_merge_into_one_chat(world: World) -> None:
     """Ada's phone meets Bob's phone while her desktop meets his: two direct spaces, and the lower one is written to."""
     phone, desk = world.linked("Ada", devices=2)
     his, other = world.linked("Bob", devices=2)
@@ -259,7 +259,7 @@ def test_two_devices_of_two_people_invite_each_other_while_apart(world: World) -
         assert world.outbox(device) == []
 
 
-def test_a_read_mark_becomes_read_at_the_sender(world: World) -> None:
+def test_read_mark_shows_as_read_at_the_sender(world: World) -> None:
     ada = world.person("Ada")
     bob = world.person("Bob")
     world.friends(ada, bob)
@@ -270,7 +270,7 @@ def test_a_read_mark_becomes_read_at_the_sender(world: World) -> None:
     assert world.of(ada) == [Message("have you seen this?", "read")]
 
 
-def test_a_full_disk_refuses_and_nothing_is_lost(world: World) -> None:
+def test_full_disk_refuses_writes_and_loses_nothing(world: World) -> None:
     phone, desk = world.linked("Ada", devices=2)
     phone.send("notes", "one")
     world.settle()
@@ -281,7 +281,7 @@ def test_a_full_disk_refuses_and_nothing_is_lost(world: World) -> None:
     assert world.outbox(phone) == []
 
 
-def test_what_a_peer_keeps_back_is_asked_for_as_items(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_withheld_by_a_peer_are_requested_as_items(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     phone, desk = world.linked("Ada", devices=2)
     shelf = phone.space("notes").feed_store
     monkeypatch.setattr(shelf, "blocks", lambda writer, start, end, limit: shelf.leaves(writer, start, end))
@@ -291,7 +291,7 @@ def test_what_a_peer_keeps_back_is_asked_for_as_items(world: World, monkeypatch:
     assert world.outbox(phone) == []
 
 
-def test_a_clock_set_back_by_an_hour_silences_nobody(world: World) -> None:
+def test_clock_set_back_by_an_hour_stops_no_delivery(world: World) -> None:
     phone, desk = world.linked("Ada", devices=2)
     bob = world.person("Bob")
     world.friends(phone, bob)
@@ -306,7 +306,7 @@ def test_a_clock_set_back_by_an_hour_silences_nobody(world: World) -> None:
         assert world.outbox(device) == [], device
 
 
-def test_a_wire_that_loses_most_still_delivers(world: World) -> None:
+def test_messages_arrive_over_a_link_that_loses_most_packets(world: World) -> None:
     ada = world.person("Ada")
     bob = world.person("Bob")
     world.friends(ada, bob)
@@ -317,7 +317,7 @@ def test_a_wire_that_loses_most_still_delivers(world: World) -> None:
     assert world.texts(bob) == [f"{number}" for number in range(10)]
 
 
-def test_people_meet_and_devices_are_linked_in_a_storm() -> None:
+def test_invites_and_linking_succeed_under_heavy_loss() -> None:
     world = World("meeting in a storm", STORM)
     phone = world.person("Ada")
     desk = world.link(phone, "desktop")
@@ -330,7 +330,7 @@ def test_people_meet_and_devices_are_linked_in_a_storm() -> None:
 
 @pytest.mark.parametrize("number", range(0, 600, 25))
 @pytest.mark.parametrize("victim", ["phone", "desktop", "friend"])
-def test_a_crash_in_the_middle_of_anything_loses_nothing(number: int, victim: str) -> None:
+def test_crash_at_any_store_call_loses_nothing(number: int, victim: str) -> None:
     """The same story, the victim's store crashing at its n-th call from the moment when two people meet."""
     world = World(f"crash/{victim}/{number}")
     phone, desk = world.linked("Ada", devices=2)
@@ -371,7 +371,7 @@ def meet(world: World, one: Device, other: Device) -> None:
     world.settle()
 
 
-def test_what_was_denied_opens_with_a_late_key_after_a_restart_too(world: World) -> None:
+def test_denied_entries_open_with_a_late_key_after_a_restart(world: World) -> None:
     """A newcomer is told that what came before is not for it; somebody who may decides otherwise later."""
     ada, bob = world.person("Ada"), world.person("Bob")
     carl = world.person("Carl")

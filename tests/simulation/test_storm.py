@@ -17,30 +17,30 @@ SHORT = 20  # moves; enough to see whether two runs are the same
 
 
 @pytest.mark.parametrize("seed", FIXED)
-def test_after_the_storm_all_is_there_once_and_in_order(seed: int) -> None:
+def test_devices_agree_after_random_faults_with_fixed_seeds(seed: int) -> None:
     weather_it(seed)
 
 
 @pytest.mark.parametrize("number", range(FRESH))
-def test_after_a_storm_never_seen_before(number: int) -> None:
+def test_devices_agree_after_random_faults_with_new_seeds(number: int) -> None:
     seed = SystemRandom().randrange(1_000, 1_000_000_000)
     print(f"fresh seed {seed}")
     weather_it(seed)
 
 
 @pytest.mark.parametrize("seed", FIXED[:4])
-def test_after_a_storm_in_which_nobody_knows_an_address(seed: int) -> None:
+def test_devices_agree_when_no_address_is_known(seed: int) -> None:
     weather_it(seed, apart=True)
 
 
-def test_one_seed_is_one_run() -> None:
+def test_equal_seeds_give_equal_traces() -> None:
     first, second = Storm(5, SHORT).run(), Storm(5, SHORT).run()
     assert first.world.trace.digest == second.world.trace.digest
     assert first.world.trace.count == second.world.trace.count
     assert Storm(6, SHORT).run().world.trace.digest != first.world.trace.digest
 
 
-def test_nothing_follows_the_order_of_a_hash_table() -> None:
+def test_trace_does_not_depend_on_hash_order() -> None:
     def digest(hash_seed: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "tests.simulation.soak", "--trace", "5", "--moves", str(SHORT)],

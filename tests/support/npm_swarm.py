@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import pytest
 
-from netstack.dht.address import parse_address
 from netstack.udp.port import Address
+from netstack.wire.address import parse_address
 from tests.support.npm_dht import INTEROP, MODULES
 
 

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from sync.service.api import KithkinError
 from sync.service.models import Message
 from sync.service.remote import SocketService, connect
+from tests.support.signals import heed_interrupts
 
 T = TypeVar("T")
 KITHKIN = (sys.executable, "-m", "apps.cli")
@@ -104,6 +105,7 @@ class Profile:
             stdout=pipe,
             stderr=pipe,
             limit=2**24,
+            preexec_fn=heed_interrupts,
         )
 
     async def cli(self, *words: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Said:

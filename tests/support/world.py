@@ -320,10 +320,10 @@ class World:
         spaces = [device.space(chat)] if chat is not None else chats_of(device)
         found = []
         for space in spaces:
-            reach = delivery.reach(space, profile.account.device)
+            status = delivery.status_of(space, profile.account.device)
             for row in timeline.page(profile.store, space.id, 100_000):
                 if messages.shown(profile, space, row) and not row.deleted:
-                    state = messages.model(profile, space, row, reach, now_ms).state
+                    state = messages.model(profile, space, row, status, now_ms).state
                     found.append((row.sort_key, Message(row.text, state)))
         return [message for _, message in sorted(found, key=lambda pair: pair[0])]
 
@@ -336,7 +336,9 @@ class World:
         return [
             row.text
             for space in chats_of(device)
-            for row, _ in delivery.pending(space, delivery.reach(space, device.engine.profile.account.device), now_ms)
+            for row, _ in delivery.pending(
+                space, delivery.status_of(space, device.engine.profile.account.device), now_ms
+            )
         ]
 
 

@@ -125,8 +125,9 @@ class Approvals:
             peer.drop(self._profile.effects, "a consent that does not fit")
             return
         open_epoch(personal, now_ms, [admit], recovery=profile.recovery)
-        profile.note(now_ms, DeviceName(effect.device, new.name or "device"))
+        name = new.name or "device"
+        profile.note(now_ms, DeviceName(effect.device, name))
         profile.commit(now_ms)
-        profile.effects.append(DeviceChanged(effect.device, "A new device was added to your account."))
+        profile.effects.append(DeviceChanged(effect.device, f'A new device was linked: "{name}"'))
         if one.approver is not None:
             self._perform(peer, one, one.approver.finish(now), now)

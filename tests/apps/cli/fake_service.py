@@ -30,8 +30,8 @@ class FakeApproval:
         self._service = service
 
     @property
-    def grant(self) -> m.Grant:
-        return m.Grant(grants=["It reads all your chats."], history="all", expires=AT)
+    def grant(self) -> m.AccessGrant:
+        return m.AccessGrant(grants=["It reads all your chats."], history="all", expires=AT)
 
     async def confirm(self) -> m.Digits:
         return m.Digits(code=CODE)
@@ -183,10 +183,10 @@ class FakeService(Service):
             self.cancelled.append("approval over")
 
     # ---- people
-    async def profile(self) -> m.Profile:
-        return m.Profile(identity="id_ada", name=self.names["profile"], about=self.names["about"])
+    async def profile(self) -> m.PublicProfile:
+        return m.PublicProfile(identity="id_ada", name=self.names["profile"], about=self.names["about"])
 
-    async def profile_set(self, *, name: str | None = None, about: str | None = None) -> m.Profile:
+    async def profile_set(self, *, name: str | None = None, about: str | None = None) -> m.PublicProfile:
         if name is not None:
             self.names["profile"] = check_name(name)
         if about is not None:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.apps.cli.desk import Desk
 from tests.apps.cli.fake_service import PAIR
+from tests.support.signals import heed_interrupts
 
 ROOT = Path(__file__).resolve().parents[3]
 NODE = [sys.executable, "-m", "tests.apps.cli.fake_node"]
@@ -24,7 +25,12 @@ NODE = [sys.executable, "-m", "tests.apps.cli.fake_node"]
 @contextmanager
 def process(*words: str) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(
-        [*NODE, *words], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*NODE, *words],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
     ) as running:
         try:
             yield running

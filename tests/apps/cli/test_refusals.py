@@ -191,6 +191,16 @@ def test_an_export_replaces_nothing_unasked(ada: Desk, tmp_path: Path) -> None:
     assert target.read_text() == "precious"
 
 
-def test_a_defect_is_one_line_too(ada: Desk) -> None:
-    said = ada.run("import", "self", "absent.jsonl")
+def test_a_defect_is_one_line_too(ada: Desk, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("the notebook expects JSON")
+    said = ada.run("import", "self", str(tmp_path / "in"))
     assert (said.code, said.error, said.err) == (1, "internal", "")
+
+
+def test_what_the_system_refuses_is_no_defect(ada: Desk, tmp_path: Path) -> None:
+    """Wherever it happens: the notebook opens the file without looking first."""
+    for name in ("absent", "a" * 300, "absent\udcff"):
+        said = ada.run("import", "self", str(tmp_path / name))
+        assert (said.code, said.error, said.err) == (1, "system_refused", "")
+    assert ada.run("import", "self", str(tmp_path)).error == "system_refused"
+    assert "absent\\xff" in ada.shown("import", "self", str(tmp_path / "absent\udcff")).err

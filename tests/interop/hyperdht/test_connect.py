@@ -50,7 +50,7 @@ class Stage:
         if firewalled and host.dht is not None:
             close(host.dht)
         if far:
-            host.core._field.local = lambda: ()
+            host.core._context.local = lambda: ()
         await host.start("127.0.0.1")
         self._stack.push_async_callback(host.stop)
         await host.ready()

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from identity.errors import DecodeError
 from identity.keys import AgreementKey, SigningKey
 from identity.noise import IK, IKPSK1, XKPSK0, NoiseSession
-from netstack.dht.address import encode_address, parse_address
 from netstack.dht.datagram import Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import (
+from netstack.wire.address import encode_address, parse_address
+from netstack.wire.handshake import answer
+from netstack.wire.messages import (
     HandshakeMessage,
     Holepunch,
     NoisePayload,
@@ -23,7 +24,6 @@ from netstack.dht.messages import (
     encode_handshake,
     encode_payload,
 )
-from netstack.wire.handshake import answer
 from netstack.wire.secret_stream import SecretStream
 from tests.support.streams import stream
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from identity.errors import DecodeError
 from netstack.connect.allowance import Allowance
 from netstack.connect.blind_relay import Pair, decode_pair, decode_unpair, encode_pair
-from netstack.connect.nat import Nat
+from netstack.connect.nat import NatSamples
 from netstack.connect.secure_payload import (
     HolepunchMessage,
     PunchPayload,
@@ -22,7 +22,7 @@ from netstack.connect.secure_payload import (
     encode_punch,
 )
 from netstack.connect.tasks import Promise, Tasks
-from netstack.dht.messages import Firewall
+from netstack.wire.messages import Firewall
 from tests.support.nat import Internet
 from tests.support.streams import stream
 from tests.unit.netstack_connect.test_pairs import BOB, behind, listening
@@ -72,7 +72,7 @@ def test_any_bytes(data: bytes) -> None:
 
 @given(st.lists(st.tuples(address, address), max_size=40), st.integers(0, 40))
 def test_any_samples(samples: list[tuple[tuple[str, int], tuple[str, int]]], frozen: int) -> None:
-    nat = Nat()
+    nat = NatSamples()
     told: list[tuple[Firewall, object]] = []
     for at, (seen, by) in enumerate(samples):
         if at == frozen:

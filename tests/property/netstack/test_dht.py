@@ -1,4 +1,4 @@
-"""The DHT under any bytes and any order: decoders, tables, window, shelves, and a whole node."""
+"""The DHT under any bytes and any order: decoders, tables, window, caches, and a whole node."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from netstack.dht.records import (
 )
 from netstack.dht.rpc import Window
 from netstack.dht.sampler import NatSampler
-from netstack.dht.store import OVERHEAD, Records, Shelf
+from netstack.dht.store import OVERHEAD, ExpiringCache, Records
 from netstack.dht.table import Entry, K, RoutingTable
 from netstack.dht.token import Tokens
 from netstack.ports import CLIENT, SERVER
@@ -205,18 +205,18 @@ def test_the_window_never_holds_more_than_it_may(moves: list[tuple[str, float]])
     st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc"), st.integers(0, 900), st.floats(0, 20)), max_size=200)
 )
 def test_a_shelf_is_never_above_its_bounds(moves: list[tuple[int, str, int, float]]) -> None:
-    shelf: Shelf[int] = Shelf(20, 50.0, share=2, most_bytes=6000)
+    cache: ExpiringCache[int] = ExpiringCache(20, 50.0, share=2, most_bytes=6000)
     now = 0.0
     for key, host, size, later in moves:
         now += later
-        shelf.put(bytes([key]), key, now, host, size)
-        assert len(shelf) <= 20
-        assert shelf._bytes == sum(item.size for item in shelf._items.values()) <= 6000 + OVERHEAD
-        assert sum(map(len, shelf._shares._networks.values())) == len(shelf)
-        assert all(len(written) <= 10 for written in shelf._shares._networks.values())
-        assert shelf.get(bytes([key]), now) == key
-    shelf.sweep(now + 51)
-    assert (len(shelf), shelf._bytes, shelf._shares._networks) == (0, 0, {})
+        cache.put(bytes([key]), key, now, host, size)
+        assert len(cache) <= 20
+        assert cache._bytes == sum(item.size for item in cache._items.values()) <= 6000 + OVERHEAD
+        assert sum(map(len, cache._shares._networks.values())) == len(cache)
+        assert all(len(written) <= 10 for written in cache._shares._networks.values())
+        assert cache.get(bytes([key]), now) == key
+    cache.sweep(now + 51)
+    assert (len(cache), cache._bytes, cache._shares._networks) == (0, 0, {})
 
 
 @given(

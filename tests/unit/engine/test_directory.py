@@ -45,7 +45,7 @@ def encoded(*statements: Statement) -> list[bytes]:
     return [statement.encoded for statement in statements]
 
 
-def test_junk_that_names_somebody_does_not_keep_the_real_statements_out() -> None:
+def test_junk_statements_do_not_displace_real_ones() -> None:
     root, phone, desk, thief = SigningKey.generate(RNG), device(), device(), device()
     first, second = certified(root, phone), by(phone, root.public, desk)
     junk: list[Statement] = [shut(thief, root.public, RNG(32)) for _ in range(512)]
@@ -65,7 +65,7 @@ def test_junk_that_names_somebody_does_not_keep_the_real_statements_out() -> Non
         assert set(directory.encoded(root.public)) == set(encoded(first, second))
 
 
-def test_a_space_full_of_junk_identities_takes_nobodys_place() -> None:
+def test_junk_identities_of_a_space_displace_nobody() -> None:
     directory = Directory(device().agreement)
     for _ in range(directories.MAX_TOLD + 50):
         directory.learn(encoded(certified(SigningKey.generate(RNG), device())), by=SPACE)
@@ -76,7 +76,7 @@ def test_a_space_full_of_junk_identities_takes_nobodys_place() -> None:
         assert [found.id for found in directory.active(root.public)] == [phone.id]
 
 
-def test_what_is_sent_of_an_identity_fits_one_message_whatever_a_thief_signs() -> None:
+def test_sent_statements_fit_one_message_whatever_a_thief_signs() -> None:
     root, phone, thief = SigningKey.generate(RNG), device(), device()
     pair = (thief.signing.public, thief.agreement.public)
     wide = [
@@ -98,7 +98,7 @@ def test_what_is_sent_of_an_identity_fits_one_message_whatever_a_thief_signs() -
     assert set(encoded(certified(root, phone), by(phone, root.public, thief))) <= set(sent)
 
 
-def test_a_revocation_is_shown_by_few_statements_among_hundreds() -> None:
+def test_revocation_is_proved_by_few_of_hundreds_of_statements() -> None:
     root, phone, tablet, thief = SigningKey.generate(RNG), device(), device(), device()
     listed = certified(root, phone)
     again = root_certificate(root, tablet.signing, tablet.agreement.public, created=NOW, generation=1, stay=[listed.id])
@@ -111,7 +111,7 @@ def test_a_revocation_is_shown_by_few_statements_among_hundreds() -> None:
     assert directory.revocation(root.public, phone.id) == ()
 
 
-def test_a_listed_certificate_of_an_older_generation_ends_the_way_up() -> None:
+def test_listed_certificate_of_an_older_generation_ends_the_chain() -> None:
     root, phone, desk, thief = SigningKey.generate(RNG), device(), device(), device()
     kept = by(phone, root.public, desk)
     newer = root_certificate(root, thief.signing, thief.agreement.public, created=NOW, generation=2, stay=[kept.id])

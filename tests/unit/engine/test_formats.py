@@ -19,7 +19,7 @@ W = SigningKey.from_seed(b"\x07" * 32).public
 WHERE = Whereabouts(1_790_000_000_000, (b"\x01" * 32, b"\x02" * 32), ("192.0.2.7:49737", "127.0.0.1:5000"))
 
 
-def test_vectors() -> None:
+def test_messages_match_their_vectors() -> None:
     held = matches(
         "pipeline",
         {
@@ -40,7 +40,7 @@ DECODERS: list[Callable[[bytes], object]] = [decode_handover, decode_join, decod
 
 @pytest.mark.parametrize("decode", DECODERS)
 @given(data=st.binary(max_size=400))
-def test_any_bytes_are_a_value_or_a_decode_error(decode: Callable[[bytes], object], data: bytes) -> None:
+def test_any_bytes_decode_or_raise_decode_error(decode: Callable[[bytes], object], data: bytes) -> None:
     try:
         decode(data)
     except DecodeError:
@@ -48,7 +48,7 @@ def test_any_bytes_are_a_value_or_a_decode_error(decode: Callable[[bytes], objec
 
 
 @given(data=st.binary(max_size=400))
-def test_a_profile_that_does_not_decode_is_an_empty_one(data: bytes) -> None:
+def test_undecodable_profile_reads_as_empty(data: bytes) -> None:
     name, where = decode_profile(data)
     assert len(name.encode()) <= 512
     assert where is None or len(where.hints) <= 8
@@ -64,7 +64,7 @@ def test_trailing_bytes_are_refused() -> None:
             decode(encoded + b"\0")
 
 
-def test_transport_keys_follow_the_weeks() -> None:
+def test_transport_keys_follow_utc_weeks() -> None:
     monday = 1_790_000_000 - (1_790_000_000 - 4 * 86_400) % (7 * 86_400)
     where = Whereabouts(monday * 1000, WHERE.transports, ())
     week = 7 * 86_400

@@ -107,7 +107,7 @@ def everything(profile: Profile) -> list[Row]:
     return rows(profile, written().chat)
 
 
-def test_a_deletion_hides_what_its_blocks_hold_whichever_comes_first() -> None:
+def test_deletion_hides_its_blocks_in_either_order_of_arrival() -> None:
     made = written()
     messages_first, deletion_first = made.reader(), made.reader()
     step(messages_first, made.source, made.phone, 1000)
@@ -123,7 +123,7 @@ def test_a_deletion_hides_what_its_blocks_hold_whichever_comes_first() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 3)), max_size=12))
-def test_rows_do_not_depend_on_the_order_of_arrival(steps: list[tuple[bool, int]]) -> None:
+def test_rows_are_equal_for_every_order_of_arrival(steps: list[tuple[bool, int]]) -> None:
     made = written()
     profile = made.reader()
     for phone, count in steps:

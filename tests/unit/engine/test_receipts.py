@@ -34,7 +34,7 @@ def pair(seed: str, devices: int = 1) -> tuple[World, Device, tuple[Device, ...]
     return world, ada, ben
 
 
-def test_a_read_mark_is_told_at_once_and_the_next_one_a_minute_later() -> None:
+def test_first_read_mark_is_sent_at_once_and_the_next_after_a_minute() -> None:
     world, ada, (ben,) = pair("minute")
     for text in ("one", "two", "three"):
         ada.send(ben, text)
@@ -50,7 +50,7 @@ def test_a_read_mark_is_told_at_once_and_the_next_one_a_minute_later() -> None:
     assert receipts(ben, ada) == told
 
 
-def test_a_mark_within_the_minute_before_a_stop_is_told_after_it() -> None:
+def test_read_mark_pending_at_shutdown_is_sent_after_restart() -> None:
     world, ada, (ben,) = pair("stop")
     ada.send(ben, "one")
     world.settle()
@@ -67,7 +67,7 @@ def test_a_mark_within_the_minute_before_a_stop_is_told_after_it() -> None:
     assert world.of(ada, ben) == [Message("one", "read"), Message("two", "read")]
 
 
-def test_commands_without_a_node_do_not_tell_more_than_once_a_minute() -> None:
+def test_commands_without_a_node_send_at_most_one_receipt_a_minute() -> None:
     """Each command is an engine of its own over the same store, without a network."""
     world, ada, (ben,) = pair("commands")
     for text in ("one", "two", "three", "four"):
@@ -89,7 +89,7 @@ def test_commands_without_a_node_do_not_tell_more_than_once_a_minute() -> None:
     assert len(told) == 2 and told[1] - told[0] >= 60
 
 
-def test_of_several_devices_the_one_that_read_tells() -> None:
+def test_only_the_device_that_read_sends_the_receipt() -> None:
     world, ada, (phone, desk) = pair("devices", devices=2)
     ada.send(phone, "one")
     world.settle()

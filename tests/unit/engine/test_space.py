@@ -41,14 +41,14 @@ def texts(profile: Profile) -> list[str]:
     return [row.text for row in timeline.page(profile.store, notes(profile).id, 10_000)]
 
 
-def test_a_new_profile_has_a_name_and_a_chat_with_oneself() -> None:
+def test_new_profile_has_a_name_and_a_self_chat() -> None:
     _, profile = founded("one")
     assert profile.view.profile.name == "Ada"
     assert [chat.kind for chat in profile.view.chats.values()] == ["self"]
     assert notes(profile).state.open(next(iter(notes(profile).feed_store.feeds)))
 
 
-def test_what_is_committed_is_there_after_opening_again() -> None:
+def test_committed_changes_survive_reopening() -> None:
     store, profile = founded("two")
     profile.write(notes(profile), [[Message(bytes([n]) * 16, f"note {n}")] for n in range(30)], MS)
     profile.commit(MS)
@@ -59,13 +59,13 @@ def test_what_is_committed_is_there_after_opening_again() -> None:
     assert (first.tree, first.head, first.opened) == (second.tree, second.head, second.opened)
 
 
-def test_what_is_not_committed_is_not_there() -> None:
+def test_uncommitted_changes_are_gone_after_reopening() -> None:
     store, profile = founded("three")
     profile.write(notes(profile), [[Message(b"a" * 16, "lost")]], MS)
     assert texts(Profile(store, stream("again"))) == []
 
 
-def test_edits_and_reactions_that_come_before_their_message_find_it() -> None:
+def test_edits_and_reactions_before_their_message_apply_to_it() -> None:
     _, profile = founded("four")
     chat = notes(profile)
     member = next(iter(chat.state.members.values()))
@@ -79,7 +79,7 @@ def test_edits_and_reactions_that_come_before_their_message_find_it() -> None:
     assert (row.text, row.edited, row.reactions) == ("second thought", True, (("+", (member.id,)),))
 
 
-def test_a_full_epoch_is_followed_by_the_next_one() -> None:
+def test_full_epoch_is_followed_by_a_new_one() -> None:
     _, profile = founded("five")
     chat = notes(profile)
     groups = [[Message(n.to_bytes(16, "big"), f"{n}")] for n in range(2300)]
@@ -90,7 +90,7 @@ def test_a_full_epoch_is_followed_by_the_next_one() -> None:
     assert len(texts(profile)) == 2300
 
 
-def test_the_shelf_proves_any_range_from_memory_and_from_the_disk() -> None:
+def test_feed_store_proves_any_range_from_memory_and_from_disk() -> None:
     """Nodes over fewer than eight blocks are hashed again; the proofs are those of the whole tree."""
     _, profile = founded("six")
     chat = notes(profile)
@@ -120,7 +120,7 @@ class Full(MemoryStore):
         super().write(batch, durable=durable)
 
 
-def test_a_refused_commit_leaves_memory_as_the_disk_has_it() -> None:
+def test_refused_commit_leaves_memory_equal_to_the_disk() -> None:
     store = Full()
     _, profile = founded("seven", store)
     profile.write(notes(profile), [[Message(b"a" * 16, "kept")]], MS)

@@ -11,10 +11,17 @@ from identity.errors import DecodeError
 from identity.keys import SigningKey
 from netstack.connect.blind_relay import PAIR, PROTOCOL, UNPAIR, Pair, encode_pair, encode_unpair
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import HandshakeMessage, Mode, NoisePayload, UdxInfo, decode_handshake, encode_handshake
 from netstack.events import PathKind
 from netstack.udp.port import Address, Outgoing
 from netstack.wire.handshake import Initiator, target_of
+from netstack.wire.messages import (
+    HandshakeMessage,
+    NoisePayload,
+    RoutingMode,
+    UdxInfo,
+    decode_handshake,
+    encode_handshake,
+)
 from netstack.wire.protomux import Protomux
 from tests.support.nat import Internet, SimHost
 from tests.support.streams import stream
@@ -36,7 +43,7 @@ def test_whoever_has_an_old_address_of_the_peer_cannot_end_the_attempt() -> None
         asked = decode_datagram(data)
         if isinstance(asked, Request) and asked.command == PEER_HANDSHAKE and not asked.internal:
             told += 1
-            mode = Mode.REPLY if told % 2 else Mode.FROM_SERVER
+            mode = RoutingMode.REPLY if told % 2 else RoutingMode.FROM_SERVER
             value = encode_handshake(HandshakeMessage(mode, bytes(100)))
             net.send(eve, Outgoing(source, encode_response(Response(asked.tid, source, value))))
         return True
@@ -73,7 +80,7 @@ def test_a_made_up_relay_cannot_use_up_what_a_host_may_ask() -> None:
     net.run(5)
     listening(net, bob)
     for n in range(400):
-        value = encode_handshake(HandshakeMessage(Mode.FROM_RELAY, n.to_bytes(2, "little") * 50, ada.address))
+        value = encode_handshake(HandshakeMessage(RoutingMode.FROM_RELAY, n.to_bytes(2, "little") * 50, ada.address))
         knock = Request(n, bob.address, PEER_HANDSHAKE, target=target_of(BOB.public), value=value)
         net.send(eve, Outgoing(bob.address, encode_request(knock)))
         net.run(0.005)
@@ -116,7 +123,7 @@ def test_a_relay_that_says_at_every_ping_that_we_moved_does_not_keep_us_walking(
                 put(out._replace(data=wrong) if out.data[0] == 0x13 and len(out.data) == 42 else out)
 
             dht._put = lie  # type: ignore[method-assign]
-    announcer = bob.core._reception.announcers[BOB.public]
+    announcer = bob.core._server.announcers[BOB.public]
     before = announcer.rounds
     net.run(180)
     assert 5 <= announcer.rounds - before <= 12
@@ -178,7 +185,7 @@ def test_somebody_else_at_the_peers_address_in_our_network_is_not_the_peer() -> 
     home = net.router()
     ada = net.host(behind=home, relay_through=RELAY.public)
     bob, neighbour = net.host(behind=home), net.host(behind=home)
-    bob.core._field.local = lambda: (neighbour.address,)
+    bob.core._context.local = lambda: (neighbour.address,)
     net.run(5)
     listening(net, bob)
     conn = ada.connect(BOB.public)
@@ -214,8 +221,8 @@ def test_relays_that_claim_to_be_the_peer_do_not_keep_us_from_it(server: str) ->
             return False
         with suppress(DecodeError):
             message = decode_handshake(answer.value)
-            if message.mode == Mode.REPLY and message.noise and message.peer is not None:
-                value = encode_handshake(HandshakeMessage(Mode.REPLY, message.noise))
+            if message.mode == RoutingMode.REPLY and message.noise and message.peer is not None:
+                value = encode_handshake(HandshakeMessage(RoutingMode.REPLY, message.noise))
                 passed.append(encode_response(answer._replace(value=value)))
                 net.send(net._hosts[source[0]], Outgoing(target, passed[-1]))
                 return True
@@ -234,7 +241,7 @@ def knock(net: Internet, eve: SimHost, through: Address, times: int) -> None:
     for n in range(times):
         rng = stream(f"{eve.host} {n}")
         dial = Initiator(SigningKey.generate(rng), BOB.public, NoisePayload(udx=UdxInfo(n), secret_stream=1), rng)
-        value = encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, dial.message))
+        value = encode_handshake(HandshakeMessage(RoutingMode.FROM_CLIENT, dial.message))
         asked = Request(n, through, PEER_HANDSHAKE, target=target_of(BOB.public), value=value)
         net.send(eve, Outgoing(through, encode_request(asked)))
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from netstack.connect.outbound import MAX_PRIVATE, MAX_PUBLIC, Connector, named_addresses
+from netstack.connect.outbound import MAX_PRIVATE, MAX_PUBLIC, OutboundAttempt, named_addresses
 from netstack.connect.rounds import Route
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_response
-from netstack.dht.messages import HandshakeMessage, Mode, encode_handshake
 from netstack.udp.port import Address, Outgoing
 from netstack.wire.handshake import Agreement
+from netstack.wire.messages import HandshakeMessage, RoutingMode, encode_handshake
 from tests.support.nat import Internet, SimHost
 from tests.unit.netstack_connect.test_pairs import BOB, listening, talk
 
@@ -33,10 +33,10 @@ def open_pair(net: Internet) -> tuple[SimHost, SimHost]:
 
 def dial(
     net: Internet, ada: SimHost, names: Sequence[Address] | None = None, relay_says: Address | None = None
-) -> Connector:
+) -> OutboundAttempt:
     """Ada dials Bob; his answer names these addresses, and the relay says that it came from there."""
     conn = ada.connect(BOB.public)
-    attempt = ada.core._connectors[conn]
+    attempt = ada.core._outbound[conn]
     take = attempt._routed
 
     def routed(route: Route, agreement: Agreement) -> None:
@@ -98,7 +98,7 @@ def test_relay_that_gives_the_answer_again_does_not_divert_the_attempt() -> None
     def echo(source: Address, target: Address, data: bytes) -> bool:
         message = decode_datagram(data) if target == eve.address and data[0] == 0x03 else None
         if isinstance(message, Request) and message.command == PEER_HANDSHAKE:
-            value = encode_handshake(HandshakeMessage(Mode.REPLY, attempt._answer))
+            value = encode_handshake(HandshakeMessage(RoutingMode.REPLY, attempt._answer))
             net.send(eve, Outgoing(source, encode_response(Response(message.tid, source, value))))
             answered.append(source)
             return True

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from netstack.dht.messages import NoisePayload
 from netstack.events import Frame, Moved, Opened, PathKind
 from netstack.limits import Limits
 from netstack.link import Link
@@ -15,6 +14,7 @@ from netstack.udp.port import Address, Datagram
 from netstack.udx.intake import dispatch
 from netstack.udx.stream import UdxStream
 from netstack.wire.handshake import Agreement
+from netstack.wire.messages import NoisePayload
 from tests.support.streams import stream
 
 RELAY: Address = ("198.51.100.7", 49737)

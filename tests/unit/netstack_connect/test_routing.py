@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netstack.connect.allowance import Allowance
-from netstack.connect.route import ASKED, Fresh, Router
+from netstack.connect.route import ASKED, Recent, Router
 from netstack.connect.rpc import MAX_CALLS, BareNode
 from netstack.connect.secure_payload import HolepunchMessage, encode_holepunch
 from netstack.connect.tasks import Tasks
 from netstack.dht.ask import Ask
 from netstack.dht.datagram import PEER_HANDSHAKE, PEER_HOLEPUNCH, PING, Request, Response, encode_request
-from netstack.dht.messages import HandshakeMessage, Mode, encode_handshake
 from netstack.ports import SERVER, SERVER6
 from netstack.udp.port import Address
+from netstack.wire.messages import HandshakeMessage, RoutingMode, encode_handshake
 from tests.support.streams import stream
 
 HERE: Address = ("10.0.0.2", 2)
@@ -44,7 +44,7 @@ def test_a_round_that_comes_by_ipv6_is_no_round() -> None:
     """Its answer would have to name an address that these datagrams have no room for."""
     node = BareNode(stream(1), Tasks(), SERVER6)
     Router(node, servers={TARGET: Willing()})
-    value = encode_holepunch(HolepunchMessage(Mode.FROM_RELAY, 1, b"sealed", ADA))
+    value = encode_holepunch(HolepunchMessage(RoutingMode.FROM_RELAY, 1, b"sealed", ADA))
     data = encode_request(Request(7, HERE, PEER_HOLEPUNCH, target=TARGET, value=value))
     node.receive(data, ("2001:db8::1", 5), SERVER6, 0.0)
     assert node.outgoing() == []
@@ -73,7 +73,7 @@ def test_too_many_questions_are_lost_questions() -> None:
 BOB: Address = ("5.20.30.40", 3)
 
 
-def handshake(mode: Mode, tid: int, peer: Address | None = None) -> bytes:
+def handshake(mode: RoutingMode, tid: int, peer: Address | None = None) -> bytes:
     value = encode_handshake(HandshakeMessage(mode, b"noise", peer))
     return encode_request(Request(tid, HERE, PEER_HANDSHAKE, target=TARGET, value=value))
 
@@ -88,26 +88,26 @@ def test_only_the_host_that_was_asked_answers() -> None:
     """Its other ports and, where a provider has several addresses, its neighbours may."""
     node = BareNode(stream(3), Tasks())
     Router(node, lambda target, now: BOB)
-    assert passed(node, handshake(Mode.FROM_CLIENT, 7), ADA) == [BOB]
-    answer = handshake(Mode.FROM_SERVER, 7, ADA)
+    assert passed(node, handshake(RoutingMode.FROM_CLIENT, 7), ADA) == [BOB]
+    answer = handshake(RoutingMode.FROM_SERVER, 7, ADA)
     assert passed(node, answer, ("6.6.6.6", 3)) == []
     assert passed(node, answer, ADA) == []
     assert passed(node, answer, ("5.20.30.41", 9)) == [ADA]
     assert passed(node, answer, (BOB[0], 9)) == [ADA]
-    assert passed(node, handshake(Mode.FROM_SERVER, 8, ADA), BOB) == []
+    assert passed(node, handshake(RoutingMode.FROM_SERVER, 8, ADA), BOB) == []
 
 
 def test_one_network_does_not_push_out_what_others_asked() -> None:
     node = BareNode(stream(4), Tasks())
     Router(node, lambda target, now: BOB)
-    passed(node, handshake(Mode.FROM_CLIENT, 7), ADA)
+    passed(node, handshake(RoutingMode.FROM_CLIENT, 7), ADA)
     for n in range(2 * ASKED):  # sources that somebody has made up
-        assert passed(node, handshake(Mode.FROM_CLIENT, n), (f"9.9.{n % 4}.{n // 4 % 256}", 5)) == [BOB]
-    assert passed(node, handshake(Mode.FROM_SERVER, 7, ADA), BOB) == [ADA]
+        assert passed(node, handshake(RoutingMode.FROM_CLIENT, n), (f"9.9.{n % 4}.{n // 4 % 256}", 5)) == [BOB]
+    assert passed(node, handshake(RoutingMode.FROM_SERVER, 7, ADA), BOB) == [ADA]
 
 
 def test_what_was_noted_is_forgotten_in_time_and_in_bounds() -> None:
-    fresh: Fresh[int] = Fresh(size=8, life=10.0)
+    fresh: Recent[int] = Recent(size=8, life=10.0)
     for n in range(20):
         fresh.note(n, 0.0, f"network {n}")
     assert [n for n in range(20) if fresh.about(n, 10.0) is not None] == list(range(12, 20))

@@ -12,8 +12,8 @@ from netstack.connect.secure_payload import (
     encode_holepunch,
     encode_punch,
 )
-from netstack.dht.messages import Firewall, Mode, Refusal
 from netstack.udp.port import Address
+from netstack.wire.messages import Firewall, Refusal, RoutingMode
 from tests.support.streams import stream
 from tests.support.vectors import matches
 
@@ -24,8 +24,8 @@ EVERYTHING = PunchPayload(
 )
 NOTHING = PunchPayload(firewall=Firewall.RANDOM)
 MESSAGES = {
-    "holepunch, from client": HolepunchMessage(Mode.FROM_CLIENT, 7, b"\x09" * 50, RELAY),
-    "holepunch, reply without address": HolepunchMessage(Mode.REPLY, 0, b"\x08" * 41),
+    "holepunch, from client": HolepunchMessage(RoutingMode.FROM_CLIENT, 7, b"\x09" * 50, RELAY),
+    "holepunch, reply without address": HolepunchMessage(RoutingMode.REPLY, 0, b"\x08" * 41),
 }
 PAYLOADS = {"punch, everything": EVERYTHING, "punch, nothing": NOTHING}
 PAIRS = {"pair, initiator": Pair(True, b"\3" * 32, 70_000), "pair, other": Pair(False, b"\4" * 32, 5)}

@@ -10,7 +10,7 @@ from netstack.dht.limits import DhtLimits
 from netstack.dht.quota import Quota
 from netstack.dht.records import Mutable
 from netstack.dht.sampler import NatSampler
-from netstack.dht.store import Records, Shelf, Store
+from netstack.dht.store import ExpiringCache, Records, Store
 from netstack.dht.table import Entry, K, RoutingTable
 from netstack.dht.token import Tokens
 
@@ -120,22 +120,22 @@ def test_a_host_that_asks_too_often_is_not_heard_for_a_while() -> None:
 
 
 def test_a_shelf_is_bounded_in_number_size_share_and_time() -> None:
-    shelf: Shelf[int] = Shelf(8, 60.0, share=2, most_bytes=3000)
+    cache: ExpiringCache[int] = ExpiringCache(8, 60.0, share=2, most_bytes=3000)
     for at in range(6):
-        shelf.put(bytes([at]), at, float(at), "greedy")
-    assert [shelf.get(bytes([at]), 10.0) for at in range(6)] == [None, None, 2, 3, 4, 5], "half of it for one host"
+        cache.put(bytes([at]), at, float(at), "greedy")
+    assert [cache.get(bytes([at]), 10.0) for at in range(6)] == [None, None, 2, 3, 4, 5], "half of it for one host"
     for at in range(6, 12):
-        shelf.put(bytes([at]), at, float(at), f"host{at}")
-    assert len(shelf) == 8
-    shelf.put(b"large", 99, 12.0, "large", size=2500)
-    assert shelf.get(b"large", 12.0) == 99
-    assert len(shelf) == 2, "the old ones made room for its bytes"
-    shelf.put(b"x", 1, 13.0, "x")
-    assert shelf.get(b"x", 72.9) == 1
-    assert shelf.get(b"x", 73.0) is None
-    shelf.sweep(100.0)
-    assert len(shelf) == 0
-    assert shelf._bytes == 0 and shelf._shares._networks == {}
+        cache.put(bytes([at]), at, float(at), f"host{at}")
+    assert len(cache) == 8
+    cache.put(b"large", 99, 12.0, "large", size=2500)
+    assert cache.get(b"large", 12.0) == 99
+    assert len(cache) == 2, "the old ones made room for its bytes"
+    cache.put(b"x", 1, 13.0, "x")
+    assert cache.get(b"x", 72.9) == 1
+    assert cache.get(b"x", 73.0) is None
+    cache.sweep(100.0)
+    assert len(cache) == 0
+    assert cache._bytes == 0 and cache._shares._networks == {}
 
 
 def test_one_host_cannot_occupy_a_topic() -> None:

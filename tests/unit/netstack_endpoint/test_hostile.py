@@ -7,24 +7,24 @@ import pytest
 from identity.keys import SigningKey
 from identity.noise import IK, NoiseSession
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import (
-    Firewall,
-    HandshakeMessage,
-    Mode,
-    NoisePayload,
-    Refusal,
-    UdxInfo,
-    decode_handshake,
-    decode_payload,
-    encode_handshake,
-    encode_payload,
-)
 from netstack.endpoint import EndpointCore
 from netstack.events import Closed, Failed, Frame, Opened, Reason
 from netstack.limits import Limits
 from netstack.udp.port import Address
 from netstack.udx.packet import encode_header
 from netstack.wire.handshake import Initiator, target_of
+from netstack.wire.messages import (
+    Firewall,
+    HandshakeMessage,
+    NoisePayload,
+    Refusal,
+    RoutingMode,
+    UdxInfo,
+    decode_handshake,
+    decode_payload,
+    encode_handshake,
+    encode_payload,
+)
 from netstack.wire.namespaces import PEER_HANDSHAKE as PROLOGUE
 from tests.support.streams import stream
 from tests.unit.netstack_endpoint.wire import ADA, BOB, EVE, A, B, C, Story
@@ -32,7 +32,7 @@ from tests.unit.netstack_endpoint.wire import ADA, BOB, EVE, A, B, C, Story
 TARGET = target_of(BOB.public)
 
 
-def request(noise: bytes, *, tid: int = 7, mode: int = Mode.FROM_CLIENT, target: bytes = TARGET) -> bytes:
+def request(noise: bytes, *, tid: int = 7, mode: int = RoutingMode.FROM_CLIENT, target: bytes = TARGET) -> bytes:
     return encode_request(
         Request(tid, B, PEER_HANDSHAKE, target=target, value=encode_handshake(HandshakeMessage(mode, noise)))
     )
@@ -181,7 +181,7 @@ def test_forged_answers_do_not_end_an_attempt() -> None:
             asked = decode_datagram(data)
             for noise in (bytes(100), b"", bytes(600)):
                 forged += 1
-                value = encode_handshake(HandshakeMessage(Mode.REPLY, noise))
+                value = encode_handshake(HandshakeMessage(RoutingMode.REPLY, noise))
                 story.inject(B, A, encode_response(Response(asked.tid, A, value)))
                 story.inject(C, A, encode_response(Response(asked.tid, A, value)))  # from another address
         return [data]
@@ -199,7 +199,7 @@ def test_an_attempt_gives_up_after_many_forgeries() -> None:
     heard = listening(story, C)
     story.run(0.1)
     tid = decode_datagram(heard[0]).tid
-    value = encode_handshake(HandshakeMessage(Mode.REPLY, bytes(100)))
+    value = encode_handshake(HandshakeMessage(RoutingMode.REPLY, bytes(100)))
     for _ in range(20):
         story.inject(C, A, encode_response(Response(tid, A, value)))
     story.run(0.1)
@@ -216,7 +216,7 @@ def test_an_answer_that_is_an_error() -> None:
         assert isinstance(asked, Request) and asked.value is not None
         session = NoiseSession.respond(IK, PROLOGUE, BOB, stream(1))
         decode_payload(session.read(decode_handshake(asked.value).noise))
-        value = encode_handshake(HandshakeMessage(Mode.REPLY, session.write(encode_payload(payload))))
+        value = encode_handshake(HandshakeMessage(RoutingMode.REPLY, session.write(encode_payload(payload))))
         story.inject(C, A, encode_response(Response(asked.tid, A, value)))
         story.run(0.1)
         assert story.seen[A] == [Failed(conn, Reason.REFUSED)]
@@ -364,7 +364,7 @@ def test_without_a_dht_nobody_speaks_for_others() -> None:
     story = Story()
     heard = listening(story, C)
     noise = knock("open", NoisePayload(firewall=Firewall.OPEN, udx=UdxInfo(5), secret_stream=1))
-    for mode in (Mode.FROM_RELAY, Mode.FROM_SECOND_RELAY):
+    for mode in (RoutingMode.FROM_RELAY, RoutingMode.FROM_SECOND_RELAY):
         value = encode_handshake(HandshakeMessage(mode, noise, C, C))
         story.inject(("10.9.9.9", 5), B, encode_request(Request(7, B, PEER_HANDSHAKE, target=TARGET, value=value)))
     story.run(5)

@@ -166,7 +166,7 @@ async def six(net: Testnet, *, walled: bool) -> Host:
     if walled:
         host.dht.reach.examine = lambda done, *, firewall_only=False: done(False)  # type: ignore[method-assign]
         host.core._sockets.probe = lambda port, address, ttl=0: None  # type: ignore[method-assign]
-        host.core._field.local = lambda: ()
+        host.core._context.local = lambda: ()
     await host.start("127.0.0.1", 0, "::1")
     return host
 

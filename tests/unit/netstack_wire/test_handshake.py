@@ -8,8 +8,8 @@ import pytest
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
-from netstack.dht.messages import NoisePayload, Refusal, UdxInfo
 from netstack.wire.handshake import Initiator, answer, refusal_for
+from netstack.wire.messages import NoisePayload, Refusal, UdxInfo
 
 ADA, BOB, EVE = (SigningKey.from_seed(bytes((n,)) * 32) for n in (1, 2, 3))
 FROM_ADA = NoisePayload(udx=UdxInfo(11), secret_stream=1)

@@ -9,22 +9,22 @@ import pytest
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
-from netstack.dht.address import encode_address, node_id, parse_address
 from netstack.dht.datagram import MAX_DATAGRAM, Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import (
+from netstack.wire import namespaces
+from netstack.wire.address import encode_address, node_id, parse_address
+from netstack.wire.messages import (
     Firewall,
     HandshakeMessage,
     Holepunch,
-    Mode,
     NoisePayload,
     RelayThrough,
+    RoutingMode,
     UdxInfo,
     decode_handshake,
     decode_payload,
     encode_handshake,
     encode_payload,
 )
-from netstack.wire import namespaces
 from netstack.wire.secret_stream import stream_id
 from tests.support.shared import shared
 
@@ -76,8 +76,8 @@ def test_keys_match_vectors(vectors: dict[str, bytes]) -> None:
 
 def test_handshake_messages_match_vectors(vectors: dict[str, bytes]) -> None:
     cases = {
-        "handshake from client": HandshakeMessage(Mode.FROM_CLIENT, b"\x01" * 5),
-        "handshake from relay": HandshakeMessage(Mode.FROM_RELAY, b"\x01" * 5, peer=PEER),
+        "handshake from client": HandshakeMessage(RoutingMode.FROM_CLIENT, b"\x01" * 5),
+        "handshake from relay": HandshakeMessage(RoutingMode.FROM_RELAY, b"\x01" * 5, peer=PEER),
     }
     for name, message in cases.items():
         assert encode_handshake(message) == vectors[name]

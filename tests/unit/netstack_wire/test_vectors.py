@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from identity.keys import SigningKey
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_request, encode_response
-from netstack.dht.messages import (
+from netstack.wire.handshake import Initiator, answer, target_of
+from netstack.wire.messages import (
     Firewall,
     HandshakeMessage,
-    Mode,
     NoisePayload,
+    RoutingMode,
     UdxInfo,
     decode_handshake,
     encode_handshake,
     encode_payload,
 )
-from netstack.wire.handshake import Initiator, answer, target_of
 from netstack.wire.protomux import ChannelClosed, ChannelOpened, Message, Protomux
 from netstack.wire.secret_stream import SecretStream
 from tests.support.streams import stream
@@ -34,9 +34,9 @@ def test_whole_connection_matches_vectors_byte_for_byte() -> None:
     assert bob is not None
     asked = Request(
         0x0102, B, PEER_HANDSHAKE, target=target_of(BOB.public),
-        value=encode_handshake(HandshakeMessage(Mode.FROM_CLIENT, dial.message)),
+        value=encode_handshake(HandshakeMessage(RoutingMode.FROM_CLIENT, dial.message)),
     )  # fmt: skip
-    said = Response(0x0102, A, encode_handshake(HandshakeMessage(Mode.REPLY, answered[0])))
+    said = Response(0x0102, A, encode_handshake(HandshakeMessage(RoutingMode.REPLY, answered[0])))
     mine = SecretStream(initiator=True, handshake_hash=ada.hash, keys=ada.keys, rng=stream("ada header"))
     mux = Protomux()
     channel = mux.open("kithkin/example/1", b"id", b"hello")

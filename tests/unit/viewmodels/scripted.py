@@ -76,9 +76,9 @@ class ScriptedService:
 
     # ---- the calls
 
-    async def profile(self) -> models.Profile:
+    async def profile(self) -> models.PublicProfile:
         self.calls.append("profile")
-        return models.Profile(identity=ME, name="Me", about="")
+        return models.PublicProfile(identity=ME, name="Me", about="")
 
     async def chats(self) -> models.Chats:
         self.calls.append("chats")

@@ -25,8 +25,8 @@ RATE = 2  # silent names to one that answered: an honest node after a third of t
 OF_A_PLACE = 8  # asked as long as others are left: twice as many as may be among the closest
 
 
-class Doubt:
-    """The book of one walk.  `informers` are those that named a node; one that we knew ourselves needs none.
+class Referrers:
+    """The book of one walk.  `referrers` are those that named a node; one that we knew ourselves needs none.
 
     `trusted` nodes may name as many as they like: the first walk of all hears of everybody through one of them.
     """
@@ -40,37 +40,41 @@ class Doubt:
         self._silent: Counter[Address] = Counter()
         self._asked: Counter[bytes] = Counter()
 
-    def asked(self, contact: Contact, informers: Iterable[Address]) -> None:
+    def asked(self, contact: Contact, referrers: Iterable[Address]) -> None:
+        """A node was asked that `referrers` have named."""
         self._asked[contact.place] += 1
-        for informer in informers:
-            self._pending[informer] += 1
+        for referrer in referrers:
+            self._pending[referrer] += 1
 
-    def silent(self, informers: Iterable[Address]) -> None:
-        for informer in informers:
-            self._pending[informer] -= 1
-            self._silent[informer] += 1
+    def silent(self, referrers: Iterable[Address]) -> None:
+        """It did not answer its first try."""
+        for referrer in referrers:
+            self._pending[referrer] -= 1
+            self._silent[referrer] += 1
 
-    def answered(self, informers: Iterable[Address], *, at_last: bool) -> None:
+    def answered(self, referrers: Iterable[Address], *, at_last: bool) -> None:
         """`at_last`: it had counted as silent."""
         counted = self._silent if at_last else self._pending
-        for informer in informers:
-            self._answered[informer] += 1
-            counted[informer] -= 1
+        for referrer in referrers:
+            self._answered[referrer] += 1
+            counted[referrer] -= 1
 
-    def held_back(self, informers: Collection[Address]) -> bool:
+    def held_back(self, referrers: Collection[Address]) -> bool:
         """All who named it have too many names open."""
-        return bool(informers) and all(map(self._out_of_credit, informers))
+        return bool(referrers) and all(map(self._out_of_credit, referrers))
 
-    def _out_of_credit(self, informer: Address) -> bool:
-        return informer not in self._trusted and self._pending[informer] >= CREDIT + EARNED * self._answered[informer]
+    def _out_of_credit(self, referrer: Address) -> bool:
+        return referrer not in self._trusted and self._pending[referrer] >= CREDIT + EARNED * self._answered[referrer]
 
-    def discredited(self, informer: Address) -> bool:
-        silent = self._silent[informer]
-        return silent >= SILENT and silent > RATE * self._answered[informer]
+    def discredited(self, referrer: Address) -> bool:
+        """Whether too many of the names of that node lead nowhere."""
+        silent = self._silent[referrer]
+        return silent >= SILENT and silent > RATE * self._answered[referrer]
 
     def crowded(self, contact: Contact) -> bool:
+        """Whether enough nodes of its network were asked."""
         return self._asked[contact.place] >= OF_A_PLACE
 
-    def unheard_of(self, informers: Collection[Address]) -> bool:
+    def unheard_of(self, referrers: Collection[Address]) -> bool:
         """Nobody who still has a say named it."""
-        return bool(informers) and all(map(self.discredited, informers))
+        return bool(referrers) and all(map(self.discredited, referrers))

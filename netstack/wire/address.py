@@ -46,10 +46,12 @@ def decode_address6(wire: bytes) -> Address:
 
 
 def write_address(writer: Writer, address: Address) -> None:
+    """6 bytes.  Raises DecodeError for what is no IPv4 address."""
     writer.raw(encode_address(address))
 
 
 def read_address(reader: Reader) -> Address:
+    """6 bytes.  Raises DecodeError."""
     raw = reader.fixed(SIZE4)
     return ".".join(map(str, raw[:4])), int.from_bytes(raw[4:], "little")
 

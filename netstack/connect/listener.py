@@ -12,12 +12,12 @@ from collections.abc import Callable
 from identity.errors import DecodeError
 from identity.keys import Random, SigningKey
 from netstack.connect.allowance import Allowance
-from netstack.dht.messages import NoisePayload
 from netstack.limits import Limits
 from netstack.ports import SERVER
 from netstack.wire.handshake import Agreement, answer, target_of
+from netstack.wire.messages import NoisePayload
 
-Reply = Callable[[bytes, NoisePayload], NoisePayload | None]
+MakeReply = Callable[[bytes, NoisePayload], NoisePayload | None]
 
 
 class Listener:
@@ -32,13 +32,16 @@ class Listener:
         self._allowance = Allowance(limits.handshake_burst, limits.handshake_rate, limits.hosts)
 
     def listen(self, key: SigningKey) -> None:
+        """Answers handshakes for `key`."""
         self._keys[target_of(key.public)] = key
 
     def unlisten(self, public: bytes) -> None:
+        """Answers no new ones for that key."""
         self._keys.pop(target_of(public), None)
 
     @property
     def keys(self) -> list[bytes]:
+        """The public keys that listen."""
         return [key.public for key in self._keys.values()]
 
     def repetition(self, target: bytes, message: bytes, now: float) -> tuple[bytes, int] | None:
@@ -56,7 +59,7 @@ class Listener:
             self._answers[target + message] = known[0], known[1], port
 
     def answer(
-        self, target: bytes, message: bytes, host: str, now: float, rng: Random, reply: Reply
+        self, target: bytes, message: bytes, host: str, now: float, rng: Random, reply: MakeReply
     ) -> tuple[bytes, Agreement | None] | None:
         """Message 2 and what was agreed on (nothing, where the reply is an error); None to stay silent."""
         key = self._keys.get(target)

@@ -11,15 +11,15 @@ from enum import IntEnum
 
 from identity.codec import Reader, Writer
 from identity.noise import MAX_MESSAGE
-from netstack.dht.address import SIZE6, read_address, write_address
 from netstack.udp.port import Address
+from netstack.wire.address import SIZE6, read_address, write_address
 
 VERSION = 1
 MAX_ADDRESSES = 64  # per list; a peer has a handful
 MAX_RELAYS = 16
 
 
-class Mode(IntEnum):
+class RoutingMode(IntEnum):
     """Which leg of its route a handshake message travels."""
 
     FROM_CLIENT = 0
@@ -102,6 +102,7 @@ class NoisePayload:
 
 
 def encode_handshake(message: HandshakeMessage) -> bytes:
+    """The value of PEER_HANDSHAKE."""
     writer = Writer()
     writer.uint((message.peer is not None) | (message.relay is not None) << 1)
     writer.uint(message.mode).buffer(message.noise)
@@ -123,6 +124,7 @@ def decode_handshake(data: bytes) -> HandshakeMessage:
 
 
 def encode_payload(payload: NoisePayload) -> bytes:
+    """The payload of a Noise message, before it is encrypted."""
     parts = (
         payload.holepunch is not None,
         bool(payload.addresses4),
@@ -176,29 +178,35 @@ def decode_payload(data: bytes) -> NoisePayload:
 
 
 def read_address6(reader: Reader) -> bytes:
+    """18 bytes.  Raises DecodeError."""
     return reader.fixed(SIZE6)
 
 
 def write_pair(writer: Writer, pair: tuple[Address, Address]) -> None:
+    """A relay and the own address there, 6 bytes each."""
     for address in pair:
         write_address(writer, address)
 
 
 def read_pair(reader: Reader) -> tuple[Address, Address]:
+    """Raises DecodeError."""
     return read_address(reader), read_address(reader)
 
 
 def read_holepunch(reader: Reader) -> Holepunch:
+    """Raises DecodeError."""
     return Holepunch(reader.uint(), tuple(reader.array(read_pair, MAX_RELAYS)))
 
 
 def read_udx(reader: Reader) -> UdxInfo:
+    """Raises DecodeError."""
     version = reader.uint()
     features = reader.uint()
     return UdxInfo(reader.uint(), reader.uint(), bool(features & 1), version)
 
 
 def read_relay_through(reader: Reader) -> RelayThrough:
+    """Raises DecodeError."""
     version = reader.uint()
     reader.uint()
     return RelayThrough(reader.fixed(32), reader.fixed(32), version)

@@ -25,7 +25,7 @@ def table(seed: int = 1) -> Candidates:
     return Candidates(Random(seed).randbytes)
 
 
-def test_one_key_is_dialled_once_and_later_again() -> None:
+def test_candidate_is_dialled_once_and_retried_later() -> None:
     found = table()
     found.found(TOPIC, key(1), (), 0.0)
     found.found(TOPIC, key(1), (("192.0.2.1", 1),), 0.0)
@@ -39,7 +39,7 @@ def test_one_key_is_dialled_once_and_later_again() -> None:
     assert [one.key for one in found.due(again, always)] == [key(1)]
 
 
-def test_who_proved_to_be_nobody_waits_longest() -> None:
+def test_refused_candidate_waits_longest() -> None:
     found = table()
     found.found(TOPIC, key(1), (), 0.0)
     found.due(0.0, always)
@@ -48,7 +48,7 @@ def test_who_proved_to_be_nobody_waits_longest() -> None:
     assert again > 0.7 * LONGEST
 
 
-def test_where_nobody_is_missing_nobody_is_dialled() -> None:
+def test_no_candidate_is_dialled_when_nobody_is_missing() -> None:
     found = table()
     found.found(TOPIC, key(1), (), 0.0)
     found.found(OTHER, key(2), (), 0.0)
@@ -57,7 +57,7 @@ def test_where_nobody_is_missing_nobody_is_dialled() -> None:
     assert [entry.key for entry in found.due(LATER, always)] == [key(1)]
 
 
-def test_a_crowd_is_dialled_a_few_at_a_time_and_not_faster_than_the_allowance() -> None:
+def test_many_candidates_are_dialled_within_the_rate_limit() -> None:
     found, now, dialled = table(), 0.0, 0
     while now < 600.0:
         for number in range(500):
@@ -71,7 +71,7 @@ def test_a_crowd_is_dialled_a_few_at_a_time_and_not_faster_than_the_allowance() 
     assert dialled <= BURST + 600.0 / REFILL + 1
 
 
-def test_one_friend_in_a_full_table_is_reached_whatever_came_first() -> None:
+def test_friend_in_a_full_table_is_reached_in_any_order() -> None:
     for seed in range(20):
         found, now, friend = table(seed), 0.0, key(10_000)
         for number in range(MAX_KEYS - 1):
@@ -86,7 +86,7 @@ def test_one_friend_in_a_full_table_is_reached_whatever_came_first() -> None:
             assert now < REFILL * (MAX_KEYS + 2)
 
 
-def test_a_topic_that_was_left_is_forgotten() -> None:
+def test_candidates_of_a_left_topic_are_forgotten() -> None:
     found = table()
     found.found(TOPIC, key(1), (), 0.0)
     (entry,) = found.due(0.0, always)
@@ -97,7 +97,7 @@ def test_a_topic_that_was_left_is_forgotten() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 10_000)), max_size=400), st.integers(0, 1 << 32))
-def test_it_never_holds_more_than_its_bounds(said: list[tuple[int, int]], seed: int) -> None:
+def test_candidate_table_never_exceeds_its_bounds(said: list[tuple[int, int]], seed: int) -> None:
     found = table(seed)
     for topic, number in said:
         found.found(key(topic), key(number), (("192.0.2.1", 1),) * 9, 0.0)

@@ -1,0 +1,22 @@
+"""What the system refuses with, as the service says it: the one table from an OSError to a code and a sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from identity.errors import KithkinError
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def system_refusal(error: OSError) -> KithkinError:
+    """`disk_full`, `timeout`, else `system_refused` with the system's own words and the file that it names."""
+    if error.errno in FULL:
+        return KithkinError("disk_full", "The disk is full.")
+    if isinstance(error, TimeoutError):
+        return KithkinError("timeout", "The system waited too long for an answer.")
+    reason = error.strerror or str(error) or type(error).__name__
+    named = error.filename if isinstance(error.filename, str | bytes) else None
+    where = f": {os.fsencode(named).decode(errors='backslashreplace')}" if named else ""
+    return KithkinError("system_refused", f"The system refused: {reason}{where}.")
