@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import netstack.namespaces as namespaces
 from identity.errors import DecodeError
 from identity.keys import SigningKey
 from netstack.dht.ask import Ask
@@ -43,7 +44,6 @@ from netstack.dht.records import (
 )
 from netstack.dht.rpc import Call
 from netstack.udp.port import Address
-from netstack.wire import namespaces
 
 OnPeer = Callable[[PeerRecord, Reply], None]
 OnPeers = Callable[[LookupReply, Reply], None]

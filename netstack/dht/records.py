@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
+import netstack.namespaces as namespaces
 from identity.codec import MAX_UINT, Reader, Writer
 from identity.errors import DecodeError
 from identity.keys import SigningKey, check_point, verify_raw
 from netstack.dht.datagram import MAX_DATAGRAM, decode_address, decode_uint
 from netstack.udp.port import Address
-from netstack.wire import namespaces
 from netstack.wire.address import read_address, write_address
 
 MAX_RELAYS = 3  # of a record that a node keeps

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+import netstack.namespaces as namespaces
 from identity.errors import DecodeError
 from netstack.dht.ask import Handler, SendReply
 from netstack.dht.contact import network_of
@@ -48,7 +49,6 @@ from netstack.dht.records import (
 )
 from netstack.dht.store import Forward, Renewal, Store
 from netstack.udp.port import Address
-from netstack.wire import namespaces
 
 Serve = Callable[[Request, bytes, Address, int], None]  # request, its target, source, port
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
+from netstack import namespaces
 from netstack.dht.ask import Ask
 from netstack.dht.contact import Scope, contact_at, shared_prefix
 from netstack.dht.datagram import Request, Response, decode_datagram, encode_request, encode_response
@@ -46,7 +47,6 @@ from netstack.dht.store import OVERHEAD, ExpiringCache, Records
 from netstack.dht.table import Entry, K, RoutingTable
 from netstack.dht.token import Tokens
 from netstack.ports import CLIENT, SERVER
-from netstack.wire import namespaces
 
 KEY = SigningKey.from_seed(b"k" * 32)
 OTHER = SigningKey.from_seed(b"o" * 32)

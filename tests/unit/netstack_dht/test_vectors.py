@@ -6,6 +6,7 @@ The npm packages make the same bytes from the same inputs (`tests/interop/hyperd
 from __future__ import annotations
 
 from identity.keys import SigningKey
+from netstack import namespaces
 from netstack.dht.contact import contact_at
 from netstack.dht.datagram import (
     ANNOUNCE,
@@ -35,7 +36,6 @@ from netstack.dht.records import (
     verify_announce,
     verify_mutable,
 )
-from netstack.wire import namespaces
 from tests.support.vectors import matches
 
 KEY = SigningKey.from_seed(b"\x01" * 32)

@@ -10,6 +10,7 @@ from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_data
 from netstack.endpoint import EndpointCore
 from netstack.events import Closed, Failed, Frame, Opened, Reason
 from netstack.limits import Limits
+from netstack.namespaces import PEER_HANDSHAKE as PROLOGUE
 from netstack.udp.port import Address
 from netstack.udx.packet import encode_header
 from netstack.wire.handshake import Initiator, target_of
@@ -25,7 +26,6 @@ from netstack.wire.messages import (
     encode_handshake,
     encode_payload,
 )
-from netstack.wire.namespaces import PEER_HANDSHAKE as PROLOGUE
 from tests.support.streams import stream
 from tests.unit.netstack_endpoint.wire import ADA, BOB, EVE, A, B, C, Story
 
