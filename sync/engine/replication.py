@@ -366,8 +366,7 @@ class Replication:
                 replicator = link.replicator
                 if replicator is None:
                     continue
-                at = replicator.next_wake()
-                if at is not None and at <= now:
+                if replicator.next_wake() <= now:
                     self.perform(peer, link, replicator.wake(now), now)
 
     def next_wake(self) -> float:
@@ -377,7 +376,7 @@ class Replication:
             at
             for links in self.links.values()
             for _, link in links.values()
-            if link.replicator is not None and (at := link.replicator.next_wake()) is not None and at > self._woken
+            if link.replicator is not None and (at := link.replicator.next_wake()) > self._woken
         ]
         return min(times, default=inf)
 
