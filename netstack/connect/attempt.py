@@ -155,7 +155,7 @@ class Attempt:
         return self._stray(source, port)
 
     def _stray(self, source: Address, port: int) -> bool | None:
-        """A packet from another port of the peer's host, whose router may have changed it: followed if it was sealed."""
+        """A packet from another port of the peer's host: its router may have changed it.  Followed if it was sealed."""
         remote = self.link.stream.remote
         if self.link.phase is not Phase.OPEN or remote is None or source[0] != remote[0]:
             return False

@@ -72,7 +72,7 @@ MakeCommit = Callable[[Reply], Commit | None]
 
 
 class Candidate:
-    """A node that a walk may ask.  `referrers` named it; `ours`: our own table did, so no referrer is charged for it."""
+    """A node that a walk may ask.  `referrers` named it; `ours`: our own table did, so none is charged for it."""
 
     __slots__ = ("charged", "contact", "distance", "hops", "ours", "referrers", "remarkable")
 
