@@ -32,7 +32,7 @@ class Phase(Enum):
     OPENING = auto()  # a path; the peer's first frame has not come
     OPEN = auto()
     CLOSING = auto()  # we want no more of it; what was written is still being delivered
-    GONE = auto()  # told as closed; the stream may still repeat its last word
+    GONE = auto()  # reported as closed; the stream may still repeat its end
 
 
 TOO_LATE = {
@@ -206,7 +206,7 @@ class Link:
     @property
     def finished(self) -> bool:
         """Whether nothing of it is left to be sent, so that it can be forgotten."""
-        # a stranger that never showed itself gets one last word, not a place in our tables until it hears it
+        # a dialler that never showed itself is told once and forgotten, acknowledged or not
         return self.phase is Phase.GONE and (self.stream.finished or not self._opened)
 
     def absorb(self, now: float) -> list[Event]:

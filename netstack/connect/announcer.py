@@ -26,7 +26,7 @@ PING_EVERY = 3.0
 ROUNDS = 100  # of pings between two full announcements: about 5 min
 RESTLESS = 1.0  # at least so long between two announcements, however often our address changes,
 RESTLESS_MOST = 30.0  # and up to so long where one after the other
-SETTLED = 30.0  # did not last so long: a relay may say at every ping that we have moved
+SETTLED = 30.0  # did not last so long: a relay may claim at every ping that we have moved
 PING_TRIES = 3
 
 

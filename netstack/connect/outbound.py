@@ -80,7 +80,7 @@ class OutboundAttempt(Attempt):
         self._named = named  # the blind relay that we told the peer of
         self._by_key = by_key  # walk through the DHT, beside the relays that we know
         self._said_open = context.open
-        self._forgeries: Counter[Address] = Counter()  # by who answered: it ends what we ask there, and nothing else
+        self._forgeries: Counter[Address] = Counter()  # by address: too many end the requests to it, not the attempt
         self._answer = b""  # message 2
         self._early: tuple[Address, int] | None = None  # the peer's stream came before the answer did
         self._asked: list[Address] = []
@@ -214,8 +214,11 @@ class OutboundAttempt(Attempt):
         return Verdict.SILENT
 
     def _route(self, peer: Address | None, client: Address, to: Address, port: int, payload: NoisePayload) -> Route:
-        """What stands around the answer is the word of whoever passed it on.  One that claims to be the peer itself, at
-        an address that the peer does not name, is passed over: the peer says who its relays are."""
+        """How the answer came.
+
+        Only its payload is authenticated: the addresses around it are the relay's claim.  Where a relay claims to be
+        the peer, at an address that the peer does not name, one of the relays that the peer names is taken.
+        """
         pairs = payload.holepunch.relays if payload.holepunch is not None else ()
         own = to in self._addresses or to in payload.addresses4 or ":" in to[0] or private(to[0])
         if peer is None and not own and pairs:
@@ -260,7 +263,7 @@ class OutboundAttempt(Attempt):
             self.way("passive", self.wait("passive", PASSIVE), PASSIVE)
             return
         if route.client[0] == route.server[0]:
-            # a peer that names others' addresses here gets us to ping nobody outside our own networks
+            # private addresses only: a peer that names addresses of others must not have us ping them
             theirs = tuple(address for address in payload.addresses4 if dialable(address) and private(address[0]))
             if theirs:
                 address = best_match(self.context.local(), theirs) or theirs[0]

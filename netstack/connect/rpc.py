@@ -36,15 +36,15 @@ MAX_CALLS = 4096
 TRIES = 4  # of a request, where nothing else is said
 RETRY = 0.5  # seconds until the first repetition; it doubles
 
-# Questions that any node may be asked; without a DHT the honest answer is that we know nobody.
+# Requests that any node may get; without a DHT the answer names no nodes.
 KNOWN_QUESTIONS = {(True, PING), (True, FIND_NODE), (False, FIND_PEER), (False, LOOKUP), (False, PEER_HANDSHAKE)}
 
 
 class Cancellable(Protocol):
-    """A request under way.  After `cancel` nothing is told any more."""
+    """A request under way.  After `cancel` its `done` is not called any more."""
 
     def cancel(self) -> None:
-        """Nobody is told any more."""
+        """Withdraws the request: `done` is not called any more."""
         ...
 
 
@@ -137,7 +137,7 @@ class BareCall:
     timer: Timer | None = None
 
     def cancel(self) -> None:
-        """Nobody is told any more, nothing is repeated."""
+        """Withdraws the request: nothing is repeated, `done` is not called any more."""
         if self.timer is not None:
             self.timer.cancel()
         self.node.calls.pop(self.tid, None)

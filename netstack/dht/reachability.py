@@ -54,7 +54,7 @@ class Reachability:
         self._testing = False
         self._stable = context.limits.stable
         self._strangers: set[Address] = set()  # whose samples of an unproved kind were taken
-        self._witnesses: dict[Address, Address] = {}  # who sees us where we did not think we are
+        self._witnesses: dict[Address, Address] = {}  # node -> the unexpected address at which it sees us
         self._asking = 0  # members of the jury that have not answered
         self._seen_here = False
         self._look_again = 0  # ticks until the firewall is tested anew, 0 for not at all

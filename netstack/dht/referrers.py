@@ -60,7 +60,7 @@ class Referrers:
             counted[referrer] -= 1
 
     def held_back(self, referrers: Collection[Address]) -> bool:
-        """All who named it have too many names open."""
+        """Whether all its referrers have used up their credit."""
         return bool(referrers) and all(map(self._out_of_credit, referrers))
 
     def _out_of_credit(self, referrer: Address) -> bool:
@@ -76,5 +76,5 @@ class Referrers:
         return self._asked[contact.place] >= OF_A_PLACE
 
     def unheard_of(self, referrers: Collection[Address]) -> bool:
-        """Nobody who still has a say named it."""
+        """Whether only discredited referrers named it."""
         return bool(referrers) and all(map(self.discredited, referrers))

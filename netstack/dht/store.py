@@ -77,7 +77,7 @@ class Shares:
         if after:
             self._ranks.setdefault(after, {})[network] = None
         if after > self._most or (before == self._most and before not in self._ranks):
-            self._most = after  # it went up by one, or nobody is left where it was
+            self._most = after  # it rose by one, or no network is left at the old count
 
 
 class ExpiringCache(Generic[V]):

@@ -78,7 +78,7 @@ class RoutingTable:
         return entry
 
     def bucket(self, contact: Contact) -> list[Entry]:
-        """Those that `contact` would stand beside.  Not to be changed."""
+        """The bucket that `contact` belongs to.  Not to be changed."""
         at = shared_prefix(self._own, contact.number)
         return self._buckets[at] if at < len(self._buckets) else []
 
