@@ -24,7 +24,7 @@ from netstack.dht.hyper import find_peer
 from netstack.dht.query import Outcome, Reply
 from netstack.dht.records import PeerRecord
 from netstack.events import PathKind, Reason
-from netstack.link import Link
+from netstack.link import Link, Phase
 from netstack.ports import SERVER, SERVER6
 from netstack.udp.port import Address
 from netstack.wire.address import decode_address6
@@ -281,10 +281,11 @@ class OutboundAttempt(Attempt):
         """Asks at each address for the answer that we have already; decision 0170.
 
         What only the relay names is taken where none that the peer names answers: a relay has seen the answer and
-        could give it too, and must not turn an attempt aside.  Where nobody answers, the first public address is left.
+        could give it too, and must not turn an attempt aside.  Where nobody answers, the first public address is tried,
+        unless a blind relay carries the connection already.
         """
         tasks = self.context.tasks
-        winner: Promise[Address] = Promise()
+        winner: Promise[Address | None] = Promise()
         proved: list[Address] = []
 
         async def ask_at(address: Address) -> None:
@@ -295,11 +296,16 @@ class OutboundAttempt(Attempt):
 
         async def ask_all() -> None:
             await tasks.together([ask_at(address) for address in dict.fromkeys((*named, route.server))])
-            public = [address for address in named if not private(address[0])]
-            winner.keep((proved or public or [route.server])[0])
+            winner.keep(proved[0] if proved else None)
 
         self.spawn(ask_all())
-        self.found(await winner, route.port, PathKind.DIRECT)
+        address = await winner
+        if address is None and self.link.phase is Phase.WAITING:
+            public = (address for address in named if not private(address[0]))
+            address = next(public, route.server)
+        if address is not None:
+            self.found(address, route.port, PathKind.DIRECT)
+        self.lost("direct", Reason.NO_PATH)
 
     async def _six(self, name: str, address: Address) -> None:
         """IPv6 needs no hole."""

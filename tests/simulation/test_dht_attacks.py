@@ -56,13 +56,13 @@ from netstack.udp.port import Address
 from tests.support.dht_census import Census
 from tests.support.dht_liars import (
     FALSE_HOST,
+    LIES,
     MALLORY,
-    STORIES,
     Clique,
     Forger,
     Liar,
+    Lie,
     Seeker,
-    Story,
     Victim,
     among_liars,
     meet,
@@ -116,12 +116,12 @@ class Wire:
 # a third of all nodes lie
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name.replace(" ", "-"))
-def test_honest_peers_meet_when_a_third_of_the_nodes_lie(story: type[Story]) -> None:
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.name.replace(" ", "-"))
+def test_honest_peers_meet_when_a_third_of_the_nodes_lie(lie: type[Lie]) -> None:
     """With the schedule of the product: announcement, then look-ups after 0.4, 2 and 10 s."""
     taken: list[float | None] = []
     for seed in range(9):  # six stories: 54 networks in all
-        net, _ = among_liars(seed, honest=40, liars=20, story=story)
+        net, _ = among_liars(seed, honest=40, liars=20, lie=lie)
         both = seekers(net)
         before = [seeker.member.sent for seeker in both]
         taken.append(meet(net, both, limit=60.0))
@@ -131,11 +131,11 @@ def test_honest_peers_meet_when_a_third_of_the_nodes_lie(story: type[Story]) -> 
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name.replace(" ", "-"))
-def test_honest_peers_meet_among_many_liars_and_losses(story: type[Story]) -> None:
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.name.replace(" ", "-"))
+def test_honest_peers_meet_among_many_liars_and_losses(lie: type[Lie]) -> None:
     failed = []
     for seed in range(50):
-        net, _ = among_liars(1000 + seed, honest=134, liars=66, story=story, loss=0.05)
+        net, _ = among_liars(1000 + seed, honest=134, liars=66, lie=lie, loss=0.05)
         if meet(net, seekers(net), limit=60.0) is None:
             failed.append(seed)
     assert failed == []
@@ -150,7 +150,7 @@ def look_around(net: Network, member: Member, walks: int) -> None:
 def test_lies_about_our_address_are_not_believed() -> None:
     """A third of all nodes, together, see us at a host of their choice.  We do not move there."""
     for seed in range(2):
-        net, _ = among_liars(seed, honest=40, liars=20, story=Forger)
+        net, _ = among_liars(seed, honest=40, liars=20, lie=Forger)
         member = guest(net, Mode.ADAPTIVE)
         look_around(net, member, 30)
         net.run(600)
@@ -159,7 +159,7 @@ def test_lies_about_our_address_are_not_believed() -> None:
 
 
 def test_move_to_another_network_is_noticed_although_some_nodes_lie() -> None:
-    net, _ = among_liars(3, honest=50, liars=5, story=Forger)
+    net, _ = among_liars(3, honest=50, liars=5, lie=Forger)
     member = guest(net, Mode.ADAPTIVE)
     look_around(net, member, 20)
     assert member.node.reach.sampler.host == member.host
@@ -189,7 +189,7 @@ def test_one_host_with_ports_near_a_topic_does_not_hide_it() -> None:
         told.liars.append(contact_at(member.address))
     for member in net.members:
         if isinstance(member.node, Liar):
-            member.node.story = told
+            member.node.lie = told
     census = Census(contact_at(member.address) for member in net.members)
     nearest = census.nearest(int.from_bytes(TOPIC, "big"))
     assert {contact.address[0] for contact in nearest} == {"66.6.6.6"}, "by distance alone they have it all"
@@ -241,7 +241,7 @@ def test_a_topic_cannot_be_occupied_by_one_network() -> None:
 def test_values_not_signed_by_their_key_are_refused() -> None:
     """A third of the nodes answer with values of their own; whoever asks gets Ada's or none."""
     for seed in range(5):
-        net, _ = among_liars(seed, honest=30, liars=15, story=Forger)
+        net, _ = among_liars(seed, honest=30, liars=15, lie=Forger)
         ada, bob = guest(net), guest(net)
         asked(net, ada, lambda done: hyper.mutable_put(ada.node, ADA, b"hers", 3, done))  # noqa: B023
         value: Mutable | None = asked(net, bob, lambda done: hyper.mutable_get(bob.node, ADA.public, done))  # noqa: B023
@@ -463,7 +463,7 @@ def test_forged_requests_send_small_and_few_answers_to_a_victim() -> None:
 
 def test_walk_sends_few_requests_to_a_third_party_named_by_liars() -> None:
     """All liars name forty ports of one host.  It gets at most 48 datagrams of each walk, however many name it."""
-    net, _ = among_liars(14, honest=40, liars=20, story=Victim)
+    net, _ = among_liars(14, honest=40, liars=20, lie=Victim)
     ada = guest(net)
     wire = Wire(net)
     walks = 10
