@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from apps.cli.record import model_of
 from apps.cli.safe import escaped, one_line
+from sync.service.times import local
 
 if TYPE_CHECKING:
     from apps.cli.record import Said
@@ -40,14 +40,17 @@ def render(value: Said, *, colour: bool) -> str:
 def when(at: datetime | str | None) -> str:
     """A time in the local zone; from a record it comes as ISO 8601."""
     at = datetime.fromisoformat(at) if isinstance(at, str) else at
-    return at.astimezone().strftime("%Y-%m-%d %H:%M") if at else "never"
+    return local(at).isoformat(" ", "minutes")[:16] if at else "never"
 
 
 def width(text: str) -> int:
-    """Columns on a terminal: wide characters take two, marks none."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
+    """Columns on a terminal: wide characters and emoji sequences take two, marks and joiners none."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth, wcwidth  # late: its tables are large, and most cells are ASCII
+
+    columns = wcswidth(text)
+    return columns if columns >= 0 else sum(max(wcwidth(char), 0) for char in text)
 
 
 class Page:
@@ -82,7 +85,9 @@ class Page:
     def pairs(self, rows: Iterable[tuple[str, str]]) -> str:
         rows = list(rows)
         wide = max(width(name) for name, _ in rows)
-        return "\n".join(f"{self.paint(name.ljust(wide), DIM)}  {one_line(text)}" for name, text in rows)
+        return "\n".join(
+            f"{self.paint(name + ' ' * (wide - width(name)), DIM)}  {one_line(text)}" for name, text in rows
+        )
 
 
 def shows(function: Show) -> Show:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from apps import VERSION
 from apps.cli import commands, later, start
 from apps.cli.command import Command
 from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, KithkinError
+from sync.service.times import bounded, day_end, day_start
 
 _LITERAL = "\0"
 """Marks an argument that stood behind `--`; no argument of a process can hold it otherwise."""
@@ -117,20 +118,21 @@ def lasting(text: str) -> float:
 
 def since(text: str) -> datetime:
     """A day begins at its midnight, in the local zone."""
-    return _moment(text, timedelta(0))
+    return _moment(text, end=False)
 
 
 def until(text: str) -> datetime:
     """A day given as an end belongs to the range."""
-    return _moment(text, timedelta(days=1) - timedelta(microseconds=1))
+    return _moment(text, end=True)
 
 
-def _moment(text: str, whole_day: timedelta) -> datetime:
+def _moment(text: str, *, end: bool) -> datetime:
+    """end: of a day that stands without a time, its last moment."""
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    return (datetime.combine(day, time()) + whole_day).astimezone(UTC)
+        return bounded(datetime.fromisoformat(text))
+    return day_end(day) if end else day_start(day)
 
 
 def _plain(text: str) -> str:

@@ -18,16 +18,16 @@ from sync.engine.tasks.offers import admitting_feeds, answer_to, group_talks
 from sync.service import messages, models
 from sync.service.domain import Domain, commits
 from sync.service.ids import chat_id, find_chat, find_contact, find_space, identity_id
-from sync.service.messages import moment, shown, writable
+from sync.service.messages import shown, writable
 from sync.service.names import chat_title, person_name
 from sync.service.text import check_name
+from sync.service.times import exact_lifetime, moment
 from sync.space import timeline
 from sync.space.epochs import ensure_key, found_space, write_control
 from sync.space.space import Space
 
 ROLES: tuple[models.Role, ...] = ("creator", "admin", "member")
 PREVIEW = 200
-MAX_LIFETIME = 2**31 - 1
 
 
 class ChatCalls(Domain):
@@ -138,8 +138,8 @@ class ChatCalls(Domain):
     def chat_set(self, chat: str, key: str, value: str) -> models.ChatRef:
         if key == "history" and value in ("all", "none"):
             stored = value
-        elif key == "lifetime" and value.isascii() and value.isdigit() and int(value) <= MAX_LIFETIME:
-            stored = str(int(value))
+        elif key == "lifetime" and (seconds := exact_lifetime(value)) is not None:
+            stored = str(seconds)
         else:
             raise KithkinError("usage", "Settings are `history all`, `history none` and `lifetime SECONDS`.")
         space = find_space(self._profile, chat)

@@ -10,9 +10,9 @@ from sync.engine.profile import Profile
 from sync.service import models
 from sync.service.domain import Domain, commits
 from sync.service.ids import DEVICE, among, chat_id, device_id, find_contact, identity_id
-from sync.service.messages import moment
 from sync.service.names import device_name, person_name, told_profiles
 from sync.service.text import MAX_ABOUT, check_name
+from sync.service.times import moment
 
 
 class ContactCalls(Domain):

@@ -12,6 +12,7 @@ from sync.service import models
 from sync.service.ids import space_of
 from sync.service.indexing import Indexing
 from sync.service.names import chat_title
+from sync.service.system import system_refusals
 from sync.space import timeline
 from sync.store.port import Batch, Table
 
@@ -30,7 +31,8 @@ async def examine(profile: Profile, indexing: Indexing, folder: Path, repair: bo
 
 
 def _mode(folder: Path) -> models.Check:
-    mode = folder.stat().st_mode & 0o777
+    with system_refusals():
+        mode = folder.stat().st_mode & 0o777
     return models.Check(name="folder", ok=not mode & 0o077, detail=f"mode {mode:04o}")
 
 

@@ -12,7 +12,6 @@ import json
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -27,18 +26,12 @@ from sync.engine.profile import Profile
 from sync.service.ids import space_of
 from sync.service.messages import shown
 from sync.service.names import person_name
+from sync.service.times import show_time
 from sync.space import timeline
 from sync.space.feed import EntryState
 from sync.store.sqlite import is_full
 
 PIECE = 100  # rows or entries until the loop may run other work: a few milliseconds
-
-
-def show_time(ms: int) -> str:
-    """Unix milliseconds as ISO 8601 with a `Z`, with a fraction only where there is one."""
-    at = datetime.fromtimestamp(ms // 1000, UTC)
-    fraction = f".{ms % 1000:03}" if ms % 1000 else ""
-    return f"{at:%Y-%m-%dT%H:%M:%S}{fraction}Z"
 
 
 async def export_lines(profile: Profile, chat: bytes, path: Path, force: bool, now_ms: int) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -19,13 +18,14 @@ from sync.engine.profile import Profile
 from sync.service import models
 from sync.service.ids import space_of
 from sync.service.messages import writable, write_messages
+from sync.service.system import system_refusals
 from sync.service.text import MAX_TEXT, fits
+from sync.service.times import parse_time
 from sync.store.port import Table
 
 BATCH = 250  # messages a commit: about 50 ms
 MAX_LINE = 512 * 1024
 MAX_FROM = 256
-MAX_MS = 253_402_300_799_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Importer:
         bad: KithkinError | None = None
         more = True
         while len(made) < BATCH:
-            line = self._file.readline(MAX_LINE + 1)
+            line = self._read()
             if not line:
                 more = False
                 break
@@ -83,13 +83,18 @@ class Importer:
                 made.append(self._message(line))
             except KithkinError as error:
                 while len(line) > MAX_LINE and not line.endswith(b"\n"):
-                    line = self._file.readline(MAX_LINE + 1)
+                    line = self._read()
                 if not self._skip_bad:
                     bad, more = error, False
                     break
                 self._skipped += 1
         self._write(made, now_ms)
         return Step(more, bad)
+
+    def _read(self) -> bytes:
+        """The next line, or the next piece of one that is too long."""
+        with system_refusals():
+            return self._file.readline(MAX_LINE + 1)
 
     def _write(self, made: list[Message], now_ms: int) -> None:
         space, store = writable(self._profile, space_of(self._profile, self._chat)), self._profile.store
@@ -128,15 +133,3 @@ class Importer:
         self._seen[key] = ordinal + 1
         nonce = import_nonce(self._chat, at_ms, source, text, ordinal)
         return Message(nonce, text, at=at_ms, source=source)
-
-
-def parse_time(text: str) -> int:
-    """ISO 8601 with a zone as Unix ms.  Raises ValueError."""
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("a time without a zone")
-    since = at - datetime(1970, 1, 1, tzinfo=UTC)
-    ms = (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
-    if not 0 <= ms <= MAX_MS:
-        raise ValueError("a time out of range")
-    return ms

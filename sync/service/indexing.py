@@ -21,9 +21,9 @@ from sync.engine.profile import Profile
 from sync.search.port import MAX_LIMIT, Document, Hit, Query, Search, Sort
 from sync.service import models
 from sync.service.ids import IDENTITY, chat_id, find_chat, identity_id, message_id, prefix_of
-from sync.service.messages import moment
 from sync.service.names import person_name
 from sync.service.text import check_query
+from sync.service.times import milliseconds, moment
 from sync.space import timeline
 from sync.store.port import Batch, Table
 
@@ -218,4 +218,4 @@ class Indexing:
 
 
 def _ms(at: datetime | None) -> int | None:
-    return None if at is None else int(at.timestamp() * 1000)
+    return None if at is None else milliseconds(at)

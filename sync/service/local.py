@@ -19,11 +19,12 @@ from sync.service.contacts import ContactCalls, DeviceCalls
 from sync.service.files import FileCalls
 from sync.service.ids import chat_id, device_id, identity_id, space_of
 from sync.service.indexing import STEP, Indexing
-from sync.service.messages import MessageCalls, moment, outbox
+from sync.service.messages import MessageCalls, outbox
 from sync.service.names import chat_title, person_name
 from sync.service.node import Node
 from sync.service.onboarding import OnboardingCalls
 from sync.service.text import check_query
+from sync.service.times import moment
 from sync.space import timeline
 from sync.store.port import Table, prefix_end
 

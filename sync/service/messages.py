@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from crdt.docs.chat import Edit, Message, Reaction
 from crdt.docs.deletion import Block, Deletion, encode_deletion
@@ -33,6 +32,7 @@ from sync.service.ids import (
 )
 from sync.service.names import person_name
 from sync.service.text import check_emoji, check_text
+from sync.service.times import claimed_lifetime, moment
 from sync.space import timeline
 from sync.space.epochs import ensure_key
 from sync.space.outbound import Draft
@@ -232,8 +232,7 @@ def write_messages(profile: Profile, space: Space, messages: Iterable[Message], 
 
 
 def _lifetime(space: Space) -> int | None:
-    value = space.state.settings.get("lifetime", b"")
-    return int(value) if value.isdigit() and int(value) else None
+    return claimed_lifetime(space.state.settings.get("lifetime", b""))
 
 
 def find_row(profile: Profile, space: Space, text: str) -> Row:
@@ -337,8 +336,3 @@ def model(profile: Profile, space: Space, row: Row, status: delivery.DeliverySta
 def order(row: Row, now_ms: int) -> str:
     """`models.Message.order`: the row's draw key without its id, which nothing else in the chat shares."""
     return draw_key(row, now_ms)[:-32].hex()
-
-
-def moment(ms: int) -> datetime:
-    """Unix milliseconds as an aware time."""
-    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -13,10 +13,10 @@ from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, Approval
 from sync.service.approval import PendingApproval
 from sync.service.domain import Domain, OpenedProfile, deadline_in
 from sync.service.ids import chat_id, identity_id
-from sync.service.messages import moment
 from sync.service.network import address_of, hints_of
 from sync.service.node import Node
 from sync.service.steps import TIMEOUT, next_step
+from sync.service.times import moment
 
 MAX_HINTS = 6  # addresses in an invite
 MAX_EXPIRES = 366 * 86_400

@@ -42,6 +42,7 @@ from sync.service.local import LocalService
 from sync.service.network import address_of, hints_of, new_host, start_host
 from sync.service.node import Node
 from sync.service.steps import TIMEOUT
+from sync.service.system import system_refusals
 from sync.service.text import check_name
 from sync.store.sqlite import SqliteStore
 
@@ -65,7 +66,7 @@ async def create_profile(folder: Path, passphrase: str | None, *, name: str, kin
             generation=int(now),
         )
         found_profile(store, account, [certificate], keys.recovery.public, name, int(now * 1000), rng)
-        replace_keystore(folder / KEYSTORE, keystore)
+        _keep_keystore(folder, keystore)
         return models.Created(identity=identity_id(account.identity), device=device_id(account.device), phrase=phrase)
 
 
@@ -116,6 +117,11 @@ def _draft(folder: Path, passphrase: str | None) -> Iterator[tuple[SqliteStore, 
                 child.unlink() if not child.is_dir() else shutil.rmtree(child)
             if made:
                 folder.rmdir()
+
+
+def _keep_keystore(folder: Path, keystore: bytes) -> None:
+    with system_refusals():
+        replace_keystore(folder / KEYSTORE, keystore)
 
 
 def _ours(folder: Path) -> set[str]:
@@ -180,7 +186,8 @@ async def open_service(
             raise KithkinError(
                 "profile_unreadable", f"The store of this profile holds what this version cannot read: {error}."
             ) from error
-        (folder / INDEX).mkdir(mode=0o700, exist_ok=True)
+        with system_refusals():
+            (folder / INDEX).mkdir(mode=0o700, exist_ok=True)
         search = open_search(folder / INDEX, derive(database_key, Label.INDEX), wanted=os.environ.get(SETTING))
         async with Node(engine, network) as node:
             indexing = Indexing(engine.profile, search, lambda: int(node.clock() * 1000))
@@ -208,7 +215,7 @@ def _rewrap(folder: Path, database_key: bytes, new: str | None, keyring: bool | 
         keyring_secret=secret,
         drop_keyring=keyring is False,
     )
-    replace_keystore(folder / KEYSTORE, changed)
+    _keep_keystore(folder, changed)
     if keyring is False:
         forget_secret(folder)
 
@@ -373,7 +380,7 @@ async def link_profile(
                 hints[:4],
                 os.urandom,
                 time.time(),
-                granted=lambda: replace_keystore(folder / KEYSTORE, keystore),
+                granted=lambda: _keep_keystore(folder, keystore),
             )
             linking = _Linking(core, host, wait)
             try:

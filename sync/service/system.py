@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 
 from identity.errors import KithkinError
 
@@ -20,3 +22,12 @@ def system_refusal(error: OSError) -> KithkinError:
     named = error.filename if isinstance(error.filename, str | bytes) else None
     where = f": {os.fsencode(named).decode(errors='backslashreplace')}" if named else ""
     return KithkinError("system_refused", f"The system refused: {reason}{where}.")
+
+
+@contextlib.contextmanager
+def system_refusals() -> Iterator[None]:
+    """Around calls of the system that nothing nearer has a better word for."""
+    try:
+        yield
+    except OSError as error:
+        raise system_refusal(error) from error

@@ -14,6 +14,7 @@ MAX_QUERY = 4 * 1024
 MAX_NAME = 128
 MAX_ABOUT = 1024
 MAX_EMOJI = 64
+SHRINKS = 4  # code points of which NFC may make one
 
 
 def check_text(text: str) -> str:
@@ -38,10 +39,16 @@ def fits(text: str) -> bool:
 
 
 def check_name(name: str, limit: int = MAX_NAME, *, empty: bool = False) -> str:
-    """A name, title or line about somebody: one line, NFC, trimmed.  Raises as `check_text`."""
-    if len(name) > limit or len(_utf8(name)) > limit:
-        raise KithkinError("text_too_long", f"At most {limit} bytes fit here.")
+    """A name, title or line about somebody: one line, NFC, trimmed.  Raises as `check_text`.
+
+    limit: bytes of what it becomes.  NFC makes some texts three times as long and others a quarter.
+    """
+    too_long = KithkinError("text_too_long", f"At most {limit} bytes fit here.")
+    if len(name.strip()) > SHRINKS * limit:
+        raise too_long
     name = unicodedata.normalize("NFC", name).strip()
+    if len(_utf8(name)) > limit:
+        raise too_long
     if not name and not empty:
         raise KithkinError("empty_text", "A name is needed here.")
     if any(unicodedata.category(char) == "Cc" for char in name):

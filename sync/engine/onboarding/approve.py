@@ -40,14 +40,22 @@ class Approvals:
         payload = read_pair_code(text, now)
         if len(self._profile.directory.active(self._profile.account.identity)) >= MAX_DEVICES:
             raise KithkinError("too_many_devices", "There are six devices already; revoke one first.")
+        self._refuse_twice(payload)
         return payload
 
     def begin(self, payload: PairPayload, history: bool, now: float) -> int:
-        """Dials the device that shows the text; `OnboardingStep`s follow, the digits first."""
+        """Dials the device that shows the text; `OnboardingStep`s follow, the digits first.  Raises as `check`."""
+        self._refuse_twice(payload)
         one = self._conversations.begin(now)
         one.pair, one.history = payload, history
         self._conversations.dial(one, now)
         return one.id
+
+    def _refuse_twice(self, payload: PairPayload) -> None:
+        """A text is for one conversation, so a second one would wait for nothing."""
+        if self._conversations.pairs_with(payload.transport):
+            sentence = "That device is being approved already: finish that, or end it and try again."
+            raise KithkinError("not_allowed", sentence)
 
     def dialled(self, peer: Peer, one: Conversation, now: float) -> None:
         """The connection to the new device is open.  Raises KithkinError where the text cannot be used on it."""

@@ -63,6 +63,10 @@ class Conversations:
         """The one that is held on this connection."""
         return next((one for one in self._open.values() if one.peer == conn), None)
 
+    def pairs_with(self, transport: bytes) -> bool:
+        """Whether one is under way with the device whose pairing text names this key."""
+        return any(one.pair is not None and one.pair.transport == transport for one in self._open.values())
+
     def dial(self, one: Conversation, now: float) -> None:
         """At the addresses in the text, and by the one-use key that it names."""
         local = self._profile.account.transport(now)

@@ -59,7 +59,7 @@ def test_a_refusal_that_cannot_be_said_is_an_exit_code(desk: Desk, streams: str)
 def test_a_closed_standard_input_is_an_empty_one(desk: Desk) -> None:
     code, out, _ = ended("<&-", "--json", "send", "self", "-")
     assert (code, json.loads(out)["error"]["code"]) == (1, "empty_text")
-    desk.patch.setenv("KITHKIN_SHELF", "empty")
+    desk.patch.setenv("KITHKIN_FAKE", "empty")
     code, out, _ = ended("<&-", "--json", "link")
     assert (code, json.loads(out.splitlines()[-1])["error"]["code"]) == (1, "wrong_code")
 
