@@ -150,8 +150,8 @@ def test_copy_in_a_feed_that_left_the_author_does_not_count() -> None:
     room = Room()
     room.say(PHONE, 1, message("hello"))
     room.say(DESK, 2, message("hello from a desk"))
-    rights = replace(room.policy(), member=lambda core: {PHONE: ADA_ID, DESK: EVE_ID}.get(core))
-    row = fold_message(HELLO, room.facts, rights)
+    policy = replace(room.policy(), member=lambda core: {PHONE: ADA_ID, DESK: EVE_ID}.get(core))
+    row = fold_message(HELLO, room.facts, policy)
     assert row is not None
     assert (row.text, row.edited) == ("hello", False)
 
