@@ -1,6 +1,6 @@
 """What the search costs: indexing, searching, memory.  `python -m benchmarks.search [ROUNDS] [MESSAGES]`, JSON lines.
 
-Rounds of both homes alternate; medians with the lowest and highest round.  Messages are the IRC corpus beside the
+Rounds of both backends alternate; medians with the lowest and highest round.  Messages are the IRC corpus beside the
 checkout (KITHKIN_SHARED), made-up ones where it is absent: the first line says which.
 """
 
@@ -111,19 +111,19 @@ def measure(search: Search, documents: list[Document]) -> Figures:
 def main(rounds: int, count: int) -> None:
     name, documents = messages(count)
     print(json.dumps({"messages": len(documents), "from": name, "rounds": rounds}))
-    homes = {"duckdb": WorkerSearch, "fts5": Fts5Search}
-    seen: dict[str, list[Figures]] = {home: [] for home in homes}
+    backends = {"duckdb": WorkerSearch, "fts5": Fts5Search}
+    seen: dict[str, list[Figures]] = {backend: [] for backend in backends}
     for _ in range(rounds):
-        for home, make in homes.items():
+        for backend, make in backends.items():
             with tempfile.TemporaryDirectory() as folder:
                 figures = measure(make(Path(folder) / "index", os.urandom(32)), documents)
                 figures["file_mb"] = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
-                seen[home].append(figures)
-    for home, each in seen.items():
+                seen[backend].append(figures)
+    for backend, each in seen.items():
         for figure in each[0]:
             values = [figures[figure] for figures in each]
             line = {"median": statistics.median(values), "low": min(values), "high": max(values)}
-            print(json.dumps({"of": home, "figure": figure, **{key: round(v, 2) for key, v in line.items()}}))
+            print(json.dumps({"of": backend, "figure": figure, **{key: round(v, 2) for key, v in line.items()}}))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Add:
+    """A batch for `Search.add`; answered by `Done(None)`."""
+
     documents: tuple[Document, ...]
     removed: tuple[bytes, ...]
     cursor: bytes | None
@@ -35,6 +37,8 @@ class Add:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
+    """A query; answered by `Found`."""
+
     query: Query
 
 
@@ -47,16 +51,22 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Done:
+    """A call has succeeded; `value` is what it returns."""
+
     value: bytes | int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
+    """What a query has found."""
+
     result: Result
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
+    """A request was refused: the code and the message of a KithkinError."""
+
     code: str
     message: str
 

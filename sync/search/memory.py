@@ -91,6 +91,7 @@ class MemorySearch:
 
 
 def hit(document: Document, score: float, asked: Asked) -> Hit:
+    """A document that matches, with its snippet and the marks in it."""
     shown = snippet(document.text, asked)
     return Hit(
         document.id,

@@ -18,6 +18,8 @@ MAX_LIMIT = 10_000  # hits of one answer
 
 
 class Sort(Enum):
+    """The order of hits."""
+
     TIME = "time"  # newest first, by `Document.order`
     SCORE = "score"  # best first, equal ones newest first
 
@@ -59,6 +61,8 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
+    """A document that matches.  marks: the matches in `snippet`."""
+
     id: bytes
     chat: bytes
     author: bytes
@@ -73,6 +77,8 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Result:
+    """What a query found: the hits that were asked for, and how many there are."""
+
     hits: tuple[Hit, ...]
     total: int  # of all that match, whatever the limit
 
@@ -106,9 +112,13 @@ class Search(Protocol):
         """
         ...
 
-    def remove(self, ids: Sequence[bytes], *, cursor: bytes | None = None) -> None: ...
+    def remove(self, ids: Sequence[bytes], *, cursor: bytes | None = None) -> None:
+        """`add` of nothing."""
+        ...
 
-    def query(self, query: Query) -> Result: ...
+    def query(self, query: Query) -> Result:
+        """The best hits, at most MAX_LIMIT.  Raises `bad_query` where the text holds no word."""
+        ...
 
     def flush(self) -> None:
         """Write what is pending into place.  Nothing committed depends on it."""
@@ -126,4 +136,6 @@ class Search(Protocol):
         """Give memory back: the node is idle.  The next call opens again by itself."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let the files go.  A later call opens them again."""
+        ...

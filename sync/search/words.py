@@ -72,6 +72,7 @@ def clean(text: str) -> str:
 
 
 def fold(text: str) -> str:
+    """The text as it is compared: without invisible signs, NFKC, case folded, NFKC again."""
     if text.isascii():
         return text.lower()
     visible = text.translate(_INVISIBLE)

@@ -3,7 +3,7 @@
 `docs/protocol.md`.  The logs are the truth and this is where they lie, so the port promises little and keeps
 it: a batch is there whole or not at all; batches become durable in the order they were written; a durable one makes
 every earlier one durable.  What was written without `durable` may be missing after a crash, from some batch on to the
-end, never from the middle.  Two homes: `sqlite.py` (encrypted) and `memory.py` (the twin that can crash at every call).
+end, never from the middle.  Two backends: `sqlite.py` (encrypted), `memory.py` (the twin that can crash at every call).
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Batch:
 
 @runtime_checkable
 class Store(Protocol):
-    """Both homes.
+    """Both backends.
 
     Errors of the edge are KithkinError: `disk_full` (the batch is absent as a whole, the store goes on),
     `profile_in_use`, `profile_newer`, `profile_unreadable`.  After `close` every call raises StoreClosed.

@@ -56,7 +56,7 @@ async def holding(process: asyncio.subprocess.Process, name: str) -> None:
 # ---- the command line and where the profile is
 
 
-def test_unknown_commands_and_flags(tmp_path: Path) -> None:
+def test_unknown_commands_and_flags_are_usage_errors(tmp_path: Path) -> None:
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
             ada = stage.profile("ada")
@@ -67,7 +67,7 @@ def test_unknown_commands_and_flags(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_profile_paths_that_are_none(tmp_path: Path) -> None:
+def test_profile_paths_that_hold_no_profile_are_refused_and_unchanged(tmp_path: Path) -> None:
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
             ada = stage.profile("ada")
@@ -98,7 +98,7 @@ def test_profile_paths_that_are_none(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_profile_in_use_and_a_profile_that_exists(three: Three) -> None:
+def test_profile_in_use_and_existing_profile_are_refused(three: Three) -> None:
     async def story() -> None:
         async with three() as trio:
             phone = trio.phone
@@ -117,7 +117,7 @@ def test_a_profile_in_use_and_a_profile_that_exists(three: Three) -> None:
     asyncio.run(story())
 
 
-def test_commands_beside_each_other_on_a_profile_nobody_runs(three: Three) -> None:
+def test_simultaneous_commands_without_a_node_succeed_or_are_refused(three: Three) -> None:
     """One process at a time owns it: the others are told so, and what was acknowledged is there."""
 
     async def story() -> None:
@@ -136,7 +136,7 @@ def test_commands_beside_each_other_on_a_profile_nobody_runs(three: Three) -> No
 # ---- keys
 
 
-def test_passphrases_and_keystores(three: Three, tmp_path: Path) -> None:
+def test_wrong_passphrases_and_damaged_keystores_are_refused(three: Three, tmp_path: Path) -> None:
     async def story() -> None:
         async with three() as trio:
             phone = trio.phone
@@ -175,7 +175,7 @@ def test_passphrases_and_keystores(three: Three, tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_store_from_a_newer_version_and_one_that_is_damaged(three: Three) -> None:
+def test_newer_and_damaged_stores_are_refused_and_unchanged(three: Three) -> None:
     async def story() -> None:
         async with three() as trio:
             phone, friend = trio.phone, trio.friend
@@ -205,7 +205,7 @@ def test_a_store_from_a_newer_version_and_one_that_is_damaged(three: Three) -> N
 # ---- texts that people pass on
 
 
-def test_invites_and_pair_codes(three: Three) -> None:
+def test_wrong_used_and_expired_invites_and_pairing_codes_are_refused(three: Three) -> None:
     async def story() -> None:
         async with three() as trio:
             phone, desktop, friend = trio.all
@@ -291,7 +291,7 @@ def test_invites_and_pair_codes(three: Three) -> None:
     asyncio.run(story())
 
 
-def test_three_wrong_codes_end_both_sides(tmp_path: Path) -> None:
+def test_three_wrong_codes_end_the_pairing_on_both_sides(tmp_path: Path) -> None:
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
             phone = await (await stage.init("phone")).run()
@@ -316,7 +316,7 @@ def test_three_wrong_codes_end_both_sides(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_seventh_device(tmp_path: Path) -> None:
+def test_seventh_device_is_refused(tmp_path: Path) -> None:
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
             phone = await (await stage.init("phone")).run()
@@ -346,7 +346,7 @@ def test_a_seventh_device(tmp_path: Path) -> None:
 # ---- texts that people write
 
 
-def test_texts(three: Three) -> None:
+def test_texts_of_any_characters_arrive_and_bad_ones_are_refused(three: Three) -> None:
     async def story() -> None:
         async with three() as trio:
             phone, friend = trio.phone, trio.friend
@@ -404,7 +404,7 @@ def test_texts(three: Three) -> None:
 
 
 @pytest.mark.parametrize("kind", ["node", "alone"])
-def test_searches(three: Three, kind: str) -> None:
+def test_hostile_searches_are_refused_or_answered(three: Three, kind: str) -> None:
     async def story() -> None:
         async with three() as trio:
             phone = trio.phone
@@ -426,7 +426,7 @@ def test_searches(three: Three, kind: str) -> None:
 # ---- the disk
 
 
-def test_the_disk_is_full_while_appending(three: Three) -> None:
+def test_full_disk_while_sending_loses_nothing(three: Three) -> None:
     """A limit on file size stands for a full disk: the same refusals from the same calls."""
 
     async def story() -> None:
@@ -469,7 +469,7 @@ def test_the_disk_is_full_while_appending(three: Three) -> None:
     asyncio.run(story())
 
 
-def test_files_that_cannot_be_had(three: Three, tmp_path: Path) -> None:
+def test_unusable_import_and_export_files_are_refused(three: Three, tmp_path: Path) -> None:
     async def story() -> None:
         async with three() as trio:
             phone, chat = trio.phone, trio.direct
@@ -495,7 +495,7 @@ def test_files_that_cannot_be_had(three: Three, tmp_path: Path) -> None:
 # ---- Ctrl-C
 
 
-def test_ctrl_c_in_the_middle_of_anything(three: Three, tmp_path: Path) -> None:
+def test_ctrl_c_ends_any_command_with_130_and_loses_nothing(three: Three, tmp_path: Path) -> None:
     async def story() -> None:
         async with three() as trio:
             phone, friend, chat = trio.phone, trio.friend, trio.direct
@@ -562,7 +562,7 @@ def test_ctrl_c_in_the_middle_of_anything(three: Three, tmp_path: Path) -> None:
 # ---- the network
 
 
-def test_hostile_datagrams_at_a_running_node(three: Three) -> None:
+def test_node_survives_hostile_datagrams(three: Three) -> None:
     async def story() -> None:
         async with three() as trio:
             phone, friend, chat = trio.phone, trio.friend, trio.direct
@@ -600,7 +600,7 @@ def test_hostile_datagrams_at_a_running_node(three: Three) -> None:
     asyncio.run(story())
 
 
-def test_hostile_lines_at_the_socket(three: Three) -> None:
+def test_node_survives_hostile_lines_at_its_socket(three: Three) -> None:
     async def story() -> None:
         async with three() as trio:
             phone = await trio.phone.run()
@@ -638,7 +638,7 @@ def test_hostile_lines_at_the_socket(three: Three) -> None:
     asyncio.run(story())
 
 
-def test_a_folder_deep_down(tmp_path: Path) -> None:
+def test_profile_works_in_a_deep_folder(tmp_path: Path) -> None:
     """A path too long for a socket's address serves all the same."""
 
     async def story() -> None:

@@ -35,7 +35,7 @@ async def refused(call: object) -> str:
     return "done"
 
 
-def test_keys_of_the_commands_about_myself(tmp_path: Path) -> None:
+def test_commands_about_myself_answer_with_their_documented_keys(tmp_path: Path) -> None:
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
             ada = stage.profile("ada")
@@ -113,7 +113,7 @@ def test_keys_of_the_commands_about_myself(tmp_path: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_commands_of_later_say_so(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_commands_of_later_versions_are_refused_with_a_sentence(tmp_path: Path, words: tuple[str, ...]) -> None:
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
             said = await stage.profile("nobody").cli(*words)
@@ -123,7 +123,7 @@ def test_commands_of_later_say_so(tmp_path: Path, words: tuple[str, ...]) -> Non
     asyncio.run(story())
 
 
-def test_what_one_does_to_a_message_is_seen_by_all(three: Three, tmp_path: Path) -> None:
+def test_edits_reactions_and_deletions_reach_all_devices(three: Three, tmp_path: Path) -> None:
     async def story() -> None:
         async with three() as trio:
             phone, desktop, friend = trio.all
@@ -215,7 +215,7 @@ def test_what_one_does_to_a_message_is_seen_by_all(three: Three, tmp_path: Path)
     asyncio.run(story())
 
 
-def test_contacts(three: Three) -> None:
+def test_contacts_are_verified_renamed_and_blocked_on_all_devices(three: Three) -> None:
     async def story() -> None:
         async with three() as trio:
             phone, desktop, friend = trio.all
@@ -266,7 +266,7 @@ def test_contacts(three: Three) -> None:
     asyncio.run(story())
 
 
-def test_groups(three: Three) -> None:
+def test_groups_are_offered_joined_declined_left_and_administered(three: Three) -> None:
     async def story() -> None:
         async with three() as trio:
             phone, desktop, friend = trio.all
@@ -342,7 +342,7 @@ def test_groups(three: Three) -> None:
     asyncio.run(story())
 
 
-def test_lifetimes(three: Three) -> None:
+def test_message_past_its_lifetime_is_gone_everywhere(three: Three) -> None:
     """A message that has outlived its chat's lifetime is gone for its reader, and out of exports."""
 
     async def story() -> None:
@@ -365,7 +365,7 @@ def test_lifetimes(three: Three) -> None:
     asyncio.run(story())
 
 
-def test_pages_of_the_timeline(tmp_path: Path) -> None:
+def test_pages_before_and_after_a_message_have_these_messages(tmp_path: Path) -> None:
     async def story() -> None:
         async with Stage(tmp_path / "stage") as stage:
             ada = await (await stage.init("ada")).run()

@@ -51,7 +51,7 @@ def test_approving_asks_unless_it_is_told_not_to(ada: Desk) -> None:
         assert ada.run("device", "approve", PAIR, stdin=answer).error == "not_allowed"
 
 
-def test_the_rest_in_one_walk(ada: Desk, tmp_path: Path) -> None:
+def test_every_other_command_answers_with_its_documented_keys(ada: Desk, tmp_path: Path) -> None:
     lines = tmp_path / "in.jsonl"
     lines.write_text('{"text": "imported kelp"}\n')
     walk: list[tuple[tuple[str, ...], list[str]]] = [
@@ -115,7 +115,7 @@ def test_doctor_ends_with_one_where_something_is_wrong(ada: Desk) -> None:
     assert (said.code, said.lines[0]["checks"][0]["ok"]) == (1, False)
 
 
-def test_only_commands_that_meet_somebody_open_a_network(ada: Desk) -> None:
+def test_only_commands_that_reach_other_devices_open_a_network(ada: Desk) -> None:
     profiles = ada.profiles
     ada.run("send", "self", "x")
     ada.run("contact", "accept", INVITE)
@@ -143,19 +143,19 @@ def test_only_commands_that_meet_somebody_open_a_network(ada: Desk) -> None:
     ],
     ids=" ".join,
 )
-def test_what_comes_later_says_so_in_a_sentence(ada: Desk, words: tuple[str, ...]) -> None:
+def test_command_of_a_later_version_is_refused_with_a_sentence(ada: Desk, words: tuple[str, ...]) -> None:
     said = ada.run(*words)
     assert (said.code, said.error) == (1, "not_available_yet")
     assert re.fullmatch(r"[A-Z][^\n]+\.", said.lines[0]["error"]["message"])
 
 
-def test_every_code_has_a_next_step_and_every_later_a_sentence() -> None:
+def test_every_error_code_has_a_hint_and_every_later_command_a_sentence() -> None:
     assert set(HINTS) | {"not_available_yet"} == set(CODES)
     sentences = [value.sentence for value in vars(later).values() if isinstance(value, Later)]
     assert len(sentences) >= 9 and all(sentence.endswith(".") for sentence in sentences)
 
 
-def test_every_command_of_the_table_can_be_said() -> None:
+def test_every_command_of_the_table_can_be_parsed() -> None:
     said = {id(parse(words).command) for words in SAYABLE}
     asked = [value for name, value in vars(commands).items() if name.isupper()]
     assert [value for value in asked if id(value) not in said] == []

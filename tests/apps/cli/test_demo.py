@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.apps.cli.desk import Desk
 
 
-def test_the_story_ends_well(desk: Desk) -> None:
+def test_demo_runs_to_its_end(desk: Desk) -> None:
     said = desk.run("demo")
     assert said.code == 0, said.out
     *steps, story = said.lines

@@ -25,7 +25,7 @@ from sync.service.api import KithkinError
         ("desktop --bootstrap 192.0.2.3:3", "", ("192.0.2.3:3",)),
     ],
 )
-def test_the_nearest_word_counts(
+def test_option_overrides_environment_for_bootstrap_nodes(
     monkeypatch: pytest.MonkeyPatch, words: str, environment: str | None, bootstrap: tuple[str, ...] | None
 ) -> None:
     monkeypatch.delenv("KITHKIN_BOOTSTRAP", raising=False)
@@ -35,7 +35,7 @@ def test_the_nearest_word_counts(
 
 
 @pytest.mark.parametrize("wrong", ["nowhere", "192.0.2.1", "192.0.2.1:0", ":1", "192.0.2.1:99999"])
-def test_what_is_no_node_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+def test_bootstrap_that_is_no_host_and_port_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     with pytest.raises(KithkinError) as refused:
         network_of(parse(["run", "--bootstrap", wrong]))
     assert refused.value.code == "usage"

@@ -67,7 +67,7 @@ def test_a_node_serves_commands_and_ends_on_a_signal(desk: Desk, number: signal.
     assert list(desk.folder.iterdir()) == []
 
 
-def test_a_node_whose_output_nobody_reads_goes_on(desk: Desk) -> None:
+def test_node_goes_on_when_nobody_reads_its_output(desk: Desk) -> None:
     with process("run", "--json") as node:
         assert line(node)["ready"] is True
         big = b"x" * 60_000
@@ -93,7 +93,7 @@ def test_a_waiting_command_ends_with_130_on_ctrl_c(desk: Desk) -> None:
         assert node.wait(30) == 0
 
 
-def test_a_linking_that_ends_while_somebody_could_type_ends_cleanly(desk: Desk) -> None:
+def test_linking_ends_cleanly_while_standard_input_is_still_open(desk: Desk) -> None:
     desk.patch.setenv("KITHKIN_FAKE", "empty")
     with process("link", "--json") as linking:
         assert line(linking)["payload"] == PAIR

@@ -55,7 +55,7 @@ def test_terminal_escapes_are_shown_not_obeyed(ada: Desk) -> None:
 
 
 @pytest.mark.parametrize("char", ["\0", "\x1b", "\x7f", "\x85", "\x9b", "\u202e", "\u2066", "\u2028", "\udc80"])
-def test_what_could_steer_a_terminal_is_spelt(char: str) -> None:
+def test_terminal_control_characters_are_escaped(char: str) -> None:
     assert escaped(f"a{char}b") == one_line(f"a{char}b") != f"a{char}b"
     assert escaped(f"a{char}b").isascii()
 
@@ -172,7 +172,7 @@ def test_a_reader_reads_the_code_that_the_terminal_shows(colour: bool) -> None:
     assert [code.text for code in zxingcpp.read_barcodes(picture)] == [text.upper()]
 
 
-def test_an_error_has_its_next_step(ada: Desk) -> None:
+def test_error_is_followed_by_its_hint(ada: Desk) -> None:
     shown = ada.shown("send", "nowhere\x1b", "x")
     assert shown.code == 1 and shown.out == ""
     assert shown.err.splitlines()[0] == "kithkin: There is no chat nowhere\\x1b."

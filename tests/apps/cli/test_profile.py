@@ -60,7 +60,7 @@ def test_a_wrong_passphrase_and_a_corrupt_keystore_are_told_apart(home: Desk, tm
     assert home.run("status").error == "keystore_corrupt"
 
 
-def test_making_a_profile_where_something_is(home: Desk, tmp_path: Path) -> None:
+def test_profile_is_not_made_in_a_used_folder_or_file(home: Desk, tmp_path: Path) -> None:
     foreign, file = tmp_path / "foreign", tmp_path / "file"
     foreign.mkdir()
     (foreign / "letter.txt").write_text("dear reader")
@@ -75,7 +75,7 @@ def test_making_a_profile_where_something_is(home: Desk, tmp_path: Path) -> None
     assert contents(foreign) == {"letter.txt": b"dear reader"} and file.read_text() == "x"
 
 
-def test_no_passphrase_and_no_keyring(home: Desk, tmp_path: Path) -> None:
+def test_profile_without_passphrase_or_keyring_is_refused(home: Desk, tmp_path: Path) -> None:
     home.patch.delenv("KITHKIN_PASSPHRASE_FILE")
     assert home.run("status").error == "no_passphrase"
     assert home.run("init", "--name", "Eve", "--profile", str(tmp_path / "eve")).error == "no_passphrase"
@@ -91,7 +91,7 @@ def test_a_new_passphrase_replaces_the_old(home: Desk, tmp_path: Path) -> None:
     assert home.run("status").code == 0
 
 
-def test_texts_that_are_no_codes(home: Desk) -> None:
+def test_text_that_is_no_invite_or_pairing_code_is_refused(home: Desk) -> None:
     invite = home.run("contact", "invite").lines[0]["invite"]
     damaged = invite[:-1] + ("A" if invite[-1] != "A" else "B")
     for words, code in (
@@ -107,7 +107,7 @@ def test_texts_that_are_no_codes(home: Desk) -> None:
     assert home.run("contact", "list").lines[0]["contacts"] == []
 
 
-def test_ids_that_name_nothing(home: Desk) -> None:
+def test_unknown_ids_are_not_found(home: Desk) -> None:
     for words in (
         ("send", "chat_NOWHERE", "x"),
         ("read", "chat_NOWHERE"),

@@ -70,24 +70,24 @@ def test_json_is_recognised_wherever_it_stands_but_not_behind_the_dashes(ada: De
     assert ada.shown("frob", "--", "--json").out == ""
 
 
-def test_a_profile_that_is_not_there(desk: Desk) -> None:
+def test_missing_profile_is_not_found(desk: Desk) -> None:
     said = desk.run("status")
     assert (said.code, said.error) == (1, "profile_not_found")
 
 
-def test_a_profile_path_below_a_file(desk: Desk, tmp_path: Path) -> None:
+def test_profile_path_below_a_file_is_not_found(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         assert desk.run("--profile", str(path), "status").error == "profile_not_found"
 
 
-def test_a_second_init_and_a_link_on_a_profile(ada: Desk) -> None:
+def test_init_and_link_on_an_existing_profile_are_refused(ada: Desk) -> None:
     assert ada.run("init", "--name", "Eve").error == "profile_exists"
     assert ada.run("link").error == "profile_exists"
     assert ada.run("profile", "show").lines[0]["name"] == "Ada"
 
 
-def test_passphrases(ada: Desk, tmp_path: Path) -> None:
+def test_wrong_missing_and_unreadable_passphrases_have_their_codes(ada: Desk, tmp_path: Path) -> None:
     wrong, empty, binary = tmp_path / "wrong", tmp_path / "empty", tmp_path / "binary"
     wrong.write_text("guess\n")
     empty.write_text("\n")
@@ -101,7 +101,7 @@ def test_passphrases(ada: Desk, tmp_path: Path) -> None:
     assert codes == ["wrong_passphrase", *["no_passphrase"] * 5]
 
 
-def test_a_new_passphrase_that_cannot_be_had(ada: Desk, tmp_path: Path) -> None:
+def test_new_passphrase_that_cannot_be_read_is_refused(ada: Desk, tmp_path: Path) -> None:
     assert ada.run("passphrase").error == "no_passphrase"
     assert ada.run("passphrase", "--new-file", str(tmp_path / "absent")).error == "no_passphrase"
     assert ada.run("passphrase", "--keyring", "on").error == "no_passphrase"
@@ -150,7 +150,7 @@ def test_texts_that_no_message_can_hold(ada: Desk, text: bytes, code: str) -> No
     assert ada.run("read", "self").lines[0]["messages"] == []
 
 
-def test_an_argument_that_is_no_unicode(ada: Desk) -> None:
+def test_argument_that_is_not_unicode_is_refused(ada: Desk) -> None:
     assert ada.run("send", "self", "lone \udcff").error == "text_invalid"
     assert ada.run("search", "lone \udcff").error == "bad_query"
     said = ada.run("send", "no\udcff", "x")
@@ -179,7 +179,7 @@ def test_queries_without_a_word(ada: Desk, query: str) -> None:
     assert ada.run("search", query).error == "bad_query"
 
 
-def test_a_query_of_a_megabyte(ada: Desk) -> None:
+def test_query_of_a_megabyte_is_refused(ada: Desk) -> None:
     assert ada.run("search", "-", stdin=b"word " * 200_000).error == "bad_query"
     assert ada.run("search", "-", stdin=b"word " * 300_000).error == "text_too_long"
 

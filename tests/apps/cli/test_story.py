@@ -43,7 +43,7 @@ def test_ctrl_c_inside_a_command_is_130(ada: Desk) -> None:
     assert (said.code, said.out) == (130, "")
 
 
-def test_a_disk_that_fills_up_is_said_so(ada: Desk) -> None:
+def test_full_disk_is_reported_with_its_code(ada: Desk) -> None:
     ada.patch.setattr(FakeService, "status", raising(OSError(errno.ENOSPC, "No space left on device")))
     said = ada.run("status")
     assert (said.code, said.error) == (1, "disk_full")

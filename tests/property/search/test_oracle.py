@@ -114,7 +114,7 @@ def search(request: pytest.FixtureRequest) -> Iterator[Search]:
 
 @settings(max_examples=50)
 @given(steps=steps, queries=st.lists(st.tuples(asked, filters), min_size=1, max_size=4))
-def test_as_a_plain_scan(
+def test_any_query_finds_what_a_plain_scan_finds(
     search: Search, steps: list[tuple[list[Document], list[bytes]]], queries: list[tuple[list[str], dict[str, object]]]
 ) -> None:
     search.remove([bytes([n]) * 32 for n in range(10)])

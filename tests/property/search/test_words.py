@@ -18,7 +18,7 @@ clean_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters
 
 
 @given(anything)
-def test_every_text_has_words_and_goes_into_a_database(text: str) -> None:
+def test_cleaned_text_encodes_and_its_tokens_are_bounded(text: str) -> None:
     usable = clean(text)
     usable.encode()
     split = words(usable)
@@ -103,12 +103,12 @@ messages = st.one_of(
 
 
 @given(messages)
-def test_frames_come_back_as_they_went(message: Message) -> None:
+def test_decoded_frame_equals_the_encoded_one(message: Message) -> None:
     assert decode(encode(message)) == message
 
 
 @given(st.binary() | st.text().map(str.encode) | messages.map(encode).map(lambda data: data[:-1]))
-def test_other_bytes_are_no_frame(data: bytes) -> None:
+def test_other_bytes_are_refused_as_a_frame(data: bytes) -> None:
     try:
         decode(data)
     except DecodeError:
@@ -122,7 +122,7 @@ def test_other_bytes_are_no_frame(data: bytes) -> None:
         max_leaves=20,
     )
 )
-def test_other_json_is_no_frame(value: object) -> None:
+def test_other_json_is_refused_as_a_frame(value: object) -> None:
     try:
         decode(json.dumps(value).encode())
     except DecodeError:

@@ -144,7 +144,7 @@ class Backends(RuleBasedStateMachine):
             self.store.close()
 
 
-class MemoryHome(Backends):
+class MemoryBackend(Backends):
     store: MemoryStore
 
     def open_first(self) -> Store:
@@ -157,7 +157,7 @@ class MemoryHome(Backends):
         return self.store.reopen()
 
 
-class SqliteHome(Backends):
+class SqliteBackend(Backends):
     """A crash is a power cut: the disk keeps any subset of the sectors that were not synced."""
 
     def __init__(self) -> None:
@@ -184,9 +184,9 @@ class SqliteHome(Backends):
         self.folder.cleanup()
 
 
-def test_in_memory() -> None:
-    run_state_machine_as_test(MemoryHome, settings=settings(max_examples=60, stateful_step_count=30))
+def test_memory_store_equals_a_dict_through_any_calls_and_crashes() -> None:
+    run_state_machine_as_test(MemoryBackend, settings=settings(max_examples=60, stateful_step_count=30))
 
 
-def test_on_disk() -> None:
-    run_state_machine_as_test(SqliteHome, settings=settings(max_examples=60, stateful_step_count=30))
+def test_sqlite_store_equals_a_dict_through_any_calls_and_crashes() -> None:
+    run_state_machine_as_test(SqliteBackend, settings=settings(max_examples=60, stateful_step_count=30))

@@ -21,7 +21,7 @@ def search(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Search]:
     backend.close()
 
 
-def test_is_a_search(search: Search) -> None:
+def test_backend_implements_the_search_protocol(search: Search) -> None:
     assert isinstance(search, Search)
 
 
@@ -29,7 +29,7 @@ def test_a_new_index_is_empty(search: Search) -> None:
     assert (search.cursor(), search.count(), search.query(Query("word"))) == (b"", 0, Result((), 0))
 
 
-def test_a_hit_says_everything(search: Search) -> None:
+def test_hit_has_the_document_its_snippet_and_its_score(search: Search) -> None:
     search.add([document("1", "The RED fox", chat="den", author="bob", source="Eve", at=77, order=5)], cursor=b"c1")
 
     (hit,) = search.query(Query("red")).hits
@@ -51,7 +51,7 @@ def test_words_are_whole_and_all_must_occur(search: Search) -> None:
     assert texts(search, "red cat") == []
 
 
-def test_no_word_is_too_common_and_none_is_bent(search: Search) -> None:
+def test_no_stop_words_and_no_stemming(search: Search) -> None:
     search.add([document("1", "the and of running")])
 
     assert texts(search, "the and of") == ["the and of running"]
@@ -59,7 +59,7 @@ def test_no_word_is_too_common_and_none_is_bent(search: Search) -> None:
     assert texts(search, "AND OR NOT NEAR") == []
 
 
-def test_unspaced_scripts_are_found_by_any_part(search: Search) -> None:
+def test_scripts_without_spaces_are_found_by_any_part(search: Search) -> None:
     search.add(
         [
             document("1", "東京都へ行く", order=3),
@@ -79,7 +79,7 @@ def test_unspaced_scripts_are_found_by_any_part(search: Search) -> None:
     assert texts(search, "行東") == []
 
 
-def test_filters(search: Search) -> None:
+def test_filters_by_chat_author_source_and_time(search: Search) -> None:
     search.add(
         [
             document("1", "word one", chat="a", author="ada", at=10, order=1),
@@ -106,12 +106,12 @@ def test_filters(search: Search) -> None:
     assert found(since_ms=20, until_ms=40, chats=(name("b"),), authors=(name("ada"),)) == ["two"]
 
 
-def test_the_source_is_no_text(search: Search) -> None:
+def test_quoted_source_is_not_searched_as_text(search: Search) -> None:
     search.add([document("1", "hello", source="word")])
     assert texts(search, "word") == []
 
 
-def test_total_counts_all_whatever_the_limit(search: Search) -> None:
+def test_total_counts_all_hits_for_any_limit(search: Search) -> None:
     search.add([document(str(n), f"word {n}", order=n) for n in range(30)])
 
     assert search.query(Query("word")).total == 30
@@ -122,7 +122,7 @@ def test_total_counts_all_whatever_the_limit(search: Search) -> None:
     assert len(texts(search, Query("word", limit=10**9))) == 30
 
 
-def test_the_best_come_first_if_asked(search: Search) -> None:
+def test_sort_by_score_puts_the_best_first(search: Search) -> None:
     filler = " ".join(f"w{n}" for n in range(60))
     search.add([document("1", "fox fox fox"), document("2", f"fox {filler}", order=1), document("3", "dog", order=2)])
 
@@ -130,13 +130,13 @@ def test_the_best_come_first_if_asked(search: Search) -> None:
     assert texts(search, Query("fox", sort=Sort.TIME)) == [f"fox {filler}", "fox fox fox"]
 
 
-def test_equal_places_have_one_order(search: Search) -> None:
+def test_documents_of_one_place_are_ordered_by_id(search: Search) -> None:
     search.add([document(str(n), f"word {n}") for n in range(5)])
     by_id = sorted(((name(str(n)), f"word {n}") for n in range(5)), reverse=True)
     assert texts(search, "word") == [text for _, text in by_id]
 
 
-def test_edits_replace_and_removals_remove(search: Search) -> None:
+def test_edited_document_is_replaced_and_removed_one_not_found(search: Search) -> None:
     search.add([document("1", "first draft"), document("2", "other", order=1)])
     search.add([document("1", "second draft", order=2)])
 
@@ -148,7 +148,7 @@ def test_edits_replace_and_removals_remove(search: Search) -> None:
     assert (texts(search, "draft"), texts(search, "other")) == (["third draft"], [])
 
 
-def test_the_same_batch_twice_is_the_batch_once(search: Search) -> None:
+def test_adding_a_batch_twice_changes_nothing(search: Search) -> None:
     batch = [document(str(n), f"word {n}", order=n) for n in range(10)]
     for _ in range(3):
         search.add([*batch, batch[3]], cursor=b"c")
@@ -158,12 +158,12 @@ def test_the_same_batch_twice_is_the_batch_once(search: Search) -> None:
     assert result.hits[0].score == pytest.approx(result.hits[1].score)
 
 
-def test_of_equal_ids_in_one_batch_the_last_counts(search: Search) -> None:
+def test_last_of_equal_ids_in_one_batch_counts(search: Search) -> None:
     search.add([document("1", "early"), document("1", "late")])
     assert (texts(search, "early"), texts(search, "late"), search.count()) == ([], ["late"], 1)
 
 
-def test_an_empty_batch_moves_the_cursor_alone(search: Search) -> None:
+def test_empty_batch_moves_only_the_cursor(search: Search) -> None:
     search.add([document("1", "word")], cursor=b"\x00\xff")
     search.add([], cursor=b"next")
     search.add([])
@@ -171,7 +171,7 @@ def test_an_empty_batch_moves_the_cursor_alone(search: Search) -> None:
     assert (search.cursor(), search.count()) == (b"next", 1)
 
 
-def test_many_small_batches(search: Search) -> None:
+def test_many_small_batches_are_merged_and_all_found(search: Search) -> None:
     """Enough for segments to be merged, and merged again."""
     for n in range(100):
         search.add([document(str(n), f"common w{n} w{n % 7}", order=n)], cursor=b"%d" % n)
@@ -184,7 +184,7 @@ def test_many_small_batches(search: Search) -> None:
     assert search.query(Query("common w3")).total == len([n for n in range(100) if n % 3 and n % 7 == 3])
 
 
-def test_odd_texts(search: Search) -> None:
+def test_texts_of_any_characters_are_indexed(search: Search) -> None:
     odd = ["", " ", "\x00word", "word\ud800", '"word" \\ \' ; --', "word\x1eword\n\r\t", "{}[]word", "🎉", "w" * 60_000]
     search.add([document(str(n), text, source=text[:99], order=n) for n, text in enumerate(odd)])
 
@@ -195,7 +195,7 @@ def test_odd_texts(search: Search) -> None:
 
 
 @pytest.mark.parametrize("text", ["", '"', "%", "* ( ) - +", "x" * 1_000_000])
-def test_bad_queries_have_one_code_and_harm_nothing(search: Search, text: str) -> None:
+def test_bad_query_is_refused_with_one_code_and_the_index_still_works(search: Search, text: str) -> None:
     search.add([document("1", "word")])
     with pytest.raises(KithkinError) as refusal:
         search.query(Query(text))
@@ -203,7 +203,7 @@ def test_bad_queries_have_one_code_and_harm_nothing(search: Search, text: str) -
     assert texts(search, "word") == ["word"]
 
 
-def test_released_flushed_and_scrubbed_it_still_knows_everything(search: Search) -> None:
+def test_flush_release_and_scrub_lose_no_document(search: Search) -> None:
     search.add([document("1", "one word"), document("2", "two word", order=1)], cursor=b"c")
     for pause in (search.flush, search.release, search.scrub, search.release):
         pause()
@@ -212,7 +212,7 @@ def test_released_flushed_and_scrubbed_it_still_knows_everything(search: Search)
     assert texts(search, "word") == ["three word", "two word", "one word"]
 
 
-def test_a_reset_index_is_new(search: Search) -> None:
+def test_reset_index_is_empty(search: Search) -> None:
     search.add([document("1", "word")], cursor=b"c")
     search.reset()
     assert (search.cursor(), search.count(), texts(search, "word")) == (b"", 0, [])
@@ -220,7 +220,7 @@ def test_a_reset_index_is_new(search: Search) -> None:
     assert texts(search, "word") == ["word"]
 
 
-def test_calls_from_several_threads(search: Search) -> None:
+def test_calls_from_several_threads_are_served_one_by_one(search: Search) -> None:
     failed: list[BaseException] = []
 
     def work(thread: int) -> None:

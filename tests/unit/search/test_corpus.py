@@ -75,7 +75,9 @@ def search(
 
 
 @pytest.mark.parametrize(("text", "filters"), SEARCHES)
-def test_as_a_plain_scan(search: Search, corpus: list[Document], text: str, filters: dict[str, object]) -> None:
+def test_search_of_real_messages_equals_a_plain_scan(
+    search: Search, corpus: list[Document], text: str, filters: dict[str, object]
+) -> None:
     query = Query(text, limit=COUNT, **filters)  # type: ignore[arg-type]
     patterns = []
     for word in text.casefold().replace("-", " ").split():

@@ -86,7 +86,7 @@ def test_nothing_is_written_outside_the_index(search: Search, tmp_path: Path) ->
     assert {path.name.partition(".")[0].partition("-")[0] for path in tmp_path.iterdir()} == {"index"}
 
 
-def test_a_second_opener_is_told(backend: Backend, search: Search, tmp_path: Path) -> None:
+def test_second_process_that_opens_the_index_is_refused(backend: Backend, search: Search, tmp_path: Path) -> None:
     search.add([document("1", "word")])
     module, cls = CLASSES[backend]
     code = (
@@ -131,7 +131,7 @@ def test_a_damaged_index_is_thrown_away(backend: Backend, search: Search, tmp_pa
     again.close()
 
 
-def test_a_flipped_byte_is_no_wrong_answer(backend: Backend, search: Search, tmp_path: Path) -> None:
+def test_flipped_byte_never_gives_a_wrong_answer(backend: Backend, search: Search, tmp_path: Path) -> None:
     """Refused, or the index starts anew; then a reset helps in any case."""
     search.add([document(str(n), f"word {n}") for n in range(2_000)], cursor=b"c")
     search.flush()
@@ -151,7 +151,9 @@ def test_a_flipped_byte_is_no_wrong_answer(backend: Backend, search: Search, tmp
 
 
 @pytest.mark.parametrize("column", ["version", "unicode"])
-def test_an_index_of_other_rules_is_thrown_away(backend: Backend, search: Search, tmp_path: Path, column: str) -> None:
+def test_index_of_another_version_or_unicode_is_thrown_away(
+    backend: Backend, search: Search, tmp_path: Path, column: str
+) -> None:
     search.add([document("1", "word")], cursor=b"c")
     search.close()
     change = f"UPDATE state SET {column} = '99'"

@@ -28,7 +28,7 @@ def shown(text: str, query: str) -> str:
         ("", "x", ""),
     ],
 )
-def test_marks(text: str, query: str, seen: str) -> None:
+def test_marks_lie_on_the_matches(text: str, query: str, seen: str) -> None:
     assert shown(text, query) == seen
 
 
@@ -43,7 +43,7 @@ def test_a_long_text_is_cut_around_the_match() -> None:
     assert found.marks[0].start <= BEFORE + 1
 
 
-def test_the_stretch_with_most_matches_wins() -> None:
+def test_snippet_shows_the_stretch_with_most_matches() -> None:
     text = "red " + "word " * 100 + "red fox jumps " + "word " * 100
     assert "red fox" in snippet(text, parse("red fox")).text
 

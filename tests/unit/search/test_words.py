@@ -29,11 +29,11 @@ from sync.search.words import CUT, MAX_QUERY, MAX_TERMS, MAX_WORD, clean, fold, 
         ("ภาษา", ["ภา", "าษ", "ษา", "า"]),
     ],
 )
-def test_tokens(text: str, tokens: list[str]) -> None:
+def test_text_is_split_into_these_tokens(text: str, tokens: list[str]) -> None:
     assert words(text).tokens == tokens
 
 
-def test_repeated_words_stay() -> None:
+def test_repeated_words_are_repeated_tokens() -> None:
     assert words("no no NO").tokens == ["no"] * 3
 
 
@@ -43,7 +43,7 @@ def test_only_long_unspaced_stretches_need_the_folded_text() -> None:
     assert words("Über 東京都").folded == "über 東京都"
 
 
-def test_a_word_without_end_is_cut_and_equals_no_other() -> None:
+def test_overlong_word_is_cut_and_equals_no_other() -> None:
     long = "a" * (MAX_WORD + 1)
     assert words(long).tokens == ["a" * MAX_WORD + CUT]
     assert words("é" * (MAX_WORD + 1)).tokens == ["é" * MAX_WORD + CUT]
@@ -51,12 +51,12 @@ def test_a_word_without_end_is_cut_and_equals_no_other() -> None:
     assert parse("a" * MAX_WORD).terms[0].low == "a" * MAX_WORD
 
 
-def test_clean_texts_go_into_every_database() -> None:
+def test_cleaned_text_has_no_nul_and_no_surrogate() -> None:
     assert clean("plain é 犬") == "plain é 犬"
     assert clean("a\x00b\ud800c") == "a\ufffdb?c"
 
 
-def test_folding_twice_is_folding_once() -> None:
+def test_folding_twice_equals_folding_once() -> None:
     for text in ("ﬃ", "ẞ", "ΐ", "K", "ᾳ", "Ǆ", "ſ"):
         assert fold(fold(text)) == fold(text)
 
@@ -88,7 +88,7 @@ def asked(text: str) -> list[str]:
         ("版iphone*", ["版*", "iphone*"]),
     ],
 )
-def test_queries(query: str, terms: list[str]) -> None:
+def test_query_is_parsed_into_these_terms(query: str, terms: list[str]) -> None:
     assert asked(query) == terms
 
 
@@ -116,7 +116,7 @@ def test_queries(query: str, terms: list[str]) -> None:
         " ".join(f"w{n}" for n in range(MAX_TERMS + 1)),
     ],
 )
-def test_what_is_no_query_has_one_code(query: str) -> None:
+def test_text_without_a_searchable_word_is_a_bad_query(query: str) -> None:
     with pytest.raises(KithkinError) as refusal:
         parse(query)
     assert refusal.value.code == "bad_query"

@@ -30,7 +30,7 @@ def wait_for_end(pid: int) -> bool:
         os.close(handle)
 
 
-def test_starts_at_the_first_call_and_ends_when_released(tmp_path: Path) -> None:
+def test_process_starts_at_the_first_call_and_ends_when_released(tmp_path: Path) -> None:
     search = WorkerSearch(tmp_path / "index", KEY)
     seen = [search.pid]
     search.add([document("1", "word")])
@@ -45,7 +45,7 @@ def test_starts_at_the_first_call_and_ends_when_released(tmp_path: Path) -> None
 
 
 @pidfd
-def test_ends_by_itself_when_idle(tmp_path: Path) -> None:
+def test_process_ends_by_itself_when_idle(tmp_path: Path) -> None:
     search = WorkerSearch(tmp_path / "index", KEY, idle_s=0.2)
     search.add([document("1", "word")], cursor=b"c")
     pid = search.pid
@@ -55,7 +55,7 @@ def test_ends_by_itself_when_idle(tmp_path: Path) -> None:
 
 
 @pidfd
-def test_a_killed_child_costs_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_killed_process_loses_no_acknowledged_batch(tmp_path: Path) -> None:
     search = WorkerSearch(tmp_path / "index", KEY)
     for number in range(6):
         search.add([document(str(number), f"word {number}", order=number)], cursor=b"%d" % number)
@@ -69,7 +69,7 @@ def test_a_killed_child_costs_nothing_that_was_acknowledged(tmp_path: Path) -> N
 
 
 @pidfd
-def test_the_child_ends_with_its_parent_and_the_next_one_waits_for_it(tmp_path: Path) -> None:
+def test_process_ends_with_its_parent_and_the_next_waits_for_its_lock(tmp_path: Path) -> None:
     code = (
         "import os, signal\nfrom pathlib import Path\nfrom sync.search.worker import WorkerSearch\n"
         f"search = WorkerSearch(Path({str(tmp_path / 'index')!r}), bytes(range(32)), idle_s=600)\n"
@@ -83,7 +83,7 @@ def test_the_child_ends_with_its_parent_and_the_next_one_waits_for_it(tmp_path: 
     search.close()
 
 
-def test_ctrl_c_is_for_the_parent(tmp_path: Path) -> None:
+def test_process_ignores_ctrl_c(tmp_path: Path) -> None:
     search = WorkerSearch(tmp_path / "index", KEY)
     search.add([document("1", "word")])
     pid = search.pid
@@ -94,7 +94,7 @@ def test_ctrl_c_is_for_the_parent(tmp_path: Path) -> None:
     search.close()
 
 
-def test_refusals_come_through_with_their_codes(tmp_path: Path) -> None:
+def test_refusals_keep_their_codes_across_the_pipe(tmp_path: Path) -> None:
     (tmp_path / "index").mkdir()
     search = WorkerSearch(tmp_path / "index", KEY)
     for call, code in ((lambda: search.query(Query("%")), "bad_query"), (search.count, "profile_unreadable")):
@@ -104,7 +104,7 @@ def test_refusals_come_through_with_their_codes(tmp_path: Path) -> None:
     search.close()
 
 
-def test_a_large_batch_passes_the_pipe(tmp_path: Path) -> None:
+def test_large_batch_passes_the_pipe(tmp_path: Path) -> None:
     search = WorkerSearch(tmp_path / "index", KEY)
     search.add([document(str(n), f"word{n} " + "é犬" * 8_000, order=n) for n in range(60)])
     assert (search.count(), search.query(Query("犬 word7")).total) == (60, 1)

@@ -12,7 +12,7 @@ from tests.unit.search.backends import needs_duckdb
 pytestmark = needs_duckdb
 
 
-def test_an_idle_process_ends_without_a_word(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_idle_process_ends_with_status_0_and_no_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     search = WorkerSearch(tmp_path / "index.duckdb", bytes(32), idle_s=0.2)
     assert search.count() == 0
     child = search._child

@@ -31,7 +31,7 @@ def written(*rows: tuple[Table, bytes, bytes]) -> Batch:
     return batch
 
 
-def test_is_a_store(store: Store) -> None:
+def test_backend_implements_the_store_protocol(store: Store) -> None:
     assert isinstance(store, Store)
 
 
@@ -124,7 +124,7 @@ def test_empty_batches_scrub_and_release_change_nothing(store: Store) -> None:
     assert store.scan(META) == [(b"a", b"1")]
 
 
-def test_a_closed_store_says_so(store: Store) -> None:
+def test_closed_store_refuses_every_call(store: Store) -> None:
     store.close()
     store.close()
     with pytest.raises(StoreClosed):
@@ -137,10 +137,10 @@ def test_a_closed_store_says_so(store: Store) -> None:
     ("prefix", "end"),
     [(b"", None), (b"a", b"b"), (b"a\xff", b"b"), (b"\xff", None), (b"\xff\xff", None), (b"a\x00", b"a\x01")],
 )
-def test_prefix_end(prefix: bytes, end: bytes | None) -> None:
+def test_prefix_end_is_the_smallest_key_above_the_prefix(prefix: bytes, end: bytes | None) -> None:
     assert prefix_end(prefix) == end
 
 
-def test_table_numbers_are_on_disk_and_distinct() -> None:
+def test_table_numbers_are_distinct_and_meta_is_1() -> None:
     assert len({int(table) for table in Table}) == len(list(Table))
     assert {table.name: int(table) for table in Table}["META"] == 1

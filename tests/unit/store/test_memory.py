@@ -37,7 +37,7 @@ def test_a_crash_keeps_durable_batches_and_a_first_part_of_the_rest() -> None:
     assert left == [[b"a", b"b", b"c", b"d", b"e"], [b"a", b"b", b"c", b"d"], [b"a", b"b", b"c"], [b"a", b"b"]]
 
 
-def test_what_is_lost_is_undone_to_the_byte() -> None:
+def test_lost_batches_are_undone_exactly() -> None:
     store = MemoryStore()
     store.write(put(b"a", b"first"), durable=True)
     batch = Batch()
@@ -53,7 +53,7 @@ def test_what_is_lost_is_undone_to_the_byte() -> None:
 
 @pytest.mark.parametrize("when", list(When))
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_plan_strikes_once_and_the_store_stays_dead(when: When, number: int) -> None:
+def test_planned_crash_strikes_once_and_the_store_stays_dead(when: When, number: int) -> None:
     plan = CrashPlan(number, when)
     store = MemoryStore(plan)
     written = []
@@ -71,7 +71,7 @@ def test_a_plan_strikes_once_and_the_store_stays_dead(when: When, number: int) -
     assert len(after) == number + (when is When.AFTER)
 
 
-def test_no_handler_survives_its_own_death() -> None:
+def test_no_exception_handler_catches_a_crash() -> None:
     store = MemoryStore(CrashPlan(0, When.BEFORE))
     with pytest.raises(Crashed):
         try:
@@ -91,7 +91,7 @@ def test_crashed_stores_share_nothing() -> None:
         store.scan(META)
 
 
-def test_a_clean_end_keeps_everything() -> None:
+def test_clean_close_keeps_everything() -> None:
     store = MemoryStore()
     store.write(put(b"a"), durable=False)
     store.close()

@@ -55,7 +55,7 @@ def run(path: Path, code: str) -> str:
     return done.stdout.strip()
 
 
-def test_opens_again_with_everything_in_it(tmp_path: Path) -> None:
+def test_reopened_store_holds_everything(tmp_path: Path) -> None:
     for number in range(3):
         store = SqliteStore(tmp_path / "s", KEY)
         assert keys(store) == [b"%d" % n for n in range(number)]
@@ -127,7 +127,7 @@ def test_a_scrub_gives_space_back(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_second_opener_is_told_at_once(tmp_path: Path) -> None:
+def test_second_process_that_opens_the_store_is_refused_at_once(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "s", KEY)
 
     assert refused(tmp_path / "s") == "profile_in_use"
@@ -181,7 +181,7 @@ def test_tables_of_a_newer_program_are_added_to_an_older_store(tmp_path: Path) -
     store.close()
 
 
-def test_other_files_are_not_stores(tmp_path: Path) -> None:
+def test_file_that_is_no_store_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a store, but longer than a page of one would be\n" * 200)
     plain = apsw.Connection(str(tmp_path / "plain"))
     plain.execute("CREATE TABLE t (a); INSERT INTO t VALUES (1)")
@@ -219,7 +219,7 @@ def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_full_disk_loses_nothing_and_is_usable_again(tmp_path: Path) -> None:
+def test_full_disk_loses_nothing_and_store_works_again_with_space(tmp_path: Path) -> None:
     disk = Disk()
     store = SqliteStore(tmp_path / "s", KEY, vfs=disk.name)
     store.write(put(b"0"), durable=True)
@@ -248,7 +248,7 @@ def test_a_full_disk_loses_nothing_and_is_usable_again(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_full_disk_of_the_real_system(tmp_path: Path) -> None:
+def test_file_size_limit_of_the_system_is_a_full_disk(tmp_path: Path) -> None:
     """The limit on file size stands in for the disk's end: the same failing writes, without a disk to fill."""
     resource = pytest.importorskip("resource", reason="no file size limit on this system")
     assert resource is not None
@@ -281,7 +281,7 @@ print(sorted(set(first)))
     assert said == "['disk_full', 'kept']"
 
 
-def test_after_a_failed_sync_only_a_fresh_start_goes_on(tmp_path: Path) -> None:
+def test_failed_sync_refuses_every_call_until_reopened(tmp_path: Path) -> None:
     disk = Disk()
     store = SqliteStore(tmp_path / "s", KEY, vfs=disk.name)
     store.write(put(b"a"), durable=True)
