@@ -1,0 +1,1 @@
+"""Who somebody is: keys, device statements, pairing and invites, without I/O."""

@@ -257,7 +257,7 @@ class EndpointCore:
         return announcer is not None and announcer.announced.done
 
     def shut(self, now: float) -> None:
-        """Takes back what was announced, as far as a few messages do; `quiet` says when they have gone."""
+        """Withdraws what was announced by a few messages; `quiet` is True when they have been sent."""
         self._at(now)
         for attempt in list(self._outbound.values()):
             attempt.close()
@@ -270,7 +270,7 @@ class EndpointCore:
         return not len(self._tasks)
 
     def __len__(self) -> int:
-        """Connections of every kind, those included that only repeat their last word."""
+        """Connections of every kind, those included that only wait until their end is acknowledged."""
         return len(self._links)
 
     # what the ports bring
@@ -314,7 +314,7 @@ class EndpointCore:
         return min(self._links.next_wake(), self._tasks.next_wake(), self.dht.next_wake() if self.dht else inf)
 
     def take_effects(self) -> list[Effect]:
-        """What is to be done and to be known since the last call: the ports first, then events in their order."""
+        """Ports to open and to close since the last call, then the events in their order."""
         self._tasks.run(self._now)
         self._links.absorb_touched()
         self._tasks.run(self._now)

@@ -1,7 +1,7 @@
-"""One connection: a UDX stream, the secret stream in it, and what keeps both alive.  Sans-IO.
+"""One connection: a UDX stream, the secret stream in it, and what keeps both alive.  Without I/O.
 
 `docs/protocol.md`, "Connections".  The endpoint finds the peer and agrees on keys; from there on a link turns bytes
-into frames and frames into bytes, says something every few seconds, and notices a peer that does not.
+into frames and frames into bytes, sends a keep-alive every few seconds, and notices a peer that is gone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Phase(Enum):
     OPENING = auto()  # a path; the peer's first frame has not come
     OPEN = auto()
     CLOSING = auto()  # we want no more of it; what was written is still being delivered
-    GONE = auto()  # told as closed; the stream may still repeat its last word
+    GONE = auto()  # reported as closed; the stream may still repeat its end
 
 
 TOO_LATE = {
@@ -206,7 +206,7 @@ class Link:
     @property
     def finished(self) -> bool:
         """Whether nothing of it is left to be sent, so that it can be forgotten."""
-        # a stranger that never showed itself gets one last word, not a place in our tables until it hears it
+        # a dialler that never showed itself is told once and forgotten, acknowledged or not
         return self.phase is Phase.GONE and (self.stream.finished or not self._opened)
 
     def absorb(self, now: float) -> list[Event]:
@@ -339,7 +339,7 @@ class Link:
     def _over(self, reason: Reason, detail: str = "") -> None:
         if self.phase in (Phase.OPEN, Phase.CLOSING):
             self._events.append(Closed(self.id, reason, detail))
-        elif not self.half_open:  # whoever knocked and went away was never told of
+        elif not self.half_open:  # a dialler that never showed itself was not told of
             self._events.append(Failed(self.id, reason))
         self.phase = Phase.GONE
         self._chunks.clear()

@@ -1,0 +1,1 @@
+"""The service: profiles, replication, search, and the API that every app uses."""

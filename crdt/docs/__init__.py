@@ -1,0 +1,1 @@
+"""Yjs documents on the logs: pages, the guard, facts, the timeline and personal registers."""

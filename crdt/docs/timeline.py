@@ -47,19 +47,19 @@ class TimelinePolicy:
         return self.member(fact.core) if (self.acts or self.shows)(fact.core, fact.seq) else None
 
 
-def counts_deletion(fact: Fact, author: bytes, rights: TimelinePolicy) -> bool:
+def counts_deletion(fact: Fact, author: bytes, policy: TimelinePolicy) -> bool:
     """Whether a DELETION or CLEAR fact counts against what this author (a member id) wrote."""
-    deleter = rights.acting(fact)
-    return deleter is not None and (deleter == author or rights.may_delete(deleter, author))
+    deleter = policy.acting(fact)
+    return deleter is not None and (deleter == author or policy.may_delete(deleter, author))
 
 
-def is_cleared(core: bytes, seq: int, author: bytes, rights: TimelinePolicy) -> bool:
+def is_cleared(core: bytes, seq: int, author: bytes, policy: TimelinePolicy) -> bool:
     """Whether a counting deletion names this block of this author."""
-    named = rights.clears(core, seq)
-    return bool(named) and any(counts_deletion(fact, author, rights) for fact in named)
+    named = policy.clears(core, seq)
+    return bool(named) and any(counts_deletion(fact, author, policy) for fact in named)
 
 
-def fold_message(message: bytes, facts: Iterable[Fact], rights: TimelinePolicy) -> Row | None:
+def fold_message(message: bytes, facts: Iterable[Fact], policy: TimelinePolicy) -> Row | None:
     """The row of one message from all facts about it, None where nothing is to be shown.
 
     Of several copies the lowest in timeline order shows; their author is the one member whose id it can be.  What a
@@ -69,7 +69,7 @@ def fold_message(message: bytes, facts: Iterable[Fact], rights: TimelinePolicy) 
     others: list[Fact] = []
     for fact in facts:
         if fact.kind is FactKind.COPY:
-            if rights.shows(fact.core, fact.seq):
+            if policy.shows(fact.core, fact.seq):
                 copies.append(fact)
         else:
             others.append(fact)
@@ -79,18 +79,18 @@ def fold_message(message: bytes, facts: Iterable[Fact], rights: TimelinePolicy) 
     first: Fact | None = None  # its place is the row's, cleared or not: a deletion moves nothing
     live: list[Fact] = []
     for copy in copies:
-        member = rights.member(copy.core)
+        member = policy.member(copy.core)
         if first is None and member is not None:
             first, author = copy, member
         if member is None or member != author:
             continue
-        if copy.value is not None and not is_cleared(copy.core, copy.seq, member, rights):
+        if copy.value is not None and not is_cleared(copy.core, copy.seq, member, policy):
             live.append(copy)
     if first is None or author is None:
         return None
     ms = stamp_ms(first.stamp)
     gone = bool(others) and any(
-        fact.kind is FactKind.DELETION and counts_deletion(fact, author, rights) for fact in others
+        fact.kind is FactKind.DELETION and counts_deletion(fact, author, policy) for fact in others
     )
     shown = live[0].value if live and not gone else None
     if not isinstance(shown, Message):
@@ -100,10 +100,10 @@ def fold_message(message: bytes, facts: Iterable[Fact], rights: TimelinePolicy) 
     text, edited = shown.text, len(live) > 1 and any(copy.value != shown for copy in live)
     reactions: tuple[tuple[str, tuple[bytes, ...]], ...] = ()
     if others:
-        edit = _latest_edit(others, author, rights)
+        edit = _latest_edit(others, author, policy)
         if edit is not None:
             text, edited = edit.text, True
-        reactions = _reactions(others, rights)
+        reactions = _reactions(others, policy)
     return Row(
         message,
         author,
@@ -124,29 +124,29 @@ def fold_message(message: bytes, facts: Iterable[Fact], rights: TimelinePolicy) 
     )
 
 
-def _latest_edit(facts: Iterable[Fact], author: bytes, rights: TimelinePolicy) -> Edit | None:
+def _latest_edit(facts: Iterable[Fact], author: bytes, policy: TimelinePolicy) -> Edit | None:
     best: Fact | None = None
     for fact in facts:
         if (
             fact.kind is FactKind.EDIT
             and fact.value is not None
-            and rights.acting(fact) == author
-            and not is_cleared(fact.core, fact.seq, author, rights)
+            and policy.acting(fact) == author
+            and not is_cleared(fact.core, fact.seq, author, policy)
             and (best is None or fact.order() > best.order())
         ):
             best = fact
     return best.value if best is not None and isinstance(best.value, Edit) else None
 
 
-def _reactions(facts: Iterable[Fact], rights: TimelinePolicy) -> tuple[tuple[str, tuple[bytes, ...]], ...]:
+def _reactions(facts: Iterable[Fact], policy: TimelinePolicy) -> tuple[tuple[str, tuple[bytes, ...]], ...]:
     """For each member and emoji the latest mark."""
     marks: dict[tuple[str, bytes], tuple[bytes, bool]] = {}
     for fact in facts:
         value = fact.value
         if not isinstance(value, Reaction):
             continue
-        member = rights.acting(fact)
-        if member is None or is_cleared(fact.core, fact.seq, member, rights):
+        member = policy.acting(fact)
+        if member is None or is_cleared(fact.core, fact.seq, member, policy):
             continue
         mark = fact.order(), value.on
         if mark > marks.get((value.emoji, member), (b"", False)):
@@ -158,7 +158,7 @@ def _reactions(facts: Iterable[Fact], rights: TimelinePolicy) -> tuple[tuple[str
     return tuple((emoji, tuple(members)) for emoji, members in found.items())
 
 
-def unseen(facts: Iterable[Fact], row: Row | None, rights: TimelinePolicy) -> set[tuple[bytes, int, int]]:
+def unseen(facts: Iterable[Fact], row: Row | None, policy: TimelinePolicy) -> set[tuple[bytes, int, int]]:
     """The puts (core, seq, place) about one message whose content its row does not stand on: what an export leaves out.
 
     facts: all about one message; row: its row at this moment.  Older edits and copies stay in, as they would in any
@@ -169,24 +169,24 @@ def unseen(facts: Iterable[Fact], row: Row | None, rights: TimelinePolicy) -> se
     found = set()
     for fact in facts:
         if fact.kind is FactKind.COPY:
-            counts = rights.shows(fact.core, fact.seq) and rights.member(fact.core) == author
+            counts = policy.shows(fact.core, fact.seq) and policy.member(fact.core) == author
         elif fact.kind is FactKind.EDIT:
-            counts = rights.acting(fact) == author
+            counts = policy.acting(fact) == author
         elif fact.kind is FactKind.REACTION:
-            counts = rights.acting(fact) is not None
+            counts = policy.acting(fact) is not None
         else:
             continue
-        member = rights.member(fact.core)
-        if gone or not counts or member is None or is_cleared(fact.core, fact.seq, member, rights):
+        member = policy.member(fact.core)
+        if gone or not counts or member is None or is_cleared(fact.core, fact.seq, member, policy):
             found.add((fact.core, fact.seq, fact.place))
     return found
 
 
-def fold_receipts(facts: Iterable[Fact], rights: TimelinePolicy) -> dict[bytes, dict[str, int]]:
+def fold_receipts(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, dict[str, int]]:
     """member id -> writer id -> the highest seq that this member read there."""
     marks: dict[bytes, dict[str, int]] = {}
     for fact in facts:
-        if isinstance(fact.value, Receipt) and (member := rights.acting(fact)) is not None:
+        if isinstance(fact.value, Receipt) and (member := policy.acting(fact)) is not None:
             read = marks.setdefault(member, {})
             for writer, seq in fact.value.upto:
                 if seq > read.get(writer, -1):
@@ -194,20 +194,20 @@ def fold_receipts(facts: Iterable[Fact], rights: TimelinePolicy) -> dict[bytes, 
     return marks
 
 
-def fold_receipt_stamps(facts: Iterable[Fact], rights: TimelinePolicy) -> dict[bytes, int]:
+def fold_receipt_stamps(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, int]:
     """member id -> the stamp of its latest receipt."""
     stamps: dict[bytes, int] = {}
     for fact in facts:
-        if isinstance(fact.value, Receipt) and (member := rights.acting(fact)) is not None:
+        if isinstance(fact.value, Receipt) and (member := policy.acting(fact)) is not None:
             stamps[member] = max(fact.stamp, stamps.get(member, 0))
     return stamps
 
 
-def fold_profiles(facts: Iterable[Fact], rights: TimelinePolicy) -> dict[bytes, MemberProfile]:
+def fold_profiles(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, MemberProfile]:
     """member id -> its latest profile."""
     best: dict[bytes, tuple[bytes, MemberProfile]] = {}
     for fact in facts:
-        if isinstance(fact.value, MemberProfile) and (member := rights.acting(fact)) is not None:
+        if isinstance(fact.value, MemberProfile) and (member := policy.acting(fact)) is not None:
             order = fact.order()
             if member not in best or order > best[member][0]:
                 best[member] = order, fact.value
@@ -222,12 +222,12 @@ class OfferReplies:
     replies: dict[bytes, Answer | Decline] = field(default_factory=dict)
 
 
-def fold_offers(facts: Iterable[Fact], rights: TimelinePolicy) -> dict[bytes, OfferReplies]:
+def fold_offers(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, OfferReplies]:
     """offered space id -> latest offer and latest reply of each member id."""
     found: dict[bytes, OfferReplies] = {}
     for fact in sorted(facts, key=Fact.order):
         value = fact.value
-        if not isinstance(value, Offer | Answer | Decline) or (member := rights.acting(fact)) is None:
+        if not isinstance(value, Offer | Answer | Decline) or (member := policy.acting(fact)) is None:
             continue
         talks = found.setdefault(value.space, OfferReplies())
         if isinstance(value, Offer):

@@ -1,4 +1,4 @@
-"""How often one host may make us work: so many at once, so many a second after that."""
+"""How much work one host may cause: so many handshakes at once, so many a second after that."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def loopback(account: str) -> bool:
 
 
 class Allowance:
-    """A bucket a host, of the last `hosts` that came."""
+    """A token bucket for each of the `hosts` hosts heard last: `burst` at once, `rate` a second after that."""
 
     def __init__(self, burst: int, rate: float, hosts: int) -> None:
         self._burst = float(burst)

@@ -1,8 +1,9 @@
 """Keeps a listening key findable: three DHT nodes near its hash relay handshakes to us, and are asked every 3 s.
 
-`docs/protocol.md`, "Announcing".  A pong says where the relay sees us now.  Where that is not what we announced, our
-NAT has forgotten us or put us elsewhere, and everybody who asks the relay is sent into the void: so we announce again
-at once.  The npm stack does not look, and stays lost until its next round after some five minutes.
+`docs/protocol.md`, "Announcing".  A pong says where the relay sees us now.  If that is not the address that we
+announced, our NAT has lost its mapping or changed it, and the relay sends handshakes to an address where nobody is: so
+we announce again at once.  The npm stack does not compare, and stays unreachable until its next round some five minutes
+later.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PING_EVERY = 3.0
 ROUNDS = 100  # of pings between two full announcements: about 5 min
 RESTLESS = 1.0  # at least so long between two announcements, however often our address changes,
 RESTLESS_MOST = 30.0  # and up to so long where one after the other
-SETTLED = 30.0  # did not last so long: a relay may say at every ping that we have moved
+SETTLED = 30.0  # did not last so long: a relay may claim at every ping that we have moved
 PING_TRIES = 3
 
 

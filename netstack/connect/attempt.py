@@ -1,6 +1,6 @@
-"""One connection in the making, on either side: several ways to the peer race, the first path wins, losers go clean.
+"""One connection attempt, on either side: several ways to the peer race, the first path wins, the others are closed.
 
-`docs/protocol.md`, "Which way".  A relayed connection is one already; if another way is found then, it moves there.
+`docs/protocol.md`, "Which way".  A relayed connection is open already; if another way is found then, it moves there.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Attempt:
         elif link.path is PathKind.RELAYED:
             relay = link.stream.remote
             link.move(self.remote_id, address, port, path, links.now)
-            # until the peer has moved too it is heard through the relay alone, and npm repeats there for ever
+            # until the peer has moved too, its packets come through the relay alone; npm repeats there without end
             links.watch(link, lambda source, port: None if source == relay else False)
             link.on_confirmed = link.stream.forget_old_paths
             self.context.tasks.at(links.now + CONFIRMED, link.stream.forget_old_paths)
@@ -140,7 +140,7 @@ class Attempt:
         """A packet for our stream from an address that it does not know: the peer has found us."""
         link = self.link
         if self._relay_key and self.context.relays is not None and self.context.relays.is_at(self._relay_key, source):
-            return None  # the relay was faster with the peer's packets than with its word that we are tied
+            return None  # the peer's packets came before the relay's answer that the two streams are paired
         if link.phase is Phase.WAITING:
             self.found(source, port, self.kind_of(source, port))
             return True
@@ -155,7 +155,7 @@ class Attempt:
         return self._stray(source, port)
 
     def _stray(self, source: Address, port: int) -> bool | None:
-        """Its router may have given the peer another port: what it sealed is believed from there too."""
+        """A packet from another port of the peer's host: its router may have changed it.  Followed if it was sealed."""
         remote = self.link.stream.remote
         if self.link.phase is not Phase.OPEN or remote is None or source[0] != remote[0]:
             return False
@@ -189,7 +189,7 @@ class Attempt:
         self._leg = leg
 
     def _retire_relay(self) -> None:
-        """Our last packets that way are still to arrive, and the peer's."""
+        """Gives the pairing up after LINGER seconds: packets of both sides may still be on that path."""
         relays, key, token = self.context.relays, self._relay_key, self._relay_token
         if relays is not None and key:
             self.context.tasks.at(self.context.tasks.now + LINGER, lambda: relays.unpair(key, token))

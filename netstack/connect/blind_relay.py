@@ -1,8 +1,8 @@
-"""Blind relays: a third node ties two raw streams together and sees neither keys nor contents.
+"""The client side of blind relays: a third node pairs two raw streams and sees neither keys nor contents.
 
 `docs/protocol.md`, "Blind relay".  Both ends connect to the relay, open the channel `blind-relay` and name a common
 token; the relay answers each with the id of the stream to talk to, and passes packets on with their id rewritten.
-The channel's id is the key that the end has connected with.
+The id of the channel is the key that the end has connected with.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every attempt to connect stands on: the parts of one node that it uses, named once."""
+"""The parts of one node that attempts to connect share, and what they may know of addresses."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ConnectContext:
     rpc6: BareNode
     local6: Callable[[], tuple[Address, ...]]  # our IPv6 addresses, none where no port is bound there
     dht: DhtNode | None = None
-    told: tuple[Address, ...] = ()  # our addresses as whoever owns us says
+    told: tuple[Address, ...] = ()  # our addresses as the owner of the node gives them
     relays: RelayClients | None = None
     relay_through: bytes | None = None  # the blind relay that we name
     cache: RelayCache = field(default_factory=RelayCache)
@@ -74,8 +74,8 @@ class ConnectContext:
         return dht.address if dht is not None and dht.reachable else None
 
     def addresses(self, near: bool = True) -> tuple[Address, ...]:
-        """What a peer is told of us: the public address first, then those of our own networks, which are nobody's
-        business who is surely not `near`."""
+        """What a peer is told of us: the public address first, then those of our own networks, which only peers that
+        may be `near` have to know."""
         public = self.public()
         return tuple(dict.fromkeys(((public,) if public else ()) + self.told + (self.local() if near else ())))
 
@@ -85,7 +85,7 @@ class ConnectContext:
 
     @property
     def open(self) -> bool:
-        """Without a DHT nobody but those who reach us directly ever asks."""
+        """Whether no hole is needed to reach us.  True without a DHT: then only peers that reach us directly ask."""
         return self.dht is None or self.public() is not None
 
 

@@ -1,4 +1,4 @@
-"""Who answers for the keys that listen here: handshakes, hole-punch rounds, and the attempts between them."""
+"""Answers for the keys that listen here: handshakes and hole-punch rounds, and the attempts that follow from them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class HandshakeServer:
         known = self._listener.repetition(listening.target, noise, now)
         if known is not None:
             return known
-        # a relay of ours saw the client's address; of another it is a mere word, so the work is on that one's account
+        # only our own relays are believed about the client's address; the work is charged to any other relay
         trusted = relay is not None and self._trusts(listening, relay)
         charged = account(client[0] if relay is None or trusted else relay[0])
         unasked = relay is not None and context.dht is None  # nobody relays for a node that is in no DHT

@@ -1,6 +1,6 @@
 """The answering side: one handshake that was answered, and the ways that its dialler may take to us.
 
-`docs/protocol.md`, "Which way".  A session lives until its connection is open or has failed, and for the few seconds
+`docs/protocol.md`, "Which way".  An attempt lives until its connection is open or has failed, and for the few seconds
 in which a dialler may still ask for the same answer.
 """
 
@@ -70,7 +70,7 @@ class InboundAttempt(Attempt):
             self.context.punching,
             initiator=False,
             remote_firewall=self.payload.firewall,
-            on_connect=lambda address, port: None,  # the dialler's stream says which probe came through
+            on_connect=lambda address, port: None,  # the first packet of the dialler's stream shows which probe arrived
             on_abort=lambda: self.lost("punch", Reason.NO_PATH),
         )
         self.way("punch", self._unasked(), PUNCHING)
@@ -160,7 +160,7 @@ class InboundAttempt(Attempt):
         nat = puncher.nat
         consistent = nat.firewall in (Firewall.OPEN, Firewall.CONSISTENT)
         if consistent and theirs.remote is not None and theirs.remote in (nat.addresses or ()):
-            puncher.ping(client)  # it has opened its NAT to us: this may be all that is needed
+            puncher.ping(client)  # its NAT is open to us already: one probe may be enough
         error = Refusal.NONE
         if puncher.remote.punching and not puncher.punching:
             if puncher.random and self.context.punching.throttle.busy(self.context.tasks.now):

@@ -1,4 +1,4 @@
-"""The connections of one node: their streams by id, who has something to say, which port a packet has come to."""
+"""The connections of one node: their streams by id, which of them have something to send, and their timers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OnPacket = Callable[[Address, int], bool | None]
 
 
 class Links:
-    """`on_gone(link)` is called once a link is over, `on_events` with whatever a link tells."""
+    """`on_gone(link)` is called once when a link is over, `on_events(link, events)` with what it reports."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""The answering side of one port: which keys listen, who may knock how often, and answers to be repeated.
+"""The answering side of one port: which keys listen, how many handshakes one host may send, which answers are repeated.
 
-`docs/protocol.md`, "Handshake".  An answer costs four products on the curve and a half-open connection, so what
-strangers can ask for is counted before anything is computed.
+`docs/protocol.md`, "Handshake".  An answer costs four products on the curve and a half-open connection, so requests of
+strangers are counted before anything is computed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What one socket's NAT does, as other nodes see the socket: nothing, one address for all, or another for each.
+"""What the NAT before one socket does, judged by where other nodes see the socket.
 
 `docs/protocol.md`, "Hole punching".  Samples are (who said it, the address it saw).  Three equal ones say consistent,
-all different ones say random; between those the rules below decide.  `freeze` stops the verdict from moving once the
+all different ones say random; between those the rules below decide.  `freeze` stops the verdict from changing once the
 peer has been told.
 """
 

@@ -1,7 +1,7 @@
-"""The dialling side: finds somebody who passes the handshake on, then takes the ways that the answer leaves.
+"""The dialling side: finds a node that passes the handshake on, then takes the ways that the answer leaves.
 
-`docs/protocol.md`, "Which way".  Addresses that we were given, relays that we remember and a walk through the DHT run
-beside each other.  All of them carry the same message 1, so whoever answers first answers for all.
+`docs/protocol.md`, "Which way".  Addresses that we were given, relays that we remember and a walk through the DHT are
+asked at once.  All requests carry the same message 1, so the first good answer ends the search.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from netstack.dht.hyper import find_peer
 from netstack.dht.query import Outcome, Reply
 from netstack.dht.records import PeerRecord
 from netstack.events import PathKind, Reason
-from netstack.link import Link
+from netstack.link import Link, Phase
 from netstack.ports import SERVER, SERVER6
 from netstack.udp.port import Address
 from netstack.wire.address import decode_address6
@@ -80,7 +80,7 @@ class OutboundAttempt(Attempt):
         self._named = named  # the blind relay that we told the peer of
         self._by_key = by_key  # walk through the DHT, beside the relays that we know
         self._said_open = context.open
-        self._forgeries: Counter[Address] = Counter()  # by who answered: it ends what we ask there, and nothing else
+        self._forgeries: Counter[Address] = Counter()  # by address: too many end the requests to it, not the attempt
         self._answer = b""  # message 2
         self._early: tuple[Address, int] | None = None  # the peer's stream came before the answer did
         self._asked: list[Address] = []
@@ -214,8 +214,11 @@ class OutboundAttempt(Attempt):
         return Verdict.SILENT
 
     def _route(self, peer: Address | None, client: Address, to: Address, port: int, payload: NoisePayload) -> Route:
-        """What stands around the answer is the word of whoever passed it on.  One that claims to be the peer itself, at
-        an address that the peer does not name, is passed over: the peer says who its relays are."""
+        """How the answer came.
+
+        Only its payload is authenticated: the addresses around it are the relay's claim.  Where a relay claims to be
+        the peer, at an address that the peer does not name, one of the relays that the peer names is taken.
+        """
         pairs = payload.holepunch.relays if payload.holepunch is not None else ()
         own = to in self._addresses or to in payload.addresses4 or ":" in to[0] or private(to[0])
         if peer is None and not own and pairs:
@@ -260,7 +263,7 @@ class OutboundAttempt(Attempt):
             self.way("passive", self.wait("passive", PASSIVE), PASSIVE)
             return
         if route.client[0] == route.server[0]:
-            # a peer that names others' addresses here gets us to ping nobody outside our own networks
+            # private addresses only: a peer that names addresses of others must not have us ping them
             theirs = tuple(address for address in payload.addresses4 if dialable(address) and private(address[0]))
             if theirs:
                 address = best_match(self.context.local(), theirs) or theirs[0]
@@ -278,10 +281,11 @@ class OutboundAttempt(Attempt):
         """Asks at each address for the answer that we have already; decision 0170.
 
         What only the relay names is taken where none that the peer names answers: a relay has seen the answer and
-        could give it too, and must not turn an attempt aside.  Where nobody answers, the first public address is left.
+        could give it too, and must not turn an attempt aside.  Where nobody answers, the first public address is tried,
+        unless a blind relay carries the connection already.
         """
         tasks = self.context.tasks
-        winner: Promise[Address] = Promise()
+        winner: Promise[Address | None] = Promise()
         proved: list[Address] = []
 
         async def ask_at(address: Address) -> None:
@@ -292,11 +296,16 @@ class OutboundAttempt(Attempt):
 
         async def ask_all() -> None:
             await tasks.together([ask_at(address) for address in dict.fromkeys((*named, route.server))])
-            public = [address for address in named if not private(address[0])]
-            winner.keep((proved or public or [route.server])[0])
+            winner.keep(proved[0] if proved else None)
 
         self.spawn(ask_all())
-        self.found(await winner, route.port, PathKind.DIRECT)
+        address = await winner
+        if address is None and self.link.phase is Phase.WAITING:
+            public = (address for address in named if not private(address[0]))
+            address = next(public, route.server)
+        if address is not None:
+            self.found(address, route.port, PathKind.DIRECT)
+        self.lost("direct", Reason.NO_PATH)
 
     async def _six(self, name: str, address: Address) -> None:
         """IPv6 needs no hole."""

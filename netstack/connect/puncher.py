@@ -34,7 +34,7 @@ RANDOM_PAUSE = 0.02
 RANDOM_LATE = 0.2  # seconds of missed probes that are sent together
 ROUNDS = 10
 REOPENS = 3
-SKIPPED = 5  # the nodes heard last are perhaps on their way out ...
+SKIPPED = 5  # the nodes heard last may not live long ...
 PLENTY = 8  # ... which matters where there are so many
 LOWEST_PORT = 1000
 PORTS = 65_536 - LOWEST_PORT
@@ -58,7 +58,7 @@ class Throttle:
 
 @dataclass(slots=True)
 class Remote:
-    """What the peer says of itself.  Only hosts whose token came back are worth a storm of probes."""
+    """What the peer says of itself.  Only hosts that echoed our token get many probes."""
 
     firewall: int = Firewall.UNKNOWN
     addresses: tuple[Address, ...] = ()
@@ -72,7 +72,7 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class PunchContext:
-    """What a puncher stands on.  `nodes()` are DHT nodes, the ones heard last first."""
+    """The parts of one node that punches use.  `nodes()` are DHT nodes, the ones heard last first."""
 
     rng: Random
     tasks: Tasks
@@ -147,7 +147,7 @@ class Puncher:
                 settled.keep(None)
 
     def sampled(self, seen: Address, by: Address, nat: NatSamples | None = None) -> None:
-        """Somebody told where it sees our port."""
+        """A node has answered where it sees our port."""
         nat = nat or self.nat
         nat.add(seen, by)
         if nat is self.nat and nat.settled:
@@ -298,7 +298,7 @@ class Puncher:
         self._context.sockets.settle(port)
 
     def close(self) -> None:
-        """Gives everything back, without a word."""
+        """Closes every port and calls nobody back."""
         if self.done:
             return
         self.closed = True

@@ -1,4 +1,4 @@
-"""Being a blind relay for others: which ends belong together, and their packets passed on with another stream id.
+"""The server side of blind relays: pairs streams, and passes their packets on with another stream id.
 
 `docs/protocol.md`, "Blind relay".  Nothing is decrypted or kept; everything that strangers can ask for is bounded.
 """
@@ -26,7 +26,7 @@ from netstack.udx.packet import HEADER_SIZE
 from netstack.wire.protomux import ChannelClosed, Fault, Message, Offered, Protomux
 
 MAX_LEGS = 2048  # of a relay, and as many that wait for their other end
-IDLE = 60.0  # seconds without a packet, after which a leg is given up: a connection says something every few
+IDLE = 60.0  # seconds without a packet, after which a leg is given up: a connection sends something every 5 s
 
 
 @dataclass(slots=True)
@@ -158,7 +158,7 @@ class BlindRelay:
         self._out.append(Outgoing(other.address, packet, port=other.port))
 
     def sweep(self, now: float) -> None:
-        """Unties what nobody has used for a while."""
+        """Ends pairs and requests that were not used for IDLE seconds."""
         for token in {leg.token for leg in self.legs.values() if now - leg.heard > IDLE}:
             legs = [leg for leg in self.legs.values() if leg.token == token]
             if all(now - leg.heard > IDLE for leg in legs):
@@ -189,7 +189,7 @@ class BlindRelay:
         if session is not None:
             for token in list(session.tokens):
                 self._untie(token)
-            self._base.close_inner(conn)  # after which nobody tells us of it any more
+            self._base.close_inner(conn)  # no event of it follows
 
     def _flush(self, session: RelaySession) -> None:
         for frame in session.mux.take_outgoing():

@@ -1,6 +1,6 @@
 """The dialling side of a punch: what is said to the server in which order, through which of the relays.
 
-`docs/protocol.md`, "Hole punching".  The answering side is `session.py`; the probes are `puncher.py`'s.
+`docs/protocol.md`, "Hole punching".  The answering side is `inbound.py`; the probes are sent by `puncher.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LATER = (10.0, 20.0)  # between random punches, while a relay carries us
 
 
 class Aborted(Exception):
-    """A punch came to an end; `say` tells the peer so."""
+    """The punch has failed; `say`: the peer is told."""
 
     def __init__(self, say: bool = False) -> None:
         super().__init__("the punch was given up")
@@ -124,7 +124,7 @@ class Rounds:
         client_relay: Address,
         server_relay: tuple[Address, Address],
     ) -> None:
-        """Both are told to punch.  While a relay carries us, a storm of probes may wait for its turn."""
+        """Both sides begin to punch.  A random punch waits for its turn while a relay carries the connection."""
         puncher.nat.freeze()
         assert self._attempt.sealed is not None
         proof = self._attempt.sealed.token(server)
@@ -164,7 +164,7 @@ class Rounds:
         later = answer.error == Refusal.TRY_LATER and self._carried and state.punching
         if answer.error != Refusal.NONE and not later:
             raise Aborted
-        # a token that comes back with "later" holds as well; npm forgets it, and then has nobody to send probes to
+        # a token echoed with "later" counts as well; npm drops it, and then has no verified host to probe
         echoed = state.token is not None and answer.remote_token == state.token
         puncher.learn(answer.firewall, answer.addresses, answer.punching, peer[0] if echoed else None)
         self._attempt.hosts.update(address[0] for address in puncher.remote.addresses)

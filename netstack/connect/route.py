@@ -57,7 +57,7 @@ class Server(Protocol):
 
 
 class Recent(Generic[K]):
-    """The last `size` things noted, each for `life` seconds and with a word about it.
+    """The last `size` keys noted, each for `life` seconds and with a text about it.
 
     Where it is full, a network that has a sixteenth of the places already makes room itself: whoever can make up the
     sources of a few networks does not push out what the others wait for.
@@ -84,7 +84,7 @@ class Recent(Generic[K]):
         self._by_network.setdefault(network, OrderedDict())[key] = None
 
     def about(self, key: K, now: float) -> str | None:
-        """The word about it; None where it is not there (any more)."""
+        """The text noted with `key`; None where it was not noted or has expired."""
         noted = self._noted.get(key)
         return noted[2] if noted is not None and now - noted[0] <= self._life else None
 

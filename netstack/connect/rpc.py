@@ -1,7 +1,7 @@
-"""How connecting asks and answers: the part of a DHT node that it needs, and a stand-in where there is no DHT.
+"""Requests and answers of connecting: what it needs of a DHT node, and a replacement where there is no DHT.
 
-With a DHT it is `netstack.dht.node.DhtNode`.  Without one, `BareNode` sends handshakes to addresses that we were
-given and tells everybody else, truthfully, that it knows nobody.
+With a DHT it is `netstack.dht.node.DhtNode`.  Without one, `BareNode` sends handshakes to addresses that we were given
+and answers every question for nodes with none.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ MAX_CALLS = 4096
 TRIES = 4  # of a request, where nothing else is said
 RETRY = 0.5  # seconds until the first repetition; it doubles
 
-# Questions that any node may be asked; without a DHT the honest answer is that we know nobody.
+# Requests that any node may get; without a DHT the answer names no nodes.
 KNOWN_QUESTIONS = {(True, PING), (True, FIND_NODE), (False, FIND_PEER), (False, LOOKUP), (False, PEER_HANDSHAKE)}
 
 
 class Cancellable(Protocol):
-    """A request under way.  After `cancel` nothing is told any more."""
+    """A request under way.  After `cancel` its `done` is not called any more."""
 
     def cancel(self) -> None:
-        """Nobody is told any more."""
+        """Withdraws the request: `done` is not called any more."""
         ...
 
 
@@ -137,7 +137,7 @@ class BareCall:
     timer: Timer | None = None
 
     def cancel(self) -> None:
-        """Nobody is told any more, nothing is repeated."""
+        """Withdraws the request: nothing is repeated, `done` is not called any more."""
         if self.timer is not None:
             self.timer.cancel()
         self.node.calls.pop(self.tid, None)

@@ -16,9 +16,9 @@ from nacl.exceptions import CryptoError
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from identity.keys import Random
+from netstack.namespaces import PEER_HOLEPUNCH
 from netstack.udp.port import Address
 from netstack.wire.address import read_address, write_address
-from netstack.wire.namespaces import PEER_HOLEPUNCH
 
 NONCE = 24
 MAX_SEALED = 1024  # bytes; a payload of 64 addresses and both tokens is half of that

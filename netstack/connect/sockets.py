@@ -1,4 +1,4 @@
-"""The ports that attempts open for themselves: numbers, probes that come and go, and who must be told of them."""
+"""The ports that attempts open for themselves: their numbers, their probes, and which attempt hears of a probe."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The DHT's own datagrams: addresses, requests and responses, the peer handshake."""
+"""The DHT: its datagrams and records, one node without I/O, and walks that find peers and values."""

@@ -1,9 +1,9 @@
-"""A node's first minute: the walk to its own neighbourhood, and at once a first look at its firewall.
+"""The first minute of a node: a walk to its own id, and a quick look at its firewall meanwhile.
 
-walk to our own id; the first node that answers is asked to answer to the server port too
-it did: the firewall test proper (`reachability.py`), then a second walk, from the id that we have now
-it did not, so far: ready; should its answer come late, the test follows then
-ready: parts of the id space where the table knows nobody are walked to, in the background
+1. Walk to our own id.  The first node that answers is asked to answer to the server port as well (PING_NAT).
+2. If that answer comes: the firewall test (`reachability.py`), then a second walk, from the id that we have now.
+3. If it does not come in time: ready.  Should it come later, the test follows then.
+4. Once ready: walks in the background to parts of the id space where the table knows nobody.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A place in the id space: an address, the id that follows from it, and how far it is from others.
+"""A node as others name it: its address, the id that follows from the address, and how far the address reaches.
 
-Nothing here is chosen by a node: an id is the hash of an address, so whoever names an address has said everything.
-Contacts are shared by all tables of a process (10,000 simulated nodes name the same 10,000 addresses).
+A node does not choose its id: it is the hash of its address, so an address says everything.  Contacts are shared by all
+tables of a process: 10,000 simulated nodes name the same 10,000 addresses.
 """
 
 from __future__ import annotations

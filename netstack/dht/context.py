@@ -72,7 +72,7 @@ class DhtContext:
 
     @property
     def id(self) -> bytes | None:
-        """Our id, None while nobody should rely on us."""
+        """Our id (32 bytes), None while we are ephemeral."""
         return None if self.ephemeral else self.table.own
 
     def id_at(self, port: int) -> bytes | None:
@@ -131,10 +131,10 @@ class DhtContext:
 
     @property
     def has_events(self) -> bool:
-        """Whether something was told that nobody has taken."""
+        """Whether `take_events` would return something."""
         return bool(self._events)
 
     def take_events(self) -> list[DhtEvent]:
-        """What was told since the last call."""
+        """The events reported since the last call."""
         events, self._events = self._events, []
         return events

@@ -1,4 +1,4 @@
-"""What a DHT node tells its owner, and the words for its state."""
+"""What a DHT node reports to its owner, and the names of its states."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["DHT_EVENTS", "DhtEvent", "Ephemeral", "Mode", "Nat", "NetworkChanged
 
 
 class Mode(Enum):
-    """Whether others may rely on us.  A persistent node has an id, stands in tables and stores for others."""
+    """Whether others may rely on us.  A persistent node has an id, is kept in tables and stores for others."""
 
     ADAPTIVE = "adaptive"  # persistent after 20 quiet minutes, if the firewall test passes
     PERSISTENT = "persistent"  # as soon as the firewall test passes; at once where our address is given

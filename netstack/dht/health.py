@@ -1,11 +1,11 @@
-"""Whether the network answers at all, from how many requests of the last ticks were answered and how many were not."""
+"""Whether the network answers, judged by how many requests of the last ticks were answered."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
-IDLE = 4  # fewer settled requests in a tick say nothing
+IDLE = 4  # fewer settled requests in a tick are not judged
 OFFLINE_AFTER = 2  # ticks in a row without any answer
 DEGRADED_RATE = 0.5  # of requests without an answer ...
 DEGRADED_AFTER = 4  # ... for so many ticks in a row; as many good ones end it

@@ -1,14 +1,15 @@
-"""What HyperDHT does with walks: find a peer or the peers of a topic, announce, store and fetch values.
+"""The walks of HyperDHT: find a peer or the peers of a topic, announce, store and fetch values.
 
 Plain functions on a node.  Each starts a walk and returns it (`cancel` ends it without another call); `on_done` is
-called once.  Nothing that a node says is handed on before its signature or hash is checked where there is one; peer
-records are hints, what proves a peer is the handshake.
+called once.  A value is handed on only after its signature or hash was checked, where it has one.  Peer records in
+answers have none: they are hints, and the handshake proves the peer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import netstack.namespaces as namespaces
 from identity.errors import DecodeError
 from identity.keys import SigningKey
 from netstack.dht.ask import Ask
@@ -43,7 +44,6 @@ from netstack.dht.records import (
 )
 from netstack.dht.rpc import Call
 from netstack.udp.port import Address
-from netstack.wire import namespaces
 
 OnPeer = Callable[[PeerRecord, Reply], None]
 OnPeers = Callable[[LookupReply, Reply], None]

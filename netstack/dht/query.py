@@ -3,14 +3,14 @@
     start      the closest nodes of our table, and bootstrap nodes where these are too few
     ask        always the nearest not asked yet, 10 at a time; a node that did not answer its first try is *slow* and
                gives its place to another
-    answer     whoever proved its id joins the k closest (`shortlist.py`); of those that it names at most k join the
-               candidates, if nearer than the k-th
-    doubt      names that lead nowhere cost their referrer its say, crowds of one network wait (`doubt.py`): such
-               candidates are asked when there is nobody else and fewer than k answers are held
+    answer     a node that proved its id joins the k closest (`shortlist.py`); of those that it names at most k join
+               the candidates, if nearer than the k-th
+    doubtful   nodes whose referrers named too many silent ones, and nodes of a network of which enough were asked
+               (`referrers.py`), are asked when nobody else is left and fewer than k answers are held
     end        nothing left to ask, or only slow nodes left and k answers held
-    commit     each of the k closest is sent what `commit` makes of its answer (it carries the token)
+    commit     each of the k closest is sent what `commit` makes of its answer, which carries the token
 
-Nodes that never answer are reported to those that named them.
+Nodes that never answer are reported to those that named them (DOWN_HINT).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ MakeCommit = Callable[[Reply], Commit | None]
 
 
 class Candidate:
-    """A node that a walk heard of.  `referrers` named it; `ours`: we knew it anyway, so nobody answers for its name."""
+    """A node that a walk may ask.  `referrers` named it; `ours`: our own table did, so none is charged for it."""
 
     __slots__ = ("charged", "contact", "distance", "hops", "ours", "referrers", "remarkable")
 
@@ -82,12 +82,12 @@ class Candidate:
         self.hops = hops
         self.ours = referrer is None
         self.referrers = [] if referrer is None else [referrer]
-        self.charged: tuple[Address, ...] = ()  # who named it until it was asked
+        self.charged: tuple[Address, ...] = ()  # the referrers when it was asked
         self.remarkable = False  # down, or set aside: to be looked at when it is named again
 
     @property
     def answerable(self) -> tuple[Address, ...]:
-        """Who answers for its name: nobody where we knew it anyway."""
+        """The referrers that are charged where it stays silent: none where our own table knew it."""
         return () if self.ours else tuple(self.referrers)
 
 
@@ -141,7 +141,7 @@ class Query:
         return self._over
 
     def cancel(self) -> None:
-        """Asks nobody any more and calls nobody back."""
+        """Ends the walk: no more requests, no callback."""
         self._finish()
         for call in self._calls:
             call.cancel()
@@ -199,7 +199,7 @@ class Query:
         return chosen or (None if held_back else self._second_choice())
 
     def _second_choice(self) -> Candidate | None:
-        """The nearest of the doubtful ones, once there is nobody else to hope for."""
+        """The nearest of the candidates set aside, once no other is left and no answer is awaited."""
         if not self._set_aside or len(self._calls) > len(self._slow):
             return None
         for candidate in sorted(self._set_aside.values(), key=lambda candidate: candidate.distance):

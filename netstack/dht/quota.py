@@ -1,5 +1,8 @@
-"""How often one host may ask.  No honest node asks another more often than its congestion window lets it, so whoever
-does floods us, or uses us to flood the host whose address it forges.  Loopback is free: test nets live there."""
+"""How many requests one host may ask: so many at once, so many a second after that.
+
+No honest node asks another more often than its congestion window allows.  A host that does floods us, or somebody
+forges its address to have our answers flood it.  Loopback has no quota: test networks run there.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Who we are to others: the address they see, whether strangers reach it, and so whether we may have an id.
+"""How others see this node: its address, whether strangers reach it, and so whether it may have an id.
 
     firewalled, ephemeral   at the start; asks from the client port, so that the server port is untouched for the test
     open, ephemeral         the test passed: everything runs on the server port
     open, persistent        after 20 quiet minutes (adaptive) or at once (persistent): the id is the hash of our address
 
-The test asks five nodes to answer to the server port, to which we never sent them anything.  Three must come through.
+The test asks five nodes to answer to the server port, from which nothing was sent to them.  Three must come through.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Reachability:
         self._testing = False
         self._stable = context.limits.stable
         self._strangers: set[Address] = set()  # whose samples of an unproved kind were taken
-        self._witnesses: dict[Address, Address] = {}  # who sees us where we did not think we are
+        self._witnesses: dict[Address, Address] = {}  # node -> the unexpected address at which it sees us
         self._asking = 0  # members of the jury that have not answered
         self._seen_here = False
         self._look_again = 0  # ticks until the firewall is tested anew, 0 for not at all

@@ -1,7 +1,7 @@
-"""What nodes keep for others: peer records and values, and the signatures that make them somebody's.
+"""What nodes keep for others: peer records and values, how they are encoded, and the signatures that prove them.
 
-`docs/protocol.md`, "DHT".  An announcement is signed for one node and one token, so it cannot be played to another node
-or a little later; a mutable value is signed for everybody and for ever, with a number that only rises.
+`docs/protocol.md`, "DHT".  An announcement is signed for one node and one token, so it is worth nothing at another node
+or a little later.  A mutable value is signed for all nodes and without an end, with a number that only rises.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
+import netstack.namespaces as namespaces
 from identity.codec import MAX_UINT, Reader, Writer
 from identity.errors import DecodeError
 from identity.keys import SigningKey, check_point, verify_raw
 from netstack.dht.datagram import MAX_DATAGRAM, decode_address, decode_uint
 from netstack.udp.port import Address
-from netstack.wire import namespaces
 from netstack.wire.address import read_address, write_address
 
 MAX_RELAYS = 3  # of a record that a node keeps

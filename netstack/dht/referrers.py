@@ -1,13 +1,13 @@
-"""Whom a walk believes: names of nodes are cheap, answers are not.
+"""Which of the nodes that others name a walk asks, judged by what came of the names that each referrer gave.
 
-Anybody can name twenty addresses next to any target.  Each costs us a request and a wait, and nothing shows that they
-are invented but their silence.  So a walk keeps count of what came of the names that each node gave:
+Anybody can name twenty addresses next to any target.  Each costs us a request and a wait, and only its silence shows
+that it was invented.  So a walk counts for each referrer:
 
-    credit         of one node's names 4 may be unanswered at a time, 2 more for each that answered
-    discredited    who named at least 2 that stayed silent, and more than twice as many as answered
-    crowded        a public network (/24) of which 8 were asked
+    credit         4 of its names may be unanswered at a time, 2 more for each that answered
+    discredited    it named at least 2 that stayed silent, and more than twice as many as answered
+    crowded        a public network (/24) of which 8 nodes were asked
 
-Nodes that only discredited ones name, and those of crowded networks, wait until there is nobody better to ask.
+Nodes that only discredited referrers name, and nodes of crowded networks, wait until nobody better is left to ask.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Referrers:
             counted[referrer] -= 1
 
     def held_back(self, referrers: Collection[Address]) -> bool:
-        """All who named it have too many names open."""
+        """Whether all its referrers have used up their credit."""
         return bool(referrers) and all(map(self._out_of_credit, referrers))
 
     def _out_of_credit(self, referrer: Address) -> bool:
@@ -76,5 +76,5 @@ class Referrers:
         return self._asked[contact.place] >= OF_A_PLACE
 
     def unheard_of(self, referrers: Collection[Address]) -> bool:
-        """Nobody who still has a say named it."""
+        """Whether only discredited referrers named it."""
         return bool(referrers) and all(map(self.discredited, referrers))

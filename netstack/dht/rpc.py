@@ -1,7 +1,7 @@
-"""Requests under way: numbers, repetition, time-outs that learn, and how many at once.
+"""Requests under way: their numbers, repetition, time-outs that follow measured round trips, and how many at once.
 
-An answer counts from the address that was asked, under the number it was asked with.  Numbers are drawn at random, so
-that whoever does not see our datagrams has to guess 16 bits and an address.
+An answer counts only from the address that was asked and under the number that it was asked with.  Numbers are random:
+an attacker that does not see our datagrams has to guess 16 bits and an address.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from netstack.dht.timers import Alarm, Timer, Timers
 from netstack.udp.port import Address, Outgoing
 
 SLOTS = 4
-ENOUGH = 8  # nodes whose round trips say something about the others'
+ENOUGH = 8  # measured nodes before their mean is used for unknown ones
 
 
 class Call(Timer):
@@ -59,12 +59,12 @@ class Call(Timer):
         self.sent_at = started
         self.timeout = 0.0  # 0: as the round trips to that node suggest
         self.slow: Callable[[], None] | None = None  # called at the first time-out
-        self.stranger = False  # only said to be there: its silence says nothing about the network
+        self.stranger = False  # nobody has vouched for it: its silence does not count against the network
         self.heard: int | None = None  # the port of ours that the answer came to
         self.rtt = 0.0
 
     def cancel(self) -> None:
-        """Nobody is told any more, nothing is repeated."""
+        """Withdraws the request: nothing is repeated, `done` is not called any more."""
         self._rpc.drop(self)
         self.done, self.slow = ignore, None
 
@@ -242,7 +242,7 @@ class Rpc:
         return call
 
     def drop(self, call: Call) -> None:
-        """Gives a call up without a word."""
+        """Forgets a call; its `done` is not called."""
         if self._inflight.get(call.tid) is call:
             self._settle(call, call.sent_at)
 

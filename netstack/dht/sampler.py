@@ -1,9 +1,9 @@
-"""What our public address is, from what many nodes say it is.
+"""Our public address, as the majority of nodes see it.
 
 The last 16 samples count.  An address is known when nearly all samples agree: all but 0, 1, 2 or 3 of fewer than 4, 8,
 12 and from 12 on.  Where only the host agrees, the port is 0: the NAT before us gives every destination another one.
-Same behaviour as npm `nat-sampler` (held against it in `tests/interop/hyperdht`), where a sample joins one of the last
-four like it and otherwise starts a count of its own, so that an old address cannot return piecemeal.
+Same behaviour as npm `nat-sampler` (compared in `tests/interop/hyperdht`): a sample joins one of the last four like it
+and otherwise starts a new count, so that single late samples do not bring an old address back.
 """
 
 from __future__ import annotations

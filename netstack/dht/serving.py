@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+import netstack.namespaces as namespaces
 from identity.errors import DecodeError
 from netstack.dht.ask import Handler, SendReply
 from netstack.dht.contact import network_of
@@ -48,7 +49,6 @@ from netstack.dht.records import (
 )
 from netstack.dht.store import Forward, Renewal, Store
 from netstack.udp.port import Address
-from netstack.wire import namespaces
 
 Serve = Callable[[Request, bytes, Address, int], None]  # request, its target, source, port
 
@@ -82,7 +82,7 @@ class Serving:
             if context.id is None:
                 reply(request, source, port, error=UNKNOWN_COMMAND)
             elif request.target is not None:
-                with suppress(DecodeError):  # not written by anybody who means it
+                with suppress(DecodeError):  # malformed: no answer
                     serve(request, request.target, source, port)
             return True
 
@@ -153,7 +153,7 @@ class Serving:
             store.records.add(what.target, what.key, what.peer, network_of(source[0]), now)
 
     def _renew(self, token: bytes, source: Address) -> bool:
-        """A chain of hashes: whoever shows what the last one was made of renews it, and may again with `token`'s."""
+        """Renews an announcement whose refresh value is the hash of `token`; `token` is the next such value."""
         store, now = self._store, self._context.now
         renewal = store.renewals.get(hashed(token), now)
         if renewal is None:

@@ -1,8 +1,7 @@
-"""The nearest answers of a walk, of more than one place.
+"""The k nearest answers of a walk, at most four from one public network (/24) while there are others.
 
-An id follows from an address, so one host can stand wherever it likes: 65,535 ports are as many draws.  Whoever fills
-the neighbourhood of a topic that way would hold all of its records.  Hence of one public network (/24) at most 4 are
-among the k closest, as long as there are others; those beyond give their places to the next nearest.
+An id follows from an address, so one host can choose its place among 65,535 ports.  Without this bound an attacker with
+one host could hold all records of a topic.  Answers beyond four give their places to the next nearest.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """What a persistent node keeps for others, all of it bounded in number, size and time.
 
-Announcements of one topic are answered at most 20 at a time.  They are drawn network by network (/24): whoever
-announces a thousand keys from one gets no more of an answer than whoever announces one, so a topic cannot be occupied
-cheaply.
+Announcements of one topic are answered at most 20 at a time.  They are drawn network by network (/24): a network that
+announces a thousand keys gets no more of an answer than one that announces a single key.
 
-Where room is needed it is made by the network that holds most, with its own oldest: whoever fills a cache pushes out
-what he wrote himself, and what others wrote stays.
+Where room is needed, the network that holds most loses its oldest value: an attacker that fills the store evicts its
+own values, not those of others.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class Shares:
         if after:
             self._ranks.setdefault(after, {})[network] = None
         if after > self._most or (before == self._most and before not in self._ranks):
-            self._most = after  # it went up by one, or nobody is left where it was
+            self._most = after  # it rose by one, or no network is left at the old count
 
 
 class ExpiringCache(Generic[V]):

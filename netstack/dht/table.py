@@ -1,6 +1,7 @@
 """The routing table: for every length of prefix shared with our own id, at most k = 20 nodes.
 
-The table decides who fits and who is closest; whom to ask whether it still lives is `upkeep.py`'s.  Times are ticks.
+The table decides which nodes fit and which are closest; `upkeep.py` decides which to ask whether they still live.
+Times are ticks.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class RoutingTable:
         return entry
 
     def bucket(self, contact: Contact) -> list[Entry]:
-        """Those that `contact` would stand beside.  Not to be changed."""
+        """The bucket that `contact` belongs to.  Not to be changed."""
         at = shared_prefix(self._own, contact.number)
         return self._buckets[at] if at < len(self._buckets) else []
 

@@ -1,6 +1,6 @@
-"""One heap of moments for everything that a node waits for.
+"""The timers of one node, in one heap.
 
-A timer that was moved or stopped stays in the heap until its old moment comes to the top; `due` tells it apart.
+A timer that was moved or stopped stays in the heap until its old time comes to the top; `due` tells whether it counts.
 """
 
 from __future__ import annotations

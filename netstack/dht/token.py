@@ -1,7 +1,7 @@
-"""Tokens: whoever asked us lately from a host may write here, and nobody who only claims that host's address.
+"""Tokens: a node that asked us lately from a host may write here; one that only claims that host's address may not.
 
-A token is a keyed hash of the requester's host (without the port: a NAT may change it).  There are two secrets, turned
-every 7.5 s, so a token is good for 7.5 to 15 s; an older one is worth nothing.
+A token is a keyed hash of the requester's host (without the port: a NAT may change it).  There are two secrets,
+replaced every 7.5 s, so a token is good for 7.5 to 15 s.
 """
 
 from __future__ import annotations

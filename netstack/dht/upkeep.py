@@ -1,7 +1,7 @@
-"""The routing table over time: who gets in, who is asked whether it still lives, what is refreshed when.
+"""The routing table over time: which nodes get in, which are asked whether they still live, what is refreshed when.
 
-A tick is 5 s.  A node that stays silent is forgotten, unless nobody answers: then it is we who are gone.  A bucket that
-is full asks its stalest node before anybody new gets its place, so that old nodes, which live longest, stay.
+A tick is 5 s.  A node that stays silent is removed, unless nobody answers: then our own network is down.  A full bucket
+asks its stalest node before a new one gets its place, so that old nodes, which live longest, stay.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Upkeep:
         self._last_tick = now
         self._context.timers.set(self._ticking, now + self._context.limits.tick)
 
-    # who is there
+    # which nodes are in the table
 
     def heard(self, contact: Contact, to: Address, *, sample: bool) -> None:
         """A node answered us under its id; `to` is where it sees us, to be believed if `sample`."""
@@ -86,7 +86,7 @@ class Upkeep:
         self._visitors -= 1
 
     def add(self, contact: Contact) -> None:
-        """A node that somebody vouches for."""
+        """Adds a node of an earlier run without asking it first."""
         self._add(Entry(contact, self.tick))
 
     def _add(self, entry: Entry) -> bool:
@@ -171,7 +171,7 @@ class Upkeep:
             self._context.table.remove(contacts[0].id)
 
     def _deaf(self, call: Call) -> bool:
-        """Whether nobody at all spoke to us since `call` began: then its silence says nothing about its node.
+        """Whether no datagram at all came since `call` began: then its silence says nothing about the asked node.
 
         Questions count as much as answers: in a quiet network the dead node may be the only one that we asked.
         """
@@ -263,7 +263,7 @@ class Upkeep:
         self.walk(entries[drawn % len(entries)].contact.id if entries else table.own)
 
     def mend(self, after: int = -1) -> None:
-        """Fills the gaps beyond `after`, one walk after the other, once each: there may be nobody."""
+        """Fills the gaps beyond `after`, one walk after the other, once each: there may be no nodes there."""
         at = next((at for at in self._context.table.gaps() if at > after), None)
         if at is not None:
             self.walk(self._inside(at), on_done=lambda outcome: self.mend(at))

@@ -1,0 +1,1 @@
+"""The asyncio shells of the network layer: sockets, timers, connections as objects."""

@@ -1,0 +1,1 @@
+"""One UDP port behind one interface, with two implementations: Linux and portable."""

@@ -14,8 +14,8 @@ from hashlib import blake2b
 from identity.errors import DecodeError
 from identity.keys import Random, SigningKey
 from identity.noise import IK, NoiseSession
+from netstack.namespaces import PEER_HANDSHAKE
 from netstack.wire.messages import VERSION, NoisePayload, Refusal, decode_payload, encode_payload
-from netstack.wire.namespaces import PEER_HANDSHAKE
 
 
 @dataclass(frozen=True, slots=True)

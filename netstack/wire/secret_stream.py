@@ -14,8 +14,8 @@ from typing import Any
 
 from identity.errors import DecodeError
 from identity.keys import Random
+from netstack.namespaces import STREAM_INITIATOR, STREAM_RESPONDER
 from netstack.udx.packet import Buffer
-from netstack.wire.namespaces import STREAM_INITIATOR, STREAM_RESPONDER
 from netstack.wire.stream_cipher import OVERHEAD, PREFIX, pull, push, start
 
 LENGTH = PREFIX

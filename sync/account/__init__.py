@@ -1,0 +1,1 @@
+"""This device: its account, its directory of everybody's devices, what its spaces share."""

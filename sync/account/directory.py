@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from identity.device_set import Device, active_devices, fold, relevant, sendable
 from identity.errors import DecodeError, KithkinError
+from identity.hello import ExpectedDevice, expected_devices
 from identity.keys import AgreementKey
 from identity.statement import Certificate, Revocation, Statement, decode_statement
 from sync.store.port import Batch, Store, Table, prefix_end
@@ -53,7 +54,7 @@ class Directory:
         self._own = own
         self._families: dict[bytes, _Family] = {}
         self._owners: dict[bytes, KnownDevice] = {}
-        self._shared: dict[bytes, bytes] = {}
+        self._shared: dict[bytes, bytes] = {}  # D -> what this device shares with it
         self._told: dict[bytes, int] = {}  # space -> identities first heard of there
         self.version = 0  # how often something was learnt
 
@@ -194,16 +195,13 @@ class Directory:
 
     def shared(self, device: bytes) -> bytes | None:
         """DH(D own, D device), 32 bytes; None for a device nobody certified."""
-        secret = self._shared.get(device)
-        if secret is None:
-            known = self._owners.get(device)
-            if known is None:
-                return None
-            try:
-                secret = self._shared[device] = self._own.agree(known.agreement)
-            except DecodeError:
-                return None
-        return secret
+        known = self._owners.get(device)
+        found = self.expected([(device, known.agreement)]) if known is not None else []
+        return found[0].secret if found else None
+
+    def expected(self, devices: Iterable[tuple[bytes, bytes]]) -> list[ExpectedDevice]:
+        """(device id, D) pairs with what this device shares with each, for the device handshake."""
+        return expected_devices(self._own, devices, self._shared)
 
 
 def put_statements(batch: Batch, statements: Iterable[Statement]) -> None:

@@ -14,6 +14,7 @@ from math import inf
 
 from identity.hints import Address
 from identity.keys import Random
+from sync.engine.inputs import FoundKey
 
 MAX_KEYS = 256  # remembered of one topic,
 MAX_TOPICS = 64  # of so many topics; further ones wait until one is left
@@ -49,15 +50,10 @@ class Candidates:
     def __len__(self) -> int:
         return sum(len(keys) for keys in self._topics.values())
 
-    def found(
-        self,
-        topic: bytes,
-        key: bytes,
-        relays: tuple[Address, ...],
-        now: float,
-        addresses: tuple[Address, ...] = (),
-    ) -> None:
+    def found(self, found: FoundKey, now: float) -> None:
         """A key at a topic; relays and addresses are the newest said of it."""
+        topic, key = found.topic, found.key
+        relays, addresses = found.relays[:MAX_RELAYS], found.addresses[:MAX_RELAYS]
         keys = self._topics.get(topic)
         if keys is None:
             if len(self._topics) >= MAX_TOPICS:
@@ -65,12 +61,12 @@ class Candidates:
             keys = self._topics[topic] = {}
         entry = keys.get(key)
         if entry is not None:
-            entry.relays = relays[:MAX_RELAYS] or entry.relays
-            entry.addresses = addresses[:MAX_RELAYS] or entry.addresses
+            entry.relays = relays or entry.relays
+            entry.addresses = addresses or entry.addresses
             return
         if len(keys) >= MAX_KEYS and not self._make_room(keys):
             return
-        keys[key] = Candidate(topic, key, relays[:MAX_RELAYS], addresses[:MAX_RELAYS], now)
+        keys[key] = Candidate(topic, key, relays, addresses, now)
 
     def _make_room(self, keys: dict[bytes, Candidate]) -> bool:
         """Of a full topic some key that came to nothing makes room; where none did, any of them, every other time."""

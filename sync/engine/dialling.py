@@ -17,6 +17,7 @@ from identity.device import week_of
 from identity.hints import Address
 from identity.keys import Random, SigningKey
 from sync.engine.effects import Dial
+from sync.engine.inputs import FoundKey
 from sync.engine.peer import Peer, Purpose
 from sync.engine.profile import Profile
 from sync.store.port import Table
@@ -49,15 +50,6 @@ class Whereabouts:
     def announced(self, now: float) -> bool:
         """Whether the device still announces that key: only in its own week."""
         return week_of(now) <= week_of(self.at / 1000) + 1
-
-
-@dataclass(frozen=True, slots=True)
-class FoundKey:
-    """A transport key as it stood at a topic: nodes that may lead there, and addresses on the local network."""
-
-    transport: bytes
-    relays: tuple[Address, ...] = ()
-    addresses: tuple[Address, ...] = ()
 
 
 @dataclass(slots=True)
@@ -177,7 +169,7 @@ class Dialling:
     def _attempt(self, device: bytes, attempt: Backoff, where: Whereabouts, now: float) -> None:
         """One dial: at the addresses known, and through the DHT unless it was asked for this key just now."""
         found, attempt.found = attempt.found, None
-        lead = found or FoundKey(where.transport(now))
+        lead = found or FoundKey(b"", where.transport(now))
         ask = found is not None or (where.announced(now) and attempt.ask <= now)
         hints = self.usable((*map(hint_of, lead.addresses), *where.hints))
         if not ask and not hints:
@@ -187,7 +179,7 @@ class Dialling:
             attempt.ask = now + attempt.ask_wait
             attempt.ask_wait = min(attempt.ask_wait * 2, ASK_LONGEST)
         want = PendingDial(Purpose.HELLO, device, self.profile.account.transport(now))
-        attempt.running = self.dial(want, lead.transport, hints, announced=ask, relays=lead.relays)
+        attempt.running = self.dial(want, lead.key, hints, announced=ask, relays=lead.relays)
 
     def start_afresh(self) -> None:
         """Forgets how long to wait for whom."""

@@ -13,14 +13,14 @@ from math import inf
 
 from identity.errors import KithkinError
 from identity.hello import PROTOCOL as HELLO
-from identity.hints import Address
 from identity.keys import Random
 from netstack.wire.protomux import ChannelClosed, ChannelOpened, Fault, Message, Offered, Protomux
 from sync.engine import news
 from sync.engine.candidates import Candidates
-from sync.engine.dialling import Dialling, FoundKey, PendingDial, Whereabouts, hint_of
+from sync.engine.dialling import Dialling, PendingDial, Whereabouts, hint_of
 from sync.engine.effects import Disconnect, Effect, Listen, Meet, Part, PeerChanged, Transmit, Unlisten
 from sync.engine.hello import DeviceHandshake
+from sync.engine.inputs import ConnectionUp, FoundKey
 from sync.engine.onboarding.onboarding import Onboarding
 from sync.engine.peer import Peer, Purpose
 from sync.engine.profile import Profile
@@ -79,31 +79,22 @@ class Engine:
         self.onboarding.invites.listen(now)
         self.tick(now)
 
-    def opened(
-        self,
-        conn: int,
-        *,
-        attempt: int | None,
-        local: bytes,
-        remote: bytes,
-        handshake: bytes,
-        address: str,
-        now: float,
-    ) -> None:
-        """A connection is up.  attempt: the `Dial` that it answers; None: the other side dialled."""
+    def opened(self, connection: ConnectionUp, now: float) -> None:
+        """A connection is up."""
+        conn, attempt = connection.conn, connection.attempt
         want = self.dialling.opened(attempt) if attempt is not None else None
         if attempt is not None and want is None:
             self.profile.effects.append(Disconnect(conn, "nobody waits for it any more"))
             return
-        purpose = want.purpose if want is not None else self.onboarding.purpose(local)
+        purpose = want.purpose if want is not None else self.onboarding.purpose(connection.local)
         peer = Peer(
             conn,
             purpose,
             want is not None,
-            local,
-            remote,
-            handshake,
-            address,
+            connection.local,
+            connection.remote,
+            connection.handshake,
+            connection.address,
             Protomux(limit=FRAME),
             now,
             to=want.device if want is not None else None,
@@ -159,26 +150,19 @@ class Engine:
             if want.z is not None:
                 self.candidates.over(want.topic, want.key, now, refused=False)
 
-    def found(
-        self,
-        topic: bytes,
-        key: bytes,
-        relays: tuple[Address, ...],
-        now: float,
-        addresses: tuple[Address, ...] = (),
-    ) -> None:
+    def found(self, found: FoundKey, now: float) -> None:
         """Somebody stands at a topic of ours under a transport key: a device that we know, or anybody who knows the
         topic.  Of the latter a bounded number is dialled, to see (`candidates`)."""
-        place = self.topics.at.get(topic)
-        if place is None or any(key == own.public for _, own in self.profile.account.transports):
+        place = self.topics.at.get(found.topic)
+        if place is None or any(found.key == own.public for _, own in self.profile.account.transports):
             return
-        if any(peer.remote == key and not peer.closing for peer in self.peers.values()):
+        if any(peer.remote == found.key and not peer.closing for peer in self.peers.values()):
             return
-        device = self.dialling.owner(key)
+        device = self.dialling.owner(found.key)
         if device is None:
-            self.candidates.found(topic, key, relays, now, addresses)
+            self.candidates.found(found, now)
         elif not any(peer.device == device and not peer.closing for peer in self.peers.values()):
-            self.dialling.hurry(device, FoundKey(key, relays, addresses), now)
+            self.dialling.hurry(device, found, now)
 
     def wake(self, now: float) -> None:
         """Something is due."""

@@ -74,14 +74,9 @@ class DeviceHandshake:
 
     def known(self) -> list[ExpectedDevice]:
         """Every active device of mine and of people I share a space with, and those just met by invite."""
-        directory, found = self.profile.directory, {}
-        for identity in sorted(self.people()):
-            for device in directory.active(identity):
-                if device.id != self.profile.account.device:
-                    secret = directory.shared(device.id)
-                    if secret is not None:
-                        found[device.id] = ExpectedDevice(device.id, secret)
-        return list(found.values())
+        directory, me = self.profile.directory, self.profile.account.device
+        devices = {d.id: d.agreement for identity in sorted(self.people()) for d in directory.active(identity)}
+        return directory.expected((id_, agreement) for id_, agreement in devices.items() if id_ != me)
 
     def people(self) -> set[bytes]:
         """Identities that may connect: mine, my contacts, members of my spaces."""
@@ -102,8 +97,8 @@ class DeviceHandshake:
             else:
                 mine = [device.id for device in directory.active(self.profile.account.identity)]
                 listed = sorted({*space.devices(), *(mine if space.personal else ())} - {me})
-                shared = [(device, directory.shared(device)) for device in listed]
-                members = [ExpectedDevice(device, secret) for device, secret in shared if secret is not None]
+                known = [device for device in map(directory.device, listed) if device is not None]
+                members = directory.expected((device.id, device.agreement) for device in known)
             for z, _ in rendezvous_secrets(space, me, int(now * 1000)):
                 spaces[z] = members
         return spaces

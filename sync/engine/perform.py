@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from identity.errors import KithkinError
-from identity.hints import Address
 from sync.engine.effects import (
     ChatChanged,
     CodeShown,
@@ -41,23 +40,14 @@ from sync.engine.effects import (
     Transmit,
     Unlisten,
 )
+from sync.engine.inputs import ConnectionUp, FoundKey
 
 
 class Core(Protocol):
     """The engine of a profile, or the one that links a new device.  `now` is Unix time in seconds."""
 
-    def opened(
-        self,
-        conn: int,
-        *,
-        attempt: int | None,
-        local: bytes,
-        remote: bytes,
-        handshake: bytes,
-        address: str,
-        now: float,
-    ) -> None:
-        """A connection is up.  attempt: the `Dial` that it answers; None: the other side dialled."""
+    def opened(self, connection: ConnectionUp, now: float) -> None:
+        """A connection is up."""
         ...
 
     def frames(self, arrived: Iterable[tuple[int, bytes]], now: float) -> None:
@@ -72,14 +62,7 @@ class Core(Protocol):
         """A `Dial` came to nothing."""
         ...
 
-    def found(
-        self,
-        topic: bytes,
-        key: bytes,
-        relays: tuple[Address, ...],
-        now: float,
-        addresses: tuple[Address, ...] = (),
-    ) -> None:
+    def found(self, found: FoundKey, now: float) -> None:
         """A transport key stands at one of our topics."""
         ...
 
@@ -162,27 +145,10 @@ class Driver(Generic[C]):
 
     # -- what happened ----------------------------------------------------------------------------------------
 
-    def opened(
-        self,
-        conn: int,
-        *,
-        attempt: int | None,
-        local: bytes,
-        remote: bytes,
-        handshake: bytes,
-        address: str,
-    ) -> None:
+    def opened(self, connection: ConnectionUp) -> None:
         """A connection is up."""
-        self.open.add(conn)
-        self.core.opened(
-            conn,
-            attempt=attempt,
-            local=local,
-            remote=remote,
-            handshake=handshake,
-            address=address,
-            now=self._clock(),
-        )
+        self.open.add(connection.conn)
+        self.core.opened(connection, self._clock())
         self.tick_quietly()
 
     def frames(self, conn: int, frames: Sequence[bytes]) -> None:
@@ -201,11 +167,11 @@ class Driver(Generic[C]):
         self.core.failed(attempt, self._clock())
         self.tick_quietly()
 
-    def found(self, found: Iterable[tuple[bytes, bytes, tuple[Address, ...], tuple[Address, ...]]]) -> None:
-        """(topic, key, relays, addresses) of keys that stand at our topics."""
+    def found(self, found: Iterable[FoundKey]) -> None:
+        """Keys stand at our topics."""
         now = self._clock()
-        for topic, key, relays, addresses in found:
-            self.core.found(topic, key, relays, now, addresses)
+        for one in found:
+            self.core.found(one, now)
         self.tick_quietly()
 
     def wake(self) -> None:

@@ -13,8 +13,6 @@ from crdt.log.entry import Kind, decode_plaintext
 from crdt.log.item import Item, reseal
 from crdt.log.manifest import core_key
 from crdt.log.pack import decode_pack, open_pack
-from crdt.log.stamp import stamp_ms
-from crdt.space.epoch import DORMANT_MS
 from crdt.space.rendezvous import capability, channel_id, channel_proof
 from identity.errors import DecodeError
 from identity.proof import same
@@ -368,8 +366,7 @@ class Replication:
                 replicator = link.replicator
                 if replicator is None:
                     continue
-                at = replicator.next_wake()
-                if at is not None and at <= now:
+                if replicator.next_wake() <= now:
                     self.perform(peer, link, replicator.wake(now), now)
 
     def next_wake(self) -> float:
@@ -379,7 +376,7 @@ class Replication:
             at
             for links in self.links.values()
             for _, link in links.values()
-            if link.replicator is not None and (at := link.replicator.next_wake()) is not None and at > self._woken
+            if link.replicator is not None and (at := link.replicator.next_wake()) > self._woken
         ]
         return min(times, default=inf)
 
@@ -420,8 +417,3 @@ def is_past(item: Item, admitted: int) -> bool:
     """Whether an item is older than this device's admission (a stamp) and no control entry.  Raises DecodeError."""
     text = decode_plaintext(item.plaintext)
     return text.kind is not Kind.CONTROL and text.stamp < admitted
-
-
-def is_dormant(stamp: int, seen_ms: int | None, now_ms: int) -> bool:
-    """Whether a device was not heard of for 60 days; without a record its admission speaks."""
-    return now_ms - (seen_ms if seen_ms is not None else stamp_ms(stamp)) >= DORMANT_MS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from crdt.log.merkle import Tree
 from sync.replicate.effects import Append, Effect, Rule, Violation, send
 from sync.replicate.flow import Inflow
@@ -49,10 +51,10 @@ class Asking:
         """The call is over: its effects are performed before the next one."""
         self._fresh.clear()
 
-    def next_wake(self) -> float | None:
-        """When a feed that another connection holds without progress may be asked for here."""
+    def next_wake(self) -> float:
+        """When a feed that another connection holds without progress may be asked for here; infinity for never."""
         due = [self._claims.due(writer, self) for writer in self._gaps() if writer not in self._wants]
-        return min((at for at in due if at is not None), default=None) if not self.held else None
+        return min((at for at in due if at is not None), default=inf) if not self.held else inf
 
     def close(self) -> None:
         """Gives up every claim: the connection is gone."""

@@ -8,6 +8,7 @@ a new connection starts with the digest, and starting is recovering.  `docs/prot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from typing import TypeVar
 
 from crdt.log.head import Head
@@ -159,9 +160,9 @@ class Replicator:
         """At `next_wake`, and whenever another replicator of the space was closed."""
         return [] if self._closed else self._finish([], now)
 
-    def next_wake(self) -> float | None:
-        """When a feed that another connection claims without progress may be asked for here."""
-        return None if self._closed else self._asking.next_wake()
+    def next_wake(self) -> float:
+        """When a feed that another connection claims without progress may be asked for here; infinity for never."""
+        return inf if self._closed else self._asking.next_wake()
 
     def close(self) -> None:
         """The connection is gone.  Call `wake` on the others of the space."""

@@ -1,0 +1,1 @@
+"""What a face may ask: the API, the node, the local socket, one file a domain."""

@@ -30,7 +30,7 @@ ROLES: tuple[models.Role, ...] = ("creator", "admin", "member")
 PREVIEW = 200
 
 
-class Chats(Domain):
+class ChatCalls(Domain):
     """The calls about chats and groups."""
 
     async def chats(self) -> models.Chats:

@@ -15,7 +15,7 @@ from sync.service.text import MAX_ABOUT, check_name
 from sync.service.times import moment
 
 
-class Contacts(Domain):
+class ContactCalls(Domain):
     """The calls about contacts and my own profile."""
 
     async def profile(self) -> models.PublicProfile:
@@ -64,7 +64,7 @@ class Contacts(Domain):
         return models.ContactRef(contact=identity_id(contact.identity))
 
 
-class Devices(Domain):
+class DeviceCalls(Domain):
     """The calls about my devices."""
 
     async def devices(self) -> models.Devices:

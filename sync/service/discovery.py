@@ -7,38 +7,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from identity.keys import SigningKey
 from netstack.shell.host import Host
 from netstack.swarm.shell.mdns import Mdns
 from netstack.swarm.shell.topic_discovery import TopicDiscovery
-from netstack.udp.port import Address
+from sync.engine.inputs import FoundKey
 
 FAREWELL = 1.0  # seconds that taking announcements back may hold up the end
 MAX_WAITING = 2048  # found in one turn of the loop; further ones come again with the next look-up
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A key at a topic: nodes of the DHT that relay for it, or its addresses on the local network."""
-
-    topic: bytes
-    key: bytes
-    relays: tuple[Address, ...] = ()
-    addresses: tuple[Address, ...] = ()
-
-
 class TopicDiscoveries:
     """All topics of one host.  `mdns` None: the local network is left alone."""
 
-    def __init__(self, host: Host, mdns: Mdns | None, on_found: Callable[[Sequence[Found]], None]) -> None:
+    def __init__(self, host: Host, mdns: Mdns | None, on_found: Callable[[Sequence[FoundKey]], None]) -> None:
         self._host = host
         self._mdns = mdns
         self._on_found = on_found
         self._meetings: dict[bytes, TopicDiscovery] = {}
         self._leaving: set[asyncio.Task[None]] = set()
-        self._found: list[Found] = []
+        self._found: list[FoundKey] = []
 
     def __len__(self) -> int:
         return len(self._meetings)
@@ -59,8 +48,8 @@ class TopicDiscoveries:
             key,
             server=announce,
             client=True,
-            on_peer=lambda record: self._met(Found(topic, record.key, tuple(record.relays))),
-            on_local=lambda key, addresses: self._met(Found(topic, key, addresses=tuple(addresses))),
+            on_peer=lambda record: self._met(FoundKey(topic, record.key, tuple(record.relays))),
+            on_local=lambda key, addresses: self._met(FoundKey(topic, key, addresses=tuple(addresses))),
             mdns=self._mdns,
         )
 
@@ -85,7 +74,7 @@ class TopicDiscoveries:
         if self._mdns is not None:
             await self._mdns.close()
 
-    def _met(self, found: Found) -> None:
+    def _met(self, found: FoundKey) -> None:
         if not self._found:
             asyncio.get_running_loop().call_soon(self._tell)
         if len(self._found) < MAX_WAITING:

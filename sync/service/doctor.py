@@ -72,7 +72,7 @@ async def _rows(profile: Profile, id_: bytes, repair: bool) -> models.Check:
     for part in timeline.messages_by(profile.store, id_, CHUNK):
         before = {m: timeline.find_row(profile.store, id_, m) for m in part}
         batch = Batch()
-        changes = timeline.absorb(profile.store, batch, id_, (), space_of(profile, id_).rights(), part)
+        changes = timeline.absorb(profile.store, batch, id_, (), space_of(profile, id_).policy(), part)
         count += len(part)
         bad = [c.message for c in changes if c.after != before[c.message]]
         wrong += len(bad)

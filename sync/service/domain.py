@@ -1,8 +1,8 @@
 """What the service's domains share: the opened profile, and the one way to change it.
 
-A domain is a class with some of `api.Service`'s methods: `messages.Messages`, `chats.Chats`, `contacts.Contacts` and
-others.  `local.LocalService` is all of them together.  A method that only reads or waits is written as a coroutine; one
-that changes the profile is a plain function under `@commits`.
+A domain is a class with some of `api.Service`'s methods: `messages.MessageCalls`, `chats.ChatCalls` and others.
+`local.LocalService` is all of them together.  A method that only reads or waits is written as a coroutine; one that
+changes the profile is a plain function under `@commits`.
 """
 
 from __future__ import annotations

@@ -142,13 +142,13 @@ async def _gone(profile: Profile, chat: bytes, now_ms: int) -> set[tuple[bytes, 
     gone: set[tuple[bytes, int, int]] = set()
     for messages in timeline.messages_by(profile.store, chat, PIECE):
         space = space_of(profile, chat)
-        rights = space.rights()
+        policy = space.policy()
         for message in messages:
             row = timeline.find_row(profile.store, chat, message)
             if row is not None:
                 row = at_moment(row, now_ms)
                 row = row if shown(profile, space, row) else None
-            gone |= unseen(timeline.facts_about(profile.store, chat, message), row, rights)
+            gone |= unseen(timeline.facts_about(profile.store, chat, message), row, policy)
         await asyncio.sleep(0)
     return gone
 

@@ -12,7 +12,7 @@ from sync.service.ids import find_chat
 from sync.service.importing import Importer
 
 
-class Files(Domain):
+class FileCalls(Domain):
     """Both work piece by piece, so that the node goes on meanwhile; one import at a time."""
 
     def __init__(self, opened: OpenedProfile) -> None:

@@ -14,15 +14,15 @@ from pathlib import Path
 
 from identity.errors import KithkinError
 from sync.service import doctor, models, status
-from sync.service.chats import Chats
-from sync.service.contacts import Contacts, Devices
-from sync.service.files import Files
+from sync.service.chats import ChatCalls
+from sync.service.contacts import ContactCalls, DeviceCalls
+from sync.service.files import FileCalls
 from sync.service.ids import chat_id, device_id, identity_id, space_of
 from sync.service.indexing import STEP, Indexing
-from sync.service.messages import Messages, outbox
+from sync.service.messages import MessageCalls, outbox
 from sync.service.names import chat_title, person_name
 from sync.service.node import Node
-from sync.service.onboarding import Onboarding
+from sync.service.onboarding import OnboardingCalls
 from sync.service.text import check_query
 from sync.service.times import moment
 from sync.space import timeline
@@ -33,7 +33,7 @@ INDEX_PAUSE = 0.5  # seconds of quiet before new messages go into the index
 INDEX_RETRY = 30.0  # seconds until an index that failed is tried again
 
 
-class LocalService(Onboarding, Devices, Contacts, Chats, Messages, Files):
+class LocalService(OnboardingCalls, DeviceCalls, ContactCalls, ChatCalls, MessageCalls, FileCalls):
     """Implements `api.Service` on a node.  `rewrap` changes how the database key is wrapped."""
 
     def __init__(self, node: Node, indexing: Indexing, rewrap: Rewrap, folder: Path) -> None:

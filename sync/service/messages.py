@@ -42,7 +42,7 @@ MAX_LIMIT = 1000
 UNREAD_MAX = 1000  # counted no further
 
 
-class Messages(Domain):
+class MessageCalls(Domain):
     """The calls about messages."""
 
     @commits
@@ -129,7 +129,7 @@ class Messages(Domain):
             profile.note(self._now_ms, Hidden(space.id, row.id, on=True))
             return _ref(row)
         me = _member(writable(profile, space))
-        if row.member != me and not space.rights().may_delete(me, row.member):
+        if row.member != me and not space.policy().may_delete(me, row.member):
             raise KithkinError("not_allowed", "Only its author or an admin can delete a message for everyone.")
         write_deletion(profile, space, row, self._now_ms)
         return _ref(row)

@@ -19,7 +19,7 @@ def told_profiles(space: Space) -> Mapping[bytes, MemberProfile]:
     found: Mapping[bytes, MemberProfile] = space.facts.remember(
         "profiles",
         ABOUT_PROFILES,
-        lambda: fold_profiles(timeline.facts_of_kind(space.context.store, space.id, ABOUT_PROFILES), space.rights()),
+        lambda: fold_profiles(timeline.facts_of_kind(space.context.store, space.id, ABOUT_PROFILES), space.policy()),
     )
     return found
 

@@ -19,10 +19,11 @@ from netstack.shell.host import ConnectError, Host
 from netstack.udp.port import Address
 from sync.engine import effects as e
 from sync.engine.engine import Engine
+from sync.engine.inputs import ConnectionUp, FoundKey
 from sync.engine.perform import Driver
 from sync.service import models
 from sync.service.api import Network
-from sync.service.discovery import Found, TopicDiscoveries
+from sync.service.discovery import TopicDiscoveries
 from sync.service.events import EventMapper
 from sync.service.gap_queue import GapQueue
 from sync.service.network import address_of, hints_of, local_network, new_host, start_host
@@ -175,10 +176,10 @@ class Node:
 
     # -- connections --------------------------------------------------------------------------------------------
 
-    def _found(self, found: Sequence[Found]) -> None:
+    def _found(self, found: Sequence[FoundKey]) -> None:
         """Keys that stand at our topics."""
         if not self._stopped:
-            self._driver.found((one.topic, one.key, one.relays, one.addresses) for one in found)
+            self._driver.found(found)
 
     def connection(self, conn: int) -> Connection | None:
         """The connection behind one of the engine's peers."""
@@ -200,15 +201,7 @@ class Node:
     def _attach(self, connection: Connection, attempt: int | None) -> None:
         conn = connection.id
         self._connections[conn] = connection
-        host, port = connection.address
-        self._driver.opened(
-            conn,
-            attempt=attempt,
-            local=connection.local_key,
-            remote=connection.remote_key,
-            handshake=connection.handshake_hash,
-            address=f"{host}:{port}",
-        )
+        self._driver.opened(up(connection, attempt))
         connection.on_close = lambda reason: self._closed(conn, reason)
         connection.on_frames = lambda frames: self._driver.frames(conn, frames)  # frames that waited come at once
 
@@ -254,3 +247,10 @@ class Node:
             self.engine.onboarding.conversations.cancel(conversation)
             if not self._stopped:
                 self._driver.tick_quietly()
+
+
+def up(connection: Connection, attempt: int | None = None) -> ConnectionUp:
+    """What an engine is told of an open connection.  attempt: the dial that it answers."""
+    host, port = connection.address
+    local, remote = connection.local_key, connection.remote_key
+    return ConnectionUp(connection.id, attempt, local, remote, connection.handshake_hash, f"{host}:{port}")

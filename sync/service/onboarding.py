@@ -23,7 +23,7 @@ MAX_EXPIRES = 366 * 86_400
 RETRY = 0.3  # seconds between two attempts to reach whoever made an invite
 
 
-class Onboarding(Domain):
+class OnboardingCalls(Domain):
     """Waits for others, so it needs the node and not only what the node has opened."""
 
     def __init__(self, node: Node) -> None:

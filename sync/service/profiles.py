@@ -40,7 +40,7 @@ from sync.service.ids import device_id, identity_id
 from sync.service.indexing import Indexing
 from sync.service.local import LocalService
 from sync.service.network import address_of, hints_of, new_host, start_host
-from sync.service.node import Node
+from sync.service.node import Node, up
 from sync.service.steps import TIMEOUT
 from sync.service.system import system_refusals
 from sync.service.text import check_name
@@ -339,15 +339,7 @@ class _Linking:
     def _incoming(self, connection: Connection) -> None:
         conn = connection.id
         self._connections[conn] = connection
-        host, port = connection.address
-        self._driver.opened(
-            conn,
-            attempt=None,
-            local=connection.local_key,
-            remote=connection.remote_key,
-            handshake=connection.handshake_hash,
-            address=f"{host}:{port}",
-        )
+        self._driver.opened(up(connection))
         connection.on_close = lambda reason: self._closed(conn)
         connection.on_frames = lambda frames: self._driver.frames(conn, frames)
 

@@ -115,7 +115,7 @@ class SpaceFacts:
         """Ids of the messages that the entry at this place of a feed publishes."""
         return [fact.about[1:] for fact in self.facts_at(feed, seq) if fact.kind is FactKind.COPY]
 
-    def rights(self) -> TimelinePolicy:
+    def policy(self) -> TimelinePolicy:
         """Whose a feed is, what shows, who may delete: as the membership of now has it."""
         state = self._members.state
         group = state.kind is SpaceKind.GROUP

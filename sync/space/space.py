@@ -111,8 +111,8 @@ class Space:
         """Device id -> core key of its open feed, of every rostered device."""
         return self.members.devices()
 
-    def rights(self) -> TimelinePolicy:
-        return self.facts.rights()
+    def policy(self) -> TimelinePolicy:
+        return self.facts.policy()
 
     def append(self, drafts: Sequence[Draft], now_ms: int) -> list[tuple[int, Leaf]]:
         """Seals and signs entries of my feed into the batch; (seq, leaf) of each."""
@@ -150,7 +150,7 @@ class Space:
         if facts.facts or again:
             taken = facts.take_facts()
             again.update(dict.fromkeys(facts.named(fact for fact in taken if fact.kind is FactKind.CLEAR)))
-            rows = timeline.absorb(self.context.store, batch, self.id, taken, self.rights(), again)
+            rows = timeline.absorb(self.context.store, batch, self.id, taken, self.policy(), again)
         self.epoch_keys.keyring.finish(batch)
         if changes.row:
             changes.row = False

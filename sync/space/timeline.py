@@ -26,7 +26,7 @@ class RowChange:
 
 
 def absorb(
-    store: Store, batch: Batch, space: bytes, facts: Sequence[Fact], rights: TimelinePolicy, again: Iterable[bytes] = ()
+    store: Store, batch: Batch, space: bytes, facts: Sequence[Fact], policy: TimelinePolicy, again: Iterable[bytes] = ()
 ) -> list[RowChange]:
     """Puts the facts and the rows that follow from them.  Call it once a commit and space: it reads what is stored.
 
@@ -38,7 +38,7 @@ def absorb(
         message = fact.message
         if message is not None:
             about.setdefault(message, []).append(fact)
-    return _fold(store, batch, space, about, rights)
+    return _fold(store, batch, space, about, policy)
 
 
 def messages_by(store: Store, space: bytes, count: int) -> Iterator[list[bytes]]:
@@ -61,7 +61,7 @@ def messages_of_feed(store: Store, space: bytes, core: bytes) -> list[bytes]:
 
 
 def _fold(
-    store: Store, batch: Batch, space: bytes, about: dict[bytes, list[Fact]], rights: TimelinePolicy
+    store: Store, batch: Batch, space: bytes, about: dict[bytes, list[Fact]], policy: TimelinePolicy
 ) -> list[RowChange]:
     changes: list[RowChange] = []
     known = store.get_many(Table.MESSAGE, [space + message for message in about])
@@ -71,7 +71,7 @@ def _fold(
             merged = {fact.key(): fact for fact in facts_about(store, space, message)}
             merged.update((fact.key(), fact) for fact in fresh)
             facts = list(merged.values())
-        row = fold_message(message, facts, rights)
+        row = fold_message(message, facts, policy)
         before = row_key or None
         if row is None:
             if before is not None or row_key is None:

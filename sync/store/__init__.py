@@ -1,0 +1,1 @@
+"""The store: a port with backends on encrypted SQLite and in memory."""

@@ -56,13 +56,13 @@ from netstack.udp.port import Address
 from tests.support.dht_census import Census
 from tests.support.dht_liars import (
     FALSE_HOST,
+    LIES,
     MALLORY,
-    STORIES,
     Clique,
     Forger,
     Liar,
+    Lie,
     Seeker,
-    Story,
     Victim,
     among_liars,
     meet,
@@ -116,12 +116,12 @@ class Wire:
 # a third of all nodes lie
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name.replace(" ", "-"))
-def test_honest_peers_meet_when_a_third_of_the_nodes_lie(story: type[Story]) -> None:
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.name.replace(" ", "-"))
+def test_honest_peers_meet_when_a_third_of_the_nodes_lie(lie: type[Lie]) -> None:
     """With the schedule of the product: announcement, then look-ups after 0.4, 2 and 10 s."""
     taken: list[float | None] = []
     for seed in range(9):  # six stories: 54 networks in all
-        net, _ = among_liars(seed, honest=40, liars=20, story=story)
+        net, _ = among_liars(seed, honest=40, liars=20, lie=lie)
         both = seekers(net)
         before = [seeker.member.sent for seeker in both]
         taken.append(meet(net, both, limit=60.0))
@@ -131,11 +131,11 @@ def test_honest_peers_meet_when_a_third_of_the_nodes_lie(story: type[Story]) -> 
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name.replace(" ", "-"))
-def test_honest_peers_meet_among_many_liars_and_losses(story: type[Story]) -> None:
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.name.replace(" ", "-"))
+def test_honest_peers_meet_among_many_liars_and_losses(lie: type[Lie]) -> None:
     failed = []
     for seed in range(50):
-        net, _ = among_liars(1000 + seed, honest=134, liars=66, story=story, loss=0.05)
+        net, _ = among_liars(1000 + seed, honest=134, liars=66, lie=lie, loss=0.05)
         if meet(net, seekers(net), limit=60.0) is None:
             failed.append(seed)
     assert failed == []
@@ -147,10 +147,10 @@ def look_around(net: Network, member: Member, walks: int) -> None:
         asked(net, member, lambda done: hyper.lookup(member.node, topic, lambda peers, _: None, done))  # noqa: B023
 
 
-def test_what_liars_say_of_us_is_not_believed() -> None:
+def test_lies_about_our_address_are_not_believed() -> None:
     """A third of all nodes, together, see us at a host of their choice.  We do not move there."""
     for seed in range(2):
-        net, _ = among_liars(seed, honest=40, liars=20, story=Forger)
+        net, _ = among_liars(seed, honest=40, liars=20, lie=Forger)
         member = guest(net, Mode.ADAPTIVE)
         look_around(net, member, 30)
         net.run(600)
@@ -158,8 +158,8 @@ def test_what_liars_say_of_us_is_not_believed() -> None:
         assert not [event for event in member.seen if isinstance(event, NetworkChanged)]
 
 
-def test_a_move_is_noticed_though_some_lie() -> None:
-    net, _ = among_liars(3, honest=50, liars=5, story=Forger)
+def test_move_to_another_network_is_noticed_although_some_nodes_lie() -> None:
+    net, _ = among_liars(3, honest=50, liars=5, lie=Forger)
     member = guest(net, Mode.ADAPTIVE)
     look_around(net, member, 20)
     assert member.node.reach.sampler.host == member.host
@@ -179,7 +179,7 @@ def beside(target: bytes, host: str, count: int) -> list[Address]:
     return [contact.address for contact in census.nearest(int.from_bytes(target, "big"), count)]
 
 
-def test_one_host_beside_the_topic_does_not_hide_it() -> None:
+def test_one_host_with_ports_near_a_topic_does_not_hide_it() -> None:
     """Forty nodes on the best ports of one host are nearer to the topic than anybody.  They keep no record."""
     net = Network(5)
     net.grow(80)
@@ -189,7 +189,7 @@ def test_one_host_beside_the_topic_does_not_hide_it() -> None:
         told.liars.append(contact_at(member.address))
     for member in net.members:
         if isinstance(member.node, Liar):
-            member.node.story = told
+            member.node.lie = told
     census = Census(contact_at(member.address) for member in net.members)
     nearest = census.nearest(int.from_bytes(TOPIC, "big"))
     assert {contact.address[0] for contact in nearest} == {"66.6.6.6"}, "by distance alone they have it all"
@@ -238,10 +238,10 @@ def test_a_topic_cannot_be_occupied_by_one_network() -> None:
 # forged, replayed, claimed
 
 
-def test_nothing_is_accepted_that_its_key_did_not_sign() -> None:
+def test_values_not_signed_by_their_key_are_refused() -> None:
     """A third of the nodes answer with values of their own; whoever asks gets Ada's or none."""
     for seed in range(5):
-        net, _ = among_liars(seed, honest=30, liars=15, story=Forger)
+        net, _ = among_liars(seed, honest=30, liars=15, lie=Forger)
         ada, bob = guest(net), guest(net)
         asked(net, ada, lambda done: hyper.mutable_put(ada.node, ADA, b"hers", 3, done))  # noqa: B023
         value: Mutable | None = asked(net, bob, lambda done: hyper.mutable_get(bob.node, ADA.public, done))  # noqa: B023
@@ -290,7 +290,7 @@ def test_writes_that_are_not_signed_for_this_node_and_now_are_not_kept() -> None
     assert len(node.node.store) == 1, "the same, as it should be"
 
 
-def test_what_was_recorded_on_the_wire_is_worth_nothing_later_or_elsewhere() -> None:
+def test_replayed_announcements_are_refused_later_and_elsewhere() -> None:
     """Everything that Ada sent is sent again: to the same nodes from elsewhere, to others, and after her leaving."""
     net = Network(9)
     nodes = net.grow(30)
@@ -319,7 +319,7 @@ def test_what_was_recorded_on_the_wire_is_worth_nothing_later_or_elsewhere() -> 
     assert sum(len(node.node.store) for node in nodes) == 0
 
 
-def test_ids_that_are_claimed_get_nobody_anywhere() -> None:
+def test_false_ids_and_forged_sources_get_no_place_in_tables() -> None:
     net = Network(10)
     nodes = net.grow(20)
     node, other = nodes[3], nodes[4]
@@ -349,7 +349,7 @@ FALSE_AT = (FALSE_HOST, PORT)
 # floods, hints and other people's hosts
 
 
-def test_a_flood_is_answered_as_far_as_an_honest_node_would_ask_and_held_in_bounded_memory() -> None:
+def test_flood_is_answered_at_a_bounded_rate_and_in_bounded_memory() -> None:
     """8,000 requests from one host in 4 s, then one from each of 8,000 hosts; a guest is served meanwhile."""
     net = Network(11)
     nodes = net.grow(10)
@@ -390,7 +390,7 @@ def test_a_flood_is_answered_as_far_as_an_honest_node_would_ask_and_held_in_boun
     assert asked(net, member, lambda done: hyper.announce(member.node, TOPIC, ADA, (), done)).committed == 10
 
 
-def test_hints_about_the_living_cost_them_a_ping_and_nothing_else() -> None:
+def test_false_down_hints_cost_living_nodes_one_ping() -> None:
     """For a minute one host tells every node that every other is down."""
     net = Network(12, loss=0.02)
     nodes = net.grow(40)
@@ -409,7 +409,7 @@ def test_hints_about_the_living_cost_them_a_ping_and_nothing_else() -> None:
     assert len(pings) < hints, "and a hint causes no more than it costs"
 
 
-def test_answers_are_small_and_few_for_whoever_did_not_ask() -> None:
+def test_forged_requests_send_small_and_few_answers_to_a_victim() -> None:
     """Reflection: what a request with a forged source makes a node send there, at most.
 
     The worst are full answers to LOOKUP and to the GETs: 18 bytes for one, headers counted.  A host gets at most 64
@@ -461,9 +461,9 @@ def test_answers_are_small_and_few_for_whoever_did_not_ask() -> None:
     assert len(wire.to(ELSEWHERE[0])) <= node.node.limits.host_burst
 
 
-def test_a_liar_cannot_send_a_walk_against_a_third_party() -> None:
+def test_walk_sends_few_requests_to_a_third_party_named_by_liars() -> None:
     """All liars name forty ports of one host.  It gets at most 48 datagrams of each walk, however many name it."""
-    net, _ = among_liars(14, honest=40, liars=20, story=Victim)
+    net, _ = among_liars(14, honest=40, liars=20, lie=Victim)
     ada = guest(net)
     wire = Wire(net)
     walks = 10
@@ -479,7 +479,7 @@ def test_a_liar_cannot_send_a_walk_against_a_third_party() -> None:
     assert len(wire.to(Victim.HOST)) <= walks * 8 * ada.node.limits.query_tries, "eight of its ports a walk"
 
 
-def test_pongs_on_demand_go_to_the_asker_alone_one_each_and_few_at_a_time() -> None:
+def test_requested_pongs_go_only_to_the_asker_one_each_and_few_at_a_time() -> None:
     net = Network(15)
     node = net.grow(3)[1]
     wire = Wire(net)
@@ -511,7 +511,7 @@ def test_pongs_on_demand_go_to_the_asker_alone_one_each_and_few_at_a_time() -> N
 # what others may make us keep
 
 
-def test_whoever_fills_the_store_pushes_out_his_own() -> None:
+def test_network_that_fills_the_store_evicts_its_own_values() -> None:
     limits = DhtLimits(records=1000, topic_records=200, forwards=1000, refreshes=1000, bumps=1000, values=1000)
     net = Network(16)
     store = Store(limits, net.random.randbytes)

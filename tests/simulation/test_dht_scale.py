@@ -57,13 +57,13 @@ def found_after(net: Network, nodes: int, topics: int, share: float, seed: int) 
     return sum(look_up(net, bob, topic) == {ADA.public} for topic in announced) / topics
 
 
-def test_a_third_of_two_hundred_nodes_gone_at_once_hides_nothing() -> None:
+def test_records_survive_loss_of_a_third_of_200_nodes() -> None:
     net = Network(21)
     net.grow(200)
     assert found_after(net, 200, topics=60, share=0.3, seed=1) == 1.0
 
 
-def test_a_small_quiet_network_forgets_its_dead() -> None:
+def test_small_idle_network_removes_dead_nodes() -> None:
     """Nodes that are asked and ask nobody: whoever looks up tells them who is dead, and soon waits for them no more."""
     net = Network(31)
     nodes = net.grow(10)
@@ -91,7 +91,7 @@ def test_hops_grow_with_the_logarithm_of_the_network() -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(5))
-def test_a_third_of_ten_thousand_nodes_gone_at_once(seed: int) -> None:
+def test_lookups_work_after_loss_of_a_third_of_10000_nodes(seed: int) -> None:
     net = BuiltNetwork(10_000, seed)
     assert net.place((public_host(1), PORT)) is not None
     assert net.members[0].node.bound_to(SERVER) is not None
@@ -99,7 +99,7 @@ def test_a_third_of_ten_thousand_nodes_gone_at_once(seed: int) -> None:
 
 
 @pytest.mark.soak
-def test_a_third_of_a_thousand_joined_nodes_gone_at_once() -> None:
+def test_lookups_work_after_loss_of_a_third_of_1000_joined_nodes() -> None:
     net = Network(22)
     net.grow(1000)
     assert found_after(net, 1000, topics=400, share=0.3, seed=2) >= 0.99

@@ -7,14 +7,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from sync.engine.engine import Engine
-from sync.service.chats import Chats
+from sync.service.chats import ChatCalls
 from sync.service.domain import OpenedProfile
-from sync.service.messages import Messages
+from sync.service.messages import MessageCalls
 
 T = TypeVar("T")
 
 
-class Calls(Messages, Chats):
+class Calls(MessageCalls, ChatCalls):
     """What a person does in chats."""
 
 

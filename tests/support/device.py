@@ -19,6 +19,7 @@ from netstack.events import EVENTS, Closed, Ended, Event, Failed, Frame, Opened
 from netstack.udp.port import Address
 from sync.engine import effects as e
 from sync.engine.engine import Engine
+from sync.engine.inputs import ConnectionUp, FoundKey
 from sync.engine.onboarding.link import Linking
 from sync.engine.perform import Driver
 from sync.service.domain import OpenedProfile
@@ -472,7 +473,7 @@ class Device:
         """A look-up at a topic brought these keys."""
         driver = self._driver
         if driver is not None and self.engine_or_none is not None:
-            self._alive(lambda: driver.found((topic, key, relays, ()) for key in keys))
+            self._alive(lambda: driver.found(FoundKey(topic, key, relays) for key in keys))
             self._serve()
 
     def _serve(self) -> None:
@@ -542,13 +543,11 @@ class Device:
         self._by_key.pop(event.conn, None)
         host, port = event.address
         if self._driver is not None:
+            attempt = attempt if event.initiator else None
             self._driver.opened(
-                event.conn,
-                attempt=attempt if event.initiator else None,
-                local=event.local_key,
-                remote=event.remote_key,
-                handshake=event.handshake_hash,
-                address=f"{host}:{port}",
+                ConnectionUp(
+                    event.conn, attempt, event.local_key, event.remote_key, event.handshake_hash, f"{host}:{port}"
+                )
             )
 
     def _arm(self) -> None:

@@ -1,6 +1,6 @@
 """DHT nodes that lie, and two honest peers that want to meet among them.
 
-A liar is a whole node: it joins, answers pings, keeps its place in tables.  What it says in its answers is its `Story`.
+A liar is a whole node: it joins, answers pings, keeps its place in tables.  What it says in its answers is its `Lie`.
 All liars of a network share one, so they collude: each knows what the others know.
 """
 
@@ -27,8 +27,8 @@ FALSE_HOST = "66.6.6.6"  # where liars say that everybody is
 MALLORY = SigningKey.from_seed(b"m" * 32)
 
 
-class Story:
-    """The truth; its kinds leave it."""
+class Lie:
+    """What liars answer.  This one is the truth; each subclass departs from it in one way."""
 
     name = "tells the truth"
 
@@ -49,8 +49,8 @@ class Story:
         return source
 
 
-class Fresh(Story):
-    """Names nodes that do not exist, ever others, all nearer to the target than any that does."""
+class Fresh(Lie):
+    """Names nodes that do not exist, new ones in each answer, all nearer to the target than any that exists."""
 
     name = "endless fresh nodes near the target"
     POOL = 20_000
@@ -68,7 +68,7 @@ class Fresh(Story):
         return tuple(contact.address for contact in self._pool.nearest(number, told + K)[told:])
 
 
-class Clique(Story):
+class Clique(Lie):
     """Names other liars alone, the nearest of them."""
 
     name = "only one another"
@@ -79,7 +79,7 @@ class Clique(Story):
         return tuple(c.address for c in sorted(self.liars, key=lambda c: c.number ^ number)[:K])
 
 
-class Nowhere(Story):
+class Nowhere(Lie):
     """Names addresses that lead nowhere, into the asker's own network, to itself and to the asker."""
 
     name = "unroutable, private and own addresses"
@@ -90,7 +90,7 @@ class Nowhere(Story):
         return (mine, mine, request.to, *((host, port) for host in bad for port in (49737, 0)))[:K]
 
 
-class Silence(Story):
+class Silence(Lie):
     """Names nobody and knows nothing."""
 
     name = "names nobody"
@@ -99,8 +99,8 @@ class Silence(Story):
         return ()
 
 
-class Victim(Story):
-    """Names twenty ports of one host that has nothing to do with it all."""
+class Victim(Lie):
+    """Names forty ports of one host that is no node."""
 
     name = "sends everybody to a third party"
     HOST = "77.7.7.7"
@@ -110,7 +110,7 @@ class Victim(Story):
 
 
 class Forger(Clique):
-    """Besides, answers with records that nobody made, and says that everybody is elsewhere."""
+    """As a clique; also answers with forged records, and names a false address to every asker."""
 
     name = "forged records and false addresses"
 
@@ -126,11 +126,11 @@ class Forger(Clique):
         return FALSE_HOST, source[1]
 
 
-STORIES: tuple[type[Story], ...] = (Fresh, Clique, Nowhere, Silence, Victim, Forger)
+LIES: tuple[type[Lie], ...] = (Fresh, Clique, Nowhere, Silence, Victim, Forger)
 
 
 class Liar(DhtNode):
-    story: Story | None = None
+    lie: Lie | None = None
 
     def reply(
         self,
@@ -144,15 +144,15 @@ class Liar(DhtNode):
         token: bool = False,
         to: Address | None = None,
     ) -> None:
-        story = self.story
-        named = story.closer(self, request) if story and closer and request.target is not None else None
-        if story is None or named is None or to is not None:
+        lie = self.lie
+        named = lie.closer(self, request) if lie and closer and request.target is not None else None
+        if lie is None or named is None or to is not None:
             super().reply(request, source, port, value=value, error=error, closer=closer, token=token, to=to)
             return
         told = Response(
             request.tid,
-            story.place(self, source),
-            story.value(self, request) if request.command != ANNOUNCE else None,
+            lie.place(self, source),
+            lie.value(self, request) if request.command != ANNOUNCE else None,
             error,
             named,
             self.id if port == SERVER else None,
@@ -161,18 +161,18 @@ class Liar(DhtNode):
         self._put(Outgoing(source, encode_response(told), 0, port))
 
 
-def among_liars(seed: int, honest: int, liars: int, story: type[Story], *, loss: float = 0.0) -> tuple[Network, Story]:
+def among_liars(seed: int, honest: int, liars: int, lie: type[Lie], *, loss: float = 0.0) -> tuple[Network, Lie]:
     """A network grown in one mixed order, the bootstrap node honest; the liars start to lie when all are there."""
     net = Network(seed, loss=loss)
     kinds: list[type[DhtNode]] = [DhtNode] * (honest - 1) + [Liar] * liars
     net.random.shuffle(kinds)
     for kind in (DhtNode, *kinds):
         net.grow(1, kind=kind)
-    told = story(net)
+    told = lie(net)
     for member in net.members:
         if isinstance(member.node, Liar):
             told.liars.append(contact_at(member.address))
-            member.node.story = told
+            member.node.lie = told
     return net, told
 
 

@@ -23,7 +23,7 @@ PATIENCE = 1.0  # seconds that we wait for a connection that the other end is op
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class OpenConnection:
     """An open connection: its number, whether we dialled it, since when it is open."""
 
     conn: int
@@ -38,21 +38,21 @@ class Keep(Enum):
     NEW = auto()
 
 
-def keep(old: Held, new: Held, *, larger: bool, now: float) -> Keep:
+def keep(old: OpenConnection, new: OpenConnection, *, larger: bool, now: float) -> Keep:
     """Which of two open connections stays.  `larger`: our key is the larger one."""
     if old.initiator == new.initiator or lost_theirs(old, new, now):
         return Keep.NEW  # a peer with an open connection does not dial
     return Keep.NEW if new.initiator == larger else Keep.OLD
 
 
-def lost_theirs(old: Held, new: Held, now: float) -> bool:
+def lost_theirs(old: OpenConnection, new: OpenConnection, now: float) -> bool:
     """Whether the peer dialled although a connection has been settled, so that it must have lost its end of it.
 
     Our own dial never means that: it was begun before the other connection opened."""
     return not new.initiator and now - old.since >= SETTLED
 
 
-def closes_loser(old: Held, new: Held, *, larger: bool, now: float) -> bool:
+def closes_loser(old: OpenConnection, new: OpenConnection, *, larger: bool, now: float) -> bool:
     """Whether we are the side that closes the losing connection.
 
     Where both dialled at once, only the larger key closes.  The smaller one waits: the larger one may have seen the two

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from netstack.swarm.core.duplicate import Held
+from netstack.swarm.core.duplicate import OpenConnection
 from netstack.udp.port import Address
 
 
@@ -18,8 +18,8 @@ class PeerLink:
     slow: bool = False  # the dial no longer counts among the parallel ones
     slow_at: float = inf
     dial_until: float = inf  # when the dial yields to the peer's own dial, or to the connection in use
-    active: Held | None = None  # in use by the application
-    spare: Held | None = None  # lost against `active` or the dial; kept while either may still fail
+    active: OpenConnection | None = None  # in use by the application
+    spare: OpenConnection | None = None  # lost against `active` or the dial; kept while either may still fail
     spare_until: float = inf
 
     @property

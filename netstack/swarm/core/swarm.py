@@ -18,7 +18,7 @@ from heapq import heappop, heappush
 from math import inf
 
 from identity.keys import Random
-from netstack.swarm.core.duplicate import PATIENCE, SPARE, Held, Keep, closes_loser, keep
+from netstack.swarm.core.duplicate import PATIENCE, SPARE, Keep, OpenConnection, closes_loser, keep
 from netstack.swarm.core.effects import Abandon, Dial, Drop, Effect, PeerCounts, SwarmLimits, Take
 from netstack.swarm.core.peer import Peer, PeerInfo, Priority
 from netstack.swarm.core.peer_link import PeerLink
@@ -174,7 +174,7 @@ class SwarmCore:
             return
         if link is None:
             link = self._links[key] = PeerLink()
-        new = Held(conn, initiator, now)
+        new = OpenConnection(conn, initiator, now)
         if initiator:
             self._dial_over(link)
         larger = self.key > key
@@ -182,10 +182,10 @@ class SwarmCore:
         if link.dialling and larger:
             self._spare(link, new, now)  # our own dial wins if it succeeds
         elif link.active is not None:
-            self._resolve_duplicate(key, link, link.active, new, now)
+            self._resolve(key, link, link.active, new, now)
         elif link.spare is not None:
             spare, link.spare, link.spare_until = link.spare, None, inf
-            self._resolve_duplicate(key, link, spare, new, now)
+            self._resolve(key, link, spare, new, now)
         else:
             self._take(key, link, new)
         self._dial(now)
@@ -350,7 +350,7 @@ class SwarmCore:
 
     # inner: connections
 
-    def _take(self, key: bytes, link: PeerLink, held: Held) -> None:
+    def _take(self, key: bytes, link: PeerLink, held: OpenConnection) -> None:
         link.active = held
         link.dial_until = held.since + PATIENCE
         peer = self._table.get(key)
@@ -360,7 +360,7 @@ class SwarmCore:
             peer.queued = False
         self._effects.append(Take(key, held.conn, frozenset(peer.topics) if peer else frozenset()))
 
-    def _resolve_duplicate(self, key: bytes, link: PeerLink, old: Held, new: Held, now: float) -> None:
+    def _resolve(self, key: bytes, link: PeerLink, old: OpenConnection, new: OpenConnection, now: float) -> None:
         larger = self.key > key
         winner, loser = (new, old) if keep(old, new, larger=larger, now=now) is Keep.NEW else (old, new)
         if link.spare is not None:  # a third connection while the first two are still undecided
@@ -373,7 +373,7 @@ class SwarmCore:
         if winner is not link.active:
             self._take(key, link, winner)
 
-    def _spare(self, link: PeerLink, held: Held, now: float) -> None:
+    def _spare(self, link: PeerLink, held: OpenConnection, now: float) -> None:
         if link.spare is not None:
             self._effects.append(Drop(link.spare.conn))
         link.spare, link.spare_until = held, now + SPARE

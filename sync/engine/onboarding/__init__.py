@@ -1,0 +1,1 @@
+"""People and devices coming in: invites, approvals, and the side of a new device."""

@@ -33,6 +33,7 @@ from sync.engine.effects import (
     Transmit,
     Unlisten,
 )
+from sync.engine.inputs import ConnectionUp, FoundKey
 from sync.engine.onboarding.messages import encode_answer
 from sync.engine.profile import join_profile
 from sync.store.port import Batch, Store, Table
@@ -79,21 +80,11 @@ class Linking:
     def expires(self) -> int:
         return self._code.payload.expires
 
-    def opened(
-        self,
-        conn: int,
-        *,
-        attempt: int | None,
-        local: bytes,
-        remote: bytes,
-        handshake: bytes,
-        address: str,
-        now: float,
-    ) -> None:
+    def opened(self, connection: ConnectionUp, now: float) -> None:
         """Somebody dialled the key in the text."""
         mux = Protomux()
         channel = mux.open(PROTOCOL)
-        self._muxes[conn] = (mux, channel, self._display.connected(handshake))
+        self._muxes[connection.conn] = (mux, channel, self._display.connected(connection.handshake))
 
     def frames(self, arrived: Iterable[tuple[int, bytes]], now: float) -> None:
         for conn, frame in arrived:
@@ -121,14 +112,7 @@ class Linking:
     def failed(self, attempt: int, now: float) -> None:
         """Nothing is dialled here."""
 
-    def found(
-        self,
-        topic: bytes,
-        key: bytes,
-        relays: tuple[Address, ...],
-        now: float,
-        addresses: tuple[Address, ...] = (),
-    ) -> None:
+    def found(self, found: FoundKey, now: float) -> None:
         """Nothing is looked for here."""
 
     def wake(self, now: float) -> None:

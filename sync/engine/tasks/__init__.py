@@ -1,0 +1,1 @@
+"""What a device writes without being asked, one file a subject."""

@@ -28,7 +28,7 @@ def group_talks(profile: Profile, space: Space) -> dict[bytes, OfferReplies]:
     found: dict[bytes, OfferReplies] = space.facts.remember(
         "offers",
         ABOUT_OFFERS,
-        lambda: fold_offers(timeline.facts_of_kind(profile.store, space.id, ABOUT_OFFERS), space.rights()),
+        lambda: fold_offers(timeline.facts_of_kind(profile.store, space.id, ABOUT_OFFERS), space.policy()),
     )
     return found
 

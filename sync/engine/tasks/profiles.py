@@ -19,7 +19,7 @@ def exchange_profiles(profile: Profile, space: Space, now_ms: int) -> None:
     if mine is None or not space.may_write or not mine.length or space.kind in (SpaceKind.PERSONAL, SpaceKind.SELF):
         return
     facts = timeline.facts_of_kind(profile.store, space.id, ABOUT_PROFILES)
-    known = fold_profiles(facts, space.rights())
+    known = fold_profiles(facts, space.policy())
     state, own = space.state, profile.view.profile
     me = state.writers[mine.core].member
     want = MemberProfile(own.name or "", own.about or None)

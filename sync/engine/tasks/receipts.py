@@ -82,8 +82,8 @@ def read_state(space: Space) -> ReadState:
     """Kept until another receipt comes."""
 
     def fold() -> ReadState:
-        facts, rights = timeline.facts_of_kind(space.context.store, space.id, ABOUT_READING), space.rights()
-        return ReadState(fold_receipts(facts, rights), fold_receipt_stamps(facts, rights))
+        facts, policy = timeline.facts_of_kind(space.context.store, space.id, ABOUT_READING), space.policy()
+        return ReadState(fold_receipts(facts, policy), fold_receipt_stamps(facts, policy))
 
     found: ReadState = space.facts.remember("receipts", ABOUT_READING, fold)
     return found

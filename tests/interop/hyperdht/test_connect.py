@@ -116,7 +116,7 @@ networks = pytest.mark.parametrize(("ours", "theirs"), [(8, 0), (0, 8), (4, 4)],
 
 
 @networks
-def test_npm_calls_us(ours: int, theirs: int) -> None:
+def test_npm_client_connects_to_our_server_by_key(ours: int, theirs: int) -> None:
     async def story(stage: Stage) -> None:
         host = await stage.host()
         guests = await stage.serve(host)
@@ -130,7 +130,7 @@ def test_npm_calls_us(ours: int, theirs: int) -> None:
 
 
 @networks
-def test_we_call_npm(ours: int, theirs: int) -> None:
+def test_our_client_connects_to_npm_server_by_key(ours: int, theirs: int) -> None:
     async def story(stage: Stage) -> None:
         host = await stage.host()
         for seed, options in ((b"1" * 32, {}), (b"2" * 32, FIREWALLED)):
@@ -143,7 +143,7 @@ def test_we_call_npm(ours: int, theirs: int) -> None:
     run(story, ours, theirs)
 
 
-def test_npm_calls_us_through_a_hole() -> None:
+def test_npm_client_punches_to_our_server() -> None:
     async def story(stage: Stage) -> None:
         host = await stage.host(firewalled=True, far=True)
         guests = await stage.serve(host)
@@ -155,7 +155,7 @@ def test_npm_calls_us_through_a_hole() -> None:
     run(story, 8)
 
 
-def test_we_call_npm_through_a_hole() -> None:
+def test_our_client_punches_to_npm_server() -> None:
     async def story(stage: Stage) -> None:
         host = await stage.host(firewalled=True, far=True)
         server = await stage.npm.join(stage.bootstrap, **FIREWALLED)
@@ -167,7 +167,7 @@ def test_we_call_npm_through_a_hole() -> None:
     run(story, 8)
 
 
-def test_in_one_network_we_meet_there() -> None:
+def test_peers_in_one_network_connect_locally() -> None:
     async def story(stage: Stage) -> None:
         host = await stage.host(firewalled=True)
         server = await stage.npm.join(stage.bootstrap, **FIREWALLED)
@@ -184,7 +184,7 @@ def test_in_one_network_we_meet_there() -> None:
 
 
 @pytest.mark.parametrize(("server", "client"), [({}, {}), (FIREWALLED, {}), ({}, FIREWALLED), (FIREWALLED, FIREWALLED)])
-def test_npm_meets_npm_through_our_nodes_alone(server: dict[str, bool], client: dict[str, bool]) -> None:
+def test_npm_peers_connect_through_our_dht_nodes(server: dict[str, bool], client: dict[str, bool]) -> None:
     async def story(stage: Stage) -> None:
         there = await stage.npm.join(stage.bootstrap, **server)
         said = await stage.npm.ask("serve", node=there, seed=b"3" * 32, options=FAR)
@@ -214,7 +214,7 @@ Relay = Callable[[Stage], Awaitable[bytes]]
 
 @relays
 @pytest.mark.parametrize("who", ["client", "server"])
-def test_two_of_ours_through_a_relay(relay: Relay, who: str) -> None:
+def test_our_peers_connect_through_a_blind_relay(relay: Relay, who: str) -> None:
     async def story(stage: Stage) -> None:
         key = await relay(stage)
         bob = await stage.host(firewalled=True, far=True, walled=True, relay_through=key if who == "server" else None)
@@ -228,7 +228,7 @@ def test_two_of_ours_through_a_relay(relay: Relay, who: str) -> None:
 
 
 @relays
-def test_npm_calls_us_through_a_relay(relay: Relay) -> None:
+def test_npm_client_connects_to_our_server_through_a_blind_relay(relay: Relay) -> None:
     async def story(stage: Stage) -> None:
         key = await relay(stage)
         bob = await stage.host(firewalled=True, far=True, walled=True)
@@ -243,7 +243,7 @@ def test_npm_calls_us_through_a_relay(relay: Relay) -> None:
 
 
 @relays
-def test_we_call_npm_through_a_relay(relay: Relay) -> None:
+def test_our_client_connects_to_npm_server_through_a_blind_relay(relay: Relay) -> None:
     async def story(stage: Stage) -> None:
         key = await relay(stage)
         ada = await stage.host(firewalled=True, far=True, walled=True, relay_through=key)
@@ -257,7 +257,7 @@ def test_we_call_npm_through_a_relay(relay: Relay) -> None:
 
 
 @relays
-def test_two_of_npm_through_a_relay(relay: Relay) -> None:
+def test_npm_peers_connect_through_a_blind_relay(relay: Relay) -> None:
     async def story(stage: Stage) -> None:
         key = await relay(stage)
         server, caller = [await stage.npm.join(stage.bootstrap, **FIREWALLED) for _ in range(2)]

@@ -43,7 +43,7 @@ RELAYS = (("127.0.0.1", 4001), ("127.0.0.1", 4002))
 
 
 @dataclass
-class World:
+class Setting:
     """A network and a guest of either kind in it."""
 
     net: Testnet  # our nodes; those of npm, if any, joined them or are joined by them
@@ -77,7 +77,7 @@ def record(peer: dict[str, Any]) -> PeerRecord:
     return PeerRecord(bytes.fromhex(peer["key"]), tuple((host, port) for host, port in peer["relays"]))
 
 
-async def world(stack: AsyncExitStack, ours: int, theirs: int) -> World:
+async def setting(stack: AsyncExitStack, ours: int, theirs: int) -> Setting:
     """So many of our nodes and of npm's; the first of the larger half is the bootstrap node."""
     npm = await stack.enter_async_context(NpmDht())
     bootstrap: list[Address] = []
@@ -87,7 +87,7 @@ async def world(stack: AsyncExitStack, ours: int, theirs: int) -> World:
     if ours and theirs:
         await npm.ask("testnet", size=theirs, bootstrap=net.bootstrap)
     guest = await net.join(Mode.ADAPTIVE)
-    return World(net, npm, guest, await npm.join(net.bootstrap))
+    return Setting(net, npm, guest, await npm.join(net.bootstrap))
 
 
 def run(story: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
@@ -110,9 +110,9 @@ def network(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
     yield NETWORKS[request.param]
 
 
-def test_records_cross_both_ways(network: tuple[int, int]) -> None:
+def test_records_are_exchanged_both_ways_with_npm(network: tuple[int, int]) -> None:
     async def story(stack: AsyncExitStack) -> None:
-        here = await world(stack, *network)
+        here = await setting(stack, *network)
         await announcements(here)
         await mutable_values(here)
         await immutable_values(here)
@@ -121,7 +121,7 @@ def test_records_cross_both_ways(network: tuple[int, int]) -> None:
     run(story)
 
 
-async def announcements(here: World) -> None:
+async def announcements(here: Setting) -> None:
     ours, theirs = os.urandom(32), os.urandom(32)
     put = await here.ask(lambda done: hyper.announce(here.ours, ours, KEY, RELAYS, done))
     assert put.committed >= 19
@@ -138,7 +138,7 @@ async def announcements(here: World) -> None:
     assert await here.lookup(theirs) == await here.npm_lookup(theirs) == set()
 
 
-async def mutable_values(here: World) -> None:
+async def mutable_values(here: Setting) -> None:
     async def get() -> tuple[int, bytes]:
         value: Mutable = await here.ask(lambda done: hyper.mutable_get(here.ours, KEY.public, done))
         return value.seq, value.value
@@ -155,7 +155,7 @@ async def mutable_values(here: World) -> None:
     assert await get() == (2, b"second")
 
 
-async def immutable_values(here: World) -> None:
+async def immutable_values(here: Setting) -> None:
     ours, theirs = os.urandom(500), os.urandom(500)
     await here.ask(lambda done: hyper.immutable_put(here.ours, ours, done))
     assert await here.npm_ask("immutableGet", hash=hashed(ours)) == {"value": ours.hex()}
@@ -163,7 +163,7 @@ async def immutable_values(here: World) -> None:
     assert await here.ask(lambda done: hyper.immutable_get(here.ours, hashed(theirs), done)) == theirs
 
 
-async def peers_by_key(here: World) -> None:
+async def peers_by_key(here: Setting) -> None:
     server = await here.npm_ask("listen", seed=OTHER)
     key = bytes.fromhex(server["key"])
     found: list[tuple[PeerRecord, Reply]] = []
@@ -187,9 +187,9 @@ async def peers_by_key(here: World) -> None:
                 assert forward.relay == here.net.address_of(here.ours)
 
 
-def test_each_finds_the_same_neighbours(network: tuple[int, int]) -> None:
+def test_our_node_and_npm_find_the_same_closest_nodes(network: tuple[int, int]) -> None:
     async def story(stack: AsyncExitStack) -> None:
-        here = await world(stack, *network)
+        here = await setting(stack, *network)
         for _ in range(5):
             target = os.urandom(32)
             ours = await here.neighbours(target)
@@ -200,16 +200,16 @@ def test_each_finds_the_same_neighbours(network: tuple[int, int]) -> None:
     run(story)
 
 
-def test_each_learns_from_the_other_that_it_is_reachable() -> None:
+def test_our_node_and_npm_learn_from_each_other_that_they_are_reachable() -> None:
     async def story(stack: AsyncExitStack) -> None:
-        here = await world(stack, 24, 0)  # in a few nodes an npm node's first walk ends before its firewall test
+        here = await setting(stack, 24, 0)  # in a few nodes an npm node's first walk ends before its firewall test
         for _ in range(20):
             state = await here.npm.ask("state", node=await here.npm.join(here.net.bootstrap))
             if not state["firewalled"]:
                 break
         assert (state["firewalled"], state["ephemeral"]) == (False, True)
         assert state["host"] == "127.0.0.1"
-        there = await world(stack, 0, 7)
+        there = await setting(stack, 0, 7)
         assert there.ours.nat is Nat.OPEN
         assert there.ours.reachable
         assert there.ours.address == there.net.address_of(there.ours)
@@ -217,9 +217,9 @@ def test_each_learns_from_the_other_that_it_is_reachable() -> None:
     run(story)
 
 
-def test_an_npm_node_becomes_one_of_ours() -> None:
+def test_npm_node_becomes_persistent_in_our_network() -> None:
     async def story(stack: AsyncExitStack) -> None:
-        here = await world(stack, 6, 0)
+        here = await setting(stack, 6, 0)
         number = await here.npm.join(here.net.bootstrap, ephemeral=False)
         assert (await here.npm.ask("state", node=number))["ephemeral"] is False
         host, port = (
@@ -232,11 +232,11 @@ def test_an_npm_node_becomes_one_of_ours() -> None:
     run(story)
 
 
-def test_answers_to_bare_requests_are_those_of_npm() -> None:
+def test_answers_to_bare_requests_match_npm() -> None:
     """The same questions to one of our nodes and to one of npm's."""
 
     async def story(stack: AsyncExitStack) -> None:
-        here = await world(stack, 8, 8)
+        here = await setting(stack, 8, 8)
         ours = here.net.address_of(here.net.nodes[3])
         theirs = (await here.neighbours(os.urandom(32))).closest
         mine = {here.net.address_of(node) for node in here.net.nodes}
@@ -292,9 +292,9 @@ def test_answers_to_bare_requests_are_those_of_npm() -> None:
     run(story)
 
 
-def test_nothing_malformed_kills_a_node() -> None:
+def test_malformed_datagrams_do_not_end_a_node() -> None:
     async def story(stack: AsyncExitStack) -> None:
-        here = await world(stack, 4, 0)
+        here = await setting(stack, 4, 0)
         node = here.net.nodes[1]
         for kind in range(3):
             await here.npm_ask("announce", topic=bytes([kind]) * 32, seed=SEED, relays=RELAYS)
@@ -328,7 +328,7 @@ def test_nothing_malformed_kills_a_node() -> None:
     run(story)
 
 
-def test_records_are_written_alike() -> None:
+def test_signed_records_match_npm_byte_for_byte() -> None:
     async def story(stack: AsyncExitStack) -> None:
         npm = await stack.enter_async_context(NpmDht())
         draw = random.Random(5)
@@ -359,7 +359,7 @@ def test_records_are_written_alike() -> None:
     run(story)
 
 
-def test_the_sampler_believes_what_that_of_npm_believes() -> None:
+def test_nat_sampler_matches_npm() -> None:
     async def story(stack: AsyncExitStack) -> None:
         npm = await stack.enter_async_context(NpmDht())
         draw = random.Random(4)

@@ -153,7 +153,7 @@ def test_an_npm_client_reaches_our_echo_command() -> None:
     run(story)
 
 
-def test_an_npm_client_over_a_channel() -> None:
+def test_npm_client_exchanges_messages_with_us_over_a_protomux_channel() -> None:
     async def story() -> None:
         channels: list[Channel] = []
         async with Host(limits=WHOLE) as host:
@@ -177,7 +177,7 @@ def test_an_npm_client_over_a_channel() -> None:
     run(story)
 
 
-def test_we_reach_an_npm_server() -> None:
+def test_our_client_reaches_npm_server_by_address() -> None:
     async def story() -> None:
         npm = await Peer.npm("server", "stream")
         try:
@@ -205,7 +205,7 @@ def test_we_reach_an_npm_server() -> None:
     run(story)
 
 
-def test_we_reach_an_npm_server_over_a_channel() -> None:
+def test_our_client_exchanges_messages_with_npm_server_over_a_protomux_channel() -> None:
     async def story() -> None:
         npm = await Peer.npm("server", "mux")
         try:
@@ -246,7 +246,7 @@ def test_our_connect_command_reaches_an_npm_server() -> None:
     run(story)
 
 
-def test_an_npm_node_that_does_not_know_the_key() -> None:
+def test_connect_fails_when_npm_node_does_not_know_the_key() -> None:
     async def story() -> None:
         npm = await Peer.npm("server", "stream")
         try:

@@ -49,7 +49,9 @@ messages = st.builds(HolepunchMessage, number, number, st.binary(max_size=300), 
 
 
 @given(messages, payloads, st.builds(Pair, st.booleans(), token, st.integers(0, 2**32 - 1), number))
-def test_what_is_written_reads_back(message: HolepunchMessage, payload: PunchPayload, pair: Pair) -> None:
+def test_holepunch_and_relay_messages_decode_to_what_was_encoded(
+    message: HolepunchMessage, payload: PunchPayload, pair: Pair
+) -> None:
     assert decode_holepunch(encode_holepunch(message)) == message
     assert decode_punch(encode_punch(payload)) == payload
     assert decode_pair(encode_pair(pair)) == pair
@@ -58,7 +60,7 @@ def test_what_is_written_reads_back(message: HolepunchMessage, payload: PunchPay
 
 
 @given(st.binary(max_size=400))
-def test_any_bytes(data: bytes) -> None:
+def test_decoders_raise_only_decode_error_for_any_bytes(data: bytes) -> None:
     for decode in (
         decode_holepunch,
         decode_punch,
@@ -71,7 +73,9 @@ def test_any_bytes(data: bytes) -> None:
 
 
 @given(st.lists(st.tuples(address, address), max_size=40), st.integers(0, 40))
-def test_any_samples(samples: list[tuple[tuple[str, int], tuple[str, int]]], frozen: int) -> None:
+def test_nat_verdict_is_consistent_for_any_samples(
+    samples: list[tuple[tuple[str, int], tuple[str, int]]], frozen: int
+) -> None:
     nat = NatSamples()
     told: list[tuple[Firewall, object]] = []
     for at, (seen, by) in enumerate(samples):
@@ -98,7 +102,7 @@ def test_an_allowance_is_never_exceeded(asked: list[tuple[int, float]]) -> None:
 
 
 @given(st.permutations(range(6)), st.sets(st.integers(0, 5)))
-def test_promises_in_any_order_and_cancelled_tasks(order: list[int], cancelled: set[int]) -> None:
+def test_tasks_continue_in_order_of_promises_and_cancelled_ones_close(order: list[int], cancelled: set[int]) -> None:
     tasks = Tasks()
     promises: list[Promise[int]] = [Promise() for _ in range(6)]
     seen: list[int] = []
@@ -165,7 +169,7 @@ def test_a_task_may_cancel_itself_and_those_it_waits_for() -> None:
     st.sampled_from(["cone", "symmetric"]),
     st.lists(st.tuples(st.integers(0, 25), st.integers(0, 600), st.integers(0, 255)), max_size=60),
 )
-def test_an_attempt_under_any_damage_ends_and_leaves_nothing(
+def test_attempt_with_damaged_datagrams_ends_and_leaves_nothing(
     client: str, server: str, hits: list[tuple[int, int, int]]
 ) -> None:
     """(datagrams until the next one that is hit, where, how) of everything that two hosts and twelve nodes say."""

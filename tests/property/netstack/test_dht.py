@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
+from netstack import namespaces
 from netstack.dht.ask import Ask
 from netstack.dht.contact import Scope, contact_at, shared_prefix
 from netstack.dht.datagram import Request, Response, decode_datagram, encode_request, encode_response
@@ -46,7 +47,6 @@ from netstack.dht.store import OVERHEAD, ExpiringCache, Records
 from netstack.dht.table import Entry, K, RoutingTable
 from netstack.dht.token import Tokens
 from netstack.ports import CLIENT, SERVER
-from netstack.wire import namespaces
 
 KEY = SigningKey.from_seed(b"k" * 32)
 OTHER = SigningKey.from_seed(b"o" * 32)
@@ -93,14 +93,14 @@ DECODERS: tuple[Callable[[bytes], object], ...] = (
 
 
 @given(st.binary(max_size=300) | st.builds(bytes.__add__, st.sampled_from([b"\x03", b"\x13"]), st.binary(max_size=300)))
-def test_any_bytes_are_a_value_or_the_one_error(data: bytes) -> None:
+def test_decoders_return_a_value_or_raise_decode_error_for_any_bytes(data: bytes) -> None:
     for decode in DECODERS:
         with suppress(DecodeError):
             decode(data)
 
 
 @given(request | response, st.data())
-def test_every_cut_of_a_datagram_is_refused_or_read(message: Request | Response, data: st.DataObject) -> None:
+def test_truncated_datagrams_are_decoded_or_refused(message: Request | Response, data: st.DataObject) -> None:
     whole = encode_request(message) if isinstance(message, Request) else encode_response(message)
     assert decode_datagram(whole) == message
     assert decode_datagram(whole + b"more") == message, "the family grows at the end"
@@ -109,7 +109,7 @@ def test_every_cut_of_a_datagram_is_refused_or_read(message: Request | Response,
 
 
 @given(peer, mutable, announce, number, st.lists(peer, max_size=20))
-def test_records_are_read_as_they_were_written(
+def test_records_decode_to_what_was_encoded(
     one: PeerRecord, value: Mutable, said: Announce, bump: int, peers: list[PeerRecord]
 ) -> None:
     assert decode_peer(encode_peer(one)) == one
@@ -122,7 +122,7 @@ def test_records_are_read_as_they_were_written(
 
 @settings(max_examples=25)
 @given(key32, key32, key32, st.lists(address, max_size=3).map(tuple), st.none() | key32, st.data())
-def test_an_announcement_is_good_for_one_node_and_one_token(
+def test_announcement_verifies_only_for_its_node_and_token(
     target: bytes,
     node: bytes,
     token: bytes,
@@ -151,7 +151,7 @@ def test_an_announcement_is_good_for_one_node_and_one_token(
 
 @settings(max_examples=25)
 @given(number, st.binary(min_size=1, max_size=100), st.binary(min_size=64, max_size=64))
-def test_a_value_is_good_under_its_key_and_number(seq: int, value: bytes, noise: bytes) -> None:
+def test_mutable_value_verifies_only_with_its_key_and_number(seq: int, value: bytes, noise: bytes) -> None:
     signed = sign_mutable(KEY, seq, value)
     assert verify_mutable(signed, KEY.public)
     assert not verify_mutable(signed, OTHER.public)
@@ -162,7 +162,7 @@ def test_a_value_is_good_under_its_key_and_number(seq: int, value: bytes, noise:
 
 
 @given(key32, st.lists(st.tuples(st.booleans(), address), max_size=150), key32)
-def test_a_table_is_bounded_and_knows_who_is_closest(
+def test_table_is_bounded_and_returns_the_closest_nodes(
     own: bytes, moves: list[tuple[bool, tuple[str, int]]], target: bytes
 ) -> None:
     table = RoutingTable(own)
@@ -186,7 +186,7 @@ def test_a_table_is_bounded_and_knows_who_is_closest(
 
 
 @given(st.lists(st.tuples(st.sampled_from(["sent", "settled"]), st.floats(0, 5)), max_size=300))
-def test_the_window_never_holds_more_than_it_may(moves: list[tuple[str, float]]) -> None:
+def test_congestion_window_never_exceeds_its_limits(moves: list[tuple[str, float]]) -> None:
     limits = DhtLimits()
     window = Window(limits)
     now = 1000.0
@@ -204,7 +204,7 @@ def test_the_window_never_holds_more_than_it_may(moves: list[tuple[str, float]])
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc"), st.integers(0, 900), st.floats(0, 20)), max_size=200)
 )
-def test_a_shelf_is_never_above_its_bounds(moves: list[tuple[int, str, int, float]]) -> None:
+def test_expiring_cache_never_exceeds_its_bounds(moves: list[tuple[int, str, int, float]]) -> None:
     cache: ExpiringCache[int] = ExpiringCache(20, 50.0, share=2, most_bytes=6000)
     now = 0.0
     for key, host, size, later in moves:
@@ -223,7 +223,7 @@ def test_a_shelf_is_never_above_its_bounds(moves: list[tuple[int, str, int, floa
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.sampled_from("abcd"), st.floats(0, 90)), max_size=150),
     st.integers(0, 2**32),
 )
-def test_announcements_are_drawn_from_those_that_live(moves: list[tuple[int, int, str, float]], seed: int) -> None:
+def test_drawn_announcements_are_alive(moves: list[tuple[int, int, str, float]], seed: int) -> None:
     limits = DhtLimits(records=60, topic_records=25, share=2)
     records = Records(limits, random.Random(seed).randbytes)
     now = 0.0
@@ -242,7 +242,7 @@ def test_announcements_are_drawn_from_those_that_live(moves: list[tuple[int, int
 
 
 @given(st.lists(address, min_size=1, max_size=60))
-def test_a_sampler_believes_only_what_was_said(samples: list[tuple[str, int]]) -> None:
+def test_nat_sampler_reports_only_sampled_addresses(samples: list[tuple[str, int]]) -> None:
     sampler = NatSampler()
     for sample in samples:
         sampler.add(sample)
@@ -286,7 +286,9 @@ def fresh_node() -> DhtNode:
         max_size=40,
     )
 )
-def test_no_datagram_disturbs_a_node(datagrams: list[tuple[bytes, tuple[str, int], int, float]]) -> None:
+def test_any_datagrams_leave_a_node_within_its_limits(
+    datagrams: list[tuple[bytes, tuple[str, int], int, float]],
+) -> None:
     node = fresh_node()
     now = 0.0
     for data, source, port, later in datagrams:
@@ -304,7 +306,7 @@ def test_no_datagram_disturbs_a_node(datagrams: list[tuple[bytes, tuple[str, int
 
 @settings(max_examples=100)
 @given(response, st.integers(0, 8))
-def test_no_answer_disturbs_a_walk(answer: Response, which: int) -> None:
+def test_walk_ends_whatever_nodes_answer(answer: Response, which: int) -> None:
     """Whatever a node answers under the right number, the walk goes on and ends."""
     node = fresh_node()
     ended: list[object] = []

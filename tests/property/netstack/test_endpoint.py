@@ -15,7 +15,7 @@ damage = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 1300), st.integer
 
 @settings(max_examples=60)
 @given(damage, st.lists(st.integers(0, 4000), max_size=12))
-def test_what_arrives_is_what_was_sent(hits: Damage, sizes: list[int]) -> None:
+def test_received_frames_are_a_prefix_of_those_sent_over_a_damaged_network(hits: Damage, sizes: list[int]) -> None:
     story = Story()
     waiting = iter(hits)
     state = next(waiting, None)
@@ -60,7 +60,7 @@ def test_what_arrives_is_what_was_sent(hits: Damage, sizes: list[int]) -> None:
         st.tuples(st.sampled_from([b"", b"\x03", b"\x13", b"\xff\x01", b"\x00"]), st.binary(max_size=200)), max_size=60
     )
 )
-def test_any_datagrams(datagrams: list[tuple[bytes, bytes]]) -> None:
+def test_any_datagrams_do_not_disturb_an_endpoint(datagrams: list[tuple[bytes, bytes]]) -> None:
     story = Story()
     at_ada, _ = story.opened()
     for first, rest in datagrams:

@@ -50,7 +50,7 @@ def test_rows_are_equal_for_any_order_repetition_and_split(world: list[Entry], r
     expected = read(world)
     assert store.read() == expected
     assert fold_receipts(mixed, ALL) == fold_receipts(facts, ALL)
-    folded = [fold_message(one, [fact for fact in mixed if fact.message == one], store.rights()) for one in IDS]
+    folded = [fold_message(one, [fact for fact in mixed if fact.message == one], store.policy()) for one in IDS]
     assert sorted((row for row in folded if row is not None), key=Row.key) == expected
     assert {row.id for row in expected} == {
         fact.message for fact in facts if fact.kind == 0 and MEMBERS.get(fact.core) is not None

@@ -98,7 +98,7 @@ class Store:
     rows: dict[bytes, bytes] = field(default_factory=dict)
     of_block: dict[tuple[bytes, int], set[bytes]] = field(default_factory=dict)
 
-    def rights(self) -> TimelinePolicy:
+    def policy(self) -> TimelinePolicy:
         return TimelinePolicy(MEMBERS.get, self.shows, may_delete, self._clears)
 
     def _scan(self, prefix: bytes) -> list[Fact]:
@@ -123,7 +123,7 @@ class Store:
     def fold(self, message: bytes) -> None:
         for key in [key for key in self.rows if key.endswith(message)]:
             del self.rows[key]
-        row = fold_message(message, self._scan(ABOUT_MESSAGE + message), self.rights())
+        row = fold_message(message, self._scan(ABOUT_MESSAGE + message), self.policy())
         if row is not None:
             self.rows[row.key()] = row.encode()
 

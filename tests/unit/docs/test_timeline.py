@@ -66,7 +66,7 @@ class Room:
         self.seqs[core] = self.seqs.get(core, -1) + 1
         return self.seqs[core]
 
-    def rights(self) -> TimelinePolicy:
+    def policy(self) -> TimelinePolicy:
         def clears(core: bytes, seq: int) -> list[Fact]:
             return [fact for fact in self.facts if fact.about == block_prefix(core, seq)]
 
@@ -86,7 +86,7 @@ class Room:
 
     def _fold(self, facts: list[Fact]) -> list[Row]:
         ids = messages_of(facts)
-        rows = [fold_message(one, [fact for fact in facts if fact.message == one], self.rights()) for one in ids]
+        rows = [fold_message(one, [fact for fact in facts if fact.message == one], self.policy()) for one in ids]
         return sorted((row for row in rows if row is not None), key=Row.key)
 
     def texts(self) -> list[str]:
@@ -150,8 +150,8 @@ def test_copy_in_a_feed_that_left_the_author_does_not_count() -> None:
     room = Room()
     room.say(PHONE, 1, message("hello"))
     room.say(DESK, 2, message("hello from a desk"))
-    rights = replace(room.rights(), member=lambda core: {PHONE: ADA_ID, DESK: EVE_ID}.get(core))
-    row = fold_message(HELLO, room.facts, rights)
+    policy = replace(room.policy(), member=lambda core: {PHONE: ADA_ID, DESK: EVE_ID}.get(core))
+    row = fold_message(HELLO, room.facts, policy)
     assert row is not None
     assert (row.text, row.edited) == ("hello", False)
 
@@ -219,7 +219,7 @@ def test_export_leaves_out_values_that_no_row_uses() -> None:
     room.delete(PHONE, 4, HELLO)
     left_out = set()
     for row in room.read():
-        left_out |= unseen([fact for fact in room.facts if fact.message == row.id], row, room.rights())
+        left_out |= unseen([fact for fact in room.facts if fact.message == row.id], row, room.policy())
     assert left_out == {(PHONE, first, 0), (DESK, edit, 0), (BEN, forged, 0)}
 
 
@@ -282,7 +282,7 @@ def test_receipts_name_the_highest_entry_read() -> None:
     room.say(BEN, 1, Receipt(((ada, 7),)))
     room.say(BEN, 2, Receipt(((ada, 3), ("A" * 16, 1)) if ada < "A" * 16 else (("A" * 16, 1), (ada, 3))))
     room.beyond.add((EVE, room.say(EVE, 3, Receipt(((ada, 9),)))))
-    assert fold_receipts(room.facts, room.rights()) == {BEN_ID: {ada: 7, "A" * 16: 1}}
+    assert fold_receipts(room.facts, room.policy()) == {BEN_ID: {ada: 7, "A" * 16: 1}}
 
 
 def test_latest_profile_and_offer_of_each_member_count() -> None:
@@ -294,8 +294,8 @@ def test_latest_profile_and_offer_of_each_member_count() -> None:
     room.say(BEN, 4, Decline(space))
     answer = Answer(space, (b"cert",), (OfferedFeed(BEN, EVE, DESK, (Consent(PHONE, signature),)),))
     room.say(BEN, 5, answer)
-    assert fold_profiles(room.facts, room.rights()) == {ADA_ID: MemberProfile("Ada L.", "engines")}
-    talks = fold_offers(room.facts, room.rights())[space]
+    assert fold_profiles(room.facts, room.policy()) == {ADA_ID: MemberProfile("Ada L.", "engines")}
+    talks = fold_offers(room.facts, room.policy())[space]
     assert talks.offers == {ADA_ID: Offer(space, PHONE, "Picnic", (PHONE, DESK))}
     assert talks.replies == {BEN_ID: answer}
 

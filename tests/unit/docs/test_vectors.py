@@ -154,13 +154,13 @@ def test_timeline_bytes_equal_the_recorded_vectors() -> None:
     facts = facts_of(admitted(DocKind.CHAT), CORE, CORE, 7, STAMP, ARRIVED)
     gone = facts_of_deletion(body, OTHER, 9, STAMP + 1, ARRIVED)
     own = own_facts_of(admitted(DocKind.PERSONAL), CORE, 7, STAMP)
-    rights = TimelinePolicy(lambda core: core, lambda core, seq: True, lambda deleter, author: deleter == OTHER)
+    policy = TimelinePolicy(lambda core: core, lambda core, seq: True, lambda deleter, author: deleter == OTHER)
     about = [fact for fact in facts if fact.message == ID]
     rows = [
-        fold_message(ID, about[:1], rights),
-        fold_message(ID, about[1:2], rights),
-        fold_message(ID, about[:4], rights),
-        fold_message(ID, about + gone[:1], rights),
+        fold_message(ID, about[:1], policy),
+        fold_message(ID, about[1:2], policy),
+        fold_message(ID, about[:4], policy),
+        fold_message(ID, about + gone[:1], policy),
     ]
     made = [row for row in rows if row is not None]
     held = matches(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.engine.candidates import BURST, FIRST, LATER, LONGEST, MAX_DIALS, MAX_KEYS, MAX_TOPICS, REFILL, Candidates
+from sync.engine.inputs import FoundKey
 
 TOPIC, OTHER = bytes(32), bytes([1]) * 32
 
@@ -27,8 +28,8 @@ def table(seed: int = 1) -> Candidates:
 
 def test_candidate_is_dialled_once_and_retried_later() -> None:
     found = table()
-    found.found(TOPIC, key(1), (), 0.0)
-    found.found(TOPIC, key(1), (("192.0.2.1", 1),), 0.0)
+    found.found(FoundKey(TOPIC, key(1), ()), 0.0)
+    found.found(FoundKey(TOPIC, key(1), (("192.0.2.1", 1),)), 0.0)
     (entry,) = found.due(0.0, always)
     assert (entry.key, entry.relays) == (key(1), (("192.0.2.1", 1),))
     assert found.due(0.0, always) == [] and found.next_wake() == inf
@@ -41,7 +42,7 @@ def test_candidate_is_dialled_once_and_retried_later() -> None:
 
 def test_refused_candidate_waits_longest() -> None:
     found = table()
-    found.found(TOPIC, key(1), (), 0.0)
+    found.found(FoundKey(TOPIC, key(1), ()), 0.0)
     found.due(0.0, always)
     found.over(TOPIC, key(1), 0.0, refused=True)
     again = found.next_wake()
@@ -50,8 +51,8 @@ def test_refused_candidate_waits_longest() -> None:
 
 def test_no_candidate_is_dialled_when_nobody_is_missing() -> None:
     found = table()
-    found.found(TOPIC, key(1), (), 0.0)
-    found.found(OTHER, key(2), (), 0.0)
+    found.found(FoundKey(TOPIC, key(1), ()), 0.0)
+    found.found(FoundKey(OTHER, key(2), ()), 0.0)
     assert [entry.key for entry in found.due(0.0, lambda topic: topic == OTHER)] == [key(2)]
     assert found.due(LATER - 1, always) == []
     assert [entry.key for entry in found.due(LATER, always)] == [key(1)]
@@ -61,7 +62,7 @@ def test_many_candidates_are_dialled_within_the_rate_limit() -> None:
     found, now, dialled = table(), 0.0, 0
     while now < 600.0:
         for number in range(500):
-            found.found(TOPIC, key(int(now) * 1000 + number), (), now)
+            found.found(FoundKey(TOPIC, key(int(now) * 1000 + number), ()), now)
         due = found.due(now, always)
         assert len(due) <= MAX_DIALS and len(found) <= MAX_KEYS
         dialled += len(due)
@@ -75,8 +76,8 @@ def test_friend_in_a_full_table_is_reached_in_any_order() -> None:
     for seed in range(20):
         found, now, friend = table(seed), 0.0, key(10_000)
         for number in range(MAX_KEYS - 1):
-            found.found(TOPIC, key(number), (), now)
-        found.found(TOPIC, friend, (), now)
+            found.found(FoundKey(TOPIC, key(number), ()), now)
+        found.found(FoundKey(TOPIC, friend, ()), now)
         met = False
         while not met:
             for entry in found.due(now, always):
@@ -88,7 +89,7 @@ def test_friend_in_a_full_table_is_reached_in_any_order() -> None:
 
 def test_candidates_of_a_left_topic_are_forgotten() -> None:
     found = table()
-    found.found(TOPIC, key(1), (), 0.0)
+    found.found(FoundKey(TOPIC, key(1), ()), 0.0)
     (entry,) = found.due(0.0, always)
     found.leave(TOPIC)
     found.over(TOPIC, entry.key, 1.0, refused=False)
@@ -100,7 +101,7 @@ def test_candidates_of_a_left_topic_are_forgotten() -> None:
 def test_candidate_table_never_exceeds_its_bounds(said: list[tuple[int, int]], seed: int) -> None:
     found = table(seed)
     for topic, number in said:
-        found.found(key(topic), key(number), (("192.0.2.1", 1),) * 9, 0.0)
+        found.found(FoundKey(key(topic), key(number), (("192.0.2.1", 1),) * 9), 0.0)
         for entry in found.due(0.0, always):
             found.over(entry.topic, entry.key, 0.0, refused=bool(number % 2))
     assert len(found) <= MAX_TOPICS * MAX_KEYS

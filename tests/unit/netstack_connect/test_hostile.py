@@ -29,7 +29,7 @@ from tests.unit.netstack_connect.test_pairs import BOB, behind, listening, talk
 from tests.unit.netstack_connect.test_paths import RELAY, relay
 
 
-def test_whoever_has_an_old_address_of_the_peer_cannot_end_the_attempt() -> None:
+def test_forged_answers_from_peers_old_address_do_not_end_the_attempt() -> None:
     net = Internet(seed=20, nodes=12)
     ada, bob, eve = behind(net, "cone"), behind(net, "cone"), net.host()
     net.run(5)
@@ -60,7 +60,7 @@ def test_whoever_has_an_old_address_of_the_peer_cannot_end_the_attempt() -> None
 
 @pytest.mark.parametrize("server", ["open", "cone", "symmetric"])
 @pytest.mark.parametrize("client", ["open", "cone"])
-def test_a_relay_that_was_not_needed_is_let_go(client: str, server: str) -> None:
+def test_unneeded_blind_relay_is_released(client: str, server: str) -> None:
     net = Internet(seed=21, nodes=12)
     bridge = relay(net)
     ada, bob = behind(net, client, RELAY.public), behind(net, server, RELAY.public)
@@ -74,15 +74,15 @@ def test_a_relay_that_was_not_needed_is_let_go(client: str, server: str) -> None
     assert [len(host.core) for host in (ada, bob, bridge)] == [1, 1, 0]
 
 
-def test_a_made_up_relay_cannot_use_up_what_a_host_may_ask() -> None:
+def test_handshakes_from_invented_relay_do_not_use_up_a_hosts_allowance() -> None:
     net = Internet(seed=22, nodes=12)
     ada, bob, eve = behind(net, "open"), behind(net, "open"), net.host()
     net.run(5)
     listening(net, bob)
     for n in range(400):
         value = encode_handshake(HandshakeMessage(RoutingMode.FROM_RELAY, n.to_bytes(2, "little") * 50, ada.address))
-        knock = Request(n, bob.address, PEER_HANDSHAKE, target=target_of(BOB.public), value=value)
-        net.send(eve, Outgoing(bob.address, encode_request(knock)))
+        asked = Request(n, bob.address, PEER_HANDSHAKE, target=target_of(BOB.public), value=value)
+        net.send(eve, Outgoing(bob.address, encode_request(asked)))
         net.run(0.005)
         if n == 300:
             ada.core.connect(BOB.public, [bob.address], None, net.now, by_key=False)
@@ -90,7 +90,7 @@ def test_a_made_up_relay_cannot_use_up_what_a_host_may_ask() -> None:
     assert len(ada.opened) == 1
 
 
-def test_addresses_of_our_own_network_are_told_to_nobody_outside() -> None:
+def test_private_addresses_are_told_only_to_peers_in_our_network() -> None:
     net = Internet(seed=23, nodes=12)
     home = net.router()
     ada, bob, neighbour = net.host(), net.host(behind=home), net.host(behind=home)
@@ -105,7 +105,7 @@ def test_addresses_of_our_own_network_are_told_to_nobody_outside() -> None:
         assert agreement.payload.addresses4 == told
 
 
-def test_a_relay_that_says_at_every_ping_that_we_moved_does_not_keep_us_walking() -> None:
+def test_relay_that_reports_a_move_at_every_ping_causes_few_announcements() -> None:
     net = Internet(seed=24, nodes=12)
     bob = behind(net, "cone")
     net.run(5)
@@ -129,7 +129,7 @@ def test_a_relay_that_says_at_every_ping_that_we_moved_does_not_keep_us_walking(
     assert 5 <= announcer.rounds - before <= 12
 
 
-def test_a_key_that_is_no_longer_listened_to_is_taken_back_everywhere() -> None:
+def test_unlisten_withdraws_announcement_from_current_and_past_relays() -> None:
     net = Internet(seed=25, nodes=12)
     bob = behind(net, "cone")
     net.run(5)
@@ -147,7 +147,7 @@ def test_a_key_that_is_no_longer_listened_to_is_taken_back_everywhere() -> None:
     assert [forward for forward in forwards if forward is not None] == []
 
 
-def test_what_breaks_off_at_a_blind_relay_leaves_nothing_there() -> None:
+def test_blind_relay_keeps_nothing_of_broken_connections() -> None:
     net = Internet(seed=26, nodes=12)
     bridge, eve = relay(net), net.host()
     net.run(5)
@@ -179,7 +179,7 @@ def test_what_breaks_off_at_a_blind_relay_leaves_nothing_there() -> None:
         assert len(bridge.core) == 0
 
 
-def test_somebody_else_at_the_peers_address_in_our_network_is_not_the_peer() -> None:
+def test_other_host_at_peers_private_address_is_not_taken_for_peer() -> None:
     net = Internet(seed=27, nodes=12)
     relay(net)
     home = net.router()
@@ -195,7 +195,7 @@ def test_somebody_else_at_the_peers_address_in_our_network_is_not_the_peer() -> 
     talk(net, ada, conn)
 
 
-def test_relays_that_say_nothing_do_not_hold_up_those_that_do() -> None:
+def test_silent_relays_do_not_delay_relays_that_answer() -> None:
     net = Internet(seed=28, nodes=12)
     ada, bob = behind(net, "cone"), behind(net, "cone")
     silent = [net.host().address for _ in range(6)]
@@ -208,7 +208,7 @@ def test_relays_that_say_nothing_do_not_hold_up_those_that_do() -> None:
 
 
 @pytest.mark.parametrize("server", ["open", "cone"])
-def test_relays_that_claim_to_be_the_peer_do_not_keep_us_from_it(server: str) -> None:
+def test_relays_that_claim_to_be_the_peer_do_not_prevent_connection(server: str) -> None:
     net = Internet(seed=29, nodes=12)
     ada, bob = behind(net, "cone"), behind(net, server)
     net.run(5)
@@ -236,7 +236,7 @@ def test_relays_that_claim_to_be_the_peer_do_not_keep_us_from_it(server: str) ->
     assert len(ada.opened) == 1
 
 
-def knock(net: Internet, eve: SimHost, through: Address, times: int) -> None:
+def request_handshake(net: Internet, eve: SimHost, through: Address, times: int) -> None:
     """Handshakes with BOB of which nothing more is heard."""
     for n in range(times):
         rng = stream(f"{eve.host} {n}")
@@ -246,13 +246,13 @@ def knock(net: Internet, eve: SimHost, through: Address, times: int) -> None:
         net.send(eve, Outgoing(through, encode_request(asked)))
 
 
-def test_strangers_who_ask_for_no_round_hold_few_sockets() -> None:
+def test_diallers_that_send_no_punch_round_hold_few_sockets() -> None:
     net = Internet(seed=30, nodes=12)
     ada, bob, crowd = behind(net, "cone"), behind(net, "cone"), [net.host() for _ in range(3)]
     net.run(5)
     listening(net, bob)
     through = bob.core.relays_of(BOB.public)[0]
-    knock(net, crowd[0], through, 50)
+    request_handshake(net, crowd[0], through, 50)
     net.run(1)
     assert len(bob.ports) == 2 + 32
     conn = ada.connect(BOB.public)  # one host leaves room for others
@@ -262,8 +262,8 @@ def test_strangers_who_ask_for_no_round_hold_few_sockets() -> None:
     net.run(15)
     assert len(bob.ports) == 2 + 1
     for eve in crowd[1:]:
-        knock(net, eve, through, 50)
-    knock(net, net.host(), through, 50)
+        request_handshake(net, eve, through, 50)
+    request_handshake(net, net.host(), through, 50)
     net.run(1)
     assert len(bob.ports) == 2 + 1 + 64
     net.run(15)

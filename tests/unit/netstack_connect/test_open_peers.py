@@ -10,11 +10,13 @@ import pytest
 from netstack.connect.outbound import MAX_PRIVATE, MAX_PUBLIC, OutboundAttempt, named_addresses
 from netstack.connect.rounds import Route
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_response
+from netstack.events import PathKind
 from netstack.udp.port import Address, Outgoing
 from netstack.wire.handshake import Agreement
 from netstack.wire.messages import HandshakeMessage, RoutingMode, encode_handshake
 from tests.support.nat import Internet, SimHost
 from tests.unit.netstack_connect.test_pairs import BOB, listening, talk
+from tests.unit.netstack_connect.test_paths import RELAY, relay
 
 NOWHERE: Address = ("5.20.30.250", 7)
 
@@ -84,6 +86,21 @@ def test_open_peer_with_one_address_is_not_asked_again() -> None:
     dial(net, ada)
     assert net.run(3, lambda: bool(ada.opened))
     assert asked == 0
+
+
+def test_open_peer_that_answers_nowhere_stays_connected_through_a_blind_relay() -> None:
+    net = Internet(seed=44, nodes=12)
+    relay(net)
+    home = net.router()
+    ada, bob = net.host(behind=home, relay_through=RELAY.public), net.host(reachable=True)
+    net.run(5)
+    listening(net, bob)
+    net.loss = lambda source, target, data: {source[0], target[0]} == {home.host, bob.host}
+    dial(net, ada, [NOWHERE], relay_says=("5.20.30.251", 7))
+    assert net.run(10, lambda: bool(ada.opened))
+    net.run(30)
+    assert (ada.core.path(ada.opened[0].conn), ada.moved, ada.closed) == (PathKind.RELAYED, [], [])
+    talk(net, ada, ada.opened[0].conn)
 
 
 def test_relay_that_gives_the_answer_again_does_not_divert_the_attempt() -> None:

@@ -39,7 +39,7 @@ def talk(net: Internet, ada: SimHost, conn: int) -> None:
 
 @pytest.mark.parametrize("server", KINDS)
 @pytest.mark.parametrize("client", KINDS)
-def test_pairs(client: str, server: str) -> None:
+def test_connection_through_every_pair_of_router_kinds(client: str, server: str) -> None:
     net = Internet(seed=len(client) * 16 + len(server), nodes=12)
     ada, bob = behind(net, client), behind(net, server)
     net.run(5)

@@ -76,7 +76,7 @@ def test_a_relayed_connection_becomes_a_punched_one() -> None:
     assert len(ada.core) == len(bob.core) == 1  # nothing is left of the connections to the relay
 
 
-def test_two_hosts_behind_one_router_take_the_short_way() -> None:
+def test_hosts_behind_one_router_connect_over_the_local_network() -> None:
     net = Internet(seed=5, nodes=12)
     for policy in (KINDS["cone"], KINDS["symmetric"]):
         assert policy is not None
@@ -93,7 +93,7 @@ def test_two_hosts_behind_one_router_take_the_short_way() -> None:
         net.run(60)
 
 
-def test_a_router_that_forgets_is_noticed_within_15_seconds() -> None:
+def test_server_is_reachable_15_seconds_after_its_router_lost_its_mappings() -> None:
     net = Internet(seed=6, nodes=12)
     home = net.router(Mapping.INDEPENDENT)
     ada, bob = net.host(), net.host(behind=home)
@@ -108,7 +108,7 @@ def test_a_router_that_forgets_is_noticed_within_15_seconds() -> None:
 
 
 @pytest.mark.parametrize("kind", ["open", "full cone", "restricted"])
-def test_a_connection_outlives_a_router_that_forgets(kind: str) -> None:
+def test_open_connection_survives_router_that_lost_its_mappings(kind: str) -> None:
     """Whoever lets the peer in from another port of its host follows what it sealed."""
     net = Internet(seed=8, nodes=12)
     home = net.router(Mapping.INDEPENDENT)
@@ -127,7 +127,7 @@ def test_a_connection_outlives_a_router_that_forgets(kind: str) -> None:
     assert [event.address for event in ada.moved] == [after.remote]
 
 
-def test_a_connection_that_cannot_is_over_soon_where_the_router_forgot() -> None:
+def test_connection_that_cannot_recover_from_lost_mappings_closes_within_12_seconds() -> None:
     net = Internet(seed=9, nodes=12)
     home = net.router(Mapping.INDEPENDENT)
     ada, bob = behind(net, "cone"), net.host(behind=home)
@@ -139,7 +139,7 @@ def test_a_connection_that_cannot_is_over_soon_where_the_router_forgot() -> None
     assert [event.reason for event in bob.closed] == [Reason.SILENT]
 
 
-def test_relays_that_die_are_replaced() -> None:
+def test_server_replaces_dead_relays() -> None:
     net = Internet(seed=7, nodes=12)
     ada, bob = behind(net, "cone"), behind(net, "cone")
     net.run(5)
@@ -151,7 +151,7 @@ def test_relays_that_die_are_replaced() -> None:
     opened(net, ada)
 
 
-def test_a_dialler_that_is_cancelled_at_any_moment_leaves_nothing() -> None:
+def test_attempt_cancelled_at_any_moment_leaves_no_ports_or_connections() -> None:
     net = Internet(seed=8, nodes=12)
     relay(net)
     ada, bob = behind(net, "symmetric", RELAY.public), behind(net, "cone")
@@ -171,7 +171,7 @@ def test_a_dialler_that_is_cancelled_at_any_moment_leaves_nothing() -> None:
     assert len(ada.core) == len(bob.core) == 0
 
 
-def test_a_fifth_of_all_datagrams_lost() -> None:
+def test_connection_opens_with_twenty_percent_datagram_loss() -> None:
     for client, server in (("cone", "cone"), ("symmetric", "cone"), ("open", "symmetric")):
         net = Internet(seed=9, nodes=12)
         ada, bob = behind(net, client), behind(net, server)
@@ -182,7 +182,7 @@ def test_a_fifth_of_all_datagrams_lost() -> None:
         talk(net, ada, opened(net, ada))
 
 
-def test_a_storm_of_probes_waits_for_its_turn_while_a_relay_carries() -> None:
+def test_random_punches_run_one_at_a_time_while_relay_carries_data() -> None:
     net = Internet(seed=11, nodes=12)
     relay(net)
     bob = behind(net, "cone")
@@ -199,7 +199,7 @@ def test_a_storm_of_probes_waits_for_its_turn_while_a_relay_carries() -> None:
     assert bob.most_ports <= 2 + 2 * 5  # it is the side with one socket
 
 
-def test_a_relay_of_the_server_that_died_is_passed_over() -> None:
+def test_punch_uses_another_server_relay_when_one_is_dead() -> None:
     net = Internet(seed=12, nodes=12)
     ada, bob = behind(net, "cone"), behind(net, "cone")
     net.run(5)
@@ -216,7 +216,7 @@ def test_a_relay_of_the_server_that_died_is_passed_over() -> None:
     opened(net, ada)
 
 
-def test_a_path_that_a_probe_passes_and_no_stream_falls_back_to_the_relay() -> None:
+def test_connection_falls_back_to_relay_when_path_passes_probes_but_no_stream() -> None:
     net = Internet(seed=13, nodes=12)
     relay(net)
     ada, bob = behind(net, "cone", RELAY.public), behind(net, "cone")

@@ -55,7 +55,7 @@ def kinds(end: End) -> list[type]:
     return [type(event) for event in end.events]
 
 
-def test_the_peer_is_faster_than_the_relays_word(ends: tuple[End, End]) -> None:
+def test_packets_of_peer_that_arrive_before_relay_confirms_are_kept(ends: tuple[End, End]) -> None:
     ada, bob = ends
     bob.tied(ada, 0.0)
     bob.passes_to(ada, 0.0)
@@ -69,7 +69,7 @@ def test_the_peer_is_faster_than_the_relays_word(ends: tuple[End, End]) -> None:
     assert bob.events[1:] == [Frame(2, b"hello")]
 
 
-def test_the_relay_drops_what_comes_before_the_other_end_is_tied(ends: tuple[End, End]) -> None:
+def test_opening_dropped_by_relay_before_pairing_is_repeated_at_once(ends: tuple[End, End]) -> None:
     ada, bob = ends
     bob.tied(ada, 0.0)
     assert bob.passes_to(ada, 0.0, lost=True) == 1
@@ -80,7 +80,7 @@ def test_the_relay_drops_what_comes_before_the_other_end_is_tied(ends: tuple[End
     assert kinds(ada) == [Opened]
 
 
-def test_only_what_the_peer_sealed_moves_a_connection(ends: tuple[End, End]) -> None:
+def test_connection_follows_only_packets_sealed_by_the_peer(ends: tuple[End, End]) -> None:
     ada, bob = ends
     ada.tied(bob, 0.0)
     ada.passes_to(bob, 0.0)

@@ -40,7 +40,7 @@ class Willing:
         answer(b"answer", port)
 
 
-def test_a_round_that_comes_by_ipv6_is_no_round() -> None:
+def test_punch_round_over_ipv6_gets_no_answer() -> None:
     """Its answer would have to name an address that these datagrams have no room for."""
     node = BareNode(stream(1), Tasks(), SERVER6)
     Router(node, servers={TARGET: Willing()})
@@ -50,7 +50,7 @@ def test_a_round_that_comes_by_ipv6_is_no_round() -> None:
     assert node.outgoing() == []
 
 
-def test_an_ipv6_network_is_one_customer() -> None:
+def test_hosts_of_one_ipv6_network_share_one_allowance() -> None:
     allowance = Allowance(burst=4, rate=1.0, hosts=100)
     hosts = [f"2001:db8:1:2::{n:x}" for n in range(1, 9)]
     assert [allowance.spend(host, 0.0) for host in hosts] == [True] * 4 + [False] * 4
@@ -59,7 +59,7 @@ def test_an_ipv6_network_is_one_customer() -> None:
     assert len(allowance) == 3
 
 
-def test_too_many_questions_are_lost_questions() -> None:
+def test_requests_beyond_the_limit_fail_as_if_lost() -> None:
     tasks = Tasks()
     node = BareNode(stream(2), tasks)
     heard: list[Response | None] = []
@@ -84,7 +84,7 @@ def passed(node: BareNode, data: bytes, source: Address, now: float = 0.0) -> li
     return [item.address for item in node.outgoing()]
 
 
-def test_only_the_host_that_was_asked_answers() -> None:
+def test_relay_forwards_answers_only_from_network_that_was_asked() -> None:
     """Its other ports and, where a provider has several addresses, its neighbours may."""
     node = BareNode(stream(3), Tasks())
     Router(node, lambda target, now: BOB)
@@ -97,7 +97,7 @@ def test_only_the_host_that_was_asked_answers() -> None:
     assert passed(node, handshake(RoutingMode.FROM_SERVER, 8, ADA), BOB) == []
 
 
-def test_one_network_does_not_push_out_what_others_asked() -> None:
+def test_flood_from_one_network_does_not_evict_requests_of_others() -> None:
     node = BareNode(stream(4), Tasks())
     Router(node, lambda target, now: BOB)
     passed(node, handshake(RoutingMode.FROM_CLIENT, 7), ADA)
@@ -106,7 +106,7 @@ def test_one_network_does_not_push_out_what_others_asked() -> None:
     assert passed(node, handshake(RoutingMode.FROM_SERVER, 7, ADA), BOB) == [ADA]
 
 
-def test_what_was_noted_is_forgotten_in_time_and_in_bounds() -> None:
+def test_recent_notes_expire_and_stay_within_their_bound() -> None:
     fresh: Recent[int] = Recent(size=8, life=10.0)
     for n in range(20):
         fresh.note(n, 0.0, f"network {n}")

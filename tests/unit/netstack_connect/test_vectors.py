@@ -31,7 +31,7 @@ PAYLOADS = {"punch, everything": EVERYTHING, "punch, nothing": NOTHING}
 PAIRS = {"pair, initiator": Pair(True, b"\3" * 32, 70_000), "pair, other": Pair(False, b"\4" * 32, 5)}
 
 
-def test_what_is_written_is_what_npm_writes_and_reads_back() -> None:
+def test_holepunch_and_relay_messages_match_npm_vectors() -> None:
     sealed = SecurePayload(b"\x05" * 64, stream("vectors")).seal(EVERYTHING)
     kept = matches(
         "netstack-connect",

@@ -20,7 +20,7 @@ EVE = ("198.18.0.66", 49737)
 
 
 @dataclass
-class Desk:
+class Harness:
     """An Rpc whose clock and wire are in the test's hands."""
 
     limits: DhtLimits = field(default_factory=DhtLimits)
@@ -62,60 +62,60 @@ class Desk:
         return [round(at - 100.0, 3) for at, _ in self.sent]
 
 
-def test_asked_four_times_a_second_apart_then_given_up() -> None:
-    desk = Desk()
-    desk.ask()
-    desk.pass_time(10)
-    assert desk.moments == [0, 1, 2, 3]
-    assert len({out.data for _, out in desk.sent}) == 1
-    assert desk.told == [None]
-    assert desk.gone == [BOB]
-    assert len(desk.rpc) == 0
-    assert desk.timers.next() == inf
+def test_request_is_sent_four_times_a_second_apart_and_then_fails() -> None:
+    harness = Harness()
+    harness.ask()
+    harness.pass_time(10)
+    assert harness.moments == [0, 1, 2, 3]
+    assert len({out.data for _, out in harness.sent}) == 1
+    assert harness.told == [None]
+    assert harness.gone == [BOB]
+    assert len(harness.rpc) == 0
+    assert harness.timers.next() == inf
 
 
-def test_a_single_try_proves_nothing_about_a_node() -> None:
-    desk = Desk()
-    desk.ask(tries=1)
-    desk.pass_time(10)
-    assert (desk.told, desk.gone) == ([None], [])
+def test_node_that_missed_a_single_try_is_not_reported_as_gone() -> None:
+    harness = Harness()
+    harness.ask(tries=1)
+    harness.pass_time(10)
+    assert (harness.told, harness.gone) == ([None], [])
 
 
-def test_answered_once_from_the_address_that_was_asked_under_its_number() -> None:
-    desk = Desk()
-    call = desk.ask()
-    assert not desk.answer(call, source=EVE)
-    assert not desk.answer(call, tid=call.tid ^ 1)
-    desk.now += 0.02
-    assert desk.answer(call)
-    assert not desk.answer(call), "once"
+def test_only_first_answer_from_asked_address_with_matching_number_counts() -> None:
+    harness = Harness()
+    call = harness.ask()
+    assert not harness.answer(call, source=EVE)
+    assert not harness.answer(call, tid=call.tid ^ 1)
+    harness.now += 0.02
+    assert harness.answer(call)
+    assert not harness.answer(call), "once"
     assert call.rtt == pytest.approx(0.02)
-    assert len(desk.told) == 1
-    desk.pass_time(10)
-    assert len(desk.sent) == 1
+    assert len(harness.told) == 1
+    harness.pass_time(10)
+    assert len(harness.sent) == 1
 
 
-def test_cancelled_calls_nobody_back() -> None:
-    desk = Desk()
-    call = desk.ask()
+def test_cancelled_request_calls_nobody_back() -> None:
+    harness = Harness()
+    call = harness.ask()
     call.cancel()
     call.cancel()
-    assert not desk.answer(call)
-    desk.pass_time(10)
-    assert (desk.told, desk.moments) == ([], [0])
+    assert not harness.answer(call)
+    harness.pass_time(10)
+    assert (harness.told, harness.moments) == ([], [0])
 
 
-def test_what_is_known_of_a_node_shortens_the_wait_and_tries_lengthen_it() -> None:
-    desk = Desk(DhtLimits(retry_min=0.0))
+def test_timeout_follows_measured_round_trips_and_grows_with_each_try() -> None:
+    harness = Harness(DhtLimits(retry_min=0.0))
     for _ in range(40):
-        call = desk.ask()
-        desk.now += 0.1
-        desk.answer(call)
-    start = desk.now
-    del desk.sent[:]
-    desk.ask()
-    desk.pass_time(20)
-    waits = [round(at - start, 1) for at, _ in desk.sent]
+        call = harness.ask()
+        harness.now += 0.1
+        harness.answer(call)
+    start = harness.now
+    del harness.sent[:]
+    harness.ask()
+    harness.pass_time(20)
+    waits = [round(at - start, 1) for at, _ in harness.sent]
     jitter = 0.25
     assert waits[0] == 0
     assert 0.1 <= waits[1] <= 0.1 + jitter
@@ -123,52 +123,52 @@ def test_what_is_known_of_a_node_shortens_the_wait_and_tries_lengthen_it() -> No
     assert 0.3 <= waits[3] - waits[2] <= 0.35 + jitter
 
 
-def test_a_repeated_request_says_nothing_about_the_round_trip() -> None:
-    desk = Desk()
-    call = desk.ask()
-    desk.pass_time(1.5)
-    desk.answer(call)
-    assert desk.rpc.roundtrips.timeout(BOB, 1) == desk.limits.retry
+def test_answer_to_repeated_request_does_not_count_as_round_trip() -> None:
+    harness = Harness()
+    call = harness.ask()
+    harness.pass_time(1.5)
+    harness.answer(call)
+    assert harness.rpc.roundtrips.timeout(BOB, 1) == harness.limits.retry
 
 
-def test_eighty_in_a_slot_and_a_hundred_and_sixty_in_four() -> None:
-    desk = Desk(DhtLimits(retry=1000.0))
-    desk.now = 99.75  # a slot begins
+def test_at_most_80_requests_are_sent_in_one_slot_and_160_in_four() -> None:
+    harness = Harness(DhtLimits(retry=1000.0))
+    harness.now = 99.75  # a slot begins
     for _ in range(300):
-        desk.ask()
-    assert len(desk.sent) == 80
-    desk.pass_time(0.7)
-    assert len(desk.sent) == 80
-    desk.pass_time(0.1)
-    assert len(desk.sent) == 160
-    desk.pass_time(2.0)
-    assert len(desk.sent) == 160
-    desk.pass_time(0.25)
-    assert len(desk.sent) == 240, "the first slot has left the window"
+        harness.ask()
+    assert len(harness.sent) == 80
+    harness.pass_time(0.7)
+    assert len(harness.sent) == 80
+    harness.pass_time(0.1)
+    assert len(harness.sent) == 160
+    harness.pass_time(2.0)
+    assert len(harness.sent) == 160
+    harness.pass_time(0.25)
+    assert len(harness.sent) == 240, "the first slot has left the window"
 
 
-def test_an_answer_makes_room_at_once() -> None:
-    desk = Desk()
-    calls = [desk.ask() for _ in range(100)]
-    assert len(desk.sent) == 80
+def test_answer_lets_a_waiting_request_go_out_at_once() -> None:
+    harness = Harness()
+    calls = [harness.ask() for _ in range(100)]
+    assert len(harness.sent) == 80
     for call in calls[:7]:
-        desk.answer(call)
-    assert len(desk.sent) == 87
+        harness.answer(call)
+    assert len(harness.sent) == 87
 
 
-def test_more_calls_than_can_be_held_fail() -> None:
-    desk = Desk(DhtLimits(inflight=5))
-    calls = [desk.ask() for _ in range(7)]
-    desk.timers.fire(desk.now)
-    assert desk.told == [None, None]
-    assert len(desk.rpc) == 5
-    assert desk.answer(calls[0])
+def test_requests_beyond_the_limit_in_flight_fail() -> None:
+    harness = Harness(DhtLimits(inflight=5))
+    calls = [harness.ask() for _ in range(7)]
+    harness.timers.fire(harness.now)
+    assert harness.told == [None, None]
+    assert len(harness.rpc) == 5
+    assert harness.answer(calls[0])
 
 
-def test_numbers_are_not_guessed_from_the_last() -> None:
-    desk = Desk()
-    tids = [desk.ask().tid for _ in range(50)]
+def test_request_numbers_cannot_be_guessed_from_earlier_ones() -> None:
+    harness = Harness()
+    tids = [harness.ask().tid for _ in range(50)]
     assert len(set(tids)) == 50
     assert not any((b - a) % 65536 == 1 for a, b in pairwise(tids))
-    request = decode_datagram(desk.sent[0][1].data)
+    request = decode_datagram(harness.sent[0][1].data)
     assert request == Request(tids[0], BOB, PING, True)

@@ -25,7 +25,7 @@ def contacts(count: int, seed: int = 0) -> list[Contact]:
     ]
 
 
-def test_a_bucket_holds_twenty() -> None:
+def test_bucket_holds_at_most_twenty_nodes() -> None:
     table = RoutingTable(OWN)
     far = [contact for contact in contacts(200) if shared_prefix(0, contact.number) == 0]
     added = [table.add(Entry(contact, 0)) for contact in far]
@@ -41,7 +41,7 @@ def test_a_node_is_not_in_its_own_table() -> None:
     assert not RoutingTable(own.id).add(Entry(own, 0))
 
 
-def test_the_closest_are_the_closest() -> None:
+def test_closest_returns_the_nodes_nearest_by_xor_distance() -> None:
     table = RoutingTable(contacts(1, 5)[0].id)
     for contact in contacts(2000, 6):
         table.add(Entry(contact, 0))
@@ -51,7 +51,7 @@ def test_the_closest_are_the_closest() -> None:
         assert table.closest(target) == sorted(known, key=lambda contact: contact.number ^ number)[:K]
 
 
-def test_from_another_id_the_table_keeps_who_fits() -> None:
+def test_table_rebased_to_another_id_keeps_nodes_that_fit() -> None:
     table = RoutingTable(OWN)
     for contact in contacts(1000):
         table.add(Entry(contact, 0))
@@ -60,7 +60,7 @@ def test_from_another_id_the_table_keeps_who_fits() -> None:
     assert len(other) > 2 * K
 
 
-def test_scopes() -> None:
+def test_scope_of_loopback_private_public_and_unusable_addresses() -> None:
     told = {
         ("0.0.0.0", 5): Scope.NOWHERE,
         ("8.8.8.8", 0): Scope.NOWHERE,
@@ -97,7 +97,7 @@ def believed(*samples: tuple[str, int]) -> tuple[str | None, int]:
     return sampler.host, sampler.port
 
 
-def test_what_a_sampler_believes() -> None:
+def test_nat_sampler_verdict_for_given_samples() -> None:
     a, b = ("192.0.2.1", 10), ("192.0.2.2", 20)
     assert believed() == (None, 0)
     assert believed(a) == a
@@ -108,7 +108,7 @@ def test_what_a_sampler_believes() -> None:
     assert believed(*[a] * 16, *[b] * 13) == b, "the ring holds sixteen"
 
 
-def test_a_host_that_asks_too_often_is_not_heard_for_a_while() -> None:
+def test_host_above_its_request_quota_is_refused_until_quota_refills() -> None:
     quota = Quota(DhtLimits(host_rate=10, host_burst=5, hosts=3))
     assert [quota.take("a", 0.0) for _ in range(7)] == [True] * 5 + [False] * 2
     assert quota.take("b", 0.0), "others are"
@@ -119,7 +119,7 @@ def test_a_host_that_asks_too_often_is_not_heard_for_a_while() -> None:
     assert len(quota) == 3
 
 
-def test_a_shelf_is_bounded_in_number_size_share_and_time() -> None:
+def test_expiring_cache_is_bounded_in_number_size_share_and_time() -> None:
     cache: ExpiringCache[int] = ExpiringCache(8, 60.0, share=2, most_bytes=3000)
     for at in range(6):
         cache.put(bytes([at]), at, float(at), "greedy")
@@ -163,7 +163,7 @@ def test_announcements_are_bounded_by_topic_and_in_all() -> None:
     assert records._topics == {}
 
 
-def test_a_store_counts_everything_and_forgets_in_time() -> None:
+def test_store_counts_all_values_and_removes_expired_ones() -> None:
     store = Store(DhtLimits(), random.Random(1).randbytes)
     store.records.add(b"t" * 32, b"k" * 32, b"peer", "h", 0.0)
     store.mutables.put(b"m" * 32, Mutable(1, b"v", bytes(64)), 0.0, "h", 1)
@@ -175,7 +175,7 @@ def test_a_store_counts_everything_and_forgets_in_time() -> None:
     assert len(store) == 0
 
 
-def test_health_needs_several_ticks_to_change_its_mind() -> None:
+def test_health_changes_only_after_several_ticks_agree() -> None:
     health = HealthMonitor()
     told = []
     answers = timeouts = 0

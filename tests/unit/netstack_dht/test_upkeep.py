@@ -50,7 +50,7 @@ def guest(net: Network, nat: Nat = Nat.OPEN, mode: Mode = Mode.ADAPTIVE) -> Memb
         (Nat.RANDOM, Seen.RANDOM, False, 0),
     ],
 )
-def test_a_newcomer_finds_out_how_others_see_it(nat: Nat, seen: Seen, reachable: bool, port: int) -> None:
+def test_new_node_learns_its_public_address_and_nat(nat: Nat, seen: Seen, reachable: bool, port: int) -> None:
     net = Network(seed=1)
     net.grow(8)
     member = guest(net, nat)
@@ -74,7 +74,7 @@ def test_an_open_node_becomes_persistent_after_twenty_minutes_and_a_firewalled_o
     assert contact_at(open_one.address) in [reply_of.contact for reply_of in net.members[3].node.table]
 
 
-def test_a_node_that_wants_to_be_persistent_is_at_once_if_it_is_reachable() -> None:
+def test_reachable_node_in_persistent_mode_becomes_persistent_at_once() -> None:
     net = Network(seed=3)
     net.grow(8)
     server = guest(net, mode=Mode.PERSISTENT)
@@ -84,7 +84,7 @@ def test_a_node_that_wants_to_be_persistent_is_at_once_if_it_is_reachable() -> N
     assert behind.node.ephemeral
 
 
-def test_the_dead_are_forgotten_within_minutes() -> None:
+def test_dead_nodes_leave_tables_within_minutes() -> None:
     net = Network(seed=4)
     nodes = net.grow(30)
     dead = nodes[10:20]
@@ -96,7 +96,7 @@ def test_the_dead_are_forgotten_within_minutes() -> None:
         assert not gone & {entry.contact for entry in member.node.table}
 
 
-def test_nobody_is_forgotten_because_we_are_cut_off() -> None:
+def test_node_without_network_keeps_its_table() -> None:
     net = Network(seed=5)
     net.grow(8)
     member = guest(net)
@@ -115,7 +115,7 @@ def test_nobody_is_forgotten_because_we_are_cut_off() -> None:
     assert member.seen[-1] == NetworkChanged(member.address, online=True)
 
 
-def test_the_dead_are_reported_to_whoever_named_them() -> None:
+def test_walk_reports_dead_nodes_to_the_nodes_that_named_them() -> None:
     net = Network(seed=6)
     nodes = net.grow(16)
     member = guest(net)
@@ -138,7 +138,7 @@ def test_the_dead_are_reported_to_whoever_named_them() -> None:
     assert set(hints) <= dead
 
 
-def test_a_full_bucket_keeps_those_that_answer() -> None:
+def test_full_bucket_keeps_nodes_that_answer_and_replaces_dead_ones() -> None:
     net = Network(seed=7)
     first, *others = net.grow(60)
     table = first.node.table
@@ -161,7 +161,7 @@ def test_a_full_bucket_keeps_those_that_answer() -> None:
     assert bucket - after == {member.address for member in victims}
 
 
-def test_whoever_speaks_first_under_a_forged_address_does_not_stay() -> None:
+def test_request_with_forged_source_gets_no_place_in_the_table() -> None:
     net = Network(seed=8)
     node = net.grow(1)[0]
     ghost = contact_at(("198.51.100.9", 4000))
@@ -175,7 +175,7 @@ def test_whoever_speaks_first_under_a_forged_address_does_not_stay() -> None:
     assert len(node.node.table) == 0
 
 
-def test_after_a_sleep_a_node_gives_up_its_id_and_looks_around() -> None:
+def test_node_gives_up_its_id_and_refreshes_after_sleep() -> None:
     net = Network(seed=9)
     net.grow(8)
     member = guest(net)
@@ -189,7 +189,7 @@ def test_after_a_sleep_a_node_gives_up_its_id_and_looks_around() -> None:
     assert member.seen[-1] == Persistent(member.address), "after a quiet hour it is of use again"
 
 
-def test_in_another_network_a_node_notices_from_what_others_see() -> None:
+def test_node_notices_a_new_network_from_addresses_in_answers() -> None:
     net = Network(seed=10)
     net.grow(20)
     member = guest(net)
@@ -206,7 +206,7 @@ def test_in_another_network_a_node_notices_from_what_others_see() -> None:
     assert member.node.nat is Seen.RANDOM, "here strangers do not come through"
 
 
-def test_three_liars_do_not_move_a_node() -> None:
+def test_three_nodes_that_lie_about_our_address_do_not_change_it() -> None:
     net = Network(seed=11)
     nodes = net.grow(20)
     member = guest(net)
@@ -223,7 +223,7 @@ def test_three_liars_do_not_move_a_node() -> None:
     assert not any(isinstance(event, NetworkChanged) for event in member.seen)
 
 
-def test_the_nodes_of_an_earlier_run_replace_the_bootstrap_nodes() -> None:
+def test_node_joins_through_known_nodes_without_bootstrap_nodes() -> None:
     net = Network(seed=12)
     nodes = net.grow(30)
     known = guest(net).node.known_nodes()
@@ -234,7 +234,7 @@ def test_the_nodes_of_an_earlier_run_replace_the_bootstrap_nodes() -> None:
     assert len(again.node.table) > 20
 
 
-def test_alone_a_node_is_ready_and_stays_quiet() -> None:
+def test_node_without_other_nodes_becomes_ready_and_sends_little() -> None:
     net = Network(seed=13)
     alone = net.join(bootstrap=[], mode=Mode.PERSISTENT)
     net.run(60 * MINUTE)
@@ -242,7 +242,7 @@ def test_alone_a_node_is_ready_and_stays_quiet() -> None:
     assert net.datagrams == 0
 
 
-def test_idle_nodes_say_little() -> None:
+def test_idle_nodes_send_few_datagrams() -> None:
     net = Network(seed=14)
     nodes = net.grow(30)
     before = net.datagrams
@@ -250,7 +250,7 @@ def test_idle_nodes_say_little() -> None:
     assert (net.datagrams - before) / len(nodes) / 1800 < 0.6  # datagrams a second and node
 
 
-def test_a_public_node_cannot_send_us_into_our_own_network() -> None:
+def test_private_addresses_named_by_public_nodes_are_not_asked() -> None:
     net = Network(seed=15)
     nodes = net.grow(25)
     member = guest(net)
@@ -276,7 +276,7 @@ def test_a_public_node_cannot_send_us_into_our_own_network() -> None:
     assert len(outcome.closest) == K
 
 
-def test_one_seed_is_one_run() -> None:
+def test_same_seed_gives_same_datagrams() -> None:
     def run() -> tuple[int, list[int]]:
         net = Network(seed=16, loss=0.05)
         net.grow(15)
@@ -286,7 +286,7 @@ def test_one_seed_is_one_run() -> None:
     assert run() == run()
 
 
-def test_a_node_that_starts_without_a_network_joins_when_there_is_one() -> None:
+def test_node_started_offline_joins_when_network_comes_up() -> None:
     net = Network(seed=17)
     nodes = net.grow(12)
     known = guest(net).node.known_nodes()
@@ -303,7 +303,7 @@ def test_a_node_that_starts_without_a_network_joins_when_there_is_one() -> None:
     assert len(late.node.table) >= len(nodes) - 1
 
 
-def test_a_dead_node_in_a_small_network_costs_little() -> None:
+def test_walk_in_small_network_does_not_wait_long_for_dead_node() -> None:
     net = Network(seed=18)
     nodes = net.grow(8)
     member = guest(net)
@@ -316,7 +316,7 @@ def test_a_dead_node_in_a_small_network_costs_little() -> None:
     assert nodes[4].address not in {entry.address for entry in member.node.table}, "what went on found it dead"
 
 
-def test_a_server_that_moves_is_a_server_again_where_it_is_now() -> None:
+def test_persistent_node_that_moves_becomes_persistent_at_its_new_address() -> None:
     net = Network(seed=19)
     net.grow(20)
     server = guest(net, mode=Mode.PERSISTENT)

@@ -6,6 +6,7 @@ The npm packages make the same bytes from the same inputs (`tests/interop/hyperd
 from __future__ import annotations
 
 from identity.keys import SigningKey
+from netstack import namespaces
 from netstack.dht.contact import contact_at
 from netstack.dht.datagram import (
     ANNOUNCE,
@@ -35,7 +36,6 @@ from netstack.dht.records import (
     verify_announce,
     verify_mutable,
 )
-from netstack.wire import namespaces
 from tests.support.vectors import matches
 
 KEY = SigningKey.from_seed(b"\x01" * 32)
@@ -44,7 +44,7 @@ TARGET, TOKEN, REFRESH = b"\x02" * 32, b"\x03" * 32, b"\x04" * 32
 RELAYS = (("192.0.2.7", 49737), ("192.0.2.8", 1))
 
 
-def test_the_dht_byte_for_byte() -> None:
+def test_dht_messages_match_npm_byte_for_byte() -> None:
     id = contact_at(NODE).id
     said = sign_announce(KEY, TARGET, id, TOKEN, RELAYS, refresh=REFRESH, bump=1_800_000_000_000)
     back = sign_announce(KEY, TARGET, id, TOKEN, namespace=namespaces.UNANNOUNCE)

@@ -55,7 +55,7 @@ def lookup(net: Network, member: Member) -> list[LookupReply]:
     return found
 
 
-def test_announced_by_one_found_by_another(net: Network) -> None:
+def test_announcement_is_found_by_another_node(net: Network) -> None:
     ada, bob = guest(net), guest(net, Nat.RANDOM)
     assert announce(net, ada, ADA).committed == 20
     found = lookup(net, bob)
@@ -63,7 +63,7 @@ def test_announced_by_one_found_by_another(net: Network) -> None:
     assert {peer for reply in found for peer in reply.peers} == {PeerRecord(ADA.public, RELAYS)}
 
 
-def test_an_announcement_tells_who_is_there_already(net: Network) -> None:
+def test_announcing_walk_reports_peers_already_announced(net: Network) -> None:
     ada, bob = guest(net), guest(net)
     announce(net, ada, ADA)
     met: list[LookupReply] = []
@@ -71,7 +71,7 @@ def test_an_announcement_tells_who_is_there_already(net: Network) -> None:
     assert {peer.key for reply in met for peer in reply.peers} == {ADA.public}
 
 
-def test_taken_back(net: Network) -> None:
+def test_unannounced_record_is_found_no_more(net: Network) -> None:
     ada, bob = guest(net), guest(net)
     announce(net, ada, ADA)
     announce(net, bob, BOB)
@@ -79,7 +79,7 @@ def test_taken_back(net: Network) -> None:
     assert {peer.key for reply in lookup(net, ada) for peer in reply.peers} == {BOB.public}
 
 
-def test_gone_after_twenty_minutes(net: Network) -> None:
+def test_announcement_expires_after_twenty_minutes(net: Network) -> None:
     ada = guest(net)
     announce(net, ada, ADA)
     net.run(19 * 60)
@@ -89,7 +89,7 @@ def test_gone_after_twenty_minutes(net: Network) -> None:
     assert sum(len(member.node.store) for member in net.members) == 0
 
 
-def test_renewed_without_a_signature(net: Network) -> None:
+def test_announcement_is_renewed_by_refresh_token_without_signature(net: Network) -> None:
     ada = guest(net)
     third = hashed(b"drawn once")
     second = hashed(third)
@@ -114,7 +114,7 @@ def test_a_bump_orders_topics_and_may_not_lie_in_the_future(net: Network) -> Non
     assert {reply.bump for reply in lookup(net, ada)} == {now}
 
 
-def test_under_ones_own_key_one_is_relayed_for(net: Network) -> None:
+def test_announcing_own_key_makes_nodes_relay_handshakes(net: Network) -> None:
     ada, bob = guest(net), guest(net)
     target = hashed(ADA.public)
     outcome(net, ada, lambda done: hyper.announce(ada.node, target, ADA, (), done))
@@ -132,7 +132,7 @@ def test_under_ones_own_key_one_is_relayed_for(net: Network) -> None:
         assert forward.relay == ada.node.address
 
 
-def test_values_by_key_rise(net: Network) -> None:
+def test_mutable_value_is_replaced_only_by_higher_sequence_number(net: Network) -> None:
     ada, bob = guest(net), guest(net)
 
     def put(value: bytes, seq: int) -> int:
@@ -155,7 +155,7 @@ def test_values_by_key_rise(net: Network) -> None:
     assert get(seq=3) is None
 
 
-def test_a_reader_may_write_a_value_again(net: Network) -> None:
+def test_reader_can_store_a_mutable_value_again(net: Network) -> None:
     ada = guest(net)
     outcome(net, ada, lambda done: hyper.mutable_put(ada.node, ADA, b"kept", 1, done))
     holders = [member for member in net.members if len(member.node.store)]
@@ -167,7 +167,7 @@ def test_a_reader_may_write_a_value_again(net: Network) -> None:
     assert sum(len(member.node.store) for member in net.members if member.alive) >= 8
 
 
-def test_values_by_hash(net: Network) -> None:
+def test_immutable_value_is_found_by_its_hash(net: Network) -> None:
     ada, bob = guest(net), guest(net)
     target = hashed(b"a value")
     put = outcome(net, ada, lambda done: hyper.immutable_put(ada.node, b"a value", done))
@@ -176,7 +176,7 @@ def test_values_by_hash(net: Network) -> None:
     assert outcome(net, bob, lambda done: hyper.immutable_get(bob.node, hashed(b"none"), done)) is None
 
 
-def test_cancelled_walks_call_nobody_and_leave_nothing(net: Network) -> None:
+def test_cancelled_walk_calls_nobody_back_and_leaves_no_requests(net: Network) -> None:
     ada = guest(net)
     net.run(5)
     called: list[object] = []
@@ -188,14 +188,14 @@ def test_cancelled_walks_call_nobody_and_leave_nothing(net: Network) -> None:
     assert called == []
 
 
-def test_with_a_tenth_of_the_datagrams_lost(net: Network) -> None:
+def test_announce_and_lookup_work_with_ten_percent_datagram_loss(net: Network) -> None:
     net.loss = 0.1
     ada, bob = guest(net), guest(net)
     assert announce(net, ada, ADA).committed >= 18
     assert ADA.public in {peer.key for reply in lookup(net, bob) for peer in reply.peers}
 
 
-def test_what_is_over_leaves_no_work_for_the_collector(net: Network) -> None:
+def test_finished_walks_leave_no_reference_cycles(net: Network) -> None:
     ada = guest(net)
     announce(net, ada, ADA)
     net.run(10)

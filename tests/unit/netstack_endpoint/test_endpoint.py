@@ -53,7 +53,7 @@ def test_frames_arrive_whole_in_order_and_both_sides_end() -> None:
     assert len(story.ada) == len(story.bob) == 0
 
 
-def test_an_empty_frame_is_nothing() -> None:
+def test_empty_frame_is_not_delivered() -> None:
     story = Story()
     at_ada, _ = story.opened()
     story.ada.send(at_ada, b"", story.now)
@@ -75,7 +75,7 @@ def test_several_keys_listen_on_one_port() -> None:
     assert story.seen[A][-1] == Failed(third, Reason.NOT_THERE)
 
 
-def test_without_a_key_of_our_own_one_is_made() -> None:
+def test_connect_without_key_uses_a_fresh_key() -> None:
     story = Story()
     for _ in range(2):
         story.ada.connect(BOB.public, [B], None, story.now)
@@ -84,7 +84,7 @@ def test_without_a_key_of_our_own_one_is_made() -> None:
     assert len(keys) == 2
 
 
-def test_strangers_get_no_answer() -> None:
+def test_dialler_that_accept_rejects_gets_no_answer() -> None:
     story = Story()
     asked: list[tuple[bytes, bytes]] = []
 
@@ -101,7 +101,7 @@ def test_strangers_get_no_answer() -> None:
     assert len(story.ada) == len(story.bob) == 0
 
 
-def test_nobody_is_there() -> None:
+def test_connect_to_silent_address_fails_with_no_answer() -> None:
     story = Story()
     nowhere, nothing = story.dial(C), story.dial(C, C, C)
     story.run(15)
@@ -111,7 +111,7 @@ def test_nobody_is_there() -> None:
     assert story.seen[A][2:] == [Failed(no_address, Reason.NO_ANSWER)]
 
 
-def test_what_cannot_be_dialled() -> None:
+def test_connect_raises_for_invalid_keys() -> None:
     story = Story()
     for key in (bytes(32), b"x", b"\x01" + bytes(31)):
         with pytest.raises(DecodeError):
@@ -119,7 +119,7 @@ def test_what_cannot_be_dialled() -> None:
     assert len(story.ada) == 0
 
 
-def test_hints_that_are_no_addresses_are_passed_over() -> None:
+def test_unusable_addresses_are_skipped() -> None:
     story = Story()
     conn = story.dial(("::1", 5), ("10.0.0.1", 0), ("nowhere", 7), ("0.0.0.0", 7), ("10.0.0.1", 70_000), B)
     nothing = story.dial(("::1", 5))
@@ -152,7 +152,7 @@ def lossy(seed: int, share: int) -> Callable[[Address, Address, bytes], list[byt
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_third_of_everything_lost(seed: int) -> None:
+def test_frames_arrive_with_a_third_of_datagrams_lost(seed: int) -> None:
     story = Story(seed=seed)
     story.filter = lossy(seed, 85)
     conn = story.dial()
@@ -165,7 +165,7 @@ def test_a_third_of_everything_lost(seed: int) -> None:
     assert story.frames(B) == sent
 
 
-def test_one_seed_is_one_run() -> None:
+def test_same_seed_gives_same_datagrams() -> None:
     def trace(seed: int) -> bytes:
         story = Story(seed=seed)
         story.filter = lossy(1, 60)
@@ -180,7 +180,7 @@ def test_one_seed_is_one_run() -> None:
     assert trace(1) != trace(2)
 
 
-def test_idle_connections_stay_and_say_little() -> None:
+def test_idle_connection_stays_open_with_few_datagrams() -> None:
     story = Story()
     story.opened()
     before = story.sent
@@ -189,7 +189,7 @@ def test_idle_connections_stay_and_say_little() -> None:
     assert story.sent - before <= 600 / 5 * 4 + 8  # a keep-alive each way and its acknowledgement
 
 
-def test_a_peer_that_vanished_is_noticed() -> None:
+def test_connection_to_vanished_peer_closes() -> None:
     story = Story()
     at_ada, _ = story.opened()
     del story.cores[B]
@@ -199,7 +199,7 @@ def test_a_peer_that_vanished_is_noticed() -> None:
     assert (closed.conn, closed.reason) in ((at_ada, Reason.SILENT), (at_ada, Reason.TIMED_OUT))
 
 
-def test_half_closed_connections_live_on() -> None:
+def test_half_closed_connection_still_carries_frames() -> None:
     story = Story()
     at_ada, at_bob = story.opened()
     story.ada.end(at_ada, story.now)
@@ -210,7 +210,7 @@ def test_half_closed_connections_live_on() -> None:
     assert story.seen[A] == [Frame(at_ada, b"a late answer")]
 
 
-def test_a_full_connection_says_when_there_is_room() -> None:
+def test_full_connection_reports_when_writable_again() -> None:
     story = Story()
     at_ada, _ = story.opened()
     count = 1
@@ -238,7 +238,7 @@ def test_a_peer_that_never_reads_costs_bounded_memory() -> None:
     assert sum(map(len, story.frames(B))) <= 5 << 20
 
 
-def test_whoever_holds_frames_slows_the_peer_and_is_not_taken_for_dead() -> None:
+def test_held_frames_slow_the_peer_without_closing_the_connection() -> None:
     story = Story()
     at_ada, at_bob = story.opened()
     story.bob.hold(at_bob, 4 << 20, story.now)
@@ -266,7 +266,7 @@ def test_close_delivers_what_was_sent() -> None:
     assert story.seen[A] == [Closed(at_ada, Reason.ENDED)]
 
 
-def test_close_does_not_wait_for_ever() -> None:
+def test_close_ends_after_linger_when_peer_is_silent() -> None:
     story = Story()
     at_ada, at_bob = story.opened()
     story.ada.close(at_ada, story.now)
@@ -285,7 +285,7 @@ def test_abort_tells_the_peer_once() -> None:
     assert len(story.ada) == len(story.bob) == 0
 
 
-def test_an_attempt_that_is_given_up_leaves_nothing() -> None:
+def test_aborted_attempt_leaves_no_connection_or_timer() -> None:
     story = Story()
     conn = story.dial(C)
     story.run(1)
@@ -296,7 +296,7 @@ def test_an_attempt_that_is_given_up_leaves_nothing() -> None:
     assert story.ada.next_wake() == inf
 
 
-def test_numbers_that_mean_nothing() -> None:
+def test_calls_with_unknown_connection_numbers_do_nothing() -> None:
     story = Story()
     assert not story.ada.send(99, b"x", story.now)
     story.ada.close(99, story.now)

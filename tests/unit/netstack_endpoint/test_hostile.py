@@ -10,6 +10,7 @@ from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_data
 from netstack.endpoint import EndpointCore
 from netstack.events import Closed, Failed, Frame, Opened, Reason
 from netstack.limits import Limits
+from netstack.namespaces import PEER_HANDSHAKE as PROLOGUE
 from netstack.udp.port import Address
 from netstack.udx.packet import encode_header
 from netstack.wire.handshake import Initiator, target_of
@@ -25,7 +26,6 @@ from netstack.wire.messages import (
     encode_handshake,
     encode_payload,
 )
-from netstack.wire.namespaces import PEER_HANDSHAKE as PROLOGUE
 from tests.support.streams import stream
 from tests.unit.netstack_endpoint.wire import ADA, BOB, EVE, A, B, C, Story
 
@@ -38,7 +38,7 @@ def request(noise: bytes, *, tid: int = 7, mode: int = RoutingMode.FROM_CLIENT, 
     )
 
 
-def knock(name: str, payload: NoisePayload | None = None) -> bytes:
+def first_message(name: str, payload: NoisePayload | None = None) -> bytes:
     """Message 1 of a stranger who never comes back."""
     rng = stream(name)
     return Initiator(
@@ -59,7 +59,7 @@ def listening(story: Story, address: Address) -> list[bytes]:
     return heard
 
 
-def test_a_replayed_handshake_is_not_a_connection() -> None:
+def test_replayed_handshake_opens_no_connection() -> None:
     story = Story()
     recorded: list[bytes] = []
 
@@ -83,7 +83,7 @@ def test_a_replayed_handshake_is_not_a_connection() -> None:
 def test_repeated_and_duplicated_requests_get_one_answer() -> None:
     story = Story()
     heard = listening(story, C)
-    message = knock("once")
+    message = first_message("once")
     for tid in (1, 2, 2, 3):
         story.inject(C, B, request(message, tid=tid))
     story.run(1)
@@ -96,7 +96,7 @@ def test_repeated_and_duplicated_requests_get_one_answer() -> None:
 def test_half_open_handshakes_are_bounded_and_expire() -> None:
     story = Story(bob=Limits(half_open=10))
     for n in range(30):
-        story.inject((f"10.0.1.{n}", 5), B, request(knock(f"stranger {n}")))
+        story.inject((f"10.0.1.{n}", 5), B, request(first_message(f"stranger {n}")))
     story.run(1)
     assert len(story.bob) == 10
     story.run(20)
@@ -104,14 +104,14 @@ def test_half_open_handshakes_are_bounded_and_expire() -> None:
     assert story.seen[B] == []
 
 
-def test_one_host_has_an_allowance_that_grows_again() -> None:
+def test_handshake_allowance_of_one_host_refills() -> None:
     story = Story(bob=Limits(handshake_burst=5, handshake_rate=1.0))
-    messages = [request(knock(f"stranger {n}")) for n in range(12)]
+    messages = [request(first_message(f"stranger {n}")) for n in range(12)]
     for message in messages:
         story.inject(C, B, message)
     story.run(0.5)
     assert len(story.bob) == 5
-    story.inject(("10.7.7.7", 1), B, request(knock("from elsewhere")))
+    story.inject(("10.7.7.7", 1), B, request(first_message("from elsewhere")))
     story.run(3)
     assert len(story.bob) == 6
     for message in messages[5:]:
@@ -120,19 +120,19 @@ def test_one_host_has_an_allowance_that_grows_again() -> None:
     assert len(story.bob) == 6 + 3
 
 
-def test_hosts_and_answers_are_remembered_in_bounds() -> None:
+def test_remembered_hosts_and_answers_are_bounded() -> None:
     story = Story(bob=Limits(hosts=20, answers=15, handshake_burst=1, half_open=1000))
     for n in range(60):
-        story.inject((f"10.0.1.{n}", 5), B, request(knock(f"stranger {n}")))
+        story.inject((f"10.0.1.{n}", 5), B, request(first_message(f"stranger {n}")))
     story.run(1)
     listener = story.bob._listener
     assert len(listener._allowance) == 20
     assert len(listener._answers) == 15
 
 
-def test_handshakes_that_are_none() -> None:
+def test_malformed_handshakes_get_no_answer() -> None:
     story = Story()
-    good = knock("good")
+    good = first_message("good")
     for noise in (b"", b"x", bytes(96), good[:-1], good + b"x", bytes(1500)):
         story.inject(C, B, request(noise))
     for mode in (1, 2, 3, 4, 99):
@@ -157,7 +157,7 @@ def test_a_handshake_of_70_000_bytes_is_refused_unread() -> None:
     ("payload", "error"),
     [(NoisePayload(version=2), Refusal.VERSION_MISMATCH), (NoisePayload(secret_stream=1), Refusal.ABORTED)],
 )
-def test_whoever_speaks_something_else_is_told_so(payload: NoisePayload, error: Refusal) -> None:
+def test_dialler_with_unsupported_payload_gets_an_error(payload: NoisePayload, error: Refusal) -> None:
     story = Story()
     heard = listening(story, C)
     rng = stream("other")
@@ -206,7 +206,7 @@ def test_an_attempt_gives_up_after_many_forgeries() -> None:
     assert story.seen[A] == [Failed(conn, Reason.REFUSED)]
 
 
-def test_an_answer_that_is_an_error() -> None:
+def test_answer_with_error_fails_the_attempt_as_refused() -> None:
     for payload in (NoisePayload(error=Refusal.TRY_LATER), NoisePayload(), NoisePayload(version=7)):
         story = Story()
         conn = story.ada.connect(BOB.public, [C], ADA, story.now)
@@ -222,7 +222,7 @@ def test_an_answer_that_is_an_error() -> None:
         assert story.seen[A] == [Failed(conn, Reason.REFUSED)]
 
 
-def test_an_answer_without_a_path_behind_it() -> None:
+def test_answer_without_following_stream_fails_with_no_path() -> None:
     story = Story()
     story.filter = lambda source, target, data: [data] if data[0] != 0xFF else []
     conn = story.dial()
@@ -253,7 +253,7 @@ def test_a_frame_above_our_cap_closes_the_connection() -> None:
         (b"\x20\x00\x00" + bytes(32), "does not open"),
     ],
 )
-def test_frames_that_lie(data: bytes, detail: str) -> None:
+def test_malformed_frames_close_the_connection(data: bytes, detail: str) -> None:
     story = Story()
     at_ada, at_bob = story.opened()
     raw = story.ada.stream(at_ada)
@@ -267,7 +267,7 @@ def test_frames_that_lie(data: bytes, detail: str) -> None:
     assert detail in closed.detail
 
 
-def test_a_stream_that_ends_inside_a_frame() -> None:
+def test_stream_that_ends_inside_a_frame_closes_as_bad_frame() -> None:
     story = Story()
     at_ada, at_bob = story.opened()
     raw = story.ada.stream(at_ada)
@@ -278,7 +278,7 @@ def test_a_stream_that_ends_inside_a_frame() -> None:
     assert story.seen[B] == [Closed(at_bob, Reason.BAD_FRAME, "the stream ends inside a frame")]
 
 
-def test_packets_for_streams_that_are_not_there() -> None:
+def test_packets_for_unknown_streams_are_ignored() -> None:
     story = Story()
     at_ada, _ = story.opened()
     heard = listening(story, C)
@@ -293,7 +293,7 @@ def test_packets_for_streams_that_are_not_there() -> None:
     assert story.frames(B) == [b"still here"]
 
 
-def test_questions_for_a_dht_node_are_answered_with_nothing() -> None:
+def test_dht_requests_without_a_dht_get_empty_answers() -> None:
     story = Story()
     heard = listening(story, C)
     questions = [
@@ -319,20 +319,20 @@ def test_questions_for_a_dht_node_are_answered_with_nothing() -> None:
     ]
 
 
-def test_answers_are_never_longer_than_questions() -> None:
+def test_answers_are_not_longer_than_requests() -> None:
     """Nobody gains by letting us answer to a forged source."""
     story = Story()
     heard = listening(story, C)
-    message = request(knock("stranger"))
+    message = request(first_message("stranger"))
     story.inject(C, B, message)
     story.run(0.015)
     assert sum(map(len, heard)) <= 2 * len(message)
 
 
-def test_one_host_does_not_take_every_half_open_place() -> None:
+def test_one_host_cannot_take_all_half_open_places() -> None:
     story = Story(bob=Limits(half_open=20, half_open_host=5))
     for n in range(30):
-        story.inject(("10.9.9.9", 5), B, request(knock(f"stranger {n}")))
+        story.inject(("10.9.9.9", 5), B, request(first_message(f"stranger {n}")))
     story.run(0.1)
     assert len(story.bob) == 5
     story.dial()
@@ -341,7 +341,7 @@ def test_one_host_does_not_take_every_half_open_place() -> None:
 
 
 @pytest.mark.parametrize(("host", "share"), [("10.0.0.1", 3), ("127.0.0.1", 5)])
-def test_one_host_does_not_take_every_connection(host: str, share: int) -> None:
+def test_one_host_cannot_take_all_connections(host: str, share: int) -> None:
     """Open ones count too: who a peer is, and whether it is wanted, is proved only inside."""
     story = Story(bob=Limits(connections_host=3))
     eve = (host, 7)
@@ -359,11 +359,11 @@ def test_one_host_does_not_take_every_connection(host: str, share: int) -> None:
         assert len(story.bob) == 3
 
 
-def test_without_a_dht_nobody_speaks_for_others() -> None:
-    """A handshake that claims to be passed on would have us knock wherever it says."""
+def test_relayed_handshakes_are_ignored_without_a_dht() -> None:
+    """A handshake that claims to be passed on would have us send wherever it says."""
     story = Story()
     heard = listening(story, C)
-    noise = knock("open", NoisePayload(firewall=Firewall.OPEN, udx=UdxInfo(5), secret_stream=1))
+    noise = first_message("open", NoisePayload(firewall=Firewall.OPEN, udx=UdxInfo(5), secret_stream=1))
     for mode in (RoutingMode.FROM_RELAY, RoutingMode.FROM_SECOND_RELAY):
         value = encode_handshake(HandshakeMessage(mode, noise, C, C))
         story.inject(("10.9.9.9", 5), B, encode_request(Request(7, B, PEER_HANDSHAKE, target=TARGET, value=value)))
@@ -372,12 +372,12 @@ def test_without_a_dht_nobody_speaks_for_others() -> None:
     assert len(story.bob) == 0
 
 
-def test_an_answer_of_one_key_is_not_given_for_another() -> None:
+def test_repeated_handshake_is_answered_only_for_the_same_key() -> None:
     """It would tell that both keys live here."""
     story = Story()
     story.bob.listen(EVE)
     heard = listening(story, C)
-    noise = knock("curious")
+    noise = first_message("curious")
     story.inject(C, B, request(noise))
     story.run(0.015)
     heard.clear()
@@ -386,7 +386,7 @@ def test_an_answer_of_one_key_is_not_given_for_another() -> None:
     assert [data for data in heard if data[0] == 0x13] == []
 
 
-def test_noise_from_everywhere_is_survived() -> None:
+def test_random_datagrams_do_not_disturb_open_connections() -> None:
     rng = stream("noise")
     story = Story()
     at_ada, _ = story.opened()

@@ -9,8 +9,8 @@ import pytest
 
 from identity.errors import DecodeError
 from identity.keys import SigningKey
+from netstack import namespaces
 from netstack.dht.datagram import MAX_DATAGRAM, Request, Response, decode_datagram, encode_request, encode_response
-from netstack.wire import namespaces
 from netstack.wire.address import encode_address, node_id, parse_address
 from netstack.wire.messages import (
     Firewall,

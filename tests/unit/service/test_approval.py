@@ -11,12 +11,12 @@ import pytest
 from identity.errors import KithkinError
 from identity.pairing_code import new_pair_code
 from tests.support.streams import stream
-from tests.unit.service.desk import desk
+from tests.unit.service.offline import offline_service
 
 
 def test_a_second_approval_of_a_device_is_refused_at_once_while_the_first_waits(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "approving") as d:
+        async with offline_service(tmp_path, "approving") as d:
             text, other = (new_pair_code(stream(name), d.clock[0], []).payload.text for name in ("new", "other"))
             async with (
                 d.service.device_approve(text) as first,

@@ -12,7 +12,7 @@ from sync.search.memory import MemorySearch
 from sync.search.port import Document
 from sync.service.indexing import Indexing
 from sync.store.port import Table
-from tests.unit.service.desk import Desk, desk
+from tests.unit.service.offline import OfflineService, offline_service
 
 
 class Slow(MemorySearch):
@@ -44,14 +44,14 @@ def in_loop(act: Callable[[], object]) -> Callable[[], None]:
     return called
 
 
-async def found(d: Desk, query: str, limit: int = 20) -> list[str]:
+async def found(d: OfflineService, query: str, limit: int = 20) -> list[str]:
     return [hit.text for hit in (await d.service.search(query, limit=limit)).hits]
 
 
 def test_what_is_deleted_or_edited_while_the_index_is_fed_does_not_stay_in_it(tmp_path: Path) -> None:
     async def story() -> None:
         search = Slow()
-        async with desk(tmp_path, "meanwhile", search) as d:
+        async with offline_service(tmp_path, "meanwhile", search) as d:
             gone = await d.service.send(d.notes, "red kestrel")
             changed = await d.service.send(d.notes, "red sparrow")
             done: list[asyncio.Task[object]] = []
@@ -82,7 +82,7 @@ def test_a_stop_while_the_index_is_fed_loses_nothing(tmp_path: Path) -> None:
                 super().add(documents, removed=removed, cursor=cursor)
 
         search = Stops()
-        async with desk(tmp_path, "stop", search) as d:
+        async with offline_service(tmp_path, "stop", search) as d:
             await d.service.send(d.notes, "red kestrel")
             try:
                 await d.indexing.catch_up()
@@ -97,7 +97,7 @@ def test_a_stop_while_the_index_is_fed_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_lost_index_is_fed_everything(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "lost") as d:
+        async with offline_service(tmp_path, "lost") as d:
             await d.service.send(d.notes, "red kestrel")
             assert await found(d, "kestrel") == ["red kestrel"]
             d.search.reset()
@@ -110,7 +110,7 @@ def test_hits_stand_in_the_timeline_at_that_moment(tmp_path: Path) -> None:
     """Past its lifetime a message is no hit, though no commit told the index so; nor is what is hidden for me."""
 
     async def story() -> None:
-        async with desk(tmp_path, "lifetime") as d:
+        async with offline_service(tmp_path, "lifetime") as d:
             await d.service.send(d.notes, "kestrel for ever")
             await d.service.chat_set(d.notes, "lifetime", "60")
             for n in range(30):
@@ -130,7 +130,7 @@ def test_hits_stand_in_the_timeline_at_that_moment(tmp_path: Path) -> None:
 
 def test_a_quoted_source_is_no_author(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "source") as d:
+        async with offline_service(tmp_path, "source") as d:
             path = tmp_path / "in"
             path.write_text(json.dumps({"at": "2020-01-01T00:00:00Z", "from": "trey", "text": "kestrel"}) + "\n")
             await d.service.import_messages(d.notes, path)

@@ -11,7 +11,7 @@ import pytest
 
 from identity.errors import KithkinError
 from sync.service import importing, local
-from tests.unit.service.desk import Desk, desk
+from tests.unit.service.offline import OfflineService, offline_service
 
 
 def lines(path: Path, count: int) -> Path:
@@ -21,13 +21,13 @@ def lines(path: Path, count: int) -> Path:
     return path
 
 
-async def stored(d: Desk) -> int:
+async def stored(d: OfflineService) -> int:
     return (await d.service.stats()).storage[0].messages
 
 
 def test_import_continues_after_the_profile_is_reloaded_from_its_store(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "import") as d:
+        async with offline_service(tmp_path, "import") as d:
             work = asyncio.create_task(d.service.import_messages(d.notes, lines(tmp_path / "in", 1000)))
             while await stored(d) < importing.BATCH:
                 await asyncio.sleep(0)
@@ -40,7 +40,7 @@ def test_import_continues_after_the_profile_is_reloaded_from_its_store(tmp_path:
 
 def test_read_that_waits_gets_the_message_after_the_profile_is_reloaded(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "wait") as d:
+        async with offline_service(tmp_path, "wait") as d:
             reading = asyncio.create_task(d.service.read(d.notes, wait=60))
             await asyncio.sleep(0)
             d.disk_fails_once()
@@ -52,7 +52,7 @@ def test_read_that_waits_gets_the_message_after_the_profile_is_reloaded(tmp_path
 
 def test_bad_line_ends_an_import_after_the_lines_before_it_are_stored(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "bad") as d:
+        async with offline_service(tmp_path, "bad") as d:
             path = lines(tmp_path / "in", 300)
             with path.open("a") as file:
                 file.write("no JSON\n")
@@ -66,7 +66,7 @@ def test_bad_line_ends_an_import_after_the_lines_before_it_are_stored(tmp_path: 
 @pytest.mark.parametrize("format", ["jsonl", "yjs"])
 def test_export_yields_to_other_calls_and_continues_after_a_reload(tmp_path: Path, format: Any) -> None:
     async def story() -> None:
-        async with desk(tmp_path, f"export {format}") as d:
+        async with offline_service(tmp_path, f"export {format}") as d:
             await d.service.import_messages(d.notes, lines(tmp_path / "in", 1000))
             work = asyncio.create_task(d.service.export(d.notes, tmp_path / "out", format=format))
             rounds = 0
@@ -82,7 +82,7 @@ def test_export_yields_to_other_calls_and_continues_after_a_reload(tmp_path: Pat
 
 def test_doctor_yields_to_other_calls_and_continues_after_a_reload(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "doctor") as d:
+        async with offline_service(tmp_path, "doctor") as d:
             await d.service.import_messages(d.notes, lines(tmp_path / "in", 1000))
             work = asyncio.create_task(d.service.doctor())
             rounds = 0
@@ -105,7 +105,7 @@ def test_failing_index_is_reported_once_and_retried(tmp_path: Path, monkeypatch:
     async def story() -> None:
         told: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
-        async with desk(tmp_path, "defect") as d:
+        async with offline_service(tmp_path, "defect") as d:
             defects = [RuntimeError("one"), KithkinError("profile_unreadable", "gone"), RuntimeError("two")]
             held = d.indexing.catch_up
 
@@ -129,7 +129,7 @@ def test_failing_index_is_reported_once_and_retried(tmp_path: Path, monkeypatch:
 
 def test_text_whose_escapes_exceed_one_update_is_refused_as_too_long(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "controls") as d:
+        async with offline_service(tmp_path, "controls") as d:
             await d.service.send(d.notes, "\x01" * 30_000)
             sent = await d.service.send(d.notes, '"\\' * 32_768)
             for act in (d.service.send(d.notes, "\x01" * 65_536), d.service.edit(d.notes, sent.id, "\x01" * 40_000)):

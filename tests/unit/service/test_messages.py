@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from identity.errors import KithkinError
-from tests.unit.service.desk import Desk, desk
+from tests.unit.service.offline import OfflineService, offline_service
 
 
-async def refusal(desk: Desk, id: str, chat: str | None = None) -> str:
+async def refusal(offline: OfflineService, id: str, chat: str | None = None) -> str:
     with pytest.raises(KithkinError) as refused:
-        await desk.service.message(id, chat=chat)
+        await offline.service.message(id, chat=chat)
     return refused.value.code
 
 
 def test_message_by_id_is_the_one_that_read_lists(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "one message") as d:
+        async with offline_service(tmp_path, "one message") as d:
             first = await d.service.send(d.notes, "hello")
             await d.service.send(d.notes, "a reply", reply=first.id)
             (listed, reply) = (await d.service.read(d.notes)).messages
@@ -31,7 +31,7 @@ def test_message_by_id_is_the_one_that_read_lists(tmp_path: Path) -> None:
 
 def test_message_by_id_shows_edits_and_deletion(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "changed message") as d:
+        async with offline_service(tmp_path, "changed message") as d:
             sent = await d.service.send(d.notes, "hello")
             await d.service.edit(d.notes, sent.id, "good evening")
             edited = await d.service.message(sent.id)
@@ -45,7 +45,7 @@ def test_message_by_id_shows_edits_and_deletion(tmp_path: Path) -> None:
 
 def test_message_by_id_stays_in_the_named_chat(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "two chats") as d:
+        async with offline_service(tmp_path, "two chats") as d:
             sent = await d.service.send(d.notes, "hello")
             group = await d.service.chat_new("Trip")
             assert await refusal(d, sent.id, group.chat) == "not_found"
@@ -56,7 +56,7 @@ def test_message_by_id_stays_in_the_named_chat(tmp_path: Path) -> None:
 
 def test_message_by_id_refuses_unknown_hidden_and_malformed_ids(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "no message") as d:
+        async with offline_service(tmp_path, "no message") as d:
             sent = await d.service.send(d.notes, "hello")
             await d.service.delete(d.notes, sent.id)
             unknown = sent.id[:-4] + ("aaaa" if not sent.id.endswith("aaaa") else "bbbb")
@@ -68,7 +68,7 @@ def test_message_by_id_refuses_unknown_hidden_and_malformed_ids(tmp_path: Path) 
 
 def test_order_of_messages_sorts_as_read_lists_them_and_says_what_is_unread(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "order") as d:
+        async with offline_service(tmp_path, "order") as d:
             (empty,) = (await d.service.chats()).chats
             assert (empty.last_order, empty.read_order) == ("", "")
             sent = [await d.service.send(d.notes, f"line {number}") for number in range(5)]

@@ -12,7 +12,7 @@ import pytest
 from identity.errors import KithkinError
 from sync.service.models import CODES
 from sync.service.system import system_refusal
-from tests.unit.service.desk import desk
+from tests.unit.service.offline import offline_service
 
 
 @pytest.mark.parametrize("number", sorted(errno.errorcode))
@@ -34,7 +34,7 @@ def test_a_service_refuses_where_the_system_does(tmp_path: Path) -> None:
 
     async def story() -> list[str]:
         codes = []
-        async with desk(tmp_path / "gone", "system") as d:
+        async with offline_service(tmp_path / "gone", "system") as d:
             for call in (d.service.doctor(), d.service.import_messages(d.notes, Path("/proc/self/mem"))):
                 with pytest.raises(KithkinError) as refusal:
                     await call

@@ -15,7 +15,7 @@ from apps.viewmodels.chats import Chats, with_message
 from apps.viewmodels.session import Session
 from sync.service import models, node
 from sync.service.api import Service
-from tests.unit.service.desk import Desk, desk
+from tests.unit.service.offline import OfflineService, offline_service
 from tests.unit.viewmodels.scripted import AT, CHAT, ScriptedService, came, message, opened, shown
 from tests.unit.viewmodels.stage import until
 
@@ -314,7 +314,7 @@ class Counting:
 
 
 @asynccontextmanager
-async def session_of(d: Desk) -> AsyncIterator[tuple[Session, Counting]]:
+async def session_of(d: OfflineService) -> AsyncIterator[tuple[Session, Counting]]:
     """A session that shows the notes; its calls are counted from then on."""
     counting = Counting(d.service)
     session = Session(cast(Service, counting), lambda problem: None)
@@ -330,7 +330,7 @@ async def session_of(d: Desk) -> AsyncIterator[tuple[Session, Counting]]:
 
 def test_session_follows_an_engine_without_reading(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "events") as d, session_of(d) as (session, counting):
+        async with offline_service(tmp_path, "events") as d, session_of(d) as (session, counting):
             chat = session.chat(d.notes)
             for number in range(30):
                 await d.service.send(d.notes, f"line {number}")
@@ -350,7 +350,7 @@ def test_session_follows_an_engine_without_reading(tmp_path: Path) -> None:
 
 def test_message_hidden_elsewhere_disappears_without_reading_the_chat(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "hidden") as d, session_of(d) as (session, counting):
+        async with offline_service(tmp_path, "hidden") as d, session_of(d) as (session, counting):
             chat = session.chat(d.notes)
             for number in range(3):
                 await d.service.send(d.notes, f"line {number}")
@@ -367,7 +367,7 @@ def test_session_that_was_too_slow_reads_exactly_once(tmp_path: Path, monkeypatc
     monkeypatch.setattr(node, "MAX_EVENTS", 10)
 
     async def story() -> None:
-        async with desk(tmp_path, "gap") as d, session_of(d) as (session, counting):
+        async with offline_service(tmp_path, "gap") as d, session_of(d) as (session, counting):
             chat = session.chat(d.notes)
             for number in range(50):  # nothing here waits, so the session takes no event in between
                 await d.service.send(d.notes, f"line {number}")
@@ -381,7 +381,7 @@ def test_session_that_was_too_slow_reads_exactly_once(tmp_path: Path, monkeypatc
 
 def test_session_takes_contacts_and_devices_from_their_events(tmp_path: Path) -> None:
     async def story() -> None:
-        async with desk(tmp_path, "contacts") as d:
+        async with offline_service(tmp_path, "contacts") as d:
             session = Session(d.service, lambda problem: None)
             await session.start()
             await session.group.load()

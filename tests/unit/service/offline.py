@@ -32,7 +32,9 @@ class Disk(MemoryStore):
 
 
 @dataclass
-class Desk:
+class OfflineService:
+    """The service, what it stands on, and `notes`: the id of her chat with herself."""
+
     service: LocalService
     node: Node
     indexing: Indexing
@@ -42,7 +44,7 @@ class Desk:
     clock: list[float] = field(default_factory=list)  # the one number is Unix seconds
 
     def disk_fails_once(self) -> None:
-        """A turn is refused, so the profile is read again from the store."""
+        """A tick is refused, so the profile is read again from the store."""
         profile = self.node.engine.profile
         profile.keep_port(profile.port() + 1)
         self.disk.refusals = 1
@@ -54,7 +56,8 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(folder: Path, seed: str, search: MemorySearch | None = None) -> AsyncIterator[Desk]:
+async def offline_service(folder: Path, seed: str, search: MemorySearch | None = None) -> AsyncIterator[OfflineService]:
+    """A new profile, the same for the same seed."""
     disk = Disk()
     founded(seed, disk)
     clock = [float(NOW)]
@@ -64,4 +67,4 @@ async def desk(folder: Path, seed: str, search: MemorySearch | None = None) -> A
         indexing = Indexing(engine.profile, search, lambda: int(clock[0] * 1000))
         async with LocalService(node, indexing, lambda new, keyring: None, folder) as service:
             (chat,) = (await service.chats()).chats
-            yield Desk(service, node, indexing, search, disk, chat.id, clock)
+            yield OfflineService(service, node, indexing, search, disk, chat.id, clock)
