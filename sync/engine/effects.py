@@ -57,7 +57,7 @@ class Unlisten:
 
 
 @dataclass(frozen=True, slots=True)
-class Meet:
+class JoinTopic:
     """Be at this topic (32 bytes): look up who is there, and, with `announce`, say that `key` is.  What is found comes
     back as `Engine.found`.  Said again for the same topic it replaces."""
 
@@ -67,7 +67,7 @@ class Meet:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LeaveTopic:
     """Leave this topic, and take back what was announced there."""
 
     topic: bytes
@@ -223,4 +223,4 @@ Event = (
     | ChatChanged
     | Progress
 )
-Effect = Transmit | Disconnect | Dial | Listen | Unlisten | Meet | Part | OnboardingStep | Event
+Effect = Transmit | Disconnect | Dial | Listen | Unlisten | JoinTopic | LeaveTopic | OnboardingStep | Event

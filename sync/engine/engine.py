@@ -18,7 +18,7 @@ from netstack.wire.protomux import ChannelClosed, ChannelOpened, Fault, Message,
 from sync.engine import news
 from sync.engine.candidates import Candidates
 from sync.engine.dialling import Dialling, PendingDial, Whereabouts, hint_of
-from sync.engine.effects import Disconnect, Effect, Listen, Meet, Part, PeerChanged, Transmit, Unlisten
+from sync.engine.effects import Disconnect, Effect, JoinTopic, LeaveTopic, Listen, PeerChanged, Transmit, Unlisten
 from sync.engine.hello import DeviceHandshake
 from sync.engine.inputs import ConnectionUp, FoundKey
 from sync.engine.onboarding.onboarding import Onboarding
@@ -377,7 +377,7 @@ class Engine:
     def start_over(self) -> None:
         """Reads everything again from the store; links that point at the old feed stores are given up."""
         self.profile.reload()
-        kept = (Disconnect, Listen, Unlisten, Meet, Part, PeerChanged)
+        kept = (Disconnect, Listen, Unlisten, JoinTopic, LeaveTopic, PeerChanged)
         self.profile.effects[:] = [effect for effect in self.profile.effects if isinstance(effect, kept)]
         for peer in list(self.peers.values()):
             self._drop(peer, "the store refused; starting over")

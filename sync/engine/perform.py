@@ -26,14 +26,14 @@ from sync.engine.effects import (
     Disconnect,
     Effect,
     Event,
+    JoinTopic,
+    LeaveTopic,
     ListChanged,
     Listen,
-    Meet,
     MessageChanged,
     MessageHidden,
     OnboardingFailed,
     OnboardingStep,
-    Part,
     PeerChanged,
     Progress,
     ReceiptsChanged,
@@ -106,7 +106,7 @@ class Port(Protocol):
         """Answers for this key no more."""
         ...
 
-    def join_topic(self, meet: Meet) -> None:
+    def join_topic(self, join: JoinTopic) -> None:
         """Is at a topic, and reports whom it finds there to `Driver.found`."""
         ...
 
@@ -226,9 +226,9 @@ class Driver(Generic[C]):
                     self._port.listen(effect)
                 case Unlisten(public):
                     self._port.unlisten(public)
-                case Meet():
+                case JoinTopic():
                     self._port.join_topic(effect)
-                case Part(topic):
+                case LeaveTopic(topic):
                     self._port.leave_topic(topic)
                 case CodeShown() | CodeWanted() | CodeWrong() | DeviceLinked() | ContactMet() | OnboardingFailed():
                     self._port.advance(effect)

@@ -14,7 +14,7 @@ from math import inf
 
 from crdt.space.epoch import z_check
 from crdt.space.rendezvous import topics
-from sync.engine.effects import Meet, Part
+from sync.engine.effects import JoinTopic, LeaveTopic
 from sync.engine.profile import Profile
 from sync.space.space import Space
 
@@ -77,9 +77,9 @@ class Topics:
             place = self._wanted.get(topic)
             if place is not None:
                 self.at[topic] = place
-                self.profile.effects.append(Meet(topic, self.profile.account.transport(now), place.announce))
+                self.profile.effects.append(JoinTopic(topic, self.profile.account.transport(now), place.announce))
             elif self.at.pop(topic, None) is not None:
-                self.profile.effects.append(Part(topic))
+                self.profile.effects.append(LeaveTopic(topic))
                 left.append(topic)
         return left
 

@@ -7,17 +7,16 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
-from netstack.udp.port import Address
-
-PUBLIC = ("88.99.3.86:49737", "142.93.90.113:49737", "138.68.147.8:49737")
-"""Of the public HyperDHT network, for a node to which no others were named.  Tests never use them."""
+from netstack import PUBLIC_NODES, Address
 
 
 async def bootstrap_nodes(named: Sequence[str] | None) -> list[Address]:
     """Addresses of the nodes named ("host:port"); None: the public ones.  A name that cannot be resolved now is left
     out: contacts with known addresses must be reached without the DHT too."""
     found: list[Address] = []
-    for text in PUBLIC if named is None else named:
+    if named is None:
+        return list(PUBLIC_NODES)
+    for text in named:
         host, _, port = text.rpartition(":")
         found += await _addresses(host.strip("[]"), int(port))
     return list(dict.fromkeys(found))

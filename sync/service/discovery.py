@@ -1,6 +1,6 @@
-"""The node's topics, carried out: a `TopicDiscovery` for each on the DHT and the LAN; finds are told in one go.
+"""Topic discovery for a node: one `TopicDiscovery` a topic, on the DHT and the local network; finds are told in batches.
 
-The engine says where to be (`Meet`, `Part`); whom it finds goes to `on_found`.
+The engine says where to be (`JoinTopic`, `LeaveTopic`); whom it finds goes to `on_found`.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ class TopicDiscoveries:
         self._host = host
         self._mdns = mdns
         self._on_found = on_found
-        self._meetings: dict[bytes, TopicDiscovery] = {}
+        self._discoveries: dict[bytes, TopicDiscovery] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._found: list[FoundKey] = []
 
     def __len__(self) -> int:
-        return len(self._meetings)
+        return len(self._discoveries)
 
     @property
     def on_lan(self) -> bool:
         """Whether the local network is looked at."""
         return self._mdns is not None
 
-    def meet(self, topic: bytes, key: SigningKey, announce: bool) -> None:
+    def join(self, topic: bytes, key: SigningKey, announce: bool) -> None:
         """Is there from now on, as `key`; what was there before under another one is taken back."""
-        self.part(topic)
+        self.leave(topic)
         if self._host.dht is None and self._mdns is None:
             return
-        self._meetings[topic] = TopicDiscovery(
+        self._discoveries[topic] = TopicDiscovery(
             self._host,
             topic,
             key,
@@ -53,23 +53,23 @@ class TopicDiscoveries:
             mdns=self._mdns,
         )
 
-    def part(self, topic: bytes) -> None:
-        meeting = self._meetings.pop(topic, None)
-        if meeting is not None:
-            meeting.close()
-            task = asyncio.get_running_loop().create_task(meeting.wait_closed())
+    def leave(self, topic: bytes) -> None:
+        discovery = self._discoveries.pop(topic, None)
+        if discovery is not None:
+            discovery.close()
+            task = asyncio.get_running_loop().create_task(discovery.wait_closed())
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
     async def close(self) -> None:
         """Takes everything back as far as that goes quickly.  Leaves no task and no socket."""
-        meetings = list(self._meetings.values())
-        for topic in list(self._meetings):
-            self.part(topic)
+        discoveries = list(self._discoveries.values())
+        for topic in list(self._discoveries):
+            self.leave(topic)
         if self._leaving:
             await asyncio.wait(self._leaving, timeout=FAREWELL)
-        for meeting in meetings:
-            meeting.abandon()
+        for discovery in discoveries:
+            discovery.abandon()
         await asyncio.gather(*self._leaving, return_exceptions=True)
         if self._mdns is not None:
             await self._mdns.close()
@@ -82,4 +82,4 @@ class TopicDiscoveries:
 
     def _tell(self) -> None:
         found, self._found = self._found, []
-        self._on_found([one for one in found if one.topic in self._meetings])
+        self._on_found([one for one in found if one.topic in self._discoveries])

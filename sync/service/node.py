@@ -137,15 +137,15 @@ class Node:
         if self.host is not None:
             self.host.unlisten(public)
 
-    def join_topic(self, meet: e.Meet) -> None:
+    def join_topic(self, join: e.JoinTopic) -> None:
         """Looks who is at a topic, in the DHT and on the local network."""
         if self.topics is not None and not self._stopped:
-            self.topics.meet(meet.topic, meet.key, meet.announce)
+            self.topics.join(join.topic, join.key, join.announce)
 
     def leave_topic(self, topic: bytes) -> None:
         """Takes back what was announced there."""
         if self.topics is not None:
-            self.topics.part(topic)
+            self.topics.leave(topic)
 
     def advance(self, step: e.OnboardingStep) -> None:
         """A step of a pairing or an invite, for whoever waits for it."""

@@ -294,7 +294,7 @@ class _Linking:
         """Somebody has the text: no second one is answered."""
         self._host.unlisten(public)
 
-    def join_topic(self, meet: e.Meet) -> None:
+    def join_topic(self, join: e.JoinTopic) -> None:
         """A new device is at no topic."""
 
     def leave_topic(self, topic: bytes) -> None:

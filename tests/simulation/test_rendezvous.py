@@ -135,7 +135,7 @@ def test_earlier_rendezvous_secret_is_looked_up_and_never_announced() -> None:
     world.run(FIRST_JITTER + 1)
     assert earlier in dht.topics_of(ada)
     own = {key.public for _, key in ada.engine.profile.account.transports}
-    dht.part(ada, earlier)  # what stood there from the time when it was the Z in use
+    dht.leave(ada, earlier)  # what stood there from the time when it was the Z in use
     ada.restart()
     world.run(30.0)
     assert earlier in dht.topics_of(ada) and not own & dht.announced(earlier)

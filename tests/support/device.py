@@ -416,13 +416,13 @@ class Device:
         if self.world.dht is not None:
             self.world.dht.unlisten(public)
 
-    def join_topic(self, meet: e.Meet) -> None:
+    def join_topic(self, join: e.JoinTopic) -> None:
         if self.world.dht is not None:
-            self.world.dht.meet(self, meet.topic, meet.key, meet.announce)
+            self.world.dht.join(self, join.topic, join.key, join.announce)
 
     def leave_topic(self, topic: bytes) -> None:
         if self.world.dht is not None:
-            self.world.dht.part(self, topic)
+            self.world.dht.leave(self, topic)
 
     def advance(self, step: e.OnboardingStep) -> None:
         self.steps.append(step)

@@ -65,12 +65,12 @@ class Rendezvous:
         found = record.address if record is not None and record.until > self._world.now and not lost else None
         self._world.at(self._luck.uniform(*self._delay) * (1 if found else 5), lambda: then(found))
 
-    def meet(self, device: Device, topic: bytes, key: SigningKey, announce: bool) -> None:
-        self.part(device, topic, key)
+    def join(self, device: Device, topic: bytes, key: SigningKey, announce: bool) -> None:
+        self.leave(device, topic, key)
         stay = self._at[(device.name, topic)] = object()
         self._round(device, topic, key, announce, stay)
 
-    def part(self, device: Device, topic: bytes, key: SigningKey | None = None) -> None:
+    def leave(self, device: Device, topic: bytes, key: SigningKey | None = None) -> None:
         self._at.pop((device.name, topic), None)
         for public, record in list(self._topics.get(topic, {}).items()):
             if record.address == device.address and (key is None or public != key.public):

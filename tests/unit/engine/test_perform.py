@@ -38,7 +38,7 @@ class Shell:
     def unlisten(self, public: bytes) -> None:
         self.told.append(public)
 
-    def join_topic(self, meet: e.Meet) -> None:
+    def join_topic(self, join: e.JoinTopic) -> None:
         self.told.append(meet)
 
     def leave_topic(self, topic: bytes) -> None:
