@@ -1,4 +1,4 @@
-"""Topic discovery for a node: one `TopicDiscovery` a topic, on the DHT and the local network; finds are told in batches.
+"""Topic discovery of a node: one `TopicDiscovery` a topic, on the DHT and the LAN; finds are told in batches.
 
 The engine says where to be (`JoinTopic`, `LeaveTopic`); whom it finds goes to `on_found`.
 """

@@ -39,7 +39,7 @@ class Shell:
         self.told.append(public)
 
     def join_topic(self, join: e.JoinTopic) -> None:
-        self.told.append(meet)
+        self.told.append(join)
 
     def leave_topic(self, topic: bytes) -> None:
         self.told.append(topic)
