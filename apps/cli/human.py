@@ -234,7 +234,7 @@ def _(value: m.Messages, page: Page) -> str:
 
 
 def _message(one: m.Message, page: Page) -> list[str]:
-    name = _said_by(one)
+    name = _shown_author(one)
     said = [(one.state, one.state != "received"), ("edited", one.edited), ("late", one.late)]
     marks = [word for word, holds in [*said, ("unchecked", not one.checked)] if holds]
     head = f"{page.paint(when(one.at), DIM)}  {page.paint(name, BOLD)}"
@@ -247,16 +247,16 @@ def _message(one: m.Message, page: Page) -> list[str]:
     return [f"{head}  {page.paint(one.id, DIM)}", *(f"    {line}" for line in body)]
 
 
-def _said_by(one: m.Message | m.Hit) -> str:
+def _shown_author(one: m.Message | m.Hit) -> str:
     """The author, and whom it quotes: what somebody says of a text's origin never stands in an author's place."""
     name = one_line(one.author_name or one.author)
-    return name if one.source is None else f"{name}, quoting |{one_line(one.source)}|"
+    return name if one.source is None else f"{name} (quoting {one_line(one.source)})"
 
 
 @shows
 def _(value: m.Hits, page: Page) -> str:
     lines = [
-        f"{page.paint(when(hit.at), DIM)}  {page.paint(_said_by(hit), BOLD)}  "
+        f"{page.paint(when(hit.at), DIM)}  {page.paint(_shown_author(hit), BOLD)}  "
         f"{one_line(hit.snippet)}  {page.paint(f'{hit.chat} {hit.id}', DIM)}"
         for hit in value.hits
     ]

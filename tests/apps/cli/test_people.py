@@ -103,11 +103,11 @@ def test_every_model_can_be_shown() -> None:
     chat = m.Chat(id="c", title="T", kind="group", state="invited", members=2, unread=0, last=AT)
     peer = m.Peer(device="d", identity="i", name="desk", address="127.0.0.1:1")
     shown: list[tuple[m.Line, list[str]]] = [
-        (m.Messages(messages=[message, imported], more=True), ["…", "(deleted)", ", quoting |irc|", "unchecked"]),
+        (m.Messages(messages=[message, imported], more=True), ["…", "(deleted)", "(quoting irc)", "unchecked"]),
         (m.Hits(hits=[hit], total=3, took_ms=1.2), ["3 found in 1 ms"]),
         (
             m.Hits(hits=[hit.model_copy(update={"author_name": "Ada", "source": "trey"})], total=1, took_ms=1.2),
-            ["Ada, quoting |trey|"],
+            ["Ada (quoting trey)"],
         ),
         (m.Safety(safety_number="1" * 60, verified=False), ["11111  11111  11111  11111", "not verified"]),
         (m.Invite(invite="kithkin:invite/A", expires=AT), ["For one person, until 2026-11-24"]),
