@@ -170,7 +170,7 @@ def create(phone: Screen, album: Album) -> None:
     phone.wait("Create a profile", kind="Action")
     album.keep(phone, "welcome")
     phone.click("Create a profile", kind="Action")
-    phone.fill("Name", "Ada Lovelace")
+    phone.fill("Name", "Ada Lind")
     phone.key("Return")
     phone.type("short")
     phone.key("Return")
@@ -234,7 +234,7 @@ def link(phone: Screen, desktop: Screen, album: Album, folder: Path) -> None:
     phone.wait("Device linked")
     album.keep(phone, "linked")
     phone.click("Done", kind="Action")
-    desktop.wait("Ada Lovelace")
+    desktop.wait("Ada Lind")
     desktop.wait("Notes to self")
     album.keep(desktop, "first")
 

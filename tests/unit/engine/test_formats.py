@@ -21,7 +21,7 @@ WHERE = Whereabouts(1_790_000_000_000, (b"\x01" * 32, b"\x02" * 32), ("192.0.2.7
 
 def test_messages_match_their_vectors() -> None:
     held = matches(
-        "pipeline",
+        "engine",
         {
             "handover": encode_handover(b"\x05" * 32, W, 300, b"block", [b"one", b"two"]).hex(),
             "whereabouts": encode_whereabouts(WHERE).hex(),
