@@ -155,8 +155,9 @@ class Chat(ViewModel[ChatState]):
         self._excerpt.replace(page.messages, older=page.more, newer=False)
 
     async def _read_in_place(self) -> None:
-        """As many messages as are loaded, from the same first one on; the newest where that one has gone."""
-        first, older = self._excerpt.first, self._excerpt.older
+        """As many messages as are loaded, from behind the same first one on; the newest where that one has gone.  The
+        first itself, and what came before it, are read when somebody scrolls there."""
+        first = self._excerpt.first
         try:
             page = await self._service.read(self.id, after=first.id, limit=max(1, len(self._excerpt) - 1))
         except KithkinError as error:
@@ -164,7 +165,7 @@ class Chat(ViewModel[ChatState]):
                 raise
             await self._read_newest(PAGE)
         else:
-            self._excerpt.replace([first, *page.messages], older=older, newer=page.more)
+            self._excerpt.replace(page.messages, older=True, newer=page.more)
 
     @contextlib.asynccontextmanager
     async def _read(self, **changes: object) -> AsyncIterator[None]:
@@ -240,10 +241,14 @@ class Chat(ViewModel[ChatState]):
             case models.StatusEvent(id=id_, state=state):
                 return self._excerpt.set_state(id_, state)
 
+    def forget_quotes(self) -> None:
+        """Events were lost: a quoted message may be another, or gone."""
+        self._quotes.clear()
+
     def gap(self) -> None:
         """Events were lost: what is loaded is read again."""
         if self._excerpt.loaded:
-            self._quotes.clear()
+            self.forget_quotes()
             self._refreshing.ask()
 
     def changed(self, chat: models.Chat) -> None:

@@ -110,6 +110,9 @@ class Session:
     def _gap(self, of: str | None) -> None:
         """Events of that chat, or any, were lost: what is shown is read again, the rest when it is opened."""
         self.chats.reload()
+        for id_, chat in self._chats.items():
+            if of in (None, id_):
+                chat.forget_quotes()
         for page in self.pages.state.pages:
             if page.kind is PageKind.CHAT and of in (None, page.id) and page.id in self._chats:
                 self._chats[page.id].gap()

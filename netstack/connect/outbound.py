@@ -257,7 +257,8 @@ class OutboundAttempt(Attempt):
                 name = f"ipv6 {address6[0]}"
                 self.way(name, self._six(name, address6), PASSIVE)
         if payload.firewall == Firewall.OPEN or not holes:
-            self._reach(named_addresses(payload.addresses4, route, self.context.local()), route)
+            here = self.context.dht.address if self.context.dht is not None else None
+            self._reach(named_addresses(payload.addresses4, route, self.context.local(), here), route)
             return
         if self._said_open:
             self.way("passive", self.wait("passive", PASSIVE), PASSIVE)
@@ -273,6 +274,9 @@ class OutboundAttempt(Attempt):
     def _reach(self, named: tuple[Address, ...], route: Route) -> None:
         """The peer needs no hole.  A single address is taken at once; of several, the one that answers first."""
         if all(address == route.server for address in named):
+            if not may_say(route):
+                self.lost("direct", Reason.NO_PATH)
+                return
             self.found(route.server, route.port, PathKind.DIRECT)
         else:
             self.way("direct", self._race(named, route), PASSIVE)
@@ -284,7 +288,7 @@ class OutboundAttempt(Attempt):
         could give it too, and must not turn an attempt aside.  Where nobody answers, the first public address is tried,
         unless a blind relay carries the connection already.
         """
-        tasks = self.context.tasks
+        tasks, said = self.context.tasks, (route.server,) if may_say(route) else ()
         winner: Promise[Address | None] = Promise()
         proved: list[Address] = []
 
@@ -295,14 +299,14 @@ class OutboundAttempt(Attempt):
                     winner.keep(address)
 
         async def ask_all() -> None:
-            await tasks.together([ask_at(address) for address in dict.fromkeys((*named, route.server))])
+            await tasks.together([ask_at(address) for address in dict.fromkeys((*named, *said))])
             winner.keep(proved[0] if proved else None)
 
         self.spawn(ask_all())
         address = await winner
         if address is None and self.link.phase is Phase.WAITING:
             public = (address for address in named if not private(address[0]))
-            address = next(public, route.server)
+            address = next(public, next(iter(said), None))
         if address is not None:
             self.found(address, route.port, PathKind.DIRECT)
         self.lost("direct", Reason.NO_PATH)
@@ -346,19 +350,28 @@ class OutboundAttempt(Attempt):
         return super().on_packet(source, port)
 
 
-def named_addresses(addresses: tuple[Address, ...], route: Route, ours: tuple[Address, ...]) -> tuple[Address, ...]:
+def may_say(route: Route) -> bool:
+    """Whether the relay is believed about where it saw the peer: a node cannot have seen an address that reaches less
+    far than its own, so one on the Internet does not send us into our own network."""
+    return scope_of(route.server) >= scope_of(route.relay)
+
+
+def named_addresses(
+    addresses: tuple[Address, ...], route: Route, ours: tuple[Address, ...], here: Address | None = None
+) -> tuple[Address, ...]:
     """Which of the addresses that an open peer names of itself are asked: at most MAX_PUBLIC and MAX_PRIVATE.
 
     A private address means something in its own network alone.  It is asked where the relay saw the peer in a network
-    that reaches no farther, or at the public host that it saw ourselves at; those that resemble `ours` come first.
+    that reaches no farther, or at the public host that it saw ourselves at, which must be the one where other nodes see
+    us too (`here`, None while that is not known); those that resemble `ours` come first.
     """
     server = route.server
-    near = route.client[0] == server[0]
+    near = route.client[0] == server[0] and (here is None or here[0] == server[0])
     usable = tuple(address for address in addresses if dialable(address) and scope_of(address) is not Scope.NOWHERE)
 
     def meant(address: Address) -> bool:
         if private(server[0]):
-            return scope_of(address) >= scope_of(server)
+            return may_say(route) and scope_of(address) >= scope_of(server)
         return near and scope_of(address) is not Scope.LOOPBACK
 
     public = [address for address in usable if not private(address[0])]

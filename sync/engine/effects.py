@@ -111,6 +111,13 @@ class ReceiptsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class NamesChanged:
+    """Somebody in this chat is called otherwise: names of authors in it may be others."""
+
+    space: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ListChanged:
     """My devices agree on something else about this chat as it stands in the list: its state, my read mark, what of it
     is hidden from me up to some place."""
@@ -216,6 +223,7 @@ Event = (
     | MessageHidden
     | DeliveryChanged
     | ReceiptsChanged
+    | NamesChanged
     | ListChanged
     | PeerChanged
     | DeviceChanged

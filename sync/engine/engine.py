@@ -18,7 +18,7 @@ from netstack.wire.protomux import ChannelClosed, ChannelOpened, Fault, Message,
 from sync.engine import news
 from sync.engine.candidates import Candidates
 from sync.engine.dialling import Dialling, PendingDial, Whereabouts, hint_of
-from sync.engine.effects import Disconnect, Effect, JoinTopic, LeaveTopic, Listen, PeerChanged, Transmit, Unlisten
+from sync.engine.effects import Disconnect, Effect, PeerChanged, Transmit
 from sync.engine.hello import DeviceHandshake
 from sync.engine.inputs import ConnectionUp, FoundKey
 from sync.engine.onboarding.onboarding import Onboarding
@@ -58,7 +58,8 @@ class Engine:
         self.tasks = Schedule(self.profile, self.peers, self._defect)
         self._hints: tuple[str, ...] = ()
         self.faults: list[Exception] = []
-        self._told = self.profile.view  # what watchers know of my lists
+        self._told = self.profile.view  # what watchers know of my lists, and of the device records of each space
+        self._reports = {id_: dict(space.reports) for id_, space in self.profile.spaces.items()}
         self._latest = now  # the latest time heard of
         self.tasks.review((), now)
 
@@ -258,7 +259,7 @@ class Engine:
 
     def take_effects(self) -> list[Effect]:
         """Effects in order; connections are closed last, so that the last word on them is still sent."""
-        effects, self.profile.effects = self.profile.effects, []
+        effects, self.profile.effects = news.once(self.profile.effects), []
         return sorted(effects, key=lambda effect: isinstance(effect, Disconnect))
 
     @contextmanager
@@ -306,11 +307,18 @@ class Engine:
 
     def _tell(self, deltas: list[SpaceDelta]) -> None:
         """News for whoever watches."""
-        profile = self.profile
+        profile, me = self.profile, self.profile.account
         before, self._told = self._told, profile.view
         if before is not profile.view:
-            profile.effects += news.of_view(before, profile.view, profile.account.device)
-        profile.effects += news.of_receipts(deltas)
+            profile.effects += news.of_view(before, profile.view, me.device)
+            profile.effects += news.of_names(before, profile.view, profile.spaces.values())
+        profile.effects += news.of_facts(deltas)
+        for delta in deltas:
+            if delta.records or delta.keys:
+                space = profile.spaces[delta.space]
+                old, new = self._reports.get(space.id, {}), dict(space.reports)
+                self._reports[space.id] = new
+                profile.effects += news.of_reports(space, me.identity, old, new)
 
     def _rotate(self, now: float) -> None:
         """Weekly keys, epoch keys that nobody needs any more, and where this node is reached."""
@@ -377,8 +385,8 @@ class Engine:
     def start_over(self) -> None:
         """Reads everything again from the store; links that point at the old feed stores are given up."""
         self.profile.reload()
-        kept = (Disconnect, Listen, Unlisten, JoinTopic, LeaveTopic, PeerChanged)
-        self.profile.effects[:] = [effect for effect in self.profile.effects if isinstance(effect, kept)]
+        # Frames alone could promise what was never stored.  Events are of commits that were; a dial promises nothing.
+        self.profile.effects[:] = [effect for effect in self.profile.effects if not isinstance(effect, Transmit)]
         for peer in list(self.peers.values()):
             self._drop(peer, "the store refused; starting over")
             for link in list(peer.links.values()):

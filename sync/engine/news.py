@@ -6,21 +6,28 @@ have opened and read, and what another device of mine did to my lists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from crdt.docs.facts import ABOUT_READING
+from crdt.docs.facts import ABOUT_PROFILES, ABOUT_READING
 from crdt.docs.personal import PersonalView
+from crdt.space.control import SpaceKind
 from crdt.space.record import Report
 from sync.engine.effects import (
+    ChatChanged,
+    ContactChanged,
     DeliveryChanged,
     DeviceChanged,
+    Effect,
     Event,
     ListChanged,
     MessageHidden,
+    NamesChanged,
     ReceiptsChanged,
 )
 from sync.space.delta import SpaceDelta
 from sync.space.space import Space
+
+WHOLE = (ChatChanged, ContactChanged, DeviceChanged, ListChanged, NamesChanged, ReceiptsChanged)
 
 
 def of_view(before: PersonalView, after: PersonalView, device: bytes) -> Iterator[Event]:
@@ -39,22 +46,56 @@ def of_view(before: PersonalView, after: PersonalView, device: bytes) -> Iterato
             yield MessageHidden(space, message, new is not None)
     for space, chat in after.chats.items():
         if space not in before.chats:
-            continue  # a new chat is told of by whatever brought it
-        if space in cleared or (before.chats[space], before.marks.get(space)) != (chat, after.marks.get(space)):
+            yield ChatChanged(space)
+        elif space in cleared or (before.chats[space], before.marks.get(space)) != (chat, after.marks.get(space)):
             yield ListChanged(space, space in cleared)
+    for identity in dict.fromkeys((*before.contacts, *after.contacts)):
+        if before.contacts.get(identity) != after.contacts.get(identity):
+            yield ContactChanged(identity)
 
 
-def of_receipts(deltas: Iterable[SpaceDelta]) -> Iterator[Event]:
-    """Spaces in which somebody told how far they have read."""
-    return (ReceiptsChanged(delta.space) for delta in deltas if ABOUT_READING in delta.topics)
+def of_names(before: PersonalView, after: PersonalView, spaces: Iterable[Space]) -> Iterator[Event]:
+    """Groups in which somebody is called otherwise now, by me or by itself."""
+    renamed = {
+        identity
+        for identity, contact in after.contacts.items()
+        if (old := before.contacts.get(identity)) is None or (old.name, old.profile) != (contact.name, contact.profile)
+    }
+    for space in spaces if renamed else ():
+        if space.kind is SpaceKind.GROUP and any(m.identity in renamed for m in space.state.members.values()):
+            yield NamesChanged(space.id)
 
 
-def of_record(space: Space, identity: bytes, before: Report | None, after: Report) -> Iterator[Event]:
-    """A device record says that its device opened more of my feeds (identity: mine) than the one before it."""
-    old = {head.core8: head.length for head in before.opened} if before is not None else {}
-    told = {head.core8: head.length for head in after.opened}
-    state = space.state
-    for core, writer in state.writers.items():
-        member, new = state.members.get(writer.member), told.get(core[:8], 0)
-        if member is not None and member.identity == identity and new > old.get(core[:8], 0):
-            yield DeliveryChanged(space.id, core, old.get(core[:8], 0), new)
+def of_facts(deltas: Iterable[SpaceDelta]) -> Iterator[Event]:
+    """Spaces in which somebody told how far they have read, or what they are called."""
+    for delta in deltas:
+        if ABOUT_READING in delta.topics:
+            yield ReceiptsChanged(delta.space)
+        if ABOUT_PROFILES in delta.topics:
+            yield NamesChanged(delta.space)
+
+
+def of_reports(
+    space: Space, identity: bytes, before: Mapping[bytes, Report], after: Mapping[bytes, Report]
+) -> Iterator[Event]:
+    """What device records (by core key) say now and did not before: which of my feeds their devices opened further.
+    identity: mine.  This device's own record says nothing new here."""
+    mine, state = space.mine, space.state
+    own = [c for c, w in state.writers.items() if state.members[w.member].identity == identity]
+    for core, report in after.items():
+        if before.get(core) is report or (mine is not None and core == mine.core):
+            continue
+        old = {head.core8: head.length for head in before[core].opened} if core in before else {}
+        told = {head.core8: head.length for head in report.opened}
+        for feed in own:
+            start, end = old.get(feed[:8], 0), told.get(feed[:8], 0)
+            if end > start:
+                yield DeliveryChanged(space.id, feed, start, end)
+
+
+def once(effects: Iterable[Effect]) -> list[Effect]:
+    """Effects in order, without events about a whole chat, contact or device that stand there already."""
+    kept: dict[object, Effect] = {}
+    for number, effect in enumerate(effects):
+        kept.setdefault(effect if isinstance(effect, WHOLE) else number, effect)
+    return list(kept.values())

@@ -8,6 +8,7 @@ driver, so the simulator runs the production shell.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
@@ -32,6 +33,7 @@ from sync.engine.effects import (
     Listen,
     MessageChanged,
     MessageHidden,
+    NamesChanged,
     OnboardingFailed,
     OnboardingStep,
     PeerChanged,
@@ -135,49 +137,76 @@ C = TypeVar("C", bound=Core)
 
 
 class Driver(Generic[C]):
-    """One core behind one port.  clock: Unix time in seconds."""
+    """One core behind one port.  clock: Unix time in seconds.
+
+    A port may call back into its driver: what it reports during a tick is taken in after it, in order.
+    """
 
     def __init__(self, core: C, port: Port, clock: Callable[[], float]) -> None:
         self.core = core
         self.open: set[int] = set()  # connections that the core knows of
         self._port = port
         self._clock = clock
+        self._ticking = False
+        self._later: deque[Callable[[], None]] = deque()  # what happened during a tick
+        self._left: deque[Effect] = deque()  # not performed yet
 
     # -- what happened ----------------------------------------------------------------------------------------
 
     def opened(self, connection: ConnectionUp) -> None:
         """A connection is up."""
-        self.open.add(connection.conn)
-        self.core.opened(connection, self._clock())
-        self.tick_quietly()
+
+        def take() -> None:
+            self.open.add(connection.conn)
+            self.core.opened(connection, self._clock())
+
+        self._happened(take)
 
     def frames(self, conn: int, frames: Sequence[bytes]) -> None:
         """Frames came on a connection, in order."""
-        if conn in self.open:
-            self.core.frames([(conn, frame) for frame in frames], self._clock())
-            self.tick_quietly()
+        if not self._ticking and conn not in self.open:
+            return
+
+        def take() -> None:
+            if conn in self.open:
+                self.core.frames([(conn, frame) for frame in frames], self._clock())
+
+        self._happened(take)
 
     def closed(self, conn: int) -> None:
         """A connection is gone, whoever ended it; the core hears of it once."""
-        if self._gone(conn):
-            self.tick_quietly()
+        if self._ticking or conn in self.open:
+
+            def take() -> None:
+                self._gone(conn)
+
+            self._happened(take)
 
     def failed(self, attempt: int) -> None:
         """A dial came to nothing."""
-        self.core.failed(attempt, self._clock())
-        self.tick_quietly()
+        self._happened(lambda: self.core.failed(attempt, self._clock()))
 
     def found(self, found: Iterable[FoundKey]) -> None:
         """Keys stand at our topics."""
-        now = self._clock()
-        for one in found:
-            self.core.found(one, now)
-        self.tick_quietly()
+        keys = list(found)
+
+        def take() -> None:
+            now = self._clock()
+            for one in keys:
+                self.core.found(one, now)
+
+        self._happened(take)
 
     def wake(self) -> None:
         """The time of `next_wake` has come."""
-        self.core.wake(self._clock())
-        self.tick_quietly()
+        self._happened(lambda: self.core.wake(self._clock()))
+
+    def _happened(self, take: Callable[[], None]) -> None:
+        if self._ticking:
+            self._later.append(take)
+        else:
+            take()
+            self.tick_quietly()
 
     # -- what follows -----------------------------------------------------------------------------------------
 
@@ -188,16 +217,25 @@ class Driver(Generic[C]):
         Goes on until no connection was ended: what a lost connection brings about (frames for others, the next dial)
         is not left until something else happens.
         """
+        if self._ticking:
+            return  # asked for by the port itself: the tick under way goes on
         now, refused, lost = self._clock(), None, True
+        self._ticking = True
         try:
             while lost:
                 try:
                     self.core.tick(now)
                 except KithkinError as error:
                     refused = refused or error
-                lost = self._perform(self.core.take_effects(), now)
+                self._left += self.core.take_effects()
+                lost = self._perform()
         finally:
-            self._port.ticked()
+            try:
+                self._port.ticked()
+            finally:
+                self._ticking = False
+        while self._later:
+            self._happened(self._later.popleft())
         if refused is not None:
             raise refused
 
@@ -208,10 +246,12 @@ class Driver(Generic[C]):
         except KithkinError as error:
             self._port.refused(error)
 
-    def _perform(self, effects: Iterable[Effect], now: float) -> bool:
-        """Performs effects in their order; whether that ended a connection, of which the core now knows."""
+    def _perform(self) -> bool:
+        """Performs effects in their order; whether that ended a connection, of which the core now knows.  Where the
+        port fails at one, the others are performed with the next tick."""
         lost = False
-        for effect in effects:
+        while self._left:
+            effect = self._left.popleft()
             match effect:
                 case Transmit(conn, frame):
                     if conn in self.open:
@@ -237,6 +277,7 @@ class Driver(Generic[C]):
                     | MessageHidden()
                     | DeliveryChanged()
                     | ReceiptsChanged()
+                    | NamesChanged()
                     | ListChanged()
                     | PeerChanged()
                     | DeviceChanged()

@@ -241,7 +241,7 @@ class Profile:
                 self.reload()
                 raise
         for delta in deltas:
-            self.spaces[delta.space].feed_store.committed()
+            self.spaces[delta.space].committed()
             before = self._deltas.get(delta.space)
             self._deltas[delta.space] = before.followed_by(delta) if before is not None else delta
         self.effects += events

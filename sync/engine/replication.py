@@ -11,12 +11,11 @@ from math import inf
 
 from crdt.log.entry import Kind, decode_plaintext
 from crdt.log.item import Item, reseal
-from crdt.log.manifest import core_key
 from crdt.log.pack import decode_pack, open_pack
 from crdt.space.rendezvous import capability, channel_id, channel_proof
 from identity.errors import DecodeError
 from identity.proof import same
-from sync.engine import history, news
+from sync.engine import history
 from sync.engine.effects import ChatChanged, Progress
 from sync.engine.peer import Peer, SpaceLink
 from sync.engine.profile import Profile
@@ -169,7 +168,7 @@ class Replication:
                 case Append(writer, start, blocks, leaves, tree, nodes, head):
                     space.inbound.absorb(writer, start, blocks, leaves, tree, nodes, head, int(now * 1000))
                 case StoreRecord(writer, counter, data):
-                    self._record(space, writer, counter, data, now)
+                    space.records.hear(writer, counter, data, int(now * 1000))
                 case Acked():
                     pass  # what counts as delivered is what a device says it has opened: its record
                 case ForkFound(writer, proof):
@@ -188,13 +187,6 @@ class Replication:
                     pass  # blocks of other branches: asked for once forks are acted on
                 case Violation(rule):
                     peer.drop(self.profile.effects, f"replication: {rule.sentence}")
-
-    def _record(self, space: Space, writer: bytes, counter: int, data: bytes, now: float) -> None:
-        before = space.reports.get(core_key(writer))
-        space.records.hear(writer, counter, data, int(now * 1000))
-        after = space.reports.get(core_key(writer))
-        if after is not None and after is not before:
-            self.profile.effects += news.of_record(space, self.profile.account.identity, before, after)
 
     # -- history ----------------------------------------------------------------------------------------------
 

@@ -53,6 +53,9 @@ class EventMapper:
                 yield from self._status(id_, core, start, end, now_ms)
             case e.ReceiptsChanged(space=id_):
                 yield from self._receipts(id_, now_ms)
+            case e.NamesChanged(space=id_):
+                if id_ in profile.view.chats:
+                    yield models.GapEvent(chat=chat_id(id_))
             case e.PeerChanged(device=device, connected=connected, address=address):
                 yield models.PeerEvent(peer=peer_model(profile, device, address), connected=connected)
             case e.DeviceChanged(device=device, notice=notice):

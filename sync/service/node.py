@@ -29,6 +29,7 @@ from sync.service.gap_queue import GapQueue
 from sync.service.network import address_of, hints_of, local_network, new_host, start_host
 
 KEEP_NODES = 600.0  # seconds between two times that the profile learns which DHT nodes answer
+AFTER_DEFECT = 1.0  # seconds after which the engine is woken again where a wake-up failed
 MAX_EVENTS = 10_000  # that a slow reader may have waiting
 Clock = Callable[[], float]
 
@@ -98,6 +99,8 @@ class Node:
         self._driver.tick()
 
     def _wake(self) -> None:
+        # The tick sets the timer anew; where a defect ends it before, the engine is woken all the same.
+        self._timer = asyncio.get_running_loop().call_later(AFTER_DEFECT, self._wake)
         now = self.clock()
         if now >= self._nodes_due:
             self._nodes_due = now + KEEP_NODES
@@ -114,11 +117,15 @@ class Node:
 
     def transmit(self, conn: int, frame: bytes) -> None:
         """Sends a frame on an open connection."""
-        self._connections[conn].send(frame)
+        connection = self._connections.get(conn)
+        if connection is not None:
+            connection.send(frame)
 
     def disconnect(self, conn: int, reason: str) -> None:
         """Ends an open connection."""
-        self._connections.pop(conn).close()
+        connection = self._connections.pop(conn, None)
+        if connection is not None:
+            connection.close()
 
     def dial(self, dial: e.Dial) -> None:
         """Connects in a task of its own; nothing is dialled once the node stops."""
@@ -200,10 +207,16 @@ class Node:
 
     def _attach(self, connection: Connection, attempt: int | None) -> None:
         conn = connection.id
+        if connection.closed:
+            if attempt is not None:
+                self._driver.failed(attempt)
+            return
         self._connections[conn] = connection
-        self._driver.opened(up(connection, attempt))
         connection.on_close = lambda reason: self._closed(conn, reason)
-        connection.on_frames = lambda frames: self._driver.frames(conn, frames)  # frames that waited come at once
+        try:
+            self._driver.opened(up(connection, attempt))
+        finally:
+            connection.on_frames = lambda frames: self._driver.frames(conn, frames)  # frames that waited come at once
 
     def _closed(self, conn: int, reason: Reason) -> None:
         self._connections.pop(conn, None)

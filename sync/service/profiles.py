@@ -277,11 +277,15 @@ class _Linking:
 
     def transmit(self, conn: int, frame: bytes) -> None:
         """Sends a frame on an open connection."""
-        self._connections[conn].send(frame)
+        connection = self._connections.get(conn)
+        if connection is not None:
+            connection.send(frame)
 
     def disconnect(self, conn: int, reason: str) -> None:
         """Ends an open connection."""
-        self._connections.pop(conn).close()
+        connection = self._connections.pop(conn, None)
+        if connection is not None:
+            connection.close()
 
     def dial(self, dial: e.Dial) -> None:
         """A new device waits to be dialled."""
@@ -338,9 +342,11 @@ class _Linking:
 
     def _incoming(self, connection: Connection) -> None:
         conn = connection.id
+        if connection.closed:
+            return
         self._connections[conn] = connection
-        self._driver.opened(up(connection))
         connection.on_close = lambda reason: self._closed(conn)
+        self._driver.opened(up(connection))
         connection.on_frames = lambda frames: self._driver.frames(conn, frames)
 
     def _closed(self, conn: int) -> None:

@@ -35,8 +35,15 @@ MAX_CALLS = 64
 """Calls under way on one connection; more are refused, since a caller that pipelines that much is at fault."""
 
 
-SocketPath = Annotated[Path, BeforeValidator(lambda value: path_of(value) if isinstance(value, str) else value)]
-"""A path in JSON (`identity.paths.path_text`)."""
+def socket_path(value: object) -> object:
+    """An absolute path out of JSON (`identity.paths.path_text`): the caller has another folder.  Raises ValueError."""
+    path = path_of(value) if isinstance(value, str) else value
+    if isinstance(path, Path) and (not path.is_absolute() or "\0" in str(path)):
+        raise ValueError("an absolute path is needed here")
+    return path
+
+
+SocketPath = Annotated[Path, BeforeValidator(socket_path)]
 
 
 class Request(BaseModel):
@@ -59,7 +66,7 @@ def arguments(call: Call) -> type[BaseModel]:
         parameter.name: (hints[parameter.name], ... if parameter.default is parameter.empty else parameter.default)
         for parameter in list(inspect.signature(call.method).parameters.values())[1:]
     }
-    return create_model(call.name, __config__=ConfigDict(extra="forbid"), **fields)
+    return create_model(call.name, __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
 
 
 def request_of(line: bytes) -> Request:
@@ -126,7 +133,7 @@ class ServiceServer:
             if same_user(writer.get_extra_info("socket")):
                 await Session(self._service, reader, writer).serve()
         except asyncio.CancelledError:
-            pass  # the server is closing, or the loop is: nothing to report to anybody
+            writer.transport.abort()  # the server is closing: nobody waits for a client that reads nothing
         finally:
             self._sessions.discard(task)
             writer.close()
@@ -209,7 +216,7 @@ class Session:
         except KithkinError as error:
             await self._fail(number, error)
         except asyncio.CancelledError:
-            await self._say({"id": number, "end": True})
+            self._writer.write(line_of({"id": number, "end": True}))  # not waited for: the client may read nothing
         except OSError as error:
             await self._fail(number, system_refusal(error))
         except Exception:

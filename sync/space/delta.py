@@ -23,6 +23,7 @@ class SpaceDelta:
     topics: frozenset[bytes] = frozenset()  # what facts other than messages were about (`crdt.docs.facts`)
     frontier: bool = False  # what my device record says of others' feeds does not hold any more
     membership: bool = False  # the fold of the control entries is another
+    keys: bool = False  # epoch keys came: device records that were closed may open
     rows: tuple[RowChange, ...] = ()  # messages that appeared, changed or went
 
     def followed_by(self, later: SpaceDelta) -> SpaceDelta:
@@ -35,6 +36,7 @@ class SpaceDelta:
             self.topics | later.topics,
             self.frontier or later.frontier,
             self.membership or later.membership,
+            self.keys or later.keys,
             self.rows + later.rows,
         )
 
@@ -59,7 +61,7 @@ class ChangeLog:
         self._records: set[bytes] = set()
         self._forks: set[bytes] = set()
         self._topics: set[bytes] = set()
-        self._frontier = self._membership = False
+        self._frontier = self._membership = self._opened = False
 
     def touch(self) -> None:
         """Something of the space is in the open batch, or has to be put there before the commit."""
@@ -103,7 +105,7 @@ class ChangeLog:
 
     def keys_came(self) -> None:
         """Epoch keys came that sealed entries have to be tried with."""
-        self.keys = True
+        self.keys = self._opened = True
         self.touch()
 
     def row_changed(self) -> None:
@@ -125,6 +127,7 @@ class ChangeLog:
             frozenset(self._topics),
             self._frontier,
             self._membership,
+            self._opened,
             rows,
         )
         self._clear()

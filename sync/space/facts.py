@@ -12,7 +12,7 @@ from typing import Any
 from crdt.docs.facts import Fact, FactKind, facts_of, facts_of_deletion
 from crdt.docs.guard import Admit, examine
 from crdt.docs.kinds import DocKind
-from crdt.docs.personal import Personal, decode_own_fact, own_facts_of
+from crdt.docs.personal import OwnFact, Personal, decode_own_fact, own_facts_of
 from crdt.docs.timeline import TimelinePolicy
 from crdt.log.entry import Kind, Plaintext, decode_plaintext, open_entry
 from crdt.log.merkle import Leaf, leaf_of
@@ -40,6 +40,7 @@ class SpaceFacts:
         self.facts: list[Fact] = []
         self._context, self._feed_store, self._members, self._changes = context, feed_store, members, changes
         self._clears: dict[Place, list[Fact]] = {}
+        self._own: list[OwnFact] = []  # facts of my own documents that are not committed yet
         self._versions: dict[bytes, int] = {}  # what facts are about -> how often they changed
         self._memo: dict[str, tuple[int, int, Any]] = {}
         if members.personal:
@@ -58,6 +59,7 @@ class SpaceFacts:
         if personal:
             for own in own_facts_of(verdict, core, seq, entry.stamp):
                 self._context.batch.put(Table.PERSONAL, own.key(), own.encode())
+                self._own.append(own)
                 if self.registers.add(own):
                     self.registers_version += 1
                     self._changes.touch()
@@ -167,6 +169,12 @@ class SpaceFacts:
     def _load_registers(self) -> None:
         for key, value in self._context.store.scan(Table.PERSONAL):
             self.registers.add(decode_own_fact(key, value))
+        for own in self._own:
+            self.registers.add(own)
+
+    def committed(self) -> None:
+        """The open batch is durable."""
+        self._own.clear()
 
     def catch_up(self, now_ms: int) -> None:
         """Feeds whose author is known by now."""

@@ -158,6 +158,14 @@ class Space:
         self.feed_store.finish(batch)
         return changes.end(tuple(rows))
 
+    def committed(self) -> None:
+        """The batch is durable: what was read through it is in the store.  What opened while the space was finished may
+        call for another commit."""
+        self.feed_store.committed()
+        self.facts.committed()
+        if self._changes.control or self._changes.keys:
+            self._changes.touch()
+
     def _after_control(self, now_ms: int) -> dict[bytes, None]:
         """Membership changed: Z, authorship of feeds and what shows follow.  Returns the messages to fold again."""
         old = self.members.refold()

@@ -21,7 +21,7 @@ from identity.errors import KithkinError
 from identity.paths import library_path
 from sync.store.port import Action, Batch, Extent, Row, StoreClosed, Table
 
-VERSION = 1  # of the layout below; a store with a higher one is left alone
+VERSION = 2  # of the layout below; a store with another one is left alone
 KEY = 32
 CACHE_KIB = 4_096
 CHECKPOINT_PAGES = 4_000  # 16 MB of log before it is written back: pages that many batches change are written once
@@ -211,6 +211,10 @@ class SqliteStore:
         if version > VERSION:
             raise KithkinError("profile_newer", "this profile was written by a newer version: update this program")
         there = {row[0] for row in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if 0 < version < VERSION:
+            raise KithkinError(
+                "profile_unreadable", "this profile was made by an earlier version, whose formats are not read any more"
+            )
         if version < VERSION and there:
             raise KithkinError("profile_unreadable", f"{self.path.name} is a database of something else")
         # Incremental: a commit never moves pages about, `scrub` gives free ones back.  Before anything is written.

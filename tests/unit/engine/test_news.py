@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from crdt.docs.own import Hidden, OwnChat, OwnProfile, ReadMark
+from crdt.docs.own import Hidden, OwnChat, OwnContact, OwnProfile, ReadMark
 from crdt.docs.personal import PersonalView
 from sync.engine import news
-from sync.engine.effects import DeliveryChanged, DeviceChanged, ListChanged, MessageHidden, ReceiptsChanged
+from sync.engine.effects import (
+    ChatChanged,
+    ContactChanged,
+    DeliveryChanged,
+    DeviceChanged,
+    ListChanged,
+    MessageHidden,
+    ReceiptsChanged,
+)
 from tests.support.world import World
 
 ME, CHAT, OTHER, MESSAGE = (bytes([number]) * 32 for number in range(1, 5))
@@ -35,9 +43,19 @@ def test_cleared_chat_is_told_as_cleared() -> None:
     assert list(news.of_view(view(), cleared, ME)) == [ListChanged(CHAT, cleared=True)]
 
 
-def test_new_chat_is_left_to_whatever_brought_it() -> None:
+def test_chat_that_another_device_brought_is_told() -> None:
     before = PersonalView(chats={CHAT: OwnChat(CHAT, on=True)})
-    assert list(news.of_view(before, view(), ME)) == []
+    assert list(news.of_view(before, view(), ME)) == [ChatChanged(OTHER)]
+
+
+def test_contact_renamed_on_another_device_is_told() -> None:
+    renamed = view(contacts={OTHER: OwnContact(OTHER, name="Bobby")})
+    assert list(news.of_view(view(contacts={OTHER: OwnContact(OTHER)}), renamed, ME)) == [ContactChanged(OTHER)]
+
+
+def test_an_event_about_a_whole_chat_is_said_once_and_messages_every_time() -> None:
+    message = MessageHidden(CHAT, MESSAGE, True)
+    assert news.once([ChatChanged(CHAT), message, ChatChanged(CHAT), message]) == [ChatChanged(CHAT), message, message]
 
 
 def test_name_of_a_device_or_of_mine_changes_the_device() -> None:
