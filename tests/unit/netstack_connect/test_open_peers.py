@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from netstack.connect.outbound import MAX_PRIVATE, MAX_PUBLIC, OutboundAttempt, named_addresses
+from netstack.connect.outbound import MAX_PRIVATE, MAX_PUBLIC, OutboundAttempt, may_say, named_addresses
 from netstack.connect.rounds import Route
 from netstack.dht.datagram import PEER_HANDSHAKE, Request, Response, decode_datagram, encode_response
 from netstack.events import PathKind
@@ -21,8 +21,9 @@ from tests.unit.netstack_connect.test_paths import RELAY, relay
 NOWHERE: Address = ("5.20.30.250", 7)
 
 
-def route(client: str, server: str) -> Route:
-    return Route(True, ("5.20.30.1", 1), (server, 2), (client, 3), 0)
+def route(client: str, server: str, relay: str | None = None) -> Route:
+    """What a relay says; without an address of its own it stands in the network of the server."""
+    return Route(True, (relay or server, 1), (server, 2), (client, 3), 0)
 
 
 def open_pair(net: Internet) -> tuple[SimHost, SimHost]:
@@ -148,6 +149,36 @@ def test_private_addresses_are_asked_only_near_their_network(
 ) -> None:
     addresses = tuple((host, 9) for host in named)
     assert named_addresses(addresses, route(client, server), ()) == tuple((host, 9) for host in asked)
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1", "10.1.1.1"])
+def test_relay_is_not_believed_about_addresses_that_reach_less_far_than_its_own(server: str) -> None:
+    named = (("127.0.0.1", 9), ("10.1.1.1", 9))
+    assert named_addresses(named, route(server, server, "5.20.30.1"), ()) == ()
+    assert not may_say(route(server, server, "5.20.30.1")) and may_say(route(server, server))
+
+
+def test_relay_that_invents_where_we_are_has_no_private_address_asked() -> None:
+    named, here = (("10.1.1.1", 9),), ("5.5.5.5", 1)
+    assert named_addresses(named, route("5.5.5.5", "5.5.5.5"), (), here) == named
+    assert named_addresses(named, route("7.7.7.7", "7.7.7.7"), (), here) == ()
+
+
+@pytest.mark.parametrize("server", [("192.168.1.9", 7), ("127.0.0.1", 53)])
+def test_far_relay_and_far_peer_send_us_nowhere_in_our_own_network(server: Address) -> None:
+    net = Internet(seed=40, nodes=12)
+    ada, _ = open_pair(net)
+    sent: list[Address] = []
+
+    def watch(source: Address, target: Address, data: bytes) -> bool:
+        if target[0].startswith(("192.168.", "127.")):
+            sent.append(target)
+        return False
+
+    net.loss = watch
+    dial(net, ada, [(f"192.168.1.{n}", 1900 + n) for n in range(8)] + [("127.0.0.1", 53)], relay_says=server)
+    net.run(15)
+    assert sent == []
 
 
 def test_peer_that_names_many_addresses_has_few_of_them_asked() -> None:
