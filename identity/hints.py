@@ -1,4 +1,4 @@
-"""Address hints: where somebody was reachable lately, tried and never trusted (`docs/protocol.md`, "Hints")."""
+"""Address hints: where somebody was reachable lately, tried and never trusted (`docs/protocol.md`, "Address hints")."""
 
 from __future__ import annotations
 
