@@ -195,7 +195,7 @@ def _(value: m.Accepted, page: Page) -> str:
 
 @shows
 def _(value: m.Safety, page: Page) -> str:
-    groups = [value.safety_number[at : at + 5] for at in range(0, len(value.safety_number), 5)]
+    groups = value.safety_number.split()
     rows = ["  ".join(groups[at : at + 4]) for at in range(0, len(groups), 4)]
     said = "verified" if value.verified else "not verified: compare them with your contact, then add --confirm"
     return "\n".join([*rows, said])

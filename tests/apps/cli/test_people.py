@@ -15,10 +15,12 @@ from apps.cli.human import render
 from apps.cli.record import Record, as_record
 from apps.cli.safe import escaped, one_line
 from apps.cli.terminal import qr_lines
+from identity.safety_number import safety_number
 from sync.service import models as m
 from tests.apps.cli.desk import Desk
 
 ROOT = Path(__file__).resolve().parents[3]
+SAFETY = safety_number(bytes(32), b"\1" * 32)
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -84,6 +86,14 @@ def test_colours_only_where_a_terminal_is(ada: Desk) -> None:
     assert "\x1b[32mactive" in render(devices, colour=True)
 
 
+def test_safety_number_is_shown_as_three_rows_of_four_whole_groups(ada: Desk) -> None:
+    rows = ada.shown("contact", "verify", "contact_bob").out.splitlines()
+    groups = SAFETY.split()
+    assert [len(group) for group in groups] == [5] * 12
+    assert [row.split("  ") for row in rows[:3]] == [groups[:4], groups[4:8], groups[8:]]
+    assert ada.run("contact", "verify", "contact_bob").lines[0]["safety_number"] == SAFETY
+
+
 FOUND = m.Dht(
     enabled=True, bootstrapped=True, nodes=9, nat="random", address="192.0.2.1:7", relays=["192.0.2.9:1"], topics=4
 )
@@ -109,7 +119,7 @@ def test_every_model_can_be_shown() -> None:
             m.Hits(hits=[hit.model_copy(update={"author_name": "Ada", "source": "trey"})], total=1, took_ms=1.2),
             ["Ada (quoting trey)"],
         ),
-        (m.Safety(safety_number="1" * 60, verified=False), ["11111  11111  11111  11111", "not verified"]),
+        (m.Safety(safety_number=SAFETY, verified=False), [SAFETY[:23].replace(" ", "  "), "not verified"]),
         (m.Invite(invite="kithkin:invite/A", expires=AT), ["For one person, until 2026-11-24"]),
         (m.Outbox(pending=[]), ["Everything is delivered."]),
         (m.Contacts(contacts=[]), ["kithkin contact invite"]),
