@@ -109,8 +109,8 @@ def _(value: m.Created, page: Page) -> str:
         [
             page.pairs([("identity", value.identity), ("device", value.device)]),
             "",
-            "These 24 words bring you back when every device is lost. They are shown once and kept nowhere:",
-            "write them down on paper.",
+            "These 24 words are shown once and kept nowhere: write them down on paper.",
+            "This version cannot recover a profile from them yet.",
             "",
             *rows,
         ]
