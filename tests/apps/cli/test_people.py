@@ -195,3 +195,24 @@ def test_error_is_followed_by_its_hint(ada: Desk) -> None:
     assert shown.code == 1 and shown.out == ""
     assert shown.err.splitlines()[0] == "kithkin: There is no chat nowhere\\x1b."
     assert shown.err.splitlines()[1].startswith("  next: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence", "hint"),
+    [
+        (("send", "chat_NOWHERE", "x"), "There is no such chat here.", "kithkin chat list"),
+        (("contact", "rename", "id_NOBODY", "x"), "There is no such contact here.", "kithkin contact list"),
+        (("device", "rename", "dev_NONE", "x"), "There is no such device here.", "kithkin device list"),
+        (("edit", "self", "msg_NONE", "x"), "There is no such message here.", "kithkin read CHAT"),
+        (("import", "self", "absent.jsonl"), "There is no such file.", "Check the path"),
+    ],
+)
+def test_hint_fits_what_was_not_found(home: Desk, words: tuple[str, ...], sentence: str, hint: str) -> None:
+    said, following = home.shown(*words).err.splitlines()
+    assert said == f"kithkin: {sentence}"
+    assert following.startswith("  next: ") and hint in following
+
+
+def test_passphrase_file_that_cannot_be_read_is_named_with_a_hint_about_files(desk: Desk) -> None:
+    desk.patch.setenv("KITHKIN_PASSPHRASE_FILE", "/nowhere/passphrase")
+    assert "next: Name a readable file that holds it" in desk.shown("init", "--name", "Ada").err

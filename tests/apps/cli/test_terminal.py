@@ -104,6 +104,27 @@ def test_one_ctrl_c_at_the_prompt_that_opens_a_profile_ends_with_130(home: Desk)
     assert "Traceback" not in seat.screen
 
 
+def test_passphrases_that_differ_are_asked_for_again_and_no_file_is_recommended(tmp_path: Path) -> None:
+    with terminal("--profile", str(tmp_path / "ada"), "init", "--name", "Ada") as seat:
+        seat.until("New passphrase: ")
+        seat.keys("one\n")
+        seat.until("Once more: ")
+        seat.keys("other\n")
+        assert seat.end() == 1
+    assert "The two passphrases differ." in seat.screen
+    assert "next: Run the command again and type the same passphrase twice." in seat.screen
+    assert "KITHKIN_PASSPHRASE_FILE" not in seat.screen
+
+
+def test_empty_passphrase_at_a_terminal_is_asked_for_again_and_no_file_is_recommended(home: Desk) -> None:
+    with terminal("--profile", str(home.folder), "status") as seat:
+        seat.until("Passphrase: ")
+        seat.keys("\n")
+        assert seat.end() == 1
+    assert "next: Run the command again and type a passphrase." in seat.screen
+    assert "KITHKIN_PASSPHRASE_FILE" not in seat.screen
+
+
 def readers() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "standard input"]
 
