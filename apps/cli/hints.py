@@ -1,4 +1,4 @@
-"""A next step for every error that a person can meet: one hint a code, and others for sentences that it does not fit."""
+"""A next step for every error that a person can meet: one a code, others for sentences that it does not fit."""
 
 from __future__ import annotations
 

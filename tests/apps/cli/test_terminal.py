@@ -21,6 +21,7 @@ import pytest
 
 from apps.cli.terminal import Lines
 from tests.apps.cli.desk import Desk
+from tests.apps.cli.test_node import line, process
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -123,6 +124,24 @@ def test_empty_passphrase_at_a_terminal_is_asked_for_again_and_no_file_is_recomm
         assert seat.end() == 1
     assert "next: Run the command again and type a passphrase." in seat.screen
     assert "KITHKIN_PASSPHRASE_FILE" not in seat.screen
+
+
+@pytest.mark.parametrize("words", [("init", "--name", "Eve"), ("link",)])
+def test_profile_that_exists_is_refused_before_a_passphrase_is_asked_for(home: Desk, words: tuple[str, ...]) -> None:
+    with terminal("--profile", str(home.folder), *words) as seat:
+        seat.until("kithkin: There is a profile here already.")
+        assert seat.end() == 1
+    assert "assphrase: " not in seat.screen
+
+
+@pytest.mark.parametrize("words", [("run",), ("init", "--name", "Eve"), ("link",)])
+def test_running_node_is_noticed_before_a_passphrase_is_asked_for(desk: Desk, words: tuple[str, ...]) -> None:
+    with process("run", "--json") as node:
+        line(node)
+        with terminal("--profile", str(desk.folder), *words) as seat:
+            seat.until("kithkin: A node runs on this profile already; other commands go through it.")
+            assert seat.end() == 1
+    assert "assphrase: " not in seat.screen
 
 
 def readers() -> list[str]:
