@@ -274,7 +274,8 @@ def _(value: m.Status, page: Page) -> str:
     online = f"yes, at {value.address}" if value.online and value.address else "yes" if value.online else "no"
     rows = [
         ("identity", value.identity),
-        ("device", f"{value.device} {value.name}".rstrip()),
+        ("name", value.name or "-"),
+        ("device", value.device),
         ("online", online),
         *network_rows(value.dht),
         ("outbox", str(value.pending)),

@@ -112,6 +112,11 @@ def status(dht: m.Dht, **peer: Any) -> m.Status:
     return m.Status(identity="i", device="d", online=True, peers=[other], dht=dht, pending=0, feeds=1, entries=2)
 
 
+def test_status_shows_the_name_of_the_person_and_the_device_in_rows_of_their_own() -> None:
+    rows = render(status(m.Dht()).model_copy(update={"name": "Ada", "device": "dev_A"}), colour=False).splitlines()
+    assert [row.split() for row in rows[:3]] == [["identity", "i"], ["name", "Ada"], ["device", "dev_A"]]
+
+
 def test_every_model_can_be_shown() -> None:
     message = m.Message(id="msg", author="id", author_name="", device="d", text="", at=AT, state="queued", deleted=True)
     imported = message.model_copy(update={"deleted": False, "text": "old", "source": "irc", "checked": False})
