@@ -113,6 +113,8 @@ def _(value: m.Created, page: Page) -> str:
             "This version cannot recover a profile from them yet.",
             "",
             *rows,
+            "",
+            "Next: `kithkin run`, then `kithkin contact invite`.",
         ]
     )
 
@@ -134,7 +136,10 @@ def _(value: m.Ready, page: Page) -> str:
 
 @shows
 def _(value: m.Linked, page: Page) -> str:
-    return f"Linked: this is now {value.device} of {value.identity}."
+    return (
+        f"Linked: this is now {value.device} of {value.identity}.\n"
+        "Start `kithkin run` here to get your chats and contacts."
+    )
 
 
 @shows
@@ -271,7 +276,7 @@ def _(value: m.Outbox, page: Page) -> str:
 
 @shows
 def _(value: m.Status, page: Page) -> str:
-    online = f"yes, at {value.address}" if value.online and value.address else "yes" if value.online else "no"
+    online = f"yes, at {value.address}" if value.online and value.address else "yes" if value.online else OFFLINE
     rows = [
         ("identity", value.identity),
         ("name", value.name or "-"),
@@ -284,6 +289,8 @@ def _(value: m.Status, page: Page) -> str:
     rows += [("peer", peer_row(peer)) for peer in value.peers]
     return page.pairs(rows)
 
+
+OFFLINE = "no: start `kithkin run` to connect"
 
 NATS = {
     "unknown": "not known yet",

@@ -18,6 +18,7 @@ from apps.cli.terminal import qr_lines
 from identity.safety_number import safety_number
 from sync.service import models as m
 from tests.apps.cli.desk import Desk
+from tests.apps.cli.fake_service import CODE
 
 ROOT = Path(__file__).resolve().parents[3]
 SAFETY = safety_number(bytes(32), b"\1" * 32)
@@ -115,6 +116,17 @@ def status(dht: m.Dht, **peer: Any) -> m.Status:
 def test_status_shows_the_name_of_the_person_and_the_device_in_rows_of_their_own() -> None:
     rows = render(status(m.Dht()).model_copy(update={"name": "Ada", "device": "dev_A"}), colour=False).splitlines()
     assert [row.split() for row in rows[:3]] == [["identity", "i"], ["name", "Ada"], ["device", "dev_A"]]
+
+
+def test_init_link_and_an_offline_status_say_the_next_step(desk: Desk) -> None:
+    assert desk.shown("link", stdin=f"{CODE}\n".encode()).out.splitlines()[-2:] == [
+        "Linked: this is now device_desk of id_ada.",
+        "Start `kithkin run` here to get your chats and contacts.",
+    ]
+    made = desk.shown("init", "--name", "Ada").out.splitlines()
+    assert made[-1] == "Next: `kithkin run`, then `kithkin contact invite`."
+    assert "online    no: start `kithkin run` to connect" in desk.shown("status").out
+    assert "kithkin run" not in render(status(m.Dht()), colour=False)
 
 
 def test_every_model_can_be_shown() -> None:
