@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from apps.cli.record import model_of
 from apps.cli.safe import escaped, one_line
+from sync.service.plural import counted
 from sync.service.times import local
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def _(value: m.Created, page: Page) -> str:
 
 @shows
 def _(value: m.Testnet, page: Page) -> str:
-    return f"{value.size} nodes run; give the others: --bootstrap {value.bootstrap}"
+    nodes = f"{counted(value.size, 'node')} {'runs' if value.size == 1 else 'run'}"
+    return f"{nodes}; give the others: --bootstrap {value.bootstrap}"
 
 
 @shows
@@ -284,13 +286,19 @@ def _(value: m.Status, page: Page) -> str:
         ("online", online),
         *network_rows(value.dht),
         ("outbox", str(value.pending)),
-        ("stored", f"{value.entries} entries in {value.feeds} feeds"),
+        ("stored", f"{counted(value.entries, 'entry', 'entries')} in {counted(value.feeds, 'feed')}"),
     ]
     rows += [("peer", peer_row(peer)) for peer in value.peers]
     return page.pairs(rows)
 
 
 OFFLINE = "no: start `kithkin run` to connect"
+
+
+@shows
+def _(value: m.ReadUpto, page: Page) -> str:
+    return "There is nothing to mark as read." if value.read_upto is None else f"Read up to {one_line(value.read_upto)}."
+
 
 NATS = {
     "unknown": "not known yet",
@@ -304,7 +312,9 @@ def network_rows(dht: m.Dht) -> list[tuple[str, str]]:
     """What this device's network looks like from outside."""
     if not dht.enabled:
         return [("dht", "off: addresses known" + (" and the local network" if dht.lan else ""))]
-    state = f"{dht.nodes} nodes, {'guest' if dht.ephemeral else 'serving'}" if dht.bootstrapped else "connecting"
+    state = (
+        f"{counted(dht.nodes, 'node')}, {'guest' if dht.ephemeral else 'serving'}" if dht.bootstrapped else "connecting"
+    )
     rows = [("dht", f"{state}, at {dht.topics} topics"), ("nat", NATS[dht.nat])]
     if dht.address is not None:
         rows.append(("seen at", f"{dht.address}{'' if dht.reachable else ', not reachable without a hole'}"))

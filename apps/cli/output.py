@@ -61,6 +61,8 @@ class Output:
         if self.json:
             self.line(Record(error={"code": error.code, "message": message}))
             return
+        if error.code == "usage":  # the sentences of the parser begin with the program and the command
+            message = message.removeprefix("kithkin: ").removeprefix("kithkin ")
         write_aside(f"kithkin: {message}\n")
         if hint := hint_of(error.code, message, interactive=is_terminal(sys.stdin)):
             write_aside(f"  next: {hint}\n")

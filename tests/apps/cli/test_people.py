@@ -42,6 +42,25 @@ def test_help_is_shown_and_is_json_where_asked(ada: Desk) -> None:
     assert ada.run("send", "--help").lines[0]["help"].startswith("usage: kithkin send")
 
 
+def test_help_command_says_what_the_help_option_says(ada: Desk) -> None:
+    said = ada.shown("help")
+    assert (said.code, said.out) == (0, ada.shown("--help").out)
+    assert ada.run("help").lines == ada.run("--help").lines
+
+
+def test_bare_command_refuses_and_shows_the_help_on_standard_error(ada: Desk) -> None:
+    said = ada.shown()
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("kithkin: the following arguments are required: COMMAND.\n  next: ")
+    assert said.err.endswith(ada.shown("--help").out)
+
+
+def test_usage_error_names_the_program_once_for_people_and_as_before_for_programs(ada: Desk) -> None:
+    assert ada.shown("send").err.splitlines()[0] == "kithkin: send: the following arguments are required: CHAT, TEXT."
+    error = ada.run("send").lines[0]["error"]
+    assert error["message"] == "kithkin send: the following arguments are required: CHAT, TEXT."
+
+
 def test_version_is_that_of_the_package(ada: Desk) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert ada.run("--version").lines == [{"help": f"kithkin {version}\n"}]
@@ -168,6 +187,9 @@ def test_every_model_can_be_shown() -> None:
                 "(punched, 20.2 ms)",
             ],
         ),
+        (status(m.Dht(enabled=True, bootstrapped=True, nodes=1)), ["1 node, guest", "2 entries in 1 feed"]),
+        (m.ReadUpto(read_upto=None), ["There is nothing to mark as read."]),
+        (m.ReadUpto(read_upto="msg_1"), ["Read up to msg_1."]),
         (m.Digits(code="123456"), ["123 456"]),
         (m.Wrong(left=1), ["1 more try"]),
         (m.Sent(id="msg", state="queued"), ["id msg  state queued"]),
@@ -212,6 +234,13 @@ def test_error_is_followed_by_its_hint(ada: Desk) -> None:
     assert shown.code == 1 and shown.out == ""
     assert shown.err.splitlines()[0] == "kithkin: There is no chat nowhere\\x1b."
     assert shown.err.splitlines()[1].startswith("  next: ")
+
+
+def test_doctor_and_status_say_one_feed_and_one_message(home: Desk) -> None:
+    home.run("send", "self", "hello")
+    details = [check["detail"] for check in home.run("doctor").lines[0]["checks"]]
+    assert any(detail.startswith("1 feed, ") for detail in details)
+    assert any(detail.startswith("1 message, kept by ") for detail in details)
 
 
 @pytest.mark.parametrize(
