@@ -1,4 +1,4 @@
-"""A next step for every error that a person can meet."""
+"""A next step for every error that a person can meet: one a code, others for sentences that it does not fit."""
 
 from __future__ import annotations
 
@@ -38,3 +38,28 @@ HINTS = {
     "internal": "Set KITHKIN_DEBUG=1 and run it again to see where; please report it.",
 }
 """`not_available_yet` needs none: its sentence says what there is instead."""
+
+SENTENCES = {
+    ("no_passphrase", "The two passphrases differ."): "Run the command again and type the same passphrase twice.",
+    ("no_passphrase", "The passphrase file "): "Name a readable file that holds it with KITHKIN_PASSPHRASE_FILE.",
+    ("no_passphrase", "Nobody can be asked here: "): "Write the new passphrase to a file and name it with --new-file.",
+    ("no_passphrase", "This profile opens through the system's keyring only."): "Unlock the keyring of this system.",
+    ("not_found", "There is no such chat here."): "`kithkin chat list` shows the chats and their ids.",
+    ("not_found", "There is no such contact here."): "`kithkin contact list` shows the contacts and their ids.",
+    ("not_found", "There is no such device here."): "`kithkin device list` shows the devices and their ids.",
+    ("not_found", "There is no such message here."): "`kithkin read CHAT` shows the messages and their ids.",
+    ("not_found", "There is no such file."): "Check the path; it counts from the folder that you are in.",
+    ("not_found", "That file cannot be read: "): "Name a file that you may read.",
+}
+"""By code and the beginning of a sentence."""
+
+TYPED = "Run the command again and type a passphrase."
+
+
+def hint_of(code: str, sentence: str, *, interactive: bool) -> str | None:
+    """The next step after an error; None where its sentence says it.  interactive: whether a person could be asked for
+    the passphrase, who then needs no other way to give it."""
+    for (of, beginning), hint in SENTENCES.items():
+        if of == code and sentence.startswith(beginning):
+            return hint
+    return TYPED if code == "no_passphrase" and interactive else HINTS.get(code)

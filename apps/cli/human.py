@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from apps.cli.record import model_of
 from apps.cli.safe import escaped, one_line
+from sync.service.plural import counted
 from sync.service.times import local
 
 if TYPE_CHECKING:
@@ -109,17 +110,20 @@ def _(value: m.Created, page: Page) -> str:
         [
             page.pairs([("identity", value.identity), ("device", value.device)]),
             "",
-            "These 24 words bring you back when every device is lost. They are shown once and kept nowhere:",
-            "write them down on paper.",
+            "These 24 words are shown once and kept nowhere: write them down on paper.",
+            "This version cannot recover a profile from them yet.",
             "",
             *rows,
+            "",
+            "Next: `kithkin run`, then `kithkin contact invite`.",
         ]
     )
 
 
 @shows
 def _(value: m.Testnet, page: Page) -> str:
-    return f"{value.size} nodes run; give the others: --bootstrap {value.bootstrap}"
+    nodes = f"{counted(value.size, 'node')} {'runs' if value.size == 1 else 'run'}"
+    return f"{nodes}; give the others: --bootstrap {value.bootstrap}"
 
 
 @shows
@@ -134,7 +138,10 @@ def _(value: m.Ready, page: Page) -> str:
 
 @shows
 def _(value: m.Linked, page: Page) -> str:
-    return f"Linked: this is now {value.device} of {value.identity}."
+    return (
+        f"Linked: this is now {value.device} of {value.identity}.\n"
+        "Start `kithkin run` here to get your chats and contacts."
+    )
 
 
 @shows
@@ -195,7 +202,7 @@ def _(value: m.Accepted, page: Page) -> str:
 
 @shows
 def _(value: m.Safety, page: Page) -> str:
-    groups = [value.safety_number[at : at + 5] for at in range(0, len(value.safety_number), 5)]
+    groups = value.safety_number.split()
     rows = ["  ".join(groups[at : at + 4]) for at in range(0, len(groups), 4)]
     said = "verified" if value.verified else "not verified: compare them with your contact, then add --confirm"
     return "\n".join([*rows, said])
@@ -271,17 +278,28 @@ def _(value: m.Outbox, page: Page) -> str:
 
 @shows
 def _(value: m.Status, page: Page) -> str:
-    online = f"yes, at {value.address}" if value.online and value.address else "yes" if value.online else "no"
+    online = f"yes, at {value.address}" if value.online and value.address else "yes" if value.online else OFFLINE
     rows = [
         ("identity", value.identity),
-        ("device", f"{value.device} {value.name}".rstrip()),
+        ("name", value.name or "-"),
+        ("device", value.device),
         ("online", online),
         *network_rows(value.dht),
         ("outbox", str(value.pending)),
-        ("stored", f"{value.entries} entries in {value.feeds} feeds"),
+        ("stored", f"{counted(value.entries, 'entry', 'entries')} in {counted(value.feeds, 'feed')}"),
     ]
     rows += [("peer", peer_row(peer)) for peer in value.peers]
     return page.pairs(rows)
+
+
+OFFLINE = "no: start `kithkin run` to connect"
+
+
+@shows
+def _(value: m.ReadUpto, page: Page) -> str:
+    return (
+        "There is nothing to mark as read." if value.read_upto is None else f"Read up to {one_line(value.read_upto)}."
+    )
 
 
 NATS = {
@@ -296,7 +314,9 @@ def network_rows(dht: m.Dht) -> list[tuple[str, str]]:
     """What this device's network looks like from outside."""
     if not dht.enabled:
         return [("dht", "off: addresses known" + (" and the local network" if dht.lan else ""))]
-    state = f"{dht.nodes} nodes, {'guest' if dht.ephemeral else 'serving'}" if dht.bootstrapped else "connecting"
+    state = (
+        f"{counted(dht.nodes, 'node')}, {'guest' if dht.ephemeral else 'serving'}" if dht.bootstrapped else "connecting"
+    )
     rows = [("dht", f"{state}, at {dht.topics} topics"), ("nat", NATS[dht.nat])]
     if dht.address is not None:
         rows.append(("seen at", f"{dht.address}{'' if dht.reachable else ', not reachable without a hole'}"))

@@ -54,15 +54,17 @@ class Output:
             self.text(text)
 
     def failure(self, error: KithkinError) -> None:
-        from apps.cli.hints import HINTS
+        from apps.cli.hints import hint_of
         from apps.cli.safe import one_line
 
         message = one_line(error.message)
         if self.json:
             self.line(Record(error={"code": error.code, "message": message}))
             return
+        if error.code == "usage":  # the sentences of the parser begin with the program and the command
+            message = message.removeprefix("kithkin: ").removeprefix("kithkin ")
         write_aside(f"kithkin: {message}\n")
-        if hint := HINTS.get(error.code):
+        if hint := hint_of(error.code, message, interactive=is_terminal(sys.stdin)):
             write_aside(f"  next: {hint}\n")
 
     def help(self, text: str) -> None:

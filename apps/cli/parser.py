@@ -322,5 +322,6 @@ def _rest(top: Group) -> None:
     _network(top.add("phone", start.PHONE, "start the phone app"))
     forge = top.add("forge-transcript", later.FORGE, "show that a transcript proves nothing (not yet)")
     forge.add_argument("rest", nargs="*")
+    top.add("help", start.HELP, "this list of commands")
     top.add("version", start.SHOW_VERSION, "the version of this program")
     top.add("demo", start.DEMO, "the story of a phone, a desktop and a friend")

@@ -49,6 +49,8 @@ def attempt(words: list[str], out: Output, profiles: Profiles | None) -> int:
             asyncio.run(perform(args, folder, out, profiles))
     except KithkinError as error:
         out.failure(error)
+        if not words:
+            streams.write_aside("\n" + parser.build().format_help())
         return USAGE if error.code == "usage" else REFUSED
     except (KeyboardInterrupt, streams.OutputLost):
         raise

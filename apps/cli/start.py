@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from apps import VERSION
@@ -11,7 +13,7 @@ from apps.cli.opening import network_of, opened
 from apps.cli.output import Output
 from apps.cli.record import as_record
 from apps.cli.terminal import Lines, ask_passphrase, given_passphrase, interactive, qr_lines
-from sync.service.api import KithkinError, Linking
+from sync.service.api import KithkinError, Linking, Network, Service
 
 if TYPE_CHECKING:
     from sync.service.models import Linked
@@ -24,25 +26,34 @@ def new_passphrase() -> str | None:
 
 
 async def refuse_running(place: Place) -> None:
+    """Raises `profile_in_use` where a node runs on the profile."""
     from sync.service.remote import connect
 
     node = await connect(place.folder)
     if node is not None:
         await node.close()
-        raise KithkinError("profile_in_use", "A node runs on this profile.")
+        raise KithkinError("profile_in_use", "A node runs on this profile already; other commands go through it.")
+
+
+async def refuse_taken(place: Place) -> None:
+    """Before anybody is asked for a new passphrase.  Raises `profile_in_use`, `profile_exists`."""
+    from sync.service.profiles import refuse_existing
+
+    await refuse_running(place)
+    refuse_existing(place.folder)
 
 
 async def init(place: Place, args: Args) -> None:
     if args.recover:
         raise KithkinError("not_available_yet", later.RECOVER.sentence)
-    await refuse_running(place)
+    await refuse_taken(place)
     place.out.line(await place.profiles.create_profile(place.folder, new_passphrase(), name=args.name))
 
 
 async def link(place: Place, args: Args) -> None:
     from sync.service.models import Payload
 
-    await refuse_running(place)
+    await refuse_taken(place)
     secret = new_passphrase()
     network = network_of(args)
     async with place.profiles.link_profile(
@@ -91,7 +102,15 @@ async def run(place: Place, args: Args) -> None:
     # Late: only this command pays for the server's tables.
     from apps.daemon.node import run_node
 
-    await run_node(opened(place.profiles, place.folder, network), place.folder, place.out.line)
+    await run_node(_opened_alone(place, network), place.folder, place.out.line)
+
+
+@contextlib.asynccontextmanager
+async def _opened_alone(place: Place, network: Network) -> AsyncIterator[Service]:
+    """The profile's service; a node that runs on it already is noticed before anybody is asked for a passphrase."""
+    await refuse_running(place)
+    async with opened(place.profiles, place.folder, network) as service:
+        yield service
 
 
 async def testnet(place: Place, args: Args) -> None:
@@ -110,6 +129,13 @@ def version(out: Output) -> None:
     out.line(as_record("Version", {"version": VERSION}))
 
 
+def help_(out: Output) -> None:
+    """The same as `--help`."""
+    from apps.cli import parser  # late: it imports this module
+
+    out.help(parser.build().format_help())
+
+
 INIT = Stands(init)
 LINK = Stands(link)
 RUN = Stands(run)
@@ -117,4 +143,5 @@ DESKTOP = Window("apps.desktop.main")
 PHONE = Window("apps.mobile.main")
 TESTNET = Stands(testnet, profile=False)
 DEMO = Stands(demo, profile=False)
+HELP = Says(help_)
 SHOW_VERSION = Says(version)

@@ -6,6 +6,7 @@ waits for them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -129,10 +130,24 @@ def ask_passphrase(*, new: bool) -> str | None:
         return None
     import getpass
 
-    text = getpass.getpass("New passphrase: " if new else "Passphrase: ")
-    if new and text != getpass.getpass("Once more: "):
-        raise KithkinError("no_passphrase", "The two passphrases differ.")
+    with _interruptible():
+        text = getpass.getpass("New passphrase: " if new else "Passphrase: ")
+        if new and text != getpass.getpass("Once more: "):
+            raise KithkinError("no_passphrase", "The two passphrases differ.")
     return text or None
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt in the block.  The handler of `asyncio.run` only cancels the main task at the
+    first Ctrl-C, which a prompt that blocks the loop never notices."""
+    import signal
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def qr_lines(text: str, *, colour: bool) -> list[str]:

@@ -90,7 +90,7 @@ class Dialling:
         self.online = False
         self.hints: tuple[str, ...] = ()  # where this node is reached,
         self.where: Whereabouts | None = None  # and the same with its keys, as others are told
-        self._attempts: dict[bytes, Backoff] = {}
+        self._backoffs: dict[bytes, Backoff] = {}
         self._next = inf  # when the next attempt is due, as of the last `wake`
         self._seen: object = None  # what `wake` went by last; None: look again
         self._last = 0
@@ -119,10 +119,10 @@ class Dialling:
             self._owners = self.profile.news, {key: device for device, where in found for key in where.transports}
         return self._owners[1].get(transport)
 
-    def hurry(self, device: bytes, lead: FoundKey, now: float) -> None:
+    def hurry(self, device: bytes, target: FoundKey, now: float) -> None:
         """The device stands at a topic: it is there now, so it is dialled soon."""
-        attempt = self._attempts.setdefault(device, Backoff())
-        attempt.found = lead
+        attempt = self._backoffs.setdefault(device, Backoff())
+        attempt.found = target
         if now < attempt.hurried:
             return
         self._seen = None
@@ -152,7 +152,7 @@ class Dialling:
                 continue
             if not self.profile.directory.is_active(device):
                 continue
-            attempt = self._attempts.setdefault(device, Backoff())
+            attempt = self._backoffs.setdefault(device, Backoff())
             if attempt.where != where:
                 attempt.where, attempt.next, attempt.wait = where, min(attempt.next, now), FIRST
                 attempt.ask, attempt.ask_wait = 0.0, ASK_FIRST
@@ -169,27 +169,27 @@ class Dialling:
     def _attempt(self, device: bytes, attempt: Backoff, where: Whereabouts, now: float) -> None:
         """One dial: at the addresses known, and through the DHT unless it was asked for this key just now."""
         found, attempt.found = attempt.found, None
-        lead = found or FoundKey(b"", where.transport(now))
+        target = found or FoundKey(b"", where.transport(now))
         ask = found is not None or (where.announced(now) and attempt.ask <= now)
-        hints = self.usable((*map(hint_of, lead.addresses), *where.hints))
+        hints = self.usable((*map(hint_of, target.addresses), *where.hints))
         if not ask and not hints:
             attempt.next = attempt.ask if where.announced(now) else now + ASK_LONGEST
             return
         if ask:
             attempt.ask = now + attempt.ask_wait
             attempt.ask_wait = min(attempt.ask_wait * 2, ASK_LONGEST)
-        want = PendingDial(Purpose.HELLO, device, self.profile.account.transport(now))
-        attempt.running = self.dial(want, lead.key, hints, announced=ask, relays=lead.relays)
+        pending = PendingDial(Purpose.HELLO, device, self.profile.account.transport(now))
+        attempt.running = self.dial(pending, target.key, hints, announced=ask, relays=target.relays)
 
     def start_afresh(self) -> None:
         """Forgets how long to wait for whom."""
-        for attempt in self._attempts.values():
+        for attempt in self._backoffs.values():
             attempt.next, attempt.wait = 0.0, FIRST
             attempt.ask, attempt.ask_wait, attempt.hurried = 0.0, ASK_FIRST, 0.0
 
     def dial(
         self,
-        want: PendingDial,
+        pending: PendingDial,
         remote: bytes,
         hints: tuple[str, ...],
         *,
@@ -197,8 +197,8 @@ class Dialling:
         relays: tuple[Address, ...] = (),
     ) -> int:
         self._last += 1
-        self.pending[self._last] = want
-        self.profile.effects.append(Dial(self._last, remote, self.usable(hints), want.local, announced, relays))
+        self.pending[self._last] = pending
+        self.profile.effects.append(Dial(self._last, remote, self.usable(hints), pending.local, announced, relays))
         return self._last
 
     def usable(self, hints: tuple[str, ...]) -> tuple[str, ...]:
@@ -208,21 +208,21 @@ class Dialling:
 
     def opened(self, attempt: int) -> PendingDial | None:
         self._seen = None
-        want = self.pending.pop(attempt, None)
-        if want is not None and want.device is not None and want.device in self._attempts:
-            self._attempts[want.device].running = 0
-        return want
+        pending = self.pending.pop(attempt, None)
+        if pending is not None and pending.device is not None and pending.device in self._backoffs:
+            self._backoffs[pending.device].running = 0
+        return pending
 
     def failed(self, attempt: int, now: float) -> PendingDial | None:
         """The dial came to nothing; the next one waits longer."""
-        want = self.opened(attempt)
-        if want is not None and want.device is not None:
-            self.back_off(want.device, now)
-        return want
+        pending = self.opened(attempt)
+        if pending is not None and pending.device is not None:
+            self.back_off(pending.device, now)
+        return pending
 
     def back_off(self, device: bytes, now: float) -> None:
         self._seen = None
-        attempt = self._attempts.setdefault(device, Backoff())
+        attempt = self._backoffs.setdefault(device, Backoff())
         attempt.next = now + attempt.wait * (0.75 + jitter(self.profile.rng) / 2)
         attempt.wait = min(attempt.wait * GROWTH, LONGEST)
 
@@ -232,7 +232,7 @@ class Dialling:
             self.back_off(device, now)
             return
         self._seen = None
-        attempt = self._attempts.setdefault(device, Backoff())
+        attempt = self._backoffs.setdefault(device, Backoff())
         attempt.wait = FIRST
         attempt.next = now + FIRST * jitter(self.profile.rng)
 

@@ -36,7 +36,7 @@ from sync.store.port import Store
 ROUNDS = 32  # what follows from what follows: a bound, never reached by honest states
 BACKWARDS = 1.0  # seconds that the clock may go back without anything being due anew
 HELLO_TIME = 15.0  # a connection that proves nothing in this time is closed
-FLOW_TIME = 300.0  # and a pairing or an invite that comes to no end in this
+ONBOARDING_TIME = 300.0  # and a pairing or an invite that comes to no end in this
 MAX_UNPROVED = 64  # connections under T that others dialled and that proved nothing yet; the oldest makes room
 HEARTBEAT = 30.0  # seconds after which `wake` is due even if nothing happened
 FRAME = 400 * 1024  # bytes of a frame that we write
@@ -83,32 +83,32 @@ class Engine:
     def opened(self, connection: ConnectionUp, now: float) -> None:
         """A connection is up."""
         conn, attempt = connection.conn, connection.attempt
-        want = self.dialling.opened(attempt) if attempt is not None else None
-        if attempt is not None and want is None:
+        pending = self.dialling.opened(attempt) if attempt is not None else None
+        if attempt is not None and pending is None:
             self.profile.effects.append(Disconnect(conn, "nobody waits for it any more"))
             return
-        purpose = want.purpose if want is not None else self.onboarding.purpose(connection.local)
+        purpose = pending.purpose if pending is not None else self.onboarding.purpose(connection.local)
         peer = Peer(
             conn,
             purpose,
-            want is not None,
+            pending is not None,
             connection.local,
             connection.remote,
             connection.handshake,
             connection.address,
             Protomux(limit=FRAME),
             now,
-            to=want.device if want is not None else None,
-            topic=want.topic if want is not None else b"",
-            z=want.z if want is not None else None,
+            to=pending.device if pending is not None else None,
+            topic=pending.topic if pending is not None else b"",
+            z=pending.z if pending is not None else None,
         )
         self._make_room(peer)
         self.peers[conn] = peer
         peer.mux.pair(SPACE)
         peer.mux.pair(HELLO)
         with self._seam(peer):
-            if want is not None and want.purpose is not Purpose.HELLO:
-                self.onboarding.dialled(peer, want, now)
+            if pending is not None and pending.purpose is not Purpose.HELLO:
+                self.onboarding.dialled(peer, pending, now)
             elif purpose is Purpose.INVITE:
                 self.onboarding.invites.answer(peer, now)
             else:
@@ -145,11 +145,11 @@ class Engine:
 
     def failed(self, attempt: int, now: float) -> None:
         """A `Dial` came to nothing."""
-        want = self.dialling.failed(attempt, now)
-        if want is not None:
-            self.onboarding.failed(want, now)
-            if want.z is not None:
-                self.candidates.over(want.topic, want.key, now, refused=False)
+        pending = self.dialling.failed(attempt, now)
+        if pending is not None:
+            self.onboarding.failed(pending, now)
+            if pending.z is not None:
+                self.candidates.over(pending.topic, pending.key, now, refused=False)
 
     def found(self, found: FoundKey, now: float) -> None:
         """Somebody stands at a topic of ours under a transport key: a device that we know, or anybody who knows the
@@ -193,7 +193,7 @@ class Engine:
     @staticmethod
     def _deadline(peer: Peer) -> float:
         """When a connection whose other end has proved nothing is given up."""
-        return peer.since + (HELLO_TIME if peer.purpose is Purpose.HELLO else FLOW_TIME)
+        return peer.since + (HELLO_TIME if peer.purpose is Purpose.HELLO else ONBOARDING_TIME)
 
     def tick(self, now: float) -> None:
         """Commits, tells the peers, and does what follows, until nothing more does.  Raises what the store raises; then
@@ -235,10 +235,10 @@ class Engine:
 
         for entry in self.candidates.due(now, worth):
             local, z = self.profile.account.transport(now), self.topics.at[entry.topic].z
-            want = PendingDial(Purpose.HELLO, None, local, topic=entry.topic, key=entry.key, z=z)
+            pending = PendingDial(Purpose.HELLO, None, local, topic=entry.topic, key=entry.key, z=z)
             # A stranger is worth a question where it says that it is, not a walk through the DHT.
             hints, named = tuple(map(hint_of, entry.addresses)), bool(entry.relays or entry.addresses)
-            self.dialling.dial(want, entry.key, hints, relays=entry.relays, announced=not named)
+            self.dialling.dial(pending, entry.key, hints, relays=entry.relays, announced=not named)
 
     def _make_room(self, peer: Peer) -> None:
         """Strangers who connect and say nothing do not add up."""

@@ -28,7 +28,7 @@ from sync.account.directory import Directory
 from sync.engine.effects import PeerChanged
 from sync.engine.peer import Peer
 from sync.engine.profile import Profile
-from sync.engine.replication import PROTOCOL, Replication, meeting_z
+from sync.engine.replication import PROTOCOL, Replication, shared_z
 from sync.engine.topics import needs_discovery, rendezvous_secrets
 from sync.space.epochs import open_epoch
 from sync.space.space import Space
@@ -174,7 +174,7 @@ class DeviceHandshake:
             peer.offers.add(name)
             return
         for space in list(self.profile.spaces.values()):
-            z = meeting_z(peer, space)
+            z = shared_z(peer, space)
             if z is not None and channel_id(capability(z), peer.hash) == name and self.shares(peer, space):
                 self.replication.offer(peer, space, now)
                 return

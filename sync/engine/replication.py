@@ -58,7 +58,7 @@ class Replication:
 
     def offer(self, peer: Peer, space: Space, now: float) -> None:
         """Opens the channel of a space that the peer's device belongs to."""
-        z = meeting_z(peer, space)
+        z = shared_z(peer, space)
         if z is None or peer.device is None:
             return
         cap = capability(z)
@@ -373,7 +373,7 @@ class Replication:
         return min(times, default=inf)
 
 
-def meeting_z(peer: Peer, space: Space) -> bytes | None:
+def shared_z(peer: Peer, space: Space) -> bytes | None:
     """Under which Z to meet a peer: that of the lowest epoch known on both sides.
 
     Who is ahead uses its own, and hands its grants over where the peer refuses; who is behind uses the one that it was

@@ -12,6 +12,7 @@ from sync.service import models
 from sync.service.ids import space_of
 from sync.service.indexing import Indexing
 from sync.service.names import chat_title
+from sync.service.plural import counted
 from sync.service.system import system_refusals
 from sync.space import timeline
 from sync.store.port import Batch, Table
@@ -62,7 +63,9 @@ async def _feeds(profile: Profile, id_: bytes) -> models.Check:
         if feed.head is not None and not feed.head.verify():
             return models.Check(name=name, ok=False, detail="a head's signature is not good")
         await asyncio.sleep(0)
-    return models.Check(name=name, ok=True, detail=f"{len(writers)} feeds, {blocks} entries")
+    return models.Check(
+        name=name, ok=True, detail=f"{counted(len(writers), 'feed')}, {counted(blocks, 'entry', 'entries')}"
+    )
 
 
 async def _rows(profile: Profile, id_: bytes, repair: bool) -> models.Check:
@@ -81,9 +84,11 @@ async def _rows(profile: Profile, id_: bytes, repair: bool) -> models.Check:
                 batch.put(Table.INDEX, id_ + message, b"")
             profile.store.write(batch, durable=True)
         await asyncio.sleep(0)
-    detail = f"{count} messages"
+    detail = counted(count, "message")
     if wrong:
-        detail = f"{wrong} rows were not what the log says" + (", made again" if repair else "; run doctor --repair")
+        detail = f"{counted(wrong, 'row')} {'was' if wrong == 1 else 'were'} not what the log says" + (
+            ", made again" if repair else "; run doctor --repair"
+        )
     return models.Check(name=name, ok=not wrong or repair, detail=detail)
 
 
@@ -95,4 +100,4 @@ async def _index(indexing: Indexing, repair: bool) -> models.Check:
         count = await indexing.count()
     except KithkinError as error:
         return models.Check(name="search index", ok=False, detail=f"{error.message} Run doctor --repair.")
-    return models.Check(name="search index", ok=True, detail=f"{count} messages, kept by {indexing.backend}")
+    return models.Check(name="search index", ok=True, detail=f"{counted(count, 'message')}, kept by {indexing.backend}")

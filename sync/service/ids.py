@@ -40,7 +40,7 @@ def message_id(message: bytes) -> str:
 
 def not_found(what: str) -> KithkinError:
     """The error for an id that names nothing here."""
-    return KithkinError("not_found", f"There is no such {what} here; see what is with the list commands.")
+    return KithkinError("not_found", f"There is no such {what} here.")
 
 
 def prefix_of(text: str, kind: str) -> bytes | None:

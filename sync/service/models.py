@@ -172,7 +172,7 @@ class Accepted(Line):
 
 
 class Safety(Line):
-    """60 digits over both root keys; equal on both sides, read aloud or scanned."""
+    """60 digits over both root keys, as twelve groups of five digits, separated by spaces; equal on both sides."""
 
     safety_number: str
     verified: bool

@@ -89,12 +89,18 @@ async def _drafted(folder: Path, passphrase: str | None) -> AsyncIterator[tuple[
         await asyncio.to_thread(draft.__exit__, None, None, None)
 
 
+def refuse_existing(folder: Path) -> None:
+    """Raises `profile_exists` where the folder holds a profile: a look that needs no passphrase."""
+    with contextlib.suppress(OSError):  # what is wrong with the folder is said when it is used
+        if (folder / KEYSTORE).exists():
+            raise KithkinError("profile_exists", "There is a profile here already.")
+
+
 @contextlib.contextmanager
 def _draft(folder: Path, passphrase: str | None) -> Iterator[tuple[SqliteStore, bytes]]:
     """(store, keystore bytes) of a profile about to be made in `folder`; what is unfinished is swept away."""
     made = _check_folder(folder)
-    if (folder / KEYSTORE).exists():
-        raise KithkinError("profile_exists", "There is a profile here already.")
+    refuse_existing(folder)
     strangers = [child for child in folder.iterdir() if child.name not in _ours(folder)]
     if strangers:
         raise KithkinError("profile_unreadable", "That folder holds other files; choose an empty one.")

@@ -26,9 +26,9 @@ class Onboarding:
         """What a connection that came in under this key is for."""
         return Purpose.INVITE if self.invites.answers(local) else Purpose.HELLO
 
-    def dialled(self, peer: Peer, want: PendingDial, now: float) -> None:
+    def dialled(self, peer: Peer, pending: PendingDial, now: float) -> None:
         """A connection that a conversation of ours dialled is open."""
-        one = self.conversations.get(want.conversation)
+        one = self.conversations.get(pending.conversation)
         if one is None:
             peer.drop(self._profile.effects, "nobody waits for it any more")
             return
@@ -52,9 +52,9 @@ class Onboarding:
         elif one is not None:
             self.invites.receive(peer, one, body, now)
 
-    def failed(self, want: PendingDial, now: float) -> None:
+    def failed(self, pending: PendingDial, now: float) -> None:
         """A dial of a conversation came to nothing."""
-        self.conversations.dial_failed(want.conversation, now)
+        self.conversations.dial_failed(pending.conversation, now)
 
     def lost(self, peer: Peer) -> None:
         """A connection is gone."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sync.service import profiles as real
 from tests.apps.cli.desk import Desk
 
 
@@ -24,4 +25,13 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def ada(desk: Desk) -> Desk:
     """A desk with a profile on it."""
     assert desk.run("init", "--name", "Ada").code == 0
+    return desk
+
+
+@pytest.fixture
+def home(desk: Desk) -> Desk:
+    """A desk with a real profile."""
+    desk.profiles = real
+    said = desk.run("init", "--name", "Ada")
+    assert said.code == 0 and len(said.lines[0]["phrase"].split()) == 24
     return desk

@@ -15,6 +15,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Self
 
+from identity.safety_number import safety_number
 from sync.service import models as m
 from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, Approval, KithkinError, Linking, Network, Service
 from sync.service.calls import CALLS, Call
@@ -214,7 +215,7 @@ class FakeService(Service):
         return m.ContactRef(contact=contact)
 
     async def contact_verify(self, contact: str, *, confirm: bool = False) -> m.Safety:
-        return m.Safety(safety_number="0123456789" * 6, verified=confirm)
+        return m.Safety(safety_number=safety_number(bytes(32), b"\1" * 32), verified=confirm)
 
     # ---- chats
     async def chats(self) -> m.Chats:

@@ -15,10 +15,13 @@ from apps.cli.human import render
 from apps.cli.record import Record, as_record
 from apps.cli.safe import escaped, one_line
 from apps.cli.terminal import qr_lines
+from identity.safety_number import safety_number
 from sync.service import models as m
 from tests.apps.cli.desk import Desk
+from tests.apps.cli.fake_service import CODE
 
 ROOT = Path(__file__).resolve().parents[3]
+SAFETY = safety_number(bytes(32), b"\1" * 32)
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -37,6 +40,25 @@ def test_options_stand_before_or_behind_the_name(ada: Desk) -> None:
 def test_help_is_shown_and_is_json_where_asked(ada: Desk) -> None:
     assert ada.shown("--help").out.startswith("usage: kithkin")
     assert ada.run("send", "--help").lines[0]["help"].startswith("usage: kithkin send")
+
+
+def test_help_command_says_what_the_help_option_says(ada: Desk) -> None:
+    said = ada.shown("help")
+    assert (said.code, said.out) == (0, ada.shown("--help").out)
+    assert ada.run("help").lines == ada.run("--help").lines
+
+
+def test_bare_command_refuses_and_shows_the_help_on_standard_error(ada: Desk) -> None:
+    said = ada.shown()
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("kithkin: the following arguments are required: COMMAND.\n  next: ")
+    assert said.err.endswith(ada.shown("--help").out)
+
+
+def test_usage_error_names_the_program_once_for_people_and_as_before_for_programs(ada: Desk) -> None:
+    assert ada.shown("send").err.splitlines()[0] == "kithkin: send: the following arguments are required: CHAT, TEXT."
+    error = ada.run("send").lines[0]["error"]
+    assert error["message"] == "kithkin send: the following arguments are required: CHAT, TEXT."
 
 
 def test_version_is_that_of_the_package(ada: Desk) -> None:
@@ -84,6 +106,22 @@ def test_colours_only_where_a_terminal_is(ada: Desk) -> None:
     assert "\x1b[32mactive" in render(devices, colour=True)
 
 
+def test_words_are_shown_once_and_nothing_promises_recovery_that_is_not_built(desk: Desk) -> None:
+    shown = desk.shown("init", "--name", "Ada").out
+    assert " 1 word0 " in shown and "24 word23" in shown
+    assert "shown once and kept nowhere: write them down on paper." in shown
+    assert "This version cannot recover a profile from them yet." in shown
+    assert desk.run("init", "--name", "Ada", "--recover").error == "not_available_yet"
+
+
+def test_safety_number_is_shown_as_three_rows_of_four_whole_groups(ada: Desk) -> None:
+    rows = ada.shown("contact", "verify", "contact_bob").out.splitlines()
+    groups = SAFETY.split()
+    assert [len(group) for group in groups] == [5] * 12
+    assert [row.split("  ") for row in rows[:3]] == [groups[:4], groups[4:8], groups[8:]]
+    assert ada.run("contact", "verify", "contact_bob").lines[0]["safety_number"] == SAFETY
+
+
 FOUND = m.Dht(
     enabled=True, bootstrapped=True, nodes=9, nat="random", address="192.0.2.1:7", relays=["192.0.2.9:1"], topics=4
 )
@@ -92,6 +130,22 @@ FOUND = m.Dht(
 def status(dht: m.Dht, **peer: Any) -> m.Status:
     other = m.Peer(device="d", identity="i", name="desk", address="127.0.0.1:1", **peer)
     return m.Status(identity="i", device="d", online=True, peers=[other], dht=dht, pending=0, feeds=1, entries=2)
+
+
+def test_status_shows_the_name_of_the_person_and_the_device_in_rows_of_their_own() -> None:
+    rows = render(status(m.Dht()).model_copy(update={"name": "Ada", "device": "dev_A"}), colour=False).splitlines()
+    assert [row.split() for row in rows[:3]] == [["identity", "i"], ["name", "Ada"], ["device", "dev_A"]]
+
+
+def test_init_link_and_an_offline_status_say_the_next_step(desk: Desk) -> None:
+    assert desk.shown("link", stdin=f"{CODE}\n".encode()).out.splitlines()[-2:] == [
+        "Linked: this is now device_desk of id_ada.",
+        "Start `kithkin run` here to get your chats and contacts.",
+    ]
+    made = desk.shown("init", "--name", "Ada").out.splitlines()
+    assert made[-1] == "Next: `kithkin run`, then `kithkin contact invite`."
+    assert "online    no: start `kithkin run` to connect" in desk.shown("status").out
+    assert "kithkin run" not in render(status(m.Dht()), colour=False)
 
 
 def test_every_model_can_be_shown() -> None:
@@ -109,7 +163,7 @@ def test_every_model_can_be_shown() -> None:
             m.Hits(hits=[hit.model_copy(update={"author_name": "Ada", "source": "trey"})], total=1, took_ms=1.2),
             ["Ada (quoting trey)"],
         ),
-        (m.Safety(safety_number="1" * 60, verified=False), ["11111  11111  11111  11111", "not verified"]),
+        (m.Safety(safety_number=SAFETY, verified=False), [SAFETY[:23].replace(" ", "  "), "not verified"]),
         (m.Invite(invite="kithkin:invite/A", expires=AT), ["For one person, until 2026-11-24"]),
         (m.Outbox(pending=[]), ["Everything is delivered."]),
         (m.Contacts(contacts=[]), ["kithkin contact invite"]),
@@ -133,6 +187,9 @@ def test_every_model_can_be_shown() -> None:
                 "(punched, 20.2 ms)",
             ],
         ),
+        (status(m.Dht(enabled=True, bootstrapped=True, nodes=1)), ["1 node, guest", "2 entries in 1 feed"]),
+        (m.ReadUpto(read_upto=None), ["There is nothing to mark as read."]),
+        (m.ReadUpto(read_upto="msg_1"), ["Read up to msg_1."]),
         (m.Digits(code="123456"), ["123 456"]),
         (m.Wrong(left=1), ["1 more try"]),
         (m.Sent(id="msg", state="queued"), ["id msg  state queued"]),
@@ -177,3 +234,31 @@ def test_error_is_followed_by_its_hint(ada: Desk) -> None:
     assert shown.code == 1 and shown.out == ""
     assert shown.err.splitlines()[0] == "kithkin: There is no chat nowhere\\x1b."
     assert shown.err.splitlines()[1].startswith("  next: ")
+
+
+def test_doctor_and_status_say_one_feed_and_one_message(home: Desk) -> None:
+    home.run("send", "self", "hello")
+    details = [check["detail"] for check in home.run("doctor").lines[0]["checks"]]
+    assert any(detail.startswith("1 feed, ") for detail in details)
+    assert any(detail.startswith("1 message, kept by ") for detail in details)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence", "hint"),
+    [
+        (("send", "chat_NOWHERE", "x"), "There is no such chat here.", "kithkin chat list"),
+        (("contact", "rename", "id_NOBODY", "x"), "There is no such contact here.", "kithkin contact list"),
+        (("device", "rename", "dev_NONE", "x"), "There is no such device here.", "kithkin device list"),
+        (("edit", "self", "msg_NONE", "x"), "There is no such message here.", "kithkin read CHAT"),
+        (("import", "self", "absent.jsonl"), "There is no such file.", "Check the path"),
+    ],
+)
+def test_hint_fits_what_was_not_found(home: Desk, words: tuple[str, ...], sentence: str, hint: str) -> None:
+    said, following = home.shown(*words).err.splitlines()
+    assert said == f"kithkin: {sentence}"
+    assert following.startswith("  next: ") and hint in following
+
+
+def test_passphrase_file_that_cannot_be_read_is_named_with_a_hint_about_files(desk: Desk) -> None:
+    desk.patch.setenv("KITHKIN_PASSPHRASE_FILE", "/nowhere/passphrase")
+    assert "next: Name a readable file that holds it" in desk.shown("init", "--name", "Ada").err

@@ -9,21 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from sync.service import profiles as real
 from tests.apps.cli.desk import Desk
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture
-def home(desk: Desk) -> Desk:
-    """A desk with a real profile."""
-    desk.profiles = real
-    said = desk.run("init", "--name", "Ada")
-    assert said.code == 0 and len(said.lines[0]["phrase"].split()) == 24
-    return desk
 
 
 def contents(folder: Path) -> dict[str, bytes]:
