@@ -297,9 +297,9 @@ OFFLINE = "no: start `kithkin run` to connect"
 
 @shows
 def _(value: m.ReadUpto, page: Page) -> str:
-    return (
-        "There is nothing to mark as read." if value.read_upto is None else f"Read up to {one_line(value.read_upto)}."
-    )
+    if value.read_upto is None:
+        return "There is nothing to mark as read."
+    return f"Read up to {one_line(value.read_upto)}."
 
 
 NATS = {

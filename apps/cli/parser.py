@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 from apps import VERSION
 from apps.cli import commands, later, start
-from apps.cli.command import Command
+from apps.cli.command import Command, Says
+from apps.cli.output import Output
 from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, KithkinError
 from sync.service.times import bounded, day_end, day_start
 
@@ -183,6 +184,11 @@ def build() -> Parser:
     return parser
 
 
+def show_help(out: Output) -> None:
+    """The same as `--help`."""
+    out.help(build().format_help())
+
+
 def _network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", metavar="A", help="the address to bind (all of them)")
     parser.add_argument(
@@ -322,6 +328,6 @@ def _rest(top: Group) -> None:
     _network(top.add("phone", start.PHONE, "start the phone app"))
     forge = top.add("forge-transcript", later.FORGE, "show that a transcript proves nothing (not yet)")
     forge.add_argument("rest", nargs="*")
-    top.add("help", start.HELP, "this list of commands")
+    top.add("help", Says(show_help), "this list of commands")
     top.add("version", start.SHOW_VERSION, "the version of this program")
     top.add("demo", start.DEMO, "the story of a phone, a desktop and a friend")

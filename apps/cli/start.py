@@ -129,13 +129,6 @@ def version(out: Output) -> None:
     out.line(as_record("Version", {"version": VERSION}))
 
 
-def help_(out: Output) -> None:
-    """The same as `--help`."""
-    from apps.cli import parser  # late: it imports this module
-
-    out.help(parser.build().format_help())
-
-
 INIT = Stands(init)
 LINK = Stands(link)
 RUN = Stands(run)
@@ -143,5 +136,4 @@ DESKTOP = Window("apps.desktop.main")
 PHONE = Window("apps.mobile.main")
 TESTNET = Stands(testnet, profile=False)
 DEMO = Stands(demo, profile=False)
-HELP = Says(help_)
 SHOW_VERSION = Says(version)
