@@ -39,13 +39,13 @@ class Story:
 
 class Storm:
     """`world` and the five devices; `story` grows as it goes.  apart: nobody ever knows an address, devices move from
-    house to house, and the DHT that is to lead them together loses and lies."""
+    house to house, and the DHT that is to lead them together loses and lies.  mirrors: as in `World`."""
 
-    def __init__(self, seed: int, moves: int = MOVES, *, apart: bool = False) -> None:
+    def __init__(self, seed: int, moves: int = MOVES, *, apart: bool = False, mirrors: bool = False) -> None:
         self.seed = seed
         self.moves = moves
         self.apart = apart
-        self.world = World(seed, dht=apart, hints=not apart)
+        self.world = World(seed, dht=apart, hints=not apart, mirrors=mirrors)
         self.luck = Random(f"{seed}/story")
         self.story = Story()
         self.late = ("nobody", "tablet", "club")[seed % 3]  # what joins in the middle of it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 import pytest
 
@@ -279,6 +280,24 @@ def test_full_disk_refuses_writes_and_loses_nothing(world: World) -> None:
     world.settle()
     assert world.texts(desk) == ["one", "two"]
     assert world.outbox(phone) == []
+
+
+def test_invite_is_dialled_again_after_a_commit_refused_in_the_tick_that_dials(world: World) -> None:
+    ada, bob = world.person("Ada"), world.person("Bob")
+    code = ada.invite()
+    world.settle()
+    ada.stop()
+    bob.accept(code)
+    # Bob dials again and again. The disk is full in the very tick that does: it has a port to write, too.
+    world.run_until(lambda: bob.engine.onboarding.conversations.next_wake() < inf, "the first dial")
+    bob.engine.profile.keep_port(12_345)
+    bob.misfortune.refuse_writes = 1
+    world.run(5)
+    assert [getattr(error, "code", "") for error in bob.errors] == ["disk_full"]
+    ada.boot()
+    world.run_until(lambda: bool(bob.steps), "the invite")
+    world.settle()
+    assert ada.knows("Bob") and bob.knows("Ada")
 
 
 def test_entries_withheld_by_a_peer_are_requested_as_items(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

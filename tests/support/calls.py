@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 
 from sync.engine.engine import Engine
 from sync.service.chats import ChatCalls
+from sync.service.contacts import ContactCalls, DeviceCalls
 from sync.service.domain import OpenedProfile
 from sync.service.messages import MessageCalls
 
 T = TypeVar("T")
 
 
-class Calls(MessageCalls, ChatCalls):
-    """What a person does in chats."""
+class Calls(MessageCalls, ChatCalls, ContactCalls, DeviceCalls):
+    """What a person does in chats, with contacts and with their own devices."""
 
 
 def opened(engine: Engine, clock: Callable[[], float], tick: Callable[[], None]) -> OpenedProfile:

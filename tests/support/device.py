@@ -6,7 +6,8 @@ datagrams for the world's wires.  A store that crashes takes the process with it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from math import inf
 from random import Random
@@ -29,6 +30,7 @@ from sync.space.space import Space
 from sync.store.memory import Call as StoreCall
 from sync.store.memory import Crashed, MemoryStore, When
 from tests.support.calls import Calls, opened, result_of
+from tests.support.mirror import Mirror
 
 if TYPE_CHECKING:
     from tests.support.world import World
@@ -52,6 +54,15 @@ class Misfortune:
         self.crash_in: int | None = None
         self.when = When.BEFORE
         self.refuse_writes = 0
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Whoever reads the store within is no part of the device, and brings no misfortune."""
+        inside, self.inside = self.inside, 0
+        try:
+            yield
+        finally:
+            self.inside = inside
 
     def __call__(self, call: StoreCall) -> None:
         if call.name == "write" and call.when is When.AFTER:
@@ -89,6 +100,8 @@ class Device:
         self.digits = ""  # what a linking device will be told
         self.steps: list[e.OnboardingStep] = []
         self.events: list[e.Effect] = []
+        self.mirror: Mirror | None = None  # a window on the engine that runs
+        self._watched = world.mirrors
         self.boots = 0
         self.timer = float("inf")
         self.errors: list[BaseException] = []
@@ -143,6 +156,8 @@ class Device:
             driver = self._driver = Driver(engine, self, lambda: self.now)
             engine.online(self.hints, self.now)
             driver.tick()
+            if self._watched:
+                self.watch()
             return True
 
         try:
@@ -165,6 +180,12 @@ class Device:
         self._driver.tick()
         self._serve()
         return self.linking.text
+
+    def watch(self) -> Mirror:
+        """Opens a window that inserts what it is told; every later start of the device opens one, too."""
+        self._watched = True
+        self.mirror = Mirror(self, self.engine)
+        return self.mirror
 
     def _fresh_port(self) -> None:
         self.boots += 1
@@ -209,7 +230,7 @@ class Device:
         self._gone("crash")
 
     def _gone(self, kind: str) -> None:
-        self.core = self.engine_or_none = self.linking = self._driver = None
+        self.core = self.engine_or_none = self.linking = self._driver = self.mirror = None
         if self.world.dht is not None:
             self.world.dht.gone(self)
         self.timer = float("inf")
@@ -429,12 +450,16 @@ class Device:
 
     def tell(self, event: e.Event) -> None:
         self.events.append(event)
+        if self.mirror is not None:
+            self.mirror.tell(event)
 
     def refused(self, error: KithkinError) -> None:
         self.errors.append(error)
 
     def ticked(self) -> None:
         """Datagrams leave and the timer is set once nothing follows from anything: `_serve`."""
+        if self.mirror is not None:
+            self.mirror.ticked()
 
     # -- the network --------------------------------------------------------------------------------------------
 

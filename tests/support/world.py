@@ -52,9 +52,18 @@ class Message:
 
 class World:
     """`seed` names the run; `weather` is what the wires do once the setting is up; dht: there is a DHT, of which nobody
-    knows more than keys and topics; hints: devices tell one another their addresses."""
+    knows more than keys and topics; hints: devices tell one another their addresses; mirrors: every device has a window
+    that inserts what it is told (`tests.support.mirror`)."""
 
-    def __init__(self, seed: int | str, weather: Weather = CLEAR, *, dht: bool = False, hints: bool = True) -> None:
+    def __init__(
+        self,
+        seed: int | str,
+        weather: Weather = CLEAR,
+        *,
+        dht: bool = False,
+        hints: bool = True,
+        mirrors: bool = False,
+    ) -> None:
         self.seed = seed
         self.now = 0.0  # seconds of a steady clock: as Unix time a float could not hold microseconds
         self.devices: list[Device] = []
@@ -62,6 +71,7 @@ class World:
         self.wires = Wires(str(seed), weather)
         self.trace = Trace()
         self.hints = hints
+        self.mirrors = mirrors
         self.restart_after: Callable[[Device], float | None] = lambda device: None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from identity.errors import KithkinError
@@ -57,10 +59,28 @@ class Shell:
         self.ticks += 1
 
 
+class Eager(Shell):
+    """A port that reports at once: it fails every dial, and every connection that it is to end is closed."""
+
+    report_failed: Callable[[int], None]
+    report_closed: Callable[[int], None]
+
+    def dial(self, dial: e.Dial) -> None:
+        super().dial(dial)
+        self.report_failed(dial.attempt)
+
+    def disconnect(self, conn: int, reason: str) -> None:
+        super().disconnect(conn, reason)
+        self.report_closed(conn)
+
+
 class Teller(Engine):
     """When a connection is lost, the other one is told so in a frame, as replication passes on what a peer asked."""
 
     refusals: int = 0
+
+    def failed(self, attempt: int, now: float) -> None:
+        self.profile.effects.append(e.Transmit(3, b"dial %d failed" % attempt))
 
     def closed(self, conn: int, now: float) -> None:
         self.profile.effects.append(e.Transmit(conn + 1, b"%d is gone" % conn))
@@ -74,9 +94,9 @@ class Teller(Engine):
             raise KithkinError("disk_full", "The disk is full.")
 
 
-def scene() -> tuple[Driver[Teller], Teller, Shell]:
+def scene(shell: Shell | None = None) -> tuple[Driver[Teller], Teller, Shell]:
     store, _ = founded("node", MemoryStore())
-    engine, shell = Teller(store, stream("node"), NOW), Shell()
+    engine, shell = Teller(store, stream("node"), NOW), shell or Shell()
     driver = Driver(engine, shell, lambda: NOW)
     driver.open = {1, 2, 3}
     return driver, engine, shell
@@ -105,6 +125,49 @@ def test_a_refused_tick_that_nobody_waits_for_is_told_to_the_port() -> None:
     engine.refusals = 1
     driver.tick_quietly()
     assert [error.code for error in shell.errors] == ["disk_full"]
+
+
+def dial_of(engine: Engine) -> e.Dial:
+    return e.Dial(7, bytes(32), (), engine.profile.account.keys.signing)
+
+
+def eager_scene() -> tuple[Driver[Teller], Teller, Shell]:
+    shell = Eager()
+    driver, engine, _ = scene(shell)
+    shell.report_failed, shell.report_closed = driver.failed, driver.closed
+    return driver, engine, shell
+
+
+def test_frames_keep_their_order_when_the_port_reports_a_failed_dial_at_once() -> None:
+    driver, engine, shell = eager_scene()
+    engine.profile.effects += [dial_of(engine), e.Transmit(3, b"made before")]
+    driver.tick()
+    assert shell.sent == [(3, b"made before"), (3, b"dial 7 failed")]
+
+
+def test_core_hears_once_of_a_connection_that_the_port_reports_closed_at_once() -> None:
+    driver, engine, shell = eager_scene()
+    engine.profile.effects += [e.Transmit(2, b"made before"), e.Disconnect(1, "enough")]
+    driver.tick()
+    assert (shell.closed, driver.open) == ([1, 2], {3})
+    assert shell.sent == [(2, b"made before"), (2, b"1 is gone"), (3, b"2 is gone")]
+
+
+class Faulty(Shell):
+    """A port with a defect in one method."""
+
+    def dial(self, dial: e.Dial) -> None:
+        raise RuntimeError("a defect")
+
+
+def test_effects_behind_one_at_which_the_port_fails_are_performed_with_the_next_tick() -> None:
+    driver, engine, shell = scene(Faulty())
+    engine.profile.effects += [dial_of(engine), e.Transmit(3, b"still sent"), e.Disconnect(3, "enough")]
+    with pytest.raises(RuntimeError, match="defect"):
+        driver.tick()
+    assert (shell.sent, shell.closed, shell.ticks) == ([], [], 1)
+    driver.tick()
+    assert (shell.sent, shell.closed, shell.ticks) == ([(3, b"still sent")], [3], 2)
 
 
 def test_frames_of_an_unknown_connection_are_dropped() -> None:
