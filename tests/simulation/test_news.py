@@ -145,7 +145,7 @@ def test_device_record_that_a_later_key_opens_tells_what_was_delivered(monkeypat
 # -- everything at once -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2, 19])
 def test_windows_equal_a_fresh_read_after_random_faults(seed: int) -> None:
     storm = Storm(seed, 30, mirrors=True).run()
     storm.world.run(200)

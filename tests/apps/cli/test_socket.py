@@ -6,7 +6,7 @@ import asyncio
 import json
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -268,6 +268,30 @@ def test_calls_fail_with_timeout_when_the_node_stops(tmp_path: Path) -> None:
     asyncio.run(asyncio.wait_for(play(), 30))
 
 
+def test_server_stops_although_a_client_reads_none_of_its_answers(tmp_path: Path) -> None:
+    """A suspended process, say: more is on its way to it than the socket holds."""
+
+    async def play() -> None:
+        fake = FakeService.new(Network())
+        for _ in range(200):
+            await fake.send("self", "a" * 10_000)
+        node = AsyncExitStack()
+        await node.enter_async_context(ServiceServer(fake, tmp_path))
+        reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET, limit=1000)
+        await reader.readline()
+        for number in range(20):
+            request = {"id": number, "call": "read", "args": {"chat": "self", "limit": 200}}
+            writer.write(json.dumps(request).encode() + b"\n")
+        await reader.readexactly(1)  # it has begun to answer; a reader with that much waiting takes nothing more
+        stopping = asyncio.create_task(node.aclose())
+        stopped, _ = await asyncio.wait([stopping], timeout=10)
+        writer.transport.abort()
+        await stopping
+        assert stopped, "the node waited for its client"
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -307,8 +331,23 @@ def test_line_that_is_no_request_ends_only_its_own_connection(tmp_path: Path, li
         {"id": 1, "call": "send", "args": {"chat": 5, "text": "x"}},
         {"id": 1, "call": "send", "args": {"chat": "self", "text": "x", "as": "root"}},
         {"id": 1, "call": "status", "args": {"self": 1}},
+        {"id": 1, "call": "read", "args": {"chat": "self", "wait": float("nan")}},
+        {"id": 1, "call": "read", "args": {"chat": "self", "wait": float("inf")}},
+        {"id": 1, "call": "export", "args": {"chat": "self", "path": "out.jsonl"}},
+        {"id": 1, "call": "import_messages", "args": {"chat": "self", "path": "/nul\0/in.jsonl"}},
     ],
-    ids=["unknown", "private", "missing", "wrong type", "unknown argument", "self"],
+    ids=[
+        "unknown",
+        "private",
+        "missing",
+        "wrong type",
+        "unknown argument",
+        "self",
+        "not a number",
+        "infinite wait",
+        "relative path",
+        "nul in a path",
+    ],
 )
 def test_invalid_call_is_refused_and_the_connection_stays_open(tmp_path: Path, request_line: dict[str, object]) -> None:
     async def play(fake: FakeService, service: SocketService) -> None:

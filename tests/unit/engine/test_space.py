@@ -6,6 +6,7 @@ import pytest
 
 from crdt.docs.chat import Edit, Message, Reaction
 from crdt.docs.ids import message_id
+from crdt.docs.own import OwnProfile
 from crdt.log.merkle import Tree, leaf_of, roots_at, tail_indexes, verify_range
 from identity.errors import KithkinError
 from identity.phrase import new_phrase, phrase_keys
@@ -134,3 +135,37 @@ def test_refused_commit_leaves_memory_equal_to_the_disk() -> None:
     profile.write(notes(profile), [[Message(b"c" * 16, "later")]], MS)
     profile.commit(MS)
     assert texts(profile) == texts(Profile(store, stream("again"))) == ["kept", "later"]
+
+
+def test_control_entry_that_a_late_key_opens_during_a_commit_is_folded_by_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The fold makes a grant readable whose sender was unknown; its key opens another control entry."""
+    _, profile = founded("late")
+    space = notes(profile)
+    changes = space._changes
+
+    def unlock(now_ms: int) -> bool:
+        changes.keys = False
+        changes.control_came()
+        return True
+
+    changes.control_came()
+    with monkeypatch.context() as late:
+        late.setattr(space.epoch_keys, "open_grants", changes.keys_came)
+        late.setattr(space.inbound, "unlock", unlock)
+        profile.commit(MS)
+    waits = [(profile.uncommitted, changes.control)]
+    profile.commit(MS)
+    waits.append((profile.uncommitted, changes.control))
+    assert waits == [(True, True), (False, False)]
+
+
+def test_own_documents_are_kept_by_a_commit_in_which_a_feed_of_mine_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another device of mine is taken out in the tick in which I change my name."""
+    store, profile = founded("ends")
+    profile.note(MS, OwnProfile(name="New name"))
+    profile.personal._changes.control_came()
+    monkeypatch.setattr(profile.personal.members, "ends_moved", lambda: True)
+    profile.commit(MS)
+    assert profile.view.profile.name == Profile(store, stream("again")).view.profile.name == "New name"

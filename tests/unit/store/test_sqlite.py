@@ -170,6 +170,17 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "s").read_bytes() == before
 
 
+def test_a_store_of_an_earlier_version_is_refused_and_left_unchanged(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "s", KEY).close()
+    behind(tmp_path / "s", f"PRAGMA user_version = {VERSION - 1}")
+    before = (tmp_path / "s").read_bytes()
+
+    with pytest.raises(KithkinError, match="earlier version") as caught:
+        SqliteStore(tmp_path / "s", KEY)
+    assert caught.value.code == "profile_unreadable"
+    assert (tmp_path / "s").read_bytes() == before
+
+
 def test_tables_of_a_newer_program_are_added_to_an_older_store(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "s", KEY)
     store.write(put(b"a"), durable=True)

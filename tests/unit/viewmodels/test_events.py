@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from apps.viewmodels.chat import MAX_QUOTES, PAGE, UNAVAILABLE
+from apps.viewmodels.chat import MAX_QUOTES, PAGE, UNAVAILABLE, Chat
 from apps.viewmodels.chats import Chats, with_message
 from apps.viewmodels.session import Session
 from sync.service import models, node
@@ -79,6 +79,75 @@ def test_gap_far_up_in_a_chat_causes_one_read_and_keeps_the_place() -> None:
         # The first one is read when somebody scrolls there, with what may have come before it.
         assert shown(chat) == ["edited" if text == "line 110" else text for text in before[1:]]
         assert (service.calls, chat.state.older, chat.state.newer) == (["read"], True, True)
+
+    asyncio.run(story())
+
+
+class Hiding(ScriptedService):
+    """A hidden message can still be read from, and is on no page."""
+
+    hidden = ""
+
+    async def read(
+        self, chat: str, *, limit: int = 50, before: str | None = None, after: str | None = None
+    ) -> models.Messages:
+        page = await super().read(chat, limit=limit, before=before, after=after)
+        return page.model_copy(update={"messages": [held for held in page.messages if held.id != self.hidden]})
+
+
+async def in_the_middle(service: ScriptedService) -> tuple[Chat, models.Message]:
+    """The chat at a message far up, and the first message that is loaded there."""
+    chat = await opened(service)
+    await chat.open("msg_100")
+    return chat, next(held for held in service.messages if held.text == shown(chat)[0])
+
+
+async def scroll_to_the_top(chat: Chat) -> None:
+    while chat.state.older:
+        await chat.load_older()
+
+
+def test_gap_leaves_no_first_message_that_was_deleted_meanwhile() -> None:
+    async def story() -> None:
+        service = ScriptedService(*map(message, range(500)))
+        chat, first = await in_the_middle(service)
+        place = service.messages.index(first)
+        service.messages[place] = first.model_copy(update={"text": "", "deleted": True})
+        chat.gap()
+        await chat.settled()
+        assert first.text not in shown(chat)
+        await chat.load_older()
+        assert shown(chat)[:PAGE][-1] == "This message was deleted"
+
+    asyncio.run(story())
+
+
+def test_gap_leaves_no_first_message_that_was_hidden_meanwhile() -> None:
+    async def story() -> None:
+        service = Hiding(*map(message, range(500)))
+        chat, first = await in_the_middle(service)
+        service.hidden = first.id
+        chat.gap()
+        await chat.settled()
+        await chat.load_older()
+        assert first.text not in shown(chat)
+
+    asyncio.run(story())
+
+
+def test_message_that_came_before_the_first_one_during_a_gap_can_be_scrolled_to() -> None:
+    """The first that is loaded was the first of the chat."""
+
+    async def story() -> None:
+        service = ScriptedService(*map(message, range(1, 500)))
+        chat, _ = await in_the_middle(service)
+        await scroll_to_the_top(chat)
+        assert chat.state.newer and shown(chat)[0] == "line 1"
+        service.messages.insert(0, message(0))
+        chat.gap()
+        await chat.settled()
+        await scroll_to_the_top(chat)
+        assert shown(chat)[:2] == ["line 0", "line 1"]
 
     asyncio.run(story())
 
@@ -217,6 +286,25 @@ def test_quotes_of_many_replies_are_bounded_and_each_is_read_once_while_shown() 
         assert all(bubble.quote is not None for bubble in chat.state.bubbles)
         assert service.calls.count("message") == 2 * MAX_QUOTES
         assert len(chat._quotes) <= MAX_QUOTES
+
+    asyncio.run(story())
+
+
+def test_quote_of_a_chat_that_is_not_shown_is_read_again_after_a_gap() -> None:
+    async def story() -> None:
+        service = ScriptedService(*map(message, range(200)), message(200, reply_to="msg_1"))
+        session = Session(service.face, lambda problem: None)
+        chat = session.chat(CHAT)
+        await chat.open()
+        await chat.settled()
+        seen = [chat.state.bubbles[-1].quote]
+        service.messages[1] = message(1, "edited")
+        session.take(models.GapEvent())
+        await chat.open()
+        await chat.settled()
+        seen.append(chat.state.bubbles[-1].quote)
+        assert [quote.text for quote in seen if quote is not None] == ["line 1", "edited"]
+        await session.stop()
 
     asyncio.run(story())
 
