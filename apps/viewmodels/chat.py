@@ -256,7 +256,11 @@ class Chat(ViewModel[ChatState]):
         before = self._known
         self._describe(chat)
         # With these, names of authors, what counts and who must have a message may change in every row.
-        if before is not None and _shape(before) != _shape(chat) and (self._excerpt.loaded or chat.state == "active"):
+        if (
+            before is not None
+            and shape_of(before) != shape_of(chat)
+            and (self._excerpt.loaded or chat.state == "active")
+        ):
             self._refreshing.ask()
 
     def _describe(self, chat: models.Chat) -> None:
@@ -390,6 +394,6 @@ class Chat(ViewModel[ChatState]):
         return not self.state.problem
 
 
-def _shape(chat: models.Chat) -> tuple[object, ...]:
+def shape_of(chat: models.Chat) -> tuple[object, ...]:
     """What of a chat, apart from its messages, shows in their bubbles."""
     return chat.title, chat.state, chat.members

@@ -104,7 +104,7 @@ class Chats(ViewModel[ChatsState]):
                 case models.GoneEvent():
                     after = None  # it may have been the newest, or unread
                 case models.ChatEvent():
-                    after = chat if _stays_listed(self._known.get(chat.id), chat) else None
+                    after = chat if stays_listed(self._known.get(chat.id), chat) else None
         if after is None:
             self.reload()
         elif after != self._known.get(after.id):
@@ -161,7 +161,7 @@ def with_message(chat: models.Chat, message: models.Message, new: bool) -> model
     return chat.model_copy(update={"unread": unread, **last, **preview})
 
 
-def _stays_listed(before: models.Chat | None, after: models.Chat) -> bool:
+def stays_listed(before: models.Chat | None, after: models.Chat) -> bool:
     """Whether a change leaves a chat where it is known to be: neither new in the list, nor perhaps taken out of it."""
     return before is not None and before.state == after.state and (after.last is not None or before.last is None)
 

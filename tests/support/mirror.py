@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from apps.viewmodels.chat import _shape
-from apps.viewmodels.chats import _stays_listed, with_message
+from apps.viewmodels.chat import shape_of
+from apps.viewmodels.chats import stays_listed, with_message
 from apps.viewmodels.excerpt import Excerpt
 from sync.engine import effects as e
 from sync.engine.engine import Engine
@@ -59,7 +59,7 @@ class Mirror:
         with self._device.misfortune.looking():
             self._chats = self._read_chats()
             self._excerpts = {}
-            self._shapes = {chat.id: _shape(chat) for chat in self._chats.values()}
+            self._shapes = {chat.id: shape_of(chat) for chat in self._chats.values()}
             for chat in self._chats:
                 self._excerpt(chat).replace(self._read_messages(chat), older=False, newer=False)
 
@@ -89,7 +89,7 @@ class Mirror:
                 known = self._chats.get(id_)
                 after = with_message(known, message, new) if known is not None else None
             case models.ChatEvent(chat=chat):
-                after = chat if _stays_listed(self._chats.get(chat.id), chat) else None
+                after = chat if stays_listed(self._chats.get(chat.id), chat) else None
             case models.GoneEvent() | models.ContactEvent() | models.GapEvent():
                 after = None
             case _:
@@ -109,7 +109,7 @@ class Mirror:
             case models.StatusEvent(chat=id_, id=message_id, state=state):
                 self._excerpt(id_).set_state(message_id, state)
             case models.ChatEvent(chat=chat):
-                shape = _shape(chat)
+                shape = shape_of(chat)
                 if self._shapes.setdefault(chat.id, shape) != shape:
                     self._shapes[chat.id] = shape
                     self._stale_chats.add(chat.id)
