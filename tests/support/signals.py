@@ -6,6 +6,7 @@ import signal
 
 
 def heed_interrupts() -> None:
-    """For `preexec_fn`: SIGINT does what it does.  A script's job in the background ignores it, and so would all of its
-    children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """For `preexec_fn`: SIGINT and SIGHUP do what they do.  A script's job in the background ignores the one, a job under
+    `nohup` the other, and so would all of their children."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)

@@ -14,6 +14,7 @@ from sync.service import profiles as real
 from tests.apps.cli.desk import Desk
 from tests.apps.cli.fake_service import PAIR
 from tests.apps.cli.test_node import NODE, ROOT
+from tests.support.signals import heed_interrupts
 
 full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 CLOSED = b"kithkin: Standard output takes nothing: it is closed.\n"
@@ -23,7 +24,9 @@ FULL = b"kithkin: Standard output takes nothing: No space left on device.\n"
 def shell(streams: str, *words: str, program: list[str] = NODE) -> subprocess.Popen[bytes]:
     """The command with its streams as a shell would set them."""
     script = ["sh", "-c", f'exec "$@" {streams}', "sh", *program, *words]
-    return subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        script, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts
+    )
 
 
 def ended(streams: str, *words: str, program: list[str] = NODE) -> tuple[int, bytes, bytes]:
@@ -88,7 +91,10 @@ def test_a_node_ends_when_its_terminal_hangs_up(desk: Desk) -> None:
     with shell("", "run", "--json") as node:
         assert node.stdout is not None and json.loads(node.stdout.readline())["ready"]
         node.send_signal(signal.SIGHUP)
-        assert node.wait(60) == 0
+        try:
+            assert node.wait(60) == 0
+        finally:
+            node.kill()  # else leaving the block would wait for it
     assert list(desk.folder.iterdir()) == []
 
 
