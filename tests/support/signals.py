@@ -6,7 +6,7 @@ import signal
 
 
 def heed_interrupts() -> None:
-    """For `preexec_fn`: SIGINT and SIGHUP do what they do.  A script's job in the background ignores the one, a job under
+    """For `preexec_fn`: SIGINT and SIGHUP do what they do.  A job in the background ignores the one, a job under
     `nohup` the other, and so would all of their children."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
