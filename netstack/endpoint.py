@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
+from typing import cast
 
 from identity.errors import DecodeError
 from identity.keys import Random, SigningKey
@@ -320,9 +321,10 @@ class EndpointCore:
         self._tasks.run(self._now)
         if self.dht is not None and (told := self.dht.take_effects()):
             self._on_dht(told)
-        effects: list[Effect] = [*self._sockets.take_effects(), *self._effects]
-        self._effects = []
-        return effects
+        events, self._effects = self._effects, []
+        if ports := self._sockets.take_effects():
+            return [*ports, *events]
+        return cast("list[Effect]", events)
 
     def outgoing(self) -> list[Outgoing]:
         """Datagrams and runs to send now, once per turn.

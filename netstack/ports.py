@@ -30,3 +30,4 @@ class ClosePort:
 
 
 PortEffect = OpenPort | ClosePort
+PORT_EFFECTS = (OpenPort, ClosePort)  # for isinstance

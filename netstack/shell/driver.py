@@ -14,7 +14,7 @@ from typing import cast
 from netstack.dht.events import DHT_EVENTS, DhtEvent
 from netstack.endpoint import EndpointCore
 from netstack.events import Event, Frame, PathKind, Reason
-from netstack.ports import ClosePort, OpenPort, PortEffect
+from netstack.ports import PORT_EFFECTS, PortEffect
 from netstack.shell.ports import Ports
 from netstack.udp.port import Datagram
 
@@ -175,13 +175,14 @@ class Driver:
     def _carry_out(self, ports: Ports) -> list[Event | DhtEvent]:
         """Opens and closes ports as the core orders, which it does first; returns the events that follow."""
         effects = self.core.take_effects()
+        if not effects or not isinstance(effects[0], PORT_EFFECTS):  # most turns
+            return cast("list[Event | DhtEvent]", effects)
         orders: list[PortEffect] = []
         for effect in effects:
-            if not isinstance(effect, OpenPort | ClosePort):
+            if not isinstance(effect, PORT_EFFECTS):
                 break
             orders.append(effect)
-        if orders:
-            ports.carry_out(orders)
+        ports.carry_out(orders)
         return cast("list[Event | DhtEvent]", effects[len(orders) :])
 
     def _tell(self, events: list[Event | DhtEvent]) -> None:
