@@ -51,7 +51,7 @@ class Devices(ViewModel[DevicesState]):
         self._loading = Coalesced(self.load)
 
     async def load(self) -> None:
-        """Reads my profile, my devices and who is connected."""
+        """Reads my profile, my devices and which devices are connected."""
         with self._working():
             profile = await self._service.profile()
             listed = (await self._service.devices()).devices

@@ -117,7 +117,7 @@ class Excerpt:
         self._messages.insert(at, message)
         self._by_id[message.id] = message
         if len(self._messages) > self.limit:
-            # Whoever is at the end stays there; else what is read stays, and the end moves.
+            # At the newest message the oldest goes; farther up the last one that is loaded.
             dropped = self._messages.pop(-1 if self.newer else 0)
             del self._by_id[dropped.id]
             self.older = self.older or not self.newer

@@ -1,4 +1,4 @@
-"""A new group: its title and who is invited."""
+"""A new group: its title and the contacts to invite."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class NewGroup(ViewModel[NewGroupState]):
         self._become(people=tuple(replace(p, chosen=not p.chosen) if p.id == id_ else p for p in people), problem="")
 
     async def create(self, title: str) -> None:
-        """Makes the group and invites who is chosen."""
+        """Creates the group and invites the contacts that are chosen."""
         # A group is made at once, before the window can disable the button: a second press must do nothing.
         if self.state.busy or self._done:
             return

@@ -51,7 +51,7 @@ class Members(ViewModel[MembersState]):
         self._reading = Coalesced(self._read)
 
     async def load(self, chat: str) -> None:
-        """Reads who is in that chat."""
+        """Reads the members of that chat."""
         self._become(chat=chat, members=(), contact="", number="", verified=False)
         await self._read()
 
@@ -67,7 +67,7 @@ class Members(ViewModel[MembersState]):
                 self._become(contact=other.id, number=safety.safety_number, verified=safety.verified)
 
     def touched(self, chat: str) -> None:
-        """Something about a chat changed that its event does not carry: roles, names, who is in."""
+        """Something about a chat changed that its event does not carry: roles, names, members."""
         if chat == self.state.chat:
             self._reading.ask()
 

@@ -232,7 +232,7 @@ class GroupPage(Page):
 
 
 class MembersPage(Page):
-    """Who is in a chat, and the safety number of a direct one."""
+    """The members of a chat, and the safety number of a direct one."""
 
     number = StringProperty("")
     verified = BooleanProperty(False)

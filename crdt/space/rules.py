@@ -46,7 +46,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class RuleContext:
-    """What rules need besides the state of the past: the space, the ends of feeds, the limits, who is revoked."""
+    """What rules need besides the state of the past: the space, the ends of feeds, the limits, the revoked devices."""
 
     space: bytes
     ends: FeedEnds

@@ -7,7 +7,7 @@ asked at once.  All requests carry the same message 1, so the first good answer 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from enum import Enum, auto
 
@@ -108,8 +108,8 @@ class OutboundAttempt(Attempt):
         self.context.links.fail(self.link, reason)
         self.close()
 
-    async def _follow(self, strategy: object, verdicts: list[Verdict]) -> None:
-        verdicts.append(await strategy)  # type: ignore[misc]
+    async def _follow(self, strategy: Awaitable[Verdict], verdicts: list[Verdict]) -> None:
+        verdicts.append(await strategy)
 
     async def _direct(self, address: Address) -> Verdict:
         """Until the link's patience ends: the peer may be about to come up."""

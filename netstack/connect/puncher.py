@@ -22,7 +22,7 @@ from identity.keys import Random
 from netstack.connect.nat import ENOUGH, NatSamples, coerced
 from netstack.connect.rpc import RpcNode, answer_of, dialable
 from netstack.connect.sockets import LOW_TTL, Sockets
-from netstack.connect.tasks import Promise, Task, Tasks
+from netstack.connect.tasks import Procedure, Promise, Task, Tasks
 from netstack.dht.ask import Ask
 from netstack.dht.datagram import PING
 from netstack.udp.port import Address
@@ -231,9 +231,9 @@ class Puncher:
             return False
         return True
 
-    def _start(self, coroutine: object) -> None:
+    def _start(self, coroutine: Procedure) -> None:
         self.punching = True
-        self._tasks.append(self._context.tasks.spawn(coroutine))  # type: ignore[arg-type]
+        self._tasks.append(self._context.tasks.spawn(coroutine))
 
     async def _probe_addresses(self) -> None:
         tasks, sockets = self._context.tasks, self._context.sockets

@@ -14,7 +14,7 @@ from typing import Protocol
 from identity.errors import DecodeError
 from identity.keys import Random
 from netstack.connect.tasks import Promise, Tasks, Timer
-from netstack.dht.ask import Ask, Done, Handler
+from netstack.dht.ask import Ask, Done, Handler, SendReply
 from netstack.dht.datagram import (
     FIND_NODE,
     FIND_PEER,
@@ -75,19 +75,9 @@ class RpcNode(Protocol):
         """Asks one node; `done(None)` where it did not answer."""
         ...
 
-    def reply(
-        self,
-        request: Request,
-        source: Address,
-        port: int,
-        *,
-        value: bytes | None = None,
-        error: int = 0,
-        closer: bool = True,
-        token: bool = False,
-        to: Address | None = None,
-    ) -> None:
-        """Answers `request` from `port`, to `to` or else to `source`."""
+    @property
+    def reply(self) -> SendReply:
+        """Answers a request."""
         ...
 
     def forward(self, request: Request, to: Address, value: bytes, port: int) -> None:

@@ -74,12 +74,15 @@ class Timer:
         self.callback = None
 
 
+Procedure = Coroutine[Promise[Any], None, None]
+
+
 class Task:
     """A coroutine under way.  `done` is kept when it has returned or was cancelled."""
 
     __slots__ = ("_coroutine", "_running", "_tasks", "_waits", "cancelled", "done")
 
-    def __init__(self, tasks: Tasks, coroutine: Coroutine[Promise[Any], None, None]) -> None:
+    def __init__(self, tasks: Tasks, coroutine: Procedure) -> None:
         self.done: Promise[None] = Promise()
         self.cancelled = False
         self._tasks = tasks
@@ -147,7 +150,7 @@ class Tasks:
         """Whether `run` has something to do."""
         return bool(self._ready)
 
-    def spawn(self, coroutine: Coroutine[Promise[Any], None, None]) -> Task:
+    def spawn(self, coroutine: Procedure) -> Task:
         """Starts in the next `run`."""
         task = Task(self, coroutine)
         self._all.add(task)
@@ -184,7 +187,7 @@ class Tasks:
             timer.cancel()
             promise.forget(kept)
 
-    async def together(self, coroutines: Sequence[Coroutine[Promise[Any], None, None]]) -> None:
+    async def together(self, coroutines: Sequence[Procedure]) -> None:
         """Until all of them have ended.  If the caller is cancelled, so are they."""
         tasks = [self.spawn(coroutine) for coroutine in coroutines]
         try:

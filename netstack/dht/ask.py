@@ -36,7 +36,7 @@ class Ask:
 
 
 class SendReply(Protocol):
-    """`DhtNode.reply`, as the parts that answer see it."""
+    """`DhtNode.reply`, as the parts that answer see it: answers `request` from `port`, to `to` or else to `source`."""
 
     def __call__(
         self,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary
 
@@ -196,6 +197,9 @@ class TopicDiscovery:
             case _:
                 pass
 
+    def _ended(self, number: int, _walk: asyncio.Task[None]) -> None:
+        del self._walks[number]
+
     def _serve(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -207,7 +211,7 @@ class TopicDiscovery:
                 case Start(number, walk):
                     task = self._loop.create_task(self._walk(number, walk))
                     self._walks[number] = task
-                    task.add_done_callback(lambda _, number=number: self._walks.pop(number))  # type: ignore[misc]
+                    task.add_done_callback(partial(self._ended, number))
                 case Stop(number):
                     if number in self._walks:
                         self._walks[number].cancel()

@@ -13,7 +13,7 @@ from apps.cli.hints import HINTS
 from apps.cli.parser import parse
 from sync.service.models import CODES
 from tests.apps.cli.desk import Desk
-from tests.apps.cli.fake_service import CODE, INVITE, PAIR, PHRASE
+from tests.apps.cli.fake_service import CODE, INVITE, PAIR, PHRASE, FakeProfiles
 
 
 def test_a_profile_is_made_with_its_phrase(desk: Desk) -> None:
@@ -116,13 +116,13 @@ def test_doctor_ends_with_one_where_something_is_wrong(ada: Desk) -> None:
 
 
 def test_only_commands_that_reach_other_devices_open_a_network(ada: Desk) -> None:
-    profiles = ada.profiles
+    assert isinstance(ada.profiles, FakeProfiles)
+    networks = ada.profiles.networks
     ada.run("send", "self", "x")
     ada.run("contact", "accept", INVITE)
     ada.run("device", "approve", PAIR, "--yes")
-    networks = getattr(profiles, "networks")  # noqa: B009
     assert [network is not None for network in networks] == [False, True, True]
-    assert networks[1].bootstrap == ()
+    assert [network.bootstrap for network in networks if network is not None] == [(), ()]
 
 
 @pytest.mark.parametrize(
