@@ -57,6 +57,13 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
         "print(json.dumps(found))",
         ("import_seconds", "import_cpu_s", "chat_cold_ms", "chat_warm_ms", "chat_open_ms", "start_seconds"),
     ),
+    "idle 20000": (
+        "import tempfile\nfrom benchmarks import large\n"
+        "with tempfile.TemporaryDirectory() as held:\n"
+        "    large.import_lines(Path(held) / 'ada', base / 'lines.jsonl')\n"
+        "    print(json.dumps(large.idle_node(Path(held) / 'ada')))",
+        ("idle_mb", "peak_mb"),
+    ),
 }
 
 

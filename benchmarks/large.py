@@ -23,7 +23,7 @@ from benchmarks.corpus import write_lines
 from benchmarks.scene import ROOT, Player, copy_scene
 
 QUIET = 14.0  # seconds after which the search has let go of its process
-BUSY = 0.02  # share of a core below which the tree counts as at rest
+BUSY = 0.03  # share of a core below which the tree counts as at rest: above one clock tick (10 ms) in half a second
 
 
 def import_lines(folder: Path, lines: Path) -> dict[str, Any]:
