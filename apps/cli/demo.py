@@ -190,6 +190,8 @@ class Play:
             await self.phone.ask("send", self.group, "Welcome to the trip")
             for who in self.everybody:
                 await until(partial(self._holds, who, 1), f"the first message on the {who.name}")
+            # Bob's receipt may still be under way; what waits later must be what is written later.
+            await until(partial(self._outbox_is_empty, self.phone), "Bob's receipt reaches the phone")
             said["detail"] = "all three hold it"
 
     async def _holds(self, who: Actor, count: int) -> bool:
@@ -266,10 +268,9 @@ class Play:
 
     async def delivered(self) -> None:
         async with self.teller.step("The outboxes are empty: all is delivered") as said:
-
-            async def empty(who: Actor) -> bool:
-                return not (await who.node.outbox()).pending
-
             for who in self.everybody:
-                await until(partial(empty, who), f"the outbox of the {who.name} empties")
+                await until(partial(self._outbox_is_empty, who), f"the outbox of the {who.name} empties")
             said["detail"] = "nothing waits anywhere"
+
+    async def _outbox_is_empty(self, who: Actor) -> bool:
+        return not (await who.node.outbox()).pending
