@@ -14,20 +14,23 @@ from crdt.log.entry import opening_of
 from crdt.log.head import HeadRef, read_length, valid_writer
 from crdt.log.manifest import core_key
 from crdt.log.merkle import MAX_LENGTH
-from crdt.log.padding import pad, unpad
+from crdt.log.padding import pad, padded_size, unpad
+from crdt.space.erasures import ERASURES, Erased, decode_erasures
 from identity.codec import Reader, Writer
 from identity.device import read_suite
 from identity.digest import derive
 from identity.errors import DecodeError
+from identity.extension import Extension, extension_of, read_extensions, write_extensions
 from identity.keys import SUITE, VERSION, SigningKey, verify
 from identity.labels import Label
 
-MAX_RECORD = 128 * 1024
-MAX_FRONTIER = 1024  # feeds
+MAX_RECORD = 64 * 1024  # encoded; what replication carries
+MAX_FRONTIER = 640  # feeds: two for each of the 300 places, and both frontiers fit a record whatever their lengths are
 MAX_RANGES = 256
 MAX_HINTS = 8
 MAX_HINT = 64  # bytes of one address
 MAX_OPENED = 32  # epochs
+MAX_INSIDE = MAX_RECORD - (2 + 32 + 9 + 8 + 32 + 3 + 16 + 64)  # padded: less all that stands around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,10 @@ class Range:
 class Report:
     """The inside of a record.
 
-    at: Unix ms of the author's clock; stored, opened: frontiers, ascending by core8, at most 1,024 heads each; missing:
+    at: Unix ms of the author's clock; stored, opened: frontiers, ascending by core8, at most 640 heads each; missing:
     ranges it holds and cannot open, at most 256; prekey: X25519 P; transports: T of this and of next week (32 each);
-    hints: addresses as `host:port`, at most 8; epochs: first 8 bytes of the ids of epochs it has, the newest 32.
+    hints: addresses as `host:port`, at most 8; epochs: first 8 bytes of the ids of epochs it has, the newest 32;
+    extensions: what later versions say, kept as received.
     """
 
     at: int
@@ -56,6 +60,16 @@ class Report:
     transports: tuple[bytes, bytes]
     hints: tuple[str, ...]
     epochs: tuple[bytes, ...] = ()
+    extensions: tuple[Extension, ...] = ()
+
+    @property
+    def erasures(self) -> tuple[Erased, ...]:
+        """Deletion entries that the device has carried out; none where it says nothing, or nothing readable."""
+        body = extension_of(self.extensions, ERASURES)
+        try:
+            return decode_erasures(body) if body is not None else ()
+        except DecodeError:
+            return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +105,8 @@ def record_key(secret: bytes, core: bytes, counter: int) -> tuple[bytes, bytes]:
 
 
 def seal_record(key: SigningKey, space: bytes, secret: bytes, counter: int, report: Report) -> DeviceRecord:
-    """The signed record.  secret: E of the newest epoch.  A counter is never used for two reports (store it first)."""
+    """The signed record.  secret: E of the newest epoch.  A counter is never used for two reports (store it first).
+    Raises ValueError for a report that no reader would accept, or whose record would be over 64 KiB."""
     core = core_key(key.public)
     own, tag = record_key(secret, core, counter)
     padded = pad(encode_report(report))
@@ -142,6 +157,7 @@ def encode_report(report: Report) -> bytes:
     out.array(report.missing, lambda w, r: w.raw(r.core8).uint(r.start).uint(r.end - r.start))
     out.raw(report.prekey).raw(report.transports[0]).raw(report.transports[1])
     out.array(report.hints, Writer.string).array(report.epochs, Writer.raw)
+    write_extensions(out, report.extensions)
     made = out.finish()
     try:
         decode_report(made)
@@ -152,6 +168,8 @@ def encode_report(report: Report) -> bytes:
 
 def decode_report(data: bytes) -> Report:
     """Raises DecodeError."""
+    if padded_size(len(data)) > MAX_INSIDE:
+        raise DecodeError("a device report is too long")
     reader = Reader(data)
     at = reader.fixed_uint(8)
     stored, opened = _read_frontier(reader), _read_frontier(reader)
@@ -159,8 +177,9 @@ def decode_report(data: bytes) -> Report:
     prekey, this, following = reader.fixed(32), reader.fixed(32), reader.fixed(32)
     hints = tuple(reader.array(lambda r: r.string(MAX_HINT), MAX_HINTS))
     epochs = tuple(reader.array(lambda r: r.fixed(8), MAX_OPENED))
+    extensions = read_extensions(reader)
     reader.end()
-    return Report(at, stored, opened, missing, prekey, (this, following), hints, epochs)
+    return Report(at, stored, opened, missing, prekey, (this, following), hints, epochs, extensions)
 
 
 def _start(writer: bytes, counter: int) -> bytes:

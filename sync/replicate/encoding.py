@@ -8,6 +8,7 @@ from typing import Any
 from crdt.log.entry import MAX_BLOCK
 from crdt.log.head import Head, read_head, read_length, write_head
 from crdt.log.merkle import MAX_LENGTH, Leaf
+from crdt.space.record import MAX_RECORD
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from identity.keys import SUITE, VERSION
@@ -20,7 +21,6 @@ from sync.replicate.messages import (
     MAX_PIECE,
     MAX_POINTS,
     MAX_RANGE,
-    MAX_RECORD,
     Ack,
     Block,
     Blocks,

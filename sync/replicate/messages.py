@@ -14,7 +14,6 @@ from crdt.log.merkle import Leaf
 MAX_MESSAGE = 320 * 1024
 MAX_FEEDS = 4096  # in a space, closed ones included
 MAX_PART = 1024  # heads or records in one frontier message
-MAX_RECORD = 64 * 1024
 MAX_RANGE = 2048  # blocks in one message
 MAX_POINTS = 256  # fetched blocks in one message
 MAX_PIECE = 256 * 1024

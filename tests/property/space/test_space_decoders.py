@@ -29,6 +29,7 @@ from crdt.space.control import (
     decode_control,
     encode_control,
 )
+from crdt.space.erasures import Erased, decode_erasures, encode_erasures
 from crdt.space.grant import HINT, SLOT, EpochGrant, decode_grant, encode_grant
 from crdt.space.record import (
     DeviceRecord,
@@ -40,6 +41,7 @@ from crdt.space.record import (
     encode_report,
 )
 from identity.errors import DecodeError
+from identity.extension import Extension
 
 LENGTHS = st.integers(1, 2**40)
 b8, b16, b32, b64 = (st.binary(min_size=n, max_size=n) for n in (8, 16, 32, 64))
@@ -100,7 +102,20 @@ reports = st.builds(
     st.tuples(b32, b32),
     st.lists(st.text(max_size=16), max_size=8).map(tuple),
     st.lists(b8, max_size=32).map(tuple),
+    st.lists(
+        st.builds(Extension, st.integers(0, 2**53 - 1), st.binary(max_size=40)), max_size=4, unique_by=lambda e: e.kind
+    ).map(lambda found: tuple(sorted(found, key=lambda e: e.kind))),
 )
+erasures = st.lists(
+    st.builds(
+        lambda core8, waiting, more: Erased(core8, max(waiting, default=0) + more, tuple(sorted(waiting))),
+        b8,
+        st.sets(st.integers(0, 2**39), max_size=5),
+        st.integers(1, 2**39),
+    ),
+    max_size=5,
+    unique_by=lambda e: e.core8,
+).map(lambda found: tuple(sorted(found, key=lambda e: e.core8)))
 records = st.builds(DeviceRecord, b32, st.integers(0, 2**53 - 1), b8, b32, st.binary(min_size=16, max_size=300), b64)
 
 
@@ -127,6 +142,11 @@ def test_device_report_decodes_to_what_was_encoded(report: Report) -> None:
     assert decode_report(encode_report(report)) == report
 
 
+@given(erasures)
+def test_erasures_decode_to_what_was_encoded(found: tuple[Erased, ...]) -> None:
+    assert decode_erasures(encode_erasures(found)) == found
+
+
 @given(records)
 def test_device_record_decodes_to_what_was_encoded(record: DeviceRecord) -> None:
     assert decode_record(encode_record(record)) == record
@@ -137,6 +157,7 @@ def test_any_bytes_decode_or_raise_decode_error(data: bytes) -> None:
     read(decode_control, encode_control, data)
     read(decode_grant, encode_grant, data)
     read(decode_report, encode_report, data)
+    read(decode_erasures, encode_erasures, data)
     read(decode_record, encode_record, data)
     read(decode_record, encode_record, b"\x00\x01" + data)
 

@@ -7,7 +7,15 @@ from dataclasses import replace
 import pytest
 
 from crdt.log.head import HeadRef
+from crdt.log.merkle import MAX_LENGTH
+from crdt.space.erasures import ERASURES, MAX_FEEDS, MAX_WAITING, Erased, decode_erasures, encode_erasures
 from crdt.space.record import (
+    MAX_FRONTIER,
+    MAX_HINT,
+    MAX_HINTS,
+    MAX_OPENED,
+    MAX_RANGES,
+    MAX_RECORD,
     DeviceRecord,
     Range,
     Report,
@@ -19,6 +27,7 @@ from crdt.space.record import (
     seal_record,
 )
 from identity.errors import DecodeError
+from identity.extension import MAX_EXTENSION, MAX_EXTENSIONS, Extension
 from identity.keys import SigningKey
 from tests.support.vectors import matches
 
@@ -33,6 +42,10 @@ REPORT = Report(
     transports=(bytes([6]) * 32, bytes([7]) * 32),
     hints=("192.0.2.1:49737", "[2001:db8::1]:49737"),
     epochs=(bytes([4]) * 8,),
+    extensions=(
+        Extension(ERASURES, encode_erasures((Erased(bytes([1]) * 8, 5), Erased(bytes([2]) * 8, 70_000, (3, 69_000))))),
+        Extension(900, b"of a later version"),
+    ),
 )
 
 
@@ -71,8 +84,8 @@ def test_reused_counter_gives_a_different_nonce() -> None:
 
 
 def test_device_records_are_padded_to_one_size() -> None:
-    short = replace(REPORT, hints=(), epochs=(), missing=())
-    assert len(record().ciphertext) == len(record(report=short).ciphertext) == 16 + 256
+    short = replace(REPORT, hints=REPORT.hints[:1], missing=())
+    assert len(record().ciphertext) == len(record(report=short).ciphertext) == 16 + 384
 
 
 @pytest.mark.parametrize(
@@ -84,11 +97,82 @@ def test_device_records_are_padded_to_one_size() -> None:
         replace(REPORT, stored=REPORT.stored[:1] * 2),
         replace(REPORT, missing=(Range(bytes(8), 4, 4),)),
         replace(REPORT, epochs=(bytes(8),) * 33),
+        replace(REPORT, extensions=(Extension(1, bytes(MAX_EXTENSION + 1)),)),
+        replace(REPORT, extensions=tuple(Extension(kind, b"") for kind in range(MAX_EXTENSIONS + 1))),
+        replace(REPORT, extensions=(Extension(4, b""), Extension(3, b""))),
+        replace(REPORT, extensions=(Extension(4, b""), Extension(4, b""))),
+        replace(REPORT, extensions=tuple(Extension(kind, bytes(MAX_EXTENSION)) for kind in range(MAX_EXTENSIONS))),
     ],
 )
 def test_device_report_over_its_bounds_is_refused(report: Report) -> None:
     with pytest.raises(ValueError):
         encode_report(report)
+
+
+def heads(count: int) -> tuple[HeadRef, ...]:
+    return tuple(HeadRef(number.to_bytes(8, "big"), MAX_LENGTH, bytes(16)) for number in range(count))
+
+
+def test_fullest_device_record_has_room_for_12_kib_of_extensions_within_64_kib() -> None:
+    full = Report(
+        at=2**64 - 1,
+        stored=heads(MAX_FRONTIER),
+        opened=heads(MAX_FRONTIER),
+        missing=(Range(bytes(8), MAX_LENGTH // 2, MAX_LENGTH),) * MAX_RANGES,
+        prekey=bytes(32),
+        transports=(bytes(32), bytes(32)),
+        hints=("h" * MAX_HINT,) * MAX_HINTS,
+        epochs=(bytes(8),) * MAX_OPENED,
+        extensions=tuple(Extension(kind, bytes(MAX_EXTENSION)) for kind in range(1, 4)),
+    )
+    made = encode_record(record(2**53 - 1, full))
+    assert len(made) <= MAX_RECORD
+    assert open_record(decode_record(made), SPACE, SECRET) == full
+    with pytest.raises(ValueError):
+        record(4, replace(full, extensions=(*full.extensions, Extension(4, bytes(MAX_EXTENSION)))))
+
+
+def test_device_record_over_64_kib_is_refused_before_it_is_read() -> None:
+    with pytest.raises(DecodeError):
+        decode_record(encode_record(record()) + bytes(MAX_RECORD))
+
+
+def test_extensions_of_unknown_kinds_are_kept_as_received() -> None:
+    later = replace(REPORT, extensions=(Extension(1, b"one"), Extension(2, b""), Extension(2**53 - 1, b"three")))
+    assert open_record(record(report=later), SPACE, SECRET) == later
+    assert later.erasures == ()
+
+
+def test_erasures_name_deletions_carried_out_by_an_end_and_its_exceptions() -> None:
+    other, behind = REPORT.erasures
+    assert [other.holds(seq) for seq in (0, 4, 5)] == [True, True, False]
+    assert [behind.holds(seq) for seq in (2, 3, 69_000, 69_999, 70_000)] == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "erasures",
+    [
+        (Erased(bytes(8), 0),),
+        (Erased(bytes(8), MAX_LENGTH + 1),),
+        (Erased(bytes(8), 9, (4, 4)),),
+        (Erased(bytes(8), 9, (5, 4)),),
+        (Erased(bytes(8), 9, (9,)),),
+        (Erased(bytes(8), 2 * MAX_WAITING, tuple(range(MAX_WAITING + 1))),),
+        (Erased(bytes([2]) * 8, 9), Erased(bytes([1]) * 8, 9)),
+        (Erased(bytes(8), 9), Erased(bytes(8), 9)),
+        tuple(Erased(number.to_bytes(8, "big"), 1) for number in range(MAX_FEEDS + 1)),
+    ],
+)
+def test_erasures_over_their_bounds_are_refused(erasures: tuple[Erased, ...]) -> None:
+    with pytest.raises(ValueError):
+        encode_erasures(erasures)
+
+
+def test_malformed_erasures_say_nothing_and_spoil_no_record() -> None:
+    broken = replace(REPORT, extensions=(Extension(ERASURES, b"\x01"),))
+    read = open_record(record(report=broken), SPACE, SECRET)
+    assert read == broken and read.erasures == ()
+    assert decode_erasures(b"\0") == ()
 
 
 def test_device_record_bytes_equal_the_recorded_vectors() -> None:
