@@ -23,6 +23,7 @@ DONE, REFUSED, USAGE = 0, 1, 2
 def run(words: list[str], profiles: Profiles | None) -> int:
     """One command line to its exit code.  KeyboardInterrupt goes through."""
     streams.prepare()
+    os.umask(0o077)  # whatever a command writes (a log, an export) is for the eyes of its user
     out = Output(json_lines=parser.wants_json(words))
     try:
         return attempt(words, out, profiles)
@@ -46,7 +47,10 @@ def attempt(words: list[str], out: Output, profiles: Profiles | None) -> int:
         else:
             import asyncio
 
-            asyncio.run(perform(args, folder, out, profiles))
+            # The loop first: where the system gives none, no coroutine is left that nobody awaits.
+            with asyncio.Runner() as runner:
+                runner.get_loop()
+                runner.run(perform(args, folder, out, profiles))
     except KithkinError as error:
         out.failure(error)
         if not words:
@@ -76,10 +80,10 @@ def unexpected(error: Exception) -> KithkinError:
         return first if isinstance(first, KithkinError) else unexpected(first)
     if isinstance(error, streams.OutputLost):
         raise error
-    if isinstance(error, OSError):
-        from sync.service.system import system_refusal
+    from sync.service.system import refusal_of
 
-        return system_refusal(error)
+    if (refusal := refusal_of(error)) is not None:
+        return refusal
     if os.environ.get("KITHKIN_DEBUG"):
         import traceback
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from identity.errors import DecodeError, KithkinError
+from identity.process import forbid_core_dumps
 from sync.search.frame import Add, Ask, Call, Done, Found, Message, Refused, Start, receive, send
 from sync.search.port import Document, Query, Result, Search
 
@@ -218,6 +219,7 @@ def _read(source: BinaryIO, requests: queue.Queue[Message | None]) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C means the parent; its end of the pipe says when
     os.umask(0o077)
+    forbid_core_dumps()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints does not belong between frames
     status = 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from crdt.log.merkle import Tree, leaf_of
 from identity.errors import KithkinError
+from identity.process import dumps_core
 from sync.engine.profile import Profile
 from sync.service import models
 from sync.service.ids import space_of
@@ -22,7 +23,7 @@ CHUNK = 128  # entries or rows between two rests of the loop
 
 async def examine(profile: Profile, indexing: Indexing, folder: Path, repair: bool) -> models.Checks:
     """Reads every block once; a profile of 100,000 messages takes a few seconds."""
-    checks = [_mode(folder)]
+    checks = [_mode(folder), _memory()]
     for id_ in list(profile.spaces):
         checks.append(await _feeds(profile, id_))
         if id_ != profile.personal.id:
@@ -35,6 +36,11 @@ def _mode(folder: Path) -> models.Check:
     with system_refusals():
         mode = folder.stat().st_mode & 0o777
     return models.Check(name="folder", ok=not mode & 0o077, detail=f"mode {mode:04o}")
+
+
+def _memory() -> models.Check:
+    dumps = dumps_core()
+    return models.Check(name="core dumps", ok=not dumps, detail="allowed here" if dumps else "off")
 
 
 async def _feeds(profile: Profile, id_: bytes) -> models.Check:

@@ -23,6 +23,7 @@ from identity.keystore import change_keystore, create_keystore, open_keystore
 from identity.keystore_file import read_keystore, replace_keystore
 from identity.labels import Label
 from identity.phrase import new_phrase, phrase_keys
+from identity.process import forbid_core_dumps
 from identity.statement import root_certificate
 from netstack.shell.connection import Connection
 from netstack.shell.host import Host
@@ -36,6 +37,7 @@ from sync.search.backend import SETTING, open_search
 from sync.search.port import Search
 from sync.service import models
 from sync.service.api import WAIT_SECONDS, Linking, Network
+from sync.service.folder import close_to_others
 from sync.service.ids import device_id, identity_id
 from sync.service.indexing import Indexing
 from sync.service.local import LocalService
@@ -73,6 +75,7 @@ async def create_profile(folder: Path, passphrase: str | None, *, name: str, kin
 @contextlib.asynccontextmanager
 async def _drafted(folder: Path, passphrase: str | None) -> AsyncIterator[tuple[SqliteStore, bytes]]:
     """`_draft` in a thread: to wrap a key is meant to take long, and a disk takes its time."""
+    forbid_core_dumps()
     draft = _draft(folder, passphrase)
     begun = asyncio.ensure_future(asyncio.to_thread(draft.__enter__))
     try:
@@ -104,6 +107,7 @@ def _draft(folder: Path, passphrase: str | None) -> Iterator[tuple[SqliteStore, 
     strangers = [child for child in folder.iterdir() if child.name not in _ours(folder)]
     if strangers:
         raise KithkinError("profile_unreadable", "That folder holds other files; choose an empty one.")
+    close_to_others(folder)
     database_key, rng = os.urandom(32), os.urandom
     secret = None if passphrase is not None else make_secret(folder, rng)
     keystore = create_keystore(database_key, rng=rng, passphrase=passphrase, keyring_secret=secret)
@@ -168,6 +172,7 @@ def _database_key(folder: Path, passphrase: str | None) -> bytes:
         if folder.exists() and not folder.is_dir():
             raise KithkinError("profile_unreadable", "That is a file, not a folder.")
     data = read_keystore(folder / KEYSTORE)
+    close_to_others(folder)
     secret = read_secret(folder)
     return open_keystore(data, passphrase=passphrase, keyring_secret=secret)
 
@@ -177,6 +182,7 @@ async def open_service(
     folder: Path, passphrase: str | None, *, network: Network | None = None
 ) -> AsyncIterator[LocalService]:
     """See `api.Profiles`."""
+    forbid_core_dumps()
     database_key = await asyncio.to_thread(_database_key, folder, passphrase)
     store = SqliteStore(folder / STORE, derive(database_key, Label.DATABASE))
     search: Search | None = None

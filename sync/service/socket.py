@@ -29,7 +29,7 @@ from sync.service import models
 from sync.service.api import Approval, Service
 from sync.service.calls import CALLS, Call, Kind
 from sync.service.frames import MAX_REPLY, MAX_REQUEST, SOCKET, VERSION, address, read_line
-from sync.service.system import system_refusal
+from sync.service.system import refusal_of
 
 MAX_CALLS = 64
 """Calls under way on one connection; more are refused, since a caller that pipelines that much is at fault."""
@@ -217,11 +217,12 @@ class Session:
             await self._fail(number, error)
         except asyncio.CancelledError:
             self._writer.write(line_of({"id": number, "end": True}))  # not waited for: the client may read nothing
-        except OSError as error:
-            await self._fail(number, system_refusal(error))
-        except Exception:
-            traceback.print_exc(file=sys.stderr)
-            await self._fail(number, KithkinError("internal", "A defect of ours; the node's log has the details."))
+        except Exception as error:
+            refusal = refusal_of(error)
+            if refusal is None:
+                traceback.print_exc(file=sys.stderr)
+                refusal = KithkinError("internal", "A defect of ours; the node's log has the details.")
+            await self._fail(number, refusal)
         finally:
             self._calls.pop(number, None)
             self._inputs.pop(number, None)

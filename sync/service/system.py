@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from identity.errors import KithkinError
 
+NO_THREAD = "can't start new thread"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -22,6 +23,20 @@ def system_refusal(error: OSError) -> KithkinError:
     named = error.filename if isinstance(error.filename, str | bytes) else None
     where = f": {os.fsencode(named).decode(errors='backslashreplace')}" if named else ""
     return KithkinError("system_refused", f"The system refused: {reason}{where}.")
+
+
+def refusal_of(error: Exception) -> KithkinError | None:
+    """What somebody is told of an error that nothing nearer had a word for; None where it is a defect of ours.
+
+    A system that has no thread or no memory to give says so in Python's words and not as an OSError.
+    """
+    if isinstance(error, OSError):
+        return system_refusal(error)
+    if isinstance(error, MemoryError):
+        return KithkinError("system_refused", "The system refused: no memory is left.")
+    if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
+        return KithkinError("system_refused", "The system refused: no further thread can be started.")
+    return None
 
 
 @contextlib.contextmanager

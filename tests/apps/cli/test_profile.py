@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.apps.cli.desk import Desk
 
@@ -29,6 +32,82 @@ def test_what_is_sent_is_read_again(home: Desk) -> None:
 def test_a_profile_is_closed_to_everybody_else(home: Desk) -> None:
     for path in [home.folder, *home.folder.rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_no_file_of_a_profile_is_open_to_others_whatever_the_mask_says(home: Desk, tmp_path: Path) -> None:
+    """The node, its socket and its search process included."""
+    words = [sys.executable, "-m", "apps.cli", "--json", "run", "--host", "127.0.0.1"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, umask=0) as node:
+        try:
+            assert node.stdout is not None and json.loads(node.stdout.readline())["ready"]
+            assert home.run("send", "self", "red kestrel").code == 0
+            assert home.run("search", "kestrel").lines[0]["total"] == 1
+            found = [home.folder, *home.folder.rglob("*")]
+            assert {path.name for path in found} >= {"keystore", "store.db", "store.db-wal", "index", "node.sock"}
+            assert [path for path in found if path.stat().st_mode & 0o077] == []
+        finally:
+            node.terminate()
+            assert node.wait(60) == 0
+
+
+def test_a_folder_that_others_may_look_into_is_closed_to_them(home: Desk, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    empty.chmod(0o755)
+    assert home.run("--profile", str(empty), "init", "--name", "Eve").code == 0
+    home.folder.chmod(0o777)
+    assert home.run("status").code == 0
+    assert {folder.stat().st_mode & 0o777 for folder in (empty, home.folder)} == {0o700}
+
+
+def test_a_folder_of_something_else_keeps_its_rights(home: Desk, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    foreign.chmod(0o755)
+    assert home.run("--profile", str(foreign), "status").error == "profile_not_found"
+    (foreign / "letter.txt").write_text("dear reader")
+    assert home.run("--profile", str(foreign), "init", "--name", "Eve").error == "profile_unreadable"
+    assert foreign.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("refusing", [True, False], ids=["refused", "without effect"])
+def test_a_folder_that_cannot_be_closed_is_refused(home: Desk, tmp_path: Path, refusing: bool) -> None:
+    """It belongs to somebody else, or lies on a disk that knows no rights."""
+
+    def chmod(path: Path, mode: int) -> None:
+        if refusing:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (empty, home.folder):
+        folder.chmod(0o755)
+    home.patch.setattr(Path, "chmod", chmod)
+    for words in (("status",), ("run",), ("--profile", str(empty), "init", "--name", "Eve")):
+        said = home.run(*words)
+        assert (said.code, said.error) == (1, "profile_unreadable") and "Others" in said.out
+    assert list(empty.iterdir()) == []
+
+
+def test_neither_the_node_nor_its_search_process_leaves_core_dumps(home: Desk) -> None:
+    words = [sys.executable, "-m", "apps.cli", "--json", "run", "--host", "127.0.0.1"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE) as node:
+        try:
+            assert node.stdout is not None and json.loads(node.stdout.readline())["ready"]
+            assert home.run("send", "self", "red kestrel").code == 0
+            assert home.run("search", "kestrel").code == 0
+            (check,) = (c for c in home.run("doctor").lines[0]["checks"] if c["name"] == "core dumps")
+            assert check == {"name": "core dumps", "ok": True, "detail": "off"}
+            if not Path("/proc/self/limits").exists():
+                return
+            children = Path(f"/proc/{node.pid}/task/{node.pid}/children").read_text().split()
+            for pid in (str(node.pid), *children):
+                limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+                (line,) = (line for line in limits if line.startswith("Max core file size"))
+                assert line.split()[4] == "0", pid
+        finally:
+            node.terminate()
+            assert node.wait(60) == 0
 
 
 def test_a_wrong_passphrase_and_a_corrupt_keystore_are_told_apart(home: Desk, tmp_path: Path) -> None:

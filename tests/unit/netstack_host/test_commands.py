@@ -16,6 +16,7 @@ import pytest
 
 from identity.keys import SigningKey
 from netstack.__main__ import main
+from tests.support.signals import heed_interrupts
 
 ROOT = Path(__file__).resolve().parents[3]
 BOB = SigningKey.from_seed(b"b" * 32)
@@ -36,7 +37,7 @@ def spawn(*arguments: str, env: dict[str, str] | None = None, **pipes: Any) -> s
 @contextmanager
 def echoing(*arguments: str, end: signal.Signals = signal.SIGTERM) -> Iterator[dict[str, Any]]:
     """A running `echo`; its first line.  It must end with 0 on the signal and say nothing more."""
-    process = spawn("echo", "--seed", BOB.seed.hex(), *arguments)
+    process = spawn("echo", "--seed", BOB.seed.hex(), *arguments, preexec_fn=heed_interrupts)
     try:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())
@@ -66,6 +67,11 @@ def test_echo_and_connect_through_pipes() -> None:
         assert ready["address"].startswith("127.0.0.1:")
         for data in (b"", b"hello\n", bytes(range(256)) * 4096):
             assert connect(ready, data) == (0, data, b"")
+
+
+def test_a_command_that_stays_ends_when_its_terminal_hangs_up() -> None:
+    with echoing("--host", "127.0.0.1", end=signal.SIGHUP) as ready:
+        assert ready["ready"] is True
 
 
 def test_connect_reads_and_writes_files(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from identity.errors import KithkinError
+from identity.process import forbid_core_dumps
 from sync.engine.engine import Engine
 from sync.search.memory import MemorySearch
 from sync.service.indexing import Indexing
@@ -58,6 +59,7 @@ class OfflineService:
 @asynccontextmanager
 async def offline_service(folder: Path, seed: str, search: MemorySearch | None = None) -> AsyncIterator[OfflineService]:
     """A new profile, the same for the same seed."""
+    forbid_core_dumps()  # as whoever opens a profile does
     disk = Disk()
     founded(seed, disk)
     clock = [float(NOW)]

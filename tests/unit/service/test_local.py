@@ -93,7 +93,7 @@ def test_doctor_yields_to_other_calls_and_continues_after_a_reload(tmp_path: Pat
                     await d.service.send(d.notes, "meanwhile")
                     d.disk_fails_once()
             checks = (await work).checks
-            assert all(check.ok for check in checks) and len(checks) == 5 and rounds >= 10
+            assert all(check.ok for check in checks) and len(checks) == 6 and rounds >= 10
 
     asyncio.run(story())
 

@@ -11,7 +11,7 @@ import pytest
 
 from identity.errors import KithkinError
 from sync.service.models import CODES
-from sync.service.system import system_refusal
+from sync.service.system import refusal_of, system_refusal
 from tests.unit.service.offline import offline_service
 
 
@@ -27,6 +27,13 @@ def test_a_full_disk_and_a_wait_that_was_too_long_have_their_own_codes() -> None
     full = {system_refusal(OSError(number, "")).code for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
     assert (full, system_refusal(TimeoutError()).code) == ({"disk_full"}, "timeout")
     assert system_refusal(OSError("only words")).message == "The system refused: only words."
+
+
+def test_a_system_without_threads_or_memory_is_a_refusal_and_a_defect_is_none() -> None:
+    for error in (RuntimeError("can't start new thread"), MemoryError(), OSError(errno.EMFILE, "Too many open files")):
+        refusal = refusal_of(error)
+        assert refusal is not None and refusal.code == "system_refused"
+    assert refusal_of(RuntimeError("set changed size")) is refusal_of(KeyError("x")) is None
 
 
 def test_a_service_refuses_where_the_system_does(tmp_path: Path) -> None:
