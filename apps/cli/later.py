@@ -6,7 +6,6 @@ from apps.cli.command import Later
 
 RECOVER = Later("Recovery from the 24 words comes later; keep the words, they will work.")
 DEVICE_REVOKE = Later("Revoking a device comes later; until then a lost device stays in.")
-CHAT_REMOVE = Later("Removing a member comes later; until then make a new group without that person.")
 BACKUP = Later(
     "Backups come later; until then `kithkin export` writes a chat to a file, and a second device holds everything."
 )

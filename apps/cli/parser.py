@@ -264,7 +264,7 @@ def _chats(top: Group) -> None:
     chat.add("rename", commands.CHAT_RENAME, "another title", "ID", "TITLE")
     chat.add("members", commands.CHAT_MEMBERS, "who is in it", "ID")
     chat.add("add", commands.CHAT_ADD, "offer it to a contact", "ID", "CONTACT")
-    chat.add("remove", later.CHAT_REMOVE, "remove a member", "ID", "CONTACT")
+    chat.add("remove", commands.CHAT_REMOVE, "remove a member; they keep what they have", "ID", "CONTACT")
     chat.add("admin", commands.CHAT_ADMIN, "make a member an admin", "ID", "CONTACT")
     chat.add("set", commands.CHAT_SET, "history (all, none) or lifetime (seconds, 0 = for ever)", "ID", "KEY", "VALUE")
 

@@ -33,6 +33,8 @@ MAX_FILES = 16
 MAX_DEVICES = 6
 MAX_RECEIPT = 1024  # feeds one receipt names
 MAX_LIFETIME = 2**31 - 1
+OFFER_ID = 16  # bytes
+MAX_PAST = 16  # tips of a control graph that an offer names
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +106,20 @@ class OfferedFeed:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An invitation into a space.
+    """An invitation into a space, good for one coming-in.
 
-    `creator` is the W of the creator's feed (its core key follows and gives the space id);
-    `feeds` are the W of the feeds in that space that may write the `add`, for consents to name (none: the creator's).
+    `id` names it, also when it is said again with more feeds; `creator` is the W of the creator's feed (its core key
+    follows and gives the space id); `feeds` are the W of the feeds in that space that may write the `add`, for consents
+    to name (none: the creator's); `past` are the tips of the control graph (entry ids, rising) when it was made: an add
+    or a removal of the person that stands outside their past uses it up.
     """
 
     space: bytes
     creator: bytes
     title: str
+    id: bytes
     feeds: tuple[bytes, ...] = ()
+    past: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +129,15 @@ class Answer:
     space: bytes
     statements: tuple[bytes, ...]
     feeds: tuple[OfferedFeed, ...]
+    id: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Decline:
-    """The refusal of an offer."""
+    """The refusal of an offer; by whoever made the offer, its withdrawal."""
 
     space: bytes
+    id: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +205,9 @@ OFFER = Shape(
         Member("offer", "space", KEY),
         Member("creator", "creator", KEY),
         Member("title", "title", NAME),
+        Member("id", "id", octets(OFFER_ID)),
         Member("feeds", "feeds", several(KEY, 1, MAX_DEVICES), optional=True, default=()),
+        Member("past", "past", several(KEY, 1, MAX_PAST), optional=True, default=()),
     ),
 )
 STATEMENTS = several(octets(1, MAX_STATEMENT), 1, MAX_STATEMENTS)
@@ -207,9 +217,10 @@ ANSWER = Shape(
         Member("answer", "space", KEY),
         Member("statements", "statements", STATEMENTS),
         Member("feeds", "feeds", several(nested(OFFERED_FEED), 1, MAX_DEVICES)),
+        Member("id", "id", octets(OFFER_ID)),
     ),
 )
-DECLINE = Shape(Decline, (Member("decline", "space", KEY),))
+DECLINE = Shape(Decline, (Member("decline", "space", KEY), Member("id", "id", octets(OFFER_ID))))
 PROFILE = Shape(
     MemberProfile,
     (

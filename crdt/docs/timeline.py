@@ -7,7 +7,7 @@ that arrives later only means folding again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from crdt.docs.chat import Answer, Decline, Edit, MemberProfile, Message, Offer, Reaction, Receipt
@@ -215,32 +215,54 @@ def fold_profiles(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, 
 
 
 @dataclass(slots=True)
-class OfferReplies:
-    """What a direct space says about one offered space: the latest offer and reply of each member."""
+class GroupTalk:
+    """What a direct space says about one offered space.
 
-    offers: dict[bytes, Offer] = field(default_factory=dict)
-    replies: dict[bytes, Answer | Decline] = field(default_factory=dict)
+    offers: (member id, offer id) -> the offer, as that member said it last; answers: offer id -> W of a feed -> the
+    answer that brings it, with the member that gave it; declined: (member id, offer id) of refusals and withdrawals.
+    No clock decides between an answer and a refusal: whoever refused an offer is asked again with another.
+    """
+
+    offers: dict[tuple[bytes, bytes], Offer] = field(default_factory=dict)
+    answers: dict[bytes, dict[bytes, tuple[bytes, Answer]]] = field(default_factory=dict)
+    declined: set[tuple[bytes, bytes]] = field(default_factory=set)
+
+    def replied(self, members: Collection[bytes], offer: bytes) -> bool:
+        """Whether one of these members said yes or no to an offer."""
+        if any((member, offer) in self.declined for member in members):
+            return True
+        return any(member in members for member, _ in self.answers.get(offer, {}).values())
+
+    def is_declined(self, offer: bytes) -> bool:
+        """Whether an offer was refused or withdrawn."""
+        return any(declined == offer for _, declined in self.declined)
 
 
-def fold_offers(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, OfferReplies]:
-    """offered space id -> latest offer and latest reply of each member id."""
-    found: dict[bytes, OfferReplies] = {}
+def fold_offers(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, GroupTalk]:
+    """offered space id -> what was said about it."""
+    found: dict[bytes, GroupTalk] = {}
     for fact in sorted(facts, key=Fact.order):
         value = fact.value
         if not isinstance(value, Offer | Answer | Decline) or (member := policy.acting(fact)) is None:
             continue
-        talks = found.setdefault(value.space, OfferReplies())
+        talk = found.setdefault(value.space, GroupTalk())
         if isinstance(value, Offer):
-            talks.offers[member] = value
+            talk.offers[member, value.id] = value
+        elif isinstance(value, Decline):
+            talk.declined.add((member, value.id))
         else:
-            talks.replies[member] = value
+            given = talk.answers.setdefault(value.id, {})
+            for feed in value.feeds:
+                if feed.writer in given and given[feed.writer][0] != member:
+                    continue  # somebody else's feed
+                given[feed.writer] = member, value
     return found
 
 
 __all__ = [
     "Fact",
     "FactKind",
-    "OfferReplies",
+    "GroupTalk",
     "Row",
     "TimelinePolicy",
     "counts_deletion",

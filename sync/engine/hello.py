@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import cast
 
+from crdt.docs.own import OwnChat
 from crdt.log.entry import read_block
 from crdt.log.manifest import core_key
 from crdt.log.merkle import MAX_LENGTH, leaf_hash
@@ -25,19 +26,21 @@ from identity.inner import Send
 from identity.keys import check_point
 from identity.statement import MAX_STATEMENT, PREFIX
 from sync.account.directory import Directory
-from sync.engine.effects import PeerChanged
+from sync.engine.effects import ChatChanged, PeerChanged
 from sync.engine.peer import Peer
 from sync.engine.profile import Profile
 from sync.engine.replication import PROTOCOL, Replication, shared_z
+from sync.engine.tasks.admission import retired_writers
 from sync.engine.topics import needs_discovery, rendezvous_secrets
 from sync.space.epochs import open_epoch
 from sync.space.space import Space
 
-SAY, GRANTS, JOIN = range(3)  # message types of the hello channel
+SAY, GRANTS, JOIN, OUT = range(4)  # message types of the hello channel
 MAX_GRANTS = 8  # epochs handed over at once
 MAX_BLOCK = 96 * 1024
 MAX_STATEMENTS = 64
 MAX_CONSENTS = 6
+MAX_OUT = 64  # feeds that one removal names on a connection
 MAX_SENDERS = 32  # devices that may have sealed a grant, as its statements say
 SETTLED = 2.0  # seconds after which a second connection of one device means that it lost the first
 
@@ -111,6 +114,8 @@ class DeviceHandshake:
             self._granted(peer, body, now)
         elif type == JOIN and peer.device is not None:
             self._late_join(peer, body, now)
+        elif type == OUT and peer.device is not None:
+            self._removed(peer, body, now)
 
     def _hello(self, peer: Peer, effects: Iterable[HelloEffect], now: float) -> None:
         for effect in effects:
@@ -152,8 +157,10 @@ class DeviceHandshake:
         for space in list(self.profile.spaces.values()):
             if self.shares(peer, space):
                 self.replication.offer(peer, space, now)
-            elif (link := peer.links.get(space.id)) is not None:
+                continue
+            if (link := peer.links.get(space.id)) is not None:
                 self.replication.close_link(peer, link)
+            self._tell_removed(peer, space)
 
     def shares(self, peer: Peer, space: Space) -> bool:
         """Whether the device at the other end belongs to this space, or to nobody knows what yet."""
@@ -189,6 +196,42 @@ class DeviceHandshake:
         if not self.hand_over(peer, space) and space.id in peer.known_z and space.id not in peer.outdated:
             peer.outdated.add(space.id)
             self.replication.offer(peer, space, now)
+
+    # -- a removal that the removed cannot read ----------------------------------------------------------------
+
+    def _tell_removed(self, peer: Peer, space: Space) -> None:
+        """The peer's person was removed from a group of mine, under keys that no device of theirs gets: somebody who
+        could have done it says so, once a connection."""
+        state, mine = space.state, space.mine
+        if space.kind is not SpaceKind.GROUP or mine is None or not space.may_write or space.id in peer.told_out:
+            return
+        gone = {member.id: member for member in state.members.values() if member.identity == peer.identity}
+        mine_rank = state.rank(mine.core)
+        if not gone or mine_rank is None or any(state.active(id_) for id_ in gone):
+            return
+        feeds = [w.writer for w in state.writers.values() if w.member in gone and gone[w.member].rank > mine_rank]
+        if feeds:
+            peer.told_out.add(space.id)
+            peer.mux.send(peer.main, OUT, encode_out(space.id, sorted(feeds)[:MAX_OUT]))
+
+    def _removed(self, peer: Peer, body: bytes, now: float) -> None:
+        """Somebody says that I am out of a group.  Believed of whoever may remove me, and of the feed that I have
+        there: a word that is older than my coming back names another."""
+        try:
+            id_, feeds = decode_out(body)
+        except DecodeError:
+            self._drop(peer, "not a removal")
+            return
+        space, chat = self.profile.spaces.get(id_), self.profile.view.chats.get(id_)
+        if space is None or chat is None or chat.state != "active" or space.mine is None:
+            return
+        state, me = space.state, space.state.rank(space.mine.core)
+        ranks = [m.rank for m in state.members.values() if m.identity == peer.identity and state.active(m.id)]
+        if space.mine.writer not in feeds or me is None or min(ranks, default=me) >= me:
+            return
+        retired = retired_writers(self.profile, id_)
+        self.profile.note(int(now * 1000), OwnChat(id_, state="removed"), *retired)
+        self.profile.effects.append(ChatChanged(id_))
 
     # -- a pairing that was cut short ---------------------------------------------------------------------------
 
@@ -302,6 +345,21 @@ def decode_join(data: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]]]:
     consents = reader.array(lambda r: (r.fixed(32), r.fixed(64)), MAX_CONSENTS)
     reader.end()
     return writer, prekey, consents
+
+
+def encode_out(space: bytes, feeds: Iterable[bytes]) -> bytes:
+    """version | suite | space id | W of each feed of the removed person."""
+    return Writer().raw(PREFIX).raw(space).array(list(feeds), Writer.raw).finish()
+
+
+def decode_out(data: bytes) -> tuple[bytes, list[bytes]]:
+    """Raises DecodeError."""
+    reader = Reader(data)
+    if reader.fixed(2) != PREFIX:
+        raise DecodeError("a removal of another version")
+    space, feeds = reader.fixed(32), reader.array(lambda r: r.fixed(32), MAX_OUT)
+    reader.end()
+    return space, feeds
 
 
 def encode_handover(space: bytes, writer: bytes, seq: int, block: bytes, statements: Iterable[bytes]) -> bytes:

@@ -75,6 +75,7 @@ class Peer:
     by_channel: dict[int, SpaceLink] = field(default_factory=dict)
     granted: dict[bytes, frozenset[bytes]] = field(default_factory=dict)  # space -> epochs handed over
     closing: bool = False
+    told_out: set[bytes] = field(default_factory=set)  # groups of which it was told that it was removed
     outdated: set[bytes] = field(default_factory=set)  # spaces of whose epochs here it knows that they are superseded
     known_z: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # space -> lowest epoch handed over, its Z
 

@@ -242,6 +242,11 @@ class Service(Protocol):
         """Makes a member an admin.  Raises `not_allowed`."""
         ...
 
+    async def chat_remove(self, chat: str, contact: str) -> models.ChatRef:
+        """Removes a person from a group: what is written from then on, no device of theirs can read.  They keep what
+        they have.  contact: an id as `chat_members` gives it.  Raises `not_allowed`, `not_found`."""
+        ...
+
     async def chat_set(self, chat: str, key: str, value: str) -> models.ChatRef:
         """Sets `history` ("all", "none") or `lifetime` (seconds, "0" for ever); another key or value is `usage`."""
         ...

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from crdt.docs.chat import Decline, Offer
 from crdt.docs.own import Hidden, OwnChat, OwnWriter
 from crdt.docs.rows import Row, at_moment, read_draw_key
-from crdt.docs.timeline import OfferReplies
 from crdt.space import moves
 from crdt.space.control import MAX_MEMBERS, Admin, Op, Set, SpaceKind
 from crdt.space.lineage import End
 from identity.errors import KithkinError
 from sync.account.context import new_writer
 from sync.engine.profile import Profile
-from sync.engine.tasks.offers import admitting_feeds, answer_to, group_talks
+from sync.engine.tasks.admission import retired_writers
+from sync.engine.tasks.offers import answer_to, group_talks, make_offer, members_of, offer_is_used, open_offers
 from sync.service import messages, models
 from sync.service.domain import Domain, commits
-from sync.service.ids import chat_id, find_chat, find_contact, find_space, identity_id
+from sync.service.ids import chat_id, find_chat, find_contact, find_participant, find_space, identity_id
 from sync.service.messages import shown, writable
 from sync.service.names import chat_title, person_name
 from sync.service.text import check_name
 from sync.service.times import exact_lifetime, moment
 from sync.space import timeline
-from sync.space.epochs import ensure_key, found_space, write_control
+from sync.space.epochs import ensure_key, found_space, open_epoch, write_control
 from sync.space.space import Space
 
 ROLES: tuple[models.Role, ...] = ("creator", "admin", "member")
@@ -65,12 +65,11 @@ class ChatCalls(Domain):
         known = profile.view.chats[id_]
         if known.state == "active":
             return _ref(id_)
-        direct, talk = _talk(profile, id_)
-        offer = next(iter(_offers_of_others(profile, direct, talk)), None)
-        if offer is None:
-            raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
-        profile.write(direct, [[answer_to(profile, offer)]], now_ms)
-        joined = OwnChat(id_, on=True, kind="group", state="active", creator=offer.creator)
+        direct, offers = _offers(profile, id_)
+        if profile.space(id_).mine is not None:
+            profile.space(id_).found(new_writer(profile.rng))  # whoever comes back writes a new feed
+        profile.write(direct, [[answer_to(profile, offers[0])]], now_ms)
+        joined = OwnChat(id_, on=True, kind="group", state="active", creator=offers[0].creator)
         _note_own(profile, profile.space(id_), now_ms, joined)
         return _ref(id_)
 
@@ -80,9 +79,11 @@ class ChatCalls(Domain):
         id_ = find_chat(profile, chat)
         if profile.view.chats[id_].state != "invited":
             raise KithkinError("not_allowed", "You are not invited to that chat.")
-        direct, _ = _talk(profile, id_)
-        profile.write(direct, [[Decline(id_)]], now_ms)
-        profile.note(now_ms, OwnChat(id_, state="declined"))
+        direct, offers = _offers(profile, id_)
+        profile.write(direct, [[Decline(id_, offer.id)] for offer in offers], now_ms)
+        before = profile.spaces.get(id_)
+        was_in = before is not None and before.mine is not None and bool(before.mine.length)
+        profile.note(now_ms, OwnChat(id_, state="left" if was_in else "declined"))
         return _ref(id_)
 
     @commits
@@ -93,11 +94,11 @@ class ChatCalls(Domain):
         mine = space.mine
         if mine is None:
             raise KithkinError("not_allowed", "This device is not in that chat yet.")
-        frontiers = {core: End(f.length, f.tree.hash()) for core, f in space.feed_store.feeds.items() if f.length}
+        frontiers = _frontiers(space)
         ensure_key(space, now_ms)
         frontiers[mine.core] = End(mine.length, mine.tree.hash())
         write_control(space, [moves.leave(space.graph, mine.core, frontiers)], now_ms)
-        profile.note(now_ms, OwnChat(space.id, state="left"))
+        profile.note(now_ms, OwnChat(space.id, state="left"), *retired_writers(profile, space.id))
         return _ref(space.id)
 
     @commits
@@ -128,11 +129,31 @@ class ChatCalls(Domain):
     def chat_admin(self, chat: str, contact: str) -> models.ChatRef:
         profile = self._profile
         space = _group(profile, chat)
-        identity = find_contact(profile, contact)
+        identity = find_participant(profile, space, contact)
         found = [m for m in space.state.members.values() if m.identity == identity and space.state.active(m.id)]
         if not found:
-            raise KithkinError("not_found", "That contact is not in the chat.")
+            raise KithkinError("not_found", "That person is not in the chat any more.")
         return self._control(space, Admin(found[0].id), "Only the creator makes admins.")
+
+    @commits
+    def chat_remove(self, chat: str, contact: str) -> models.ChatRef:
+        """Ends every feed of a person in a group, under a new epoch that the person gets no key of."""
+        profile, now_ms = self._profile, self._now_ms
+        space = _group(profile, chat)
+        identity, mine, state = find_participant(profile, space, contact), space.mine, space.state
+        if identity == profile.account.identity:
+            raise KithkinError("not_allowed", "You can't remove yourself; leave the chat instead.")
+        present = [m.id for m in state.members.values() if m.identity == identity and state.active(m.id)]
+        if not present and _withdraw(profile, space, identity, now_ms):
+            return _ref(space.id)
+        if not present:
+            raise KithkinError("not_found", "That person is not in the chat any more.")
+        frontiers = _frontiers(space)
+        ops = [moves.remove(space.graph, member, frontiers) for member in present]
+        if mine is None or not all(space.graph.can(mine.core, op) for op in ops):
+            raise KithkinError("not_allowed", _why_not_removed(space, present))
+        open_epoch(space, now_ms, ops)
+        return _ref(space.id)
 
     @commits
     def chat_set(self, chat: str, key: str, value: str) -> models.ChatRef:
@@ -164,6 +185,21 @@ class ChatCalls(Domain):
             raise KithkinError("not_allowed", refusal)
         write_control(space, [op], self._now_ms)
         return _ref(space.id)
+
+
+def _frontiers(space: Space) -> dict[bytes, End]:
+    """Core key -> the longest end of each feed that is here."""
+    return {core: End(f.length, f.tree.hash()) for core, f in space.feed_store.feeds.items() if f.length}
+
+
+def _why_not_removed(space: Space, members: Sequence[bytes]) -> str:
+    state, mine = space.state, space.mine
+    rank = state.rank(mine.core) if mine is not None else None
+    if rank is None or rank > 1:
+        return "Only the creator and admins remove people."
+    if state.creator in members:
+        return "The creator of a group can't be removed."
+    return "Only the creator removes admins."
 
 
 def _ref(id_: bytes) -> models.ChatRef:
@@ -222,6 +258,8 @@ def state_of(profile: Profile, id_: bytes) -> models.ChatState:
     chat, space = profile.view.chats[id_], profile.spaces.get(id_)
     if chat.state in ("left", "invited", "removed"):
         return "left" if chat.state == "left" else "invited" if chat.state == "invited" else "removed"
+    if space is not None and space.mine is not None and space.mine.core not in space.state.writers:
+        return "active"  # on the way in, for the first time or again
     if space is not None and space.state.creator is not None:
         mine = [m.id for m in space.state.members.values() if m.identity == profile.account.identity]
         if mine and not any(space.state.active(member) for member in mine):
@@ -254,29 +292,49 @@ def _reachable(profile: Profile, identity: bytes) -> Space:
 
 
 def _offer(profile: Profile, space: Space, identity: bytes, now_ms: int) -> None:
-    direct, mine = _reachable(profile, identity), space.mine
-    creator = space.state.members[space.state.creator].writer if space.state.creator is not None else b""
-    if mine is None or not creator:
-        raise KithkinError("not_allowed", "This device is not in that chat yet.")
-    profile.write(direct, [[Offer(space.id, creator, space.state.title, admitting_feeds(space))]], now_ms)
+    direct = _reachable(profile, identity)
+    try:
+        offer = make_offer(profile, space, now_ms)
+    except LookupError:
+        raise KithkinError("not_allowed", "This device is not in that chat yet.") from None
+    profile.write(direct, [[offer]], now_ms)
 
 
-def _talk(profile: Profile, offered: bytes) -> tuple[Space, OfferReplies]:
-    """The direct space in which a group was offered, and what was said there."""
-    peer = profile.view.chats[offered].peer
+def _withdraw(profile: Profile, space: Space, identity: bytes, now_ms: int) -> bool:
+    """Takes back what I offered a contact and was not answered yet; whether there was anything."""
+    direct, offers = _waiting_offers(profile, space, identity)
+    if direct is None or not offers:
+        return False
+    profile.write(direct, [[Decline(space.id, offer.id)] for offer in offers], now_ms)
+    return True
+
+
+def _waiting_offers(profile: Profile, space: Space, identity: bytes) -> tuple[Space | None, list[Offer]]:
+    """Offers of a group that a contact may still answer, and the direct space in which I made them."""
+    contact = profile.view.contacts.get(identity)
+    direct = profile.spaces.get(contact.space) if contact is not None and contact.space is not None else None
+    talk = group_talks(profile, direct).get(space.id) if direct is not None else None
+    if direct is None or talk is None:
+        return direct, []
+    me = members_of(direct, profile.account.identity)
+    offers = [
+        offer
+        for (member, id_), offer in talk.offers.items()
+        if member in me and not talk.is_declined(id_) and not offer_is_used(space, offer, identity)
+    ]
+    return direct, offers
+
+
+def _offers(profile: Profile, offered: bytes) -> tuple[Space, list[Offer]]:
+    """The direct space in which a group is offered to me, and the offers there that wait for a reply."""
     for chat in profile.view.chats.values():
         space = profile.spaces.get(chat.space)
-        if chat.kind == "direct" and space is not None and (peer is None or chat.peer == peer):
+        if chat.kind == "direct" and space is not None:
             talk = group_talks(profile, space).get(offered)
-            if talk is not None and talk.offers:
-                return writable(profile, space), talk
+            offers = open_offers(profile, space, talk) if talk is not None else []
+            if offers:
+                return writable(profile, space), offers
     raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
-
-
-def _offers_of_others(profile: Profile, direct: Space, talk: OfferReplies) -> list[Offer]:
-    members = direct.state.members
-    me = profile.account.identity
-    return [offer for member, offer in talk.offers.items() if member in members and members[member].identity != me]
 
 
 def members(profile: Profile, chat: str) -> models.Members:
@@ -311,22 +369,10 @@ def members(profile: Profile, chat: str) -> models.Members:
 
 
 def _invited(profile: Profile, space: Space) -> list[bytes]:
-    """Contacts with an offer of mine for this chat that they have not answered by a no."""
+    """Contacts with an offer of mine for this chat that they have not refused and that nobody used."""
     if space.kind is not SpaceKind.GROUP:
         return []
-    found = []
-    for identity, contact in profile.view.contacts.items():
-        direct = profile.spaces.get(contact.space) if contact.space is not None else None
-        if direct is None:
-            continue
-        talk = group_talks(profile, direct).get(space.id)
-        if talk is None:
-            continue
-        mine = [m for m in talk.offers if direct.state.members[m].identity == profile.account.identity]
-        no = any(isinstance(reply, Decline) for reply in talk.replies.values())
-        if mine and not no:
-            found.append(identity)
-    return found
+    return [identity for identity in profile.view.contacts if _waiting_offers(profile, space, identity)[1]]
 
 
 def _group(profile: Profile, chat: str) -> Space:

@@ -92,6 +92,12 @@ def find_contact(profile: Profile, text: str) -> bytes:
     return among(text, IDENTITY, profile.view.contacts, "contact")
 
 
+def find_participant(profile: Profile, space: Space, text: str) -> bytes:
+    """The identity of somebody who is or was in a chat, or of a contact who may be invited to it."""
+    known = {member.identity for member in space.state.members.values()} | set(profile.view.contacts)
+    return among(text, IDENTITY, known, "member")
+
+
 def find_message(profile: Profile, space: Space, text: str) -> bytes:
     """The whole message id in a chat."""
     prefix = prefix_of(text, MESSAGE)

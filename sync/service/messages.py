@@ -206,6 +206,8 @@ def writable(profile: Profile, space: Space) -> Space:
     mine, chat = space.mine, profile.view.chats.get(space.id)
     if chat is not None and chat.state in ("left", "declined"):
         raise KithkinError("not_allowed", "You have left that chat.")
+    if chat is not None and chat.state == "removed":
+        raise KithkinError("not_allowed", "You were removed from that chat.")
     if mine is None or mine.core not in space.state.writers:
         raise KithkinError(
             "not_allowed",

@@ -62,8 +62,8 @@ class FeedStore:
     def _load(self) -> None:
         for feed in load_feeds(self.store, self.space):
             self.feeds[feed.core] = self.by_writer[feed.writer] = feed
-            if feed.mine:
-                self.mine = feed
+            if feed.mine and (self.mine is None or feed.number > self.mine.number):
+                self.mine = feed  # the newest: earlier ones are closed
         for key, value in self.store.scan(Table.RECORD, self.space, prefix_end(self.space)):
             writer = key[32:]
             if len(writer) == 32:

@@ -717,9 +717,9 @@ def test_flood_of_group_offers_makes_few_invitations() -> None:
     mine = ada.engine.profile.personal.mine
     assert mine is not None
     length = mine.length
-    false = [Offer(mal.rng(32), creator, "spam", ()) for _ in range(150)]
+    false = [Offer(mal.rng(32), creator, "spam", mal.rng(16)) for _ in range(150)]
     made = [SigningKey.generate(mal.rng).public for _ in range(150)]
-    true = [Offer(space_id(core_key(writer)), writer, "spam", ()) for writer in made]
+    true = [Offer(space_id(core_key(writer)), writer, "spam", mal.rng(16)) for writer in made]
     mal.do(lambda engine: engine.profile.write(chat, [[offer] for offer in false + true], ms(mal)))
     world.settle()
     new = set(ada.engine.profile.view.chats) - before

@@ -7,6 +7,7 @@ from crdt.docs.own import OwnChat, OwnWriter
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Admit
+from sync.account.context import new_writer
 from sync.engine.profile import Profile
 from sync.space.epochs import open_epoch
 from sync.space.space import Space
@@ -20,7 +21,7 @@ def admit_own_devices(profile: Profile, now_ms: int) -> None:
         if chat.state != "active" or not profile.personal.may_write:
             continue
         waiting = profile.view.waiting_writers(id_)
-        if not admitted(profile, id_) and _unasked(profile, id_, waiting):
+        if (not admitted(profile, id_) or _left_behind(profile, id_)) and _unasked(profile, id_, waiting):
             _ask_admission(profile, chat, waiting, now_ms)
         space = profile.spaces.get(id_)
         if space is not None and space.may_write:
@@ -31,6 +32,20 @@ def admitted(profile: Profile, id_: bytes) -> bool:
     """Whether a feed of this device is a writer there."""
     space = profile.spaces.get(id_)
     return space is not None and space.mine is not None and space.mine.core in space.state.writers
+
+
+def retired_writers(profile: Profile, id_: bytes) -> list[OwnWriter]:
+    """For my devices: all feeds of mine in a chat ended with my membership.  Whoever comes back writes new ones."""
+    return [OwnWriter(id_, writer, on=False) for space, writer in sorted(profile.view.writers) if space == id_]
+
+
+def _left_behind(profile: Profile, id_: bytes) -> bool:
+    """Whether this device's feed ended with its person's membership.  What it knows of the group need not say so: a
+    removal is written under keys that it never gets."""
+    space = profile.spaces.get(id_)
+    if space is None or space.mine is None or profile.view.chats[id_].kind != "group":
+        return False
+    return (id_, space.mine.writer) not in profile.view.writers
 
 
 def _unasked(profile: Profile, id_: bytes, waiting: list[OwnWriter]) -> bool:
@@ -51,6 +66,8 @@ def _ask_admission(profile: Profile, chat: OwnChat, waiting: list[OwnWriter], no
     """A feed for this device, with a consent for each feed of mine that may admit it."""
     account = profile.account
     space = profile.space(chat.space)
+    if _left_behind(profile, chat.space):
+        space.found(new_writer(profile.rng))
     key = profile.own_feed(space)
     if chat.rendezvous is not None and space.z is None:
         space.epoch_keys.set_z(chat.rendezvous)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from crdt.docs.chat import Answer, Consent, Decline, Offer, OfferedFeed
+from crdt.docs.chat import MAX_PAST, OFFER_ID, Answer, Consent, Offer, OfferedFeed
 from crdt.docs.facts import ABOUT_OFFERS
 from crdt.docs.own import OwnChat
-from crdt.docs.timeline import OfferReplies, fold_offers
+from crdt.docs.timeline import GroupTalk, fold_offers
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
-from crdt.space.control import Add
+from crdt.space.control import Add, Close
 from crdt.space.rendezvous import space_id
 from sync.engine.effects import ChatChanged
 from sync.engine.profile import Profile
@@ -23,9 +23,9 @@ from sync.space.space import Space
 MAX_INVITED = 16  # invitations of one contact that wait for an answer
 
 
-def group_talks(profile: Profile, space: Space) -> dict[bytes, OfferReplies]:
+def group_talks(profile: Profile, space: Space) -> dict[bytes, GroupTalk]:
     """What a direct space says about offered groups, by space id."""
-    found: dict[bytes, OfferReplies] = space.facts.remember(
+    found: dict[bytes, GroupTalk] = space.facts.remember(
         "offers",
         ABOUT_OFFERS,
         lambda: fold_offers(timeline.facts_of_kind(profile.store, space.id, ABOUT_OFFERS), space.policy()),
@@ -33,39 +33,116 @@ def group_talks(profile: Profile, space: Space) -> dict[bytes, OfferReplies]:
     return found
 
 
+def make_offer(profile: Profile, group: Space, now_ms: int) -> Offer:
+    """A new offer of a group of mine, good for one coming-in.  Raises LookupError where this device is not in it."""
+    state = group.state
+    if state.creator is None or not admitting_feeds(group):
+        raise LookupError("this device is not in that group")
+    if len(group.graph.tips()) > MAX_PAST:
+        open_epoch(group, now_ms)  # one entry that joins them
+    past = sorted(tip.hash for tip in group.graph.tips())
+    creator = state.members[state.creator].writer
+    return Offer(group.id, creator, state.title, profile.rng(OFFER_ID), admitting_feeds(group), tuple(past))
+
+
+def members_of(space: Space, identity: bytes) -> set[bytes]:
+    """Member ids of one person in a space: who came in twice has two."""
+    return {member.id for member in space.state.members.values() if member.identity == identity}
+
+
+def open_offers(profile: Profile, direct: Space, talk: GroupTalk) -> list[Offer]:
+    """Offers of others that I have not replied to and that nobody took back, by offer id."""
+    me = members_of(direct, profile.account.identity)
+    found = [
+        offer
+        for (member, id_), offer in talk.offers.items()
+        if member not in me and (member, id_) not in talk.declined and not talk.replied(me, id_)
+    ]
+    return sorted(found, key=lambda offer: offer.id)
+
+
 def answer_offers(profile: Profile, space: Space, connected: Collection[bytes], now_ms: int) -> None:
     """Offers and answers of a direct space: invitations appear, and who said yes is added."""
     mine = space.mine
     if mine is None or mine.core not in space.state.writers:
         return
-    me = space.state.writers[mine.core].member
+    me = members_of(space, profile.account.identity)
     for offered, talk in group_talks(profile, space).items():
-        for member, offer in talk.offers.items():
-            if member == me:
-                reply = next((r for m, r in talk.replies.items() if m != me), None)
-                group = profile.spaces.get(offered)
-                if group is not None and group.may_write and not isinstance(reply, Decline):
-                    identity = next(m.identity for m in space.state.members.values() if m.id != me)
-                    if isinstance(reply, Answer):
-                        _add(profile, group, identity, reply, offer.feeds, connected, now_ms)
-                    _offer_again(profile, space, group, identity, offer, now_ms)
-            elif isinstance(answer := talk.replies.get(me), Answer):
-                _answer_again(profile, space, offer, answer, now_ms)
-            elif _may_invite(profile, space, member, offered, offer):
-                identity = space.state.members[member].identity
-                profile.note(
-                    now_ms,
-                    OwnChat(
-                        offered,
-                        on=True,
-                        kind="group",
-                        state="invited",
-                        creator=offer.creator,
-                        title=offer.title,
-                        peer=identity,
-                    ),
-                )
-                profile.effects.append(ChatChanged(offered))
+        group = profile.spaces.get(offered)
+        for (member, id_), offer in talk.offers.items():
+            if member in me and not talk.is_declined(id_) and group is not None and group.may_write:
+                _serve_offer(profile, space, group, talk, offer, connected, now_ms)
+            elif member not in me and (member, id_) not in talk.declined:
+                for by, answer in talk.answers.get(id_, {}).values():
+                    if by in me:
+                        _answer_again(profile, space, offer, answer, now_ms)
+        for offer in open_offers(profile, space, talk):
+            _take_offer(profile, space, offer, now_ms)
+
+
+def _serve_offer(
+    profile: Profile,
+    space: Space,
+    group: Space,
+    talk: GroupTalk,
+    offer: Offer,
+    connected: Collection[bytes],
+    now_ms: int,
+) -> None:
+    """An offer of mine: whoever said yes is added; who has not is asked once more where devices of mine came in."""
+    me = members_of(space, profile.account.identity)
+    others = sorted({m.identity for m in space.state.members.values() if m.id not in me})
+    for identity in others:
+        if offer_is_used(group, offer, identity):
+            continue
+        theirs = members_of(space, identity)
+        answers = {id(a): a for by, a in talk.answers.get(offer.id, {}).values() if by in theirs}
+        for answer in answers.values():
+            _add(profile, group, identity, answer, offer, connected, now_ms)
+        _offer_again(profile, space, group, identity, offer, now_ms)
+
+
+def offer_is_used(group: Space, offer: Offer, identity: bytes) -> bool:
+    """Whether the person came in or was removed since the offer was made, as far as the control graph tells.
+
+    An offer whose past is not whole here is not used yet: what it already knew can't be told from what came later.
+    """
+    graph, state, past = group.graph, group.state, offer.past
+    if any(graph.entry(tip) is None for tip in past):
+        return True
+    theirs = members_of(group, identity)
+    named = set(theirs)
+    for id_, place in state.closes:
+        entry = graph.entry(id_)
+        op = entry.ops[place] if entry is not None else None
+        if isinstance(op, Close) and op.member in theirs:
+            named.add(id_)
+    return any(not any(id_ == tip or graph.precedes(id_, tip) for tip in past) for id_ in named)
+
+
+def _take_offer(profile: Profile, space: Space, offer: Offer, now_ms: int) -> None:
+    """An offer that I have not replied to becomes an invitation; in a chat that I am in, by my own view, it is answered
+    at once: whoever offers sees me outside."""
+    chat = profile.view.chats.get(offer.space)
+    group = profile.spaces.get(offer.space)
+    if chat is not None and chat.state == "active":
+        if group is not None and group.mine is not None and group.may_write and space.may_write:
+            profile.write(space, [[answer_to(profile, offer)]], now_ms)
+        return
+    if not _may_invite(profile, space, offer):
+        return
+    identity = next(m.identity for m in space.state.members.values() if m.identity != profile.account.identity)
+    invited = OwnChat(
+        offer.space,
+        on=True,
+        kind="group",
+        state="invited",
+        creator=offer.creator,
+        title=offer.title,
+        peer=identity,
+    )
+    profile.note(now_ms, invited)
+    profile.effects.append(ChatChanged(offer.space))
 
 
 def admitting_feeds(group: Space) -> tuple[bytes, ...]:
@@ -81,10 +158,8 @@ def admitting_feeds(group: Space) -> tuple[bytes, ...]:
 def _offer_again(profile: Profile, space: Space, group: Space, identity: bytes, offer: Offer, now_ms: int) -> None:
     """An offer names the devices of mine that were in the group when it was made.  The one that made it says it again
     when others came in, so that they can let the newcomer in while this one is off."""
-    mine, state = group.mine, group.state
+    mine = group.mine
     if mine is None or offer.feeds[:1] != (mine.writer,) or not space.may_write or not may_add(group):
-        return
-    if any(m.identity == identity and state.active(m.id) for m in state.members.values()):
         return
     feeds = admitting_feeds(group)
     if not set(feeds) <= set(offer.feeds):
@@ -109,7 +184,7 @@ def answer_to(profile: Profile, offer: Offer) -> Answer:
         )
         consents.append(Consent(writer, signature))
     feed = OfferedFeed(key.public, account.device, prekey, tuple(consents))
-    return Answer(space.id, profile.directory.encoded(account.identity), (feed,))
+    return Answer(space.id, profile.directory.encoded(account.identity), (feed,), offer.id)
 
 
 def _answer_again(profile: Profile, space: Space, offer: Offer, answer: Answer, now_ms: int) -> None:
@@ -123,12 +198,14 @@ def _answer_again(profile: Profile, space: Space, offer: Offer, answer: Answer, 
         profile.write(space, [[answer_to(profile, offer)]], now_ms)
 
 
-def _may_invite(profile: Profile, space: Space, member: bytes, offered: bytes, offer: Offer) -> bool:
-    """Whether an offer becomes an invitation: of that creator's space, new, from somebody not blocked, one of few."""
-    if offered in profile.view.chats or space_id(core_key(offer.creator)) != offered:
+def _may_invite(profile: Profile, space: Space, offer: Offer) -> bool:
+    """Whether an offer becomes an invitation: of that creator's space, for a chat that I am not in, from somebody not
+    blocked, one of few."""
+    chat = profile.view.chats.get(offer.space)
+    if (chat is not None and chat.state == "invited") or space_id(core_key(offer.creator)) != offer.space:
         return False
-    identity = space.state.members[member].identity
-    contact = profile.view.contacts.get(identity)
+    identity = next((m.identity for m in space.state.members.values() if m.identity != profile.account.identity), None)
+    contact = profile.view.contacts.get(identity) if identity is not None else None
     if contact is None or contact.blocked:
         return False
     chats = profile.view.chats.values()
@@ -140,12 +217,12 @@ def _add(
     group: Space,
     identity: bytes,
     answer: Answer,
-    feeds: tuple[bytes, ...],
+    offer: Offer,
     connected: Collection[bytes],
     now_ms: int,
 ) -> None:
     """Adds who said yes.  The device that made the offer does it; another one of mine if that is not about."""
-    mine, state = group.mine, group.state
+    mine, state, feeds = group.mine, group.state, offer.feeds
     if mine is None or any(m.identity == identity and state.active(m.id) for m in state.members.values()):
         return  # in already; a second device of theirs comes in by the first
     if feeds and feeds[0] != mine.writer:

@@ -124,10 +124,11 @@ def test_sort_keys_order_by_stamp_then_writer_then_seq(a: int, b: int, one: byte
 
 
 spaces = st.sampled_from([bytes([n]) * 32 for n in range(2)])
+offers = st.sampled_from([bytes([n]) * 16 for n in range(2)])
 few_offers = st.one_of(
-    st.builds(Offer, spaces, spaces, st.sampled_from(["a", "b"])),
-    st.builds(Decline, spaces),
-    st.builds(Answer, spaces, values.statements, st.lists(values.feeds, min_size=1, max_size=1).map(tuple)),
+    st.builds(Offer, spaces, spaces, st.sampled_from(["a", "b"]), offers),
+    st.builds(Decline, spaces, offers),
+    st.builds(Answer, spaces, values.statements, st.lists(values.feeds, min_size=1, max_size=1).map(tuple), offers),
     st.builds(MemberProfile, st.sampled_from(["a", "b"])),
 )
 chat_facts = st.lists(

@@ -285,19 +285,32 @@ def test_receipts_name_the_highest_entry_read() -> None:
     assert fold_receipts(room.facts, room.policy()) == {BEN_ID: {ada: 7, "A" * 16: 1}}
 
 
-def test_latest_profile_and_offer_of_each_member_count() -> None:
+def test_latest_profile_of_each_member_and_each_offer_with_its_replies_count() -> None:
     room = Room()
-    space, signature = bytes([9]) * 32, bytes(64)
+    space, signature, id_, other = bytes([9]) * 32, bytes(64), bytes([1]) * 16, bytes([2]) * 16
+    offer = Offer(space, PHONE, "Picnic", id_, (PHONE, DESK))
     room.say(PHONE, 1, MemberProfile("Ada"))
     room.say(DESK, 2, MemberProfile("Ada L.", about="engines"))
-    room.say(PHONE, 3, Offer(space, PHONE, "Picnic", (PHONE, DESK)))
-    room.say(BEN, 4, Decline(space))
-    answer = Answer(space, (b"cert",), (OfferedFeed(BEN, EVE, DESK, (Consent(PHONE, signature),)),))
+    room.say(PHONE, 3, offer)
+    room.say(BEN, 4, Decline(space, other))
+    answer = Answer(space, (b"cert",), (OfferedFeed(BEN, EVE, DESK, (Consent(PHONE, signature),)),), id_)
     room.say(BEN, 5, answer)
     assert fold_profiles(room.facts, room.policy()) == {ADA_ID: MemberProfile("Ada L.", "engines")}
     talks = fold_offers(room.facts, room.policy())[space]
-    assert talks.offers == {ADA_ID: Offer(space, PHONE, "Picnic", (PHONE, DESK))}
-    assert talks.replies == {BEN_ID: answer}
+    assert talks.offers == {(ADA_ID, id_): offer}
+    assert talks.answers == {id_: {BEN: (BEN_ID, answer)}}
+    assert talks.declined == {(BEN_ID, other)}
+    assert talks.replied({BEN_ID}, id_) and talks.replied({BEN_ID}, other) and not talks.replied({ADA_ID}, id_)
+
+
+def test_a_refusal_of_an_offer_stands_whatever_clock_the_yes_was_written_by() -> None:
+    room = Room()
+    space, id_ = bytes([9]) * 32, bytes([1]) * 16
+    room.say(PHONE, 3, Offer(space, PHONE, "Picnic", id_))
+    room.say(BEN, 4, Decline(space, id_))
+    answer = Answer(space, (b"cert",), (OfferedFeed(BEN, EVE, DESK, (Consent(PHONE, bytes(64)),)),), id_)
+    room.say(BEN, 9, answer)
+    assert fold_offers(room.facts, room.policy())[space].is_declined(id_)
 
 
 def test_row_with_every_field_is_stored_and_read_back() -> None:

@@ -45,7 +45,8 @@ ID = '"id":"' + "A" * 43 + '"'
         Receipt((("A" * 16, 1), ("A" * 16, 2))),
         Receipt((("a" * 16, 1),)),
         MemberProfile(""),
-        Decline(b""),
+        Decline(b"", bytes(16)),
+        Decline(bytes(32), bytes(15)),
         OwnContact(bytes(31)),
         OwnDraft(bytes(32), "x" * 65_537),
         ReadMark(bytes(32), bytes(25), bytes(32)),
@@ -104,7 +105,9 @@ def test_message_has_exactly_one_text_form() -> None:
 
 
 def test_offers_are_told_apart_by_their_first_member() -> None:
-    assert parse_value(DocKind.CHAT, "offers", '{"decline":"' + "A" * 43 + '"}') == Decline(bytes(32))
+    declined = '{"decline":"' + "A" * 43 + '","id":"' + "A" * 22 + '"}'
+    assert parse_value(DocKind.CHAT, "offers", declined) == Decline(bytes(32), bytes(16))
+    assert parse_value(DocKind.CHAT, "offers", '{"decline":"' + "A" * 43 + '"}') is None
     assert parse_value(DocKind.CHAT, "offers", '{"offer":"' + "A" * 43 + '"}') is None
     assert parse_value(DocKind.CHAT, "offers", "{" + ID + "}") is None
     assert parse_value(DocKind.CHAT, "offers", "[]") is None

@@ -79,9 +79,11 @@ chat_values = st.one_of(
     st.builds(Edit, ids, text(60)),
     st.builds(Reaction, ids, text(8), st.booleans()),
     receipts,
-    st.builds(Offer, ids, ids, text(40), st.lists(ids, max_size=6).map(tuple)),
-    st.builds(Answer, ids, statements, st.lists(feeds, min_size=1, max_size=3).map(tuple)),
-    st.builds(Decline, ids),
+    st.builds(
+        Offer, ids, ids, text(40), nonces, st.lists(ids, max_size=6).map(tuple), st.lists(ids, max_size=16).map(tuple)
+    ),
+    st.builds(Answer, ids, statements, st.lists(feeds, min_size=1, max_size=3).map(tuple), nonces),
+    st.builds(Decline, ids, nonces),
     st.builds(MemberProfile, text(30), maybe | text(60), maybe | files),
 )
 sort_keys = st.binary(min_size=26, max_size=26)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from identity.errors import DecodeError
 from identity.keys import SigningKey
 from sync.engine.dialling import Whereabouts, decode_whereabouts, encode_whereabouts
-from sync.engine.hello import decode_handover, decode_join, encode_handover, encode_join
+from sync.engine.hello import decode_handover, decode_join, decode_out, encode_handover, encode_join, encode_out
 from sync.engine.onboarding.messages import decode_answer, decode_profile, encode_answer
 from tests.support.vectors import matches
 
@@ -26,16 +26,24 @@ def test_messages_match_their_vectors() -> None:
             "handover": encode_handover(b"\x05" * 32, W, 300, b"block", [b"one", b"two"]).hex(),
             "whereabouts": encode_whereabouts(WHERE).hex(),
             "join": encode_join(W, b"\x03" * 32, [(b"\x04" * 32, b"\x06" * 64)]).hex(),
+            "removal": encode_out(b"\x05" * 32, [W]).hex(),
             "answer": encode_answer(W, b"\x09" * 64).hex(),
         },
     )
     assert decode_handover(bytes.fromhex(held["handover"])) == (b"\x05" * 32, W, 300, b"block", [b"one", b"two"])
     assert decode_whereabouts(bytes.fromhex(held["whereabouts"])) == WHERE
     assert decode_join(bytes.fromhex(held["join"])) == (W, b"\x03" * 32, [(b"\x04" * 32, b"\x06" * 64)])
+    assert decode_out(bytes.fromhex(held["removal"])) == (b"\x05" * 32, [W])
     assert decode_answer(bytes.fromhex(held["answer"])) == (W, b"\x09" * 64)
 
 
-DECODERS: list[Callable[[bytes], object]] = [decode_handover, decode_join, decode_whereabouts, decode_answer]
+DECODERS: list[Callable[[bytes], object]] = [
+    decode_handover,
+    decode_join,
+    decode_out,
+    decode_whereabouts,
+    decode_answer,
+]
 
 
 @pytest.mark.parametrize("decode", DECODERS)
@@ -59,6 +67,7 @@ def test_trailing_bytes_are_refused() -> None:
         (encode_handover(b"\x05" * 32, W, 1, b"b", []), decode_handover),
         (encode_whereabouts(WHERE), decode_whereabouts),
         (encode_answer(W, bytes(64)), decode_answer),
+        (encode_out(bytes(32), [W]), decode_out),
     ):
         with pytest.raises(DecodeError):
             decode(encoded + b"\0")
