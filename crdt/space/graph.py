@@ -225,6 +225,10 @@ class ControlGraph:
             return EntryStatus.COMPLETE
         return EntryStatus.WAITING if entry in self._waiting else EntryStatus.UNKNOWN
 
+    def names(self, block: bytes) -> bool:
+        """Whether this block hash is that of a control entry: one that is here, or a parent that one here names."""
+        return block in self._history.rows or block in self._waiting or block in self._nowhere
+
     def entry(self, id_: bytes) -> ControlEntry | None:
         """A complete entry."""
         row = self._history.rows.get(id_)

@@ -210,6 +210,7 @@ class Engine:
             raise
         # A link may have gone without its connection: a channel that moved to another Z, a device that left.
         self.replication.after_loss(now)
+        self.replication.ask(now)
         self.dialling.wake(now)
         self._meet(now)
         for peer in self.peers.values():

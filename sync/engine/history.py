@@ -6,11 +6,15 @@ newcomers the chat's setting decides.  Control entries go to every admitted devi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from crdt.log.entry import GRANT_TAG, open_entry, read_block
 from crdt.log.item import Item
+from crdt.log.merkle import leaf_hash
 from crdt.log.pack import encode_pack, item_cost, seal_pack
 from crdt.space.control import SpaceKind
 from sync.engine.peer import Serving
@@ -20,58 +24,101 @@ from sync.space.space import Space
 
 PACK_BYTES = 1 << 20  # unpacked, of one pack: bounds what is held in memory for each peer
 CHUNK = 256
+SLICE_ENTRIES = 2048  # looked at in one go, whether they may be given or not
+SLICE_BYTES = 4 << 20  # of their blocks
+
+
+class Pause(Enum):
+    """A slice of the work is done: go on after a pause."""
+
+    PAUSE = "pause"
 
 
 def begin(space: Space, spans: Iterable[Span] | None) -> Serving:
-    """What a peer's request comes to.  spans None: everything that it may have; none at all: control entries alone."""
-    control = [(entry.core, entry.seq) for entry in space.graph.entries()]
+    """What a peer's request comes to.  spans None: everything that it may have; none at all: control entries alone;
+    else disjoint and rising, as they are read."""
+    given = {(entry.core, entry.seq): entry.id for entry in space.graph.entries()}
+    control = [(core, seq, id_) for (core, seq), id_ in given.items()]
     if spans is not None and not (spans := tuple(spans)):
-        return Serving([], [], control)
+        return Serving(deque(), [], deque(control), given)
     if spans is None:
         left = [(feed.core, 0, feed.length) for feed in space.feed_store.feeds.values() if feed.length]
-        return Serving(left, [], control)
+        return Serving(deque(left), [], deque(control), given)
     left = []
+    starts: dict[bytes, list[tuple[int, int]]] = {}
     for writer, start, end in spans:
         feed = space.feed_store.by_writer.get(writer)
         if feed is not None and start < feed.length:
             left.append((feed.core, start, min(end, feed.length)))
-    asked = [(core, seq) for core, seq in control if any(c == core and s <= seq < e for c, s, e in left)]
-    return Serving(left, [], asked)
+            starts.setdefault(feed.core, []).append((start, end))
+    asked = [one for one in control if _inside(starts.get(one[0], ()), one[1])]
+    return Serving(deque(left), [], deque(asked), given)
 
 
-def next_pack(space: Space, serving: Serving, device: bytes, own: bool, key: bytes) -> bytes | None:
-    """The next sealed pack under `key`, None where nothing is left."""
-    items: list[Item] = []
-    size = 0
-    for item in _items(space, serving, device, own):
-        items.append(item)
-        size += item_cost(item)
-        if size >= PACK_BYTES:
+def _inside(ranges: Sequence[tuple[int, int]], seq: int) -> bool:
+    """Whether a place lies in one of the ranges, which are disjoint and rise."""
+    at = bisect_right(ranges, seq, key=lambda one: one[0]) - 1
+    return at >= 0 and seq < ranges[at][1]
+
+
+def next_pack(space: Space, serving: Serving, device: bytes, own: bool, key: bytes) -> bytes | Pause | None:
+    """The next sealed pack under `key`, None where nothing is left, or a pause after a slice of the work: what one
+    request costs at once has a bound, however much of what it names may not be given."""
+    work = Work()
+    for item in _items(space, serving, device, own, work):
+        serving.items.append(item)
+        serving.octets += item_cost(item)
+        if serving.octets >= PACK_BYTES:
             break
+    else:
+        if work.over:
+            return Pause.PAUSE
+    items, serving.items, serving.octets = serving.items, [], 0
     return seal_pack(encode_pack(items), key) if items else None
 
 
-def _items(space: Space, serving: Serving, device: bytes, own: bool) -> Iterator[Item]:
-    """Items in the order of sending; what was given is taken off `serving`."""
-    while serving.control:
-        core, seq = serving.control.pop(0)
+@dataclass(slots=True)
+class Work:
+    """What one slice has looked at."""
+
+    entries: int = 0
+    octets: int = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether it is time for a pause."""
+        return self.entries >= SLICE_ENTRIES or self.octets >= SLICE_BYTES
+
+    def add(self, entry: StoredEntry | None) -> None:
+        self.entries += 1
+        self.octets += len(entry.block) if entry is not None else 0
+
+
+def _items(space: Space, serving: Serving, device: bytes, own: bool, work: Work) -> Iterator[Item]:
+    """Items in the order of sending, until the slice is over; what was looked at is taken off `serving`."""
+    while serving.control and not work.over:
+        core, seq, id_ = serving.control.popleft()
         feed = space.feed_store.feeds.get(core)
-        entry = space.feed_store.entry(feed, seq) if feed is not None else None
-        if feed is not None and entry is not None and entry.state is EntryState.OPENED:
+        entry = space.feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
+        work.add(entry)
+        if feed is not None and entry is not None and entry.state is EntryState.OPENED and _is(entry, id_):
             yield item_of_entry(space, feed, seq, entry)
     gate = None if own else Gate.of(space, device)
-    control = {(entry.core, entry.seq) for entry in space.graph.entries()}
-    while serving.left:
+    while serving.left and not work.over:
         core, start, end = serving.left[0]
         feed = space.feed_store.feeds[core]
         stop = min(end, start + CHUNK)
         for index, entry in enumerate(space.feed_store.entries(feed, start, stop)):
             seq = start + index
+            work.add(entry)
             # Moved on before it is given: the caller may stop after any item.
             serving.left[0] = (core, seq + 1, end)
             if own and entry.state is EntryState.DENIED:
                 _deny(serving, feed.writer, seq)  # what is not for one of my devices is for none
-            if (core, seq) in control or entry.state is not EntryState.OPENED:
+            if entry.state is not EntryState.OPENED:
+                continue
+            control = serving.given.get((core, seq))
+            if control is not None and _is(entry, control):
                 continue
             grant = gate is not None and read_block(entry.block).tag == GRANT_TAG
             may = gate is None or grant or gate.passes(space.epoch_keys.keyring.epoch_of(feed.core, seq))
@@ -81,7 +128,17 @@ def _items(space: Space, serving: Serving, device: bytes, own: bool) -> Iterator
                 continue
             yield item_of_entry(space, feed, seq, entry)
         if stop >= end:
-            serving.left.pop(0)
+            serving.left.popleft()
+
+
+def _is(entry: StoredEntry, block: bytes) -> bool:
+    """Whether a stored entry is the control entry of this hash: where a feed forked, another may stand in its place."""
+    return leaf_hash(entry.block) == block
+
+
+def denied(serving: Serving, most: int) -> tuple[Span, ...]:
+    """What is not for the peer, disjoint and rising."""
+    return tuple(sorted(serving.denied)[:most])
 
 
 @dataclass(frozen=True, slots=True)

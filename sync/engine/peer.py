@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from math import inf
 
+from crdt.log.item import Item
 from identity.hello import HelloDialler, HelloListener
 from netstack.wire.protomux import Protomux
 from sync.engine.effects import Disconnect, Effect
+from sync.replicate.messages import Point
 from sync.replicate.replicator import Replicator
 
 
@@ -34,8 +38,9 @@ class SpaceLink:
     tried: bool = False  # was asked for the history and did not give it
     received: int = 0  # items so far
     asked: set[int] = field(default_factory=set)
-    told: frozenset[tuple[bytes, int]] = frozenset()  # sealed entries this peer was asked about already,
+    told: dict[bytes, set[int]] = field(default_factory=dict)  # core -> sealed entries it was asked about already,
     told_at: int = -1  # when this was the counter of its newest record
+    lacks: dict[Point, tuple[float, float]] = field(default_factory=dict)  # asked for: again at, after a wait (s)
     serving: dict[int, Serving] = field(default_factory=dict)
 
 
@@ -43,9 +48,13 @@ class SpaceLink:
 class Serving:
     """A history request of the peer that is being answered: what is left, and what is not for it."""
 
-    left: list[tuple[bytes, int, int]]  # (core, start, end)
+    left: deque[tuple[bytes, int, int]]  # (core, start, end), disjoint
     denied: list[tuple[bytes, int, int]]  # (W, start, end)
-    control: list[tuple[bytes, int]]  # (core, seq) of control entries, first of all
+    control: deque[tuple[bytes, int, bytes]]  # (core, seq, block hash) of control entries, first of all
+    given: dict[tuple[bytes, int], bytes]  # (core, seq) of every control entry -> block hash
+    items: list[Item] = field(default_factory=list, repr=False)  # of the pack that is being put together
+    octets: int = 0  # of these items
+    resume: float = inf  # Unix seconds when to go on with it
 
 
 @dataclass(slots=True)

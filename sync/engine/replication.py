@@ -6,7 +6,10 @@ commit `propagate` acknowledges what is durable and tells every other connection
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from itertools import groupby
 from math import inf
 
 from crdt.log.entry import Kind, decode_plaintext
@@ -17,6 +20,7 @@ from identity.errors import DecodeError
 from identity.proof import same
 from sync.engine import history
 from sync.engine.effects import ChatChanged, Progress
+from sync.engine.fetching import Fetching
 from sync.engine.peer import Peer, SpaceLink
 from sync.engine.profile import Profile
 from sync.replicate.effects import (
@@ -37,12 +41,16 @@ from sync.replicate.effects import (
 from sync.replicate.messages import MAX_FEEDS, Span
 from sync.replicate.replicator import Replicator
 from sync.space.delta import SpaceDelta
+from sync.space.inbound import spans as spans_in
 from sync.space.space import Space
 
 PROTOCOL = "kithkin/space/1"
+PAUSE = 0.02  # seconds between two slices of the work for one history request
 GATE = 60.0  # seconds without a pack after which another peer is asked for the history
 PARKED = 64 << 20  # bytes of items of one space that wait here for their feeds, other than from devices of mine
 MAX_SPANS = min(MAX_FEEDS, 1024)
+FEW = 256  # entries that wait for items are looked through at every change, more of them once in
+ITEM_GAP = 1.0  # seconds
 
 
 class Replication:
@@ -53,6 +61,9 @@ class Replication:
         self.links: dict[bytes, dict[int, tuple[Peer, SpaceLink]]] = {}  # space -> conn -> link
         self._woken = 0.0  # when `wake` was called last: what was due then has been done
         self.due: list[bytes] = []  # spaces whose links look again at what they may open
+        self.fetching = Fetching(profile, self.links, self.perform)
+        self._items_due: dict[bytes, float] = {}  # space -> Unix seconds when to look for items of unread entries
+        self._items_after: dict[bytes, float] = {}  # space -> and not before
 
     # -- channels ---------------------------------------------------------------------------------------------
 
@@ -133,6 +144,7 @@ class Replication:
         found = self.links.get(link.space, {})
         if found.pop(peer.conn, None) is not None and link.replicator is not None:
             link.replicator.close()
+            self.fetching.lost(link, peer.conn)
             self.due.append(link.space)
 
     def after_loss(self, now: float) -> None:
@@ -142,6 +154,7 @@ class Replication:
             space, links = self.profile.spaces.get(id_), list(self.links.get(id_, {}).values())
             if space is None or not links:
                 continue
+            self.fetching.look_at(id_, now)
             gated = any(link.gate for _, link in links)
             if not gated and self._fresh(space):
                 self._gate(*links[0], space, now)
@@ -174,7 +187,8 @@ class Replication:
                 case ForkFound(writer, proof):
                     space.keep_fork(writer, proof)
                 case CaughtUp():
-                    self._ask_missing(peer, link, space, now)
+                    self.fetching.look_at(space.id, now)
+                    self._look_for_items(space, now)
                 case HistoryAsked(request, spans):
                     self._asked(peer, link, space, request, spans, now)
                 case PackWanted(request):
@@ -183,8 +197,9 @@ class Replication:
                     self._pack(peer, link, space, request, key, sealed, now)
                 case HistoryAnswered(request, done, spans):
                     self._answered(peer, link, space, request, done, spans, now)
-                case FetchAnswered():
-                    pass  # blocks of other branches: asked for once forks are acted on
+                case FetchAnswered(point, block):
+                    if self.fetching.answered(link, point, now) and block is not None:
+                        space.take_block(point, block, int(now * 1000))
                 case Violation(rule):
                     peer.drop(self.profile.effects, f"replication: {rule.sentence}")
 
@@ -212,17 +227,22 @@ class Replication:
         serving, replicator = link.serving.get(request), link.replicator
         if serving is None or replicator is None or peer.device is None:
             return
+        serving.resume = inf
         if not self._member(peer, space):
             serving.left.clear()
             serving.control.clear()
+            serving.items.clear()
         own = peer.identity == self.profile.account.identity
         key = self.profile.rng(32)
         sealed = history.next_pack(space, serving, peer.device, own, key)
+        if sealed is history.Pause.PAUSE:
+            serving.resume = now + PAUSE
+            return
         if sealed is not None:
             self.perform(peer, link, replicator.give_pack(request, key, sealed, now), now)
             return
         del link.serving[request]
-        denied = tuple(serving.denied[:MAX_SPANS])
+        denied = history.denied(serving, MAX_SPANS)
         self.perform(peer, link, replicator.answer_history(request, denied, now, done=True), now)
 
     def _pack(
@@ -269,49 +289,67 @@ class Replication:
     def _answered(
         self, peer: Peer, link: SpaceLink, space: Space, request: int, done: bool, spans: tuple[Span, ...], now: float
     ) -> None:
-        for writer, start, end in spans:
+        for writer, group in groupby(spans, key=lambda span: span[0]):
             feed = space.feed_store.by_writer.get(writer)
             if feed is not None and request in link.asked:
                 own = peer.identity == self.profile.account.identity
-                space.inbound.deny(feed, start, min(end, feed.length), own=own)
+                space.inbound.deny(feed, [(start, end) for _, start, end in group], own=own)
                 space.look_again()  # an answer is news even where it denies nothing
         if not done:
             return
         link.asked.discard(request)
         if link.gate == request:
             self._open_gate(link, space, now)
-        self._ask_missing(peer, link, space, now)
+        self._look_for_items(space, now)
 
-    def _ask_missing(self, peer: Peer, link: SpaceLink, space: Space, now: float) -> None:
+    def ask(self, now: float) -> None:
+        """Once a tick: asks for blocks that are lacking, and for items of entries that no key opens."""
+        self.fetching.run(now)
+        for id_ in [id_ for id_, at in self._items_due.items() if at <= now]:
+            del self._items_due[id_]
+            space = self.profile.spaces.get(id_)
+            waiting = space.inbound.unreadable() if space is not None else {}
+            if space is None or not waiting:
+                continue
+            # Every look goes through all that waits: much of it is looked through once a second.
+            self._items_after[id_] = now + (ITEM_GAP if sum(map(len, waiting.values())) > FEW else 0.0)
+            for peer, link in list(self.links.get(id_, {}).values()):
+                self._ask_items(peer, link, space, waiting, now)
+
+    def _look_for_items(self, space: Space, now: float) -> None:
+        self._items_due[space.id] = max(now, self._items_after.get(space.id, 0.0))
+
+    def _ask_items(
+        self, peer: Peer, link: SpaceLink, space: Space, waiting: Mapping[bytes, AbstractSet[int]], now: float
+    ) -> None:
         """Entries that are here and that no key opens: this peer may have them as items.
 
         Asked for once what the peer's record says that it has opened, and again after its next record: it may have
         opened or learned something since.  Without a record that opens here it may have any.
         """
-        if link.replicator is None or not space.inbound.sealed or link.asked or not link.replicator.caught_up:
+        if link.replicator is None or link.asked or not link.replicator.caught_up:
             return
         counter, report = space.records.newest_of(peer.device)
         if counter != link.told_at:
-            link.told_at, link.told = counter, frozenset()
-        sealed = {(core, seq) for core, seqs in space.inbound.sealed.items() for seq in seqs}
-        if report is not None:
-            stored = {head.core8: head.length for head in report.stored}
-            closed = [(gap.core8, gap.start, gap.end) for gap in report.missing]
-            written = {w.core for w in space.state.writers.values() if w.device == peer.device}
-            sealed = {
-                (core, seq)
-                for core, seq in sealed
-                if (core in written or seq < stored.get(core[:8], 0))
-                and not any(core8 == core[:8] and start <= seq < end for core8, start, end in closed)
-            }
-        if sealed <= link.told:
-            return
-        spans = spans_of(space, sealed - link.told)[:MAX_SPANS]
-        request, effects = link.replicator.ask_history(tuple(spans))
-        asked = {(writer, seq) for writer, start, end in spans for seq in range(start, end)}
-        link.told |= {(core, seq) for core, seq in sealed if (space.feed_store.feeds[core].writer, seq) in asked}
-        link.asked.add(request)
-        self.perform(peer, link, effects, now)
+            link.told_at, link.told = counter, {}
+        written = {w.core for w in space.state.writers.values() if w.device == peer.device}
+        spans: list[Span] = []
+        for core in sorted(waiting):
+            seqs = waiting[core] - link.told.get(core, frozenset())
+            if report is not None:
+                if core not in written:
+                    stored = max((head.length for head in report.stored if head.core8 == core[:8]), default=0)
+                    seqs = {seq for seq in seqs if seq < stored}
+                seqs -= covered(seqs, [(gap.start, gap.end) for gap in report.missing if gap.core8 == core[:8]])
+            writer = space.feed_store.feeds[core].writer
+            found = [(writer, start, end) for _, start, end in spans_in({core: sorted(seqs)}, MAX_SPANS - len(spans))]
+            for _, start, end in found:
+                link.told.setdefault(core, set()).update(seq for seq in range(start, end))
+            spans += found
+        if spans:
+            request, effects = link.replicator.ask_history(tuple(sorted(spans)))
+            link.asked.add(request)
+            self.perform(peer, link, effects, now)
 
     # -- after a commit ---------------------------------------------------------------------------------------
 
@@ -336,7 +374,9 @@ class Replication:
                 self.perform(peer, link, replicator.records_changed(records, now), now)
             if forks:
                 self.perform(peer, link, replicator.forks_changed(forks, now), now)
-            self._ask_missing(peer, link, space, now)
+        self._look_for_items(space, now)
+        if membership or delta.frontier:
+            self.fetching.look_at(space.id, now)
         if membership:
             self.profile.effects.append(ChatChanged(space.id))
 
@@ -353,11 +393,13 @@ class Replication:
             late[0].tried = True
             if others and self._fresh(space):
                 self._gate(*others[0], space, now)
-        for links in list(self.links.values()):
+        for id_, links in list(self.links.items()):
             for peer, link in list(links.values()):
-                replicator = link.replicator
-                if replicator is None:
+                replicator, space = link.replicator, self.profile.spaces.get(id_)
+                if replicator is None or space is None:
                     continue
+                for request in [request for request, serving in link.serving.items() if serving.resume <= now]:
+                    self._give(peer, link, space, request, now)
                 if replicator.next_wake() <= now:
                     self.perform(peer, link, replicator.wake(now), now)
 
@@ -365,12 +407,18 @@ class Replication:
         """Unix seconds at which `wake` is due; infinity if nothing waits."""
         times = [link.gate_until for links in self.links.values() for _, link in links.values() if link.gate]
         times += [
+            serving.resume
+            for links in self.links.values()
+            for _, link in links.values()
+            for serving in link.serving.values()
+        ]
+        times += [
             at
             for links in self.links.values()
             for _, link in links.values()
             if link.replicator is not None and (at := link.replicator.next_wake()) > self._woken
         ]
-        return min(times, default=inf)
+        return min([*times, *self._items_due.values(), self.fetching.next_wake()])
 
 
 def shared_z(peer: Peer, space: Space) -> bytes | None:
@@ -393,16 +441,16 @@ def shared_z(peer: Peer, space: Space) -> bytes | None:
     return told[1]
 
 
-def spans_of(space: Space, entries: Iterable[tuple[bytes, int]]) -> list[Span]:
-    """(core, seq) pairs as spans by W."""
-    spans: list[Span] = []
-    for core, seq in sorted(entries):
-        writer = space.feed_store.feeds[core].writer
-        if spans and spans[-1][0] == writer and spans[-1][2] == seq:
-            spans[-1] = (writer, spans[-1][1], seq + 1)
-        else:
-            spans.append((writer, seq, seq + 1))
-    return spans
+def covered(seqs: AbstractSet[int], ranges: Iterable[tuple[int, int]]) -> set[int]:
+    """Those of the places that lie in any of the ranges (start, end); ranges may overlap."""
+    places, found = sorted(seqs), set[int]()
+    at = 0
+    for start, end in sorted(ranges):
+        at = bisect_left(places, start, at)
+        while at < len(places) and places[at] < end:
+            found.add(places[at])
+            at += 1
+    return found
 
 
 def is_past(item: Item, admitted: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from crdt.log.entry import MAX_BLOCK
@@ -68,6 +69,14 @@ def _read_span(data: Reader) -> Span:
     if start >= end:
         raise DecodeError("an empty span")
     return writer, start, end
+
+
+def _spans(data: Reader) -> tuple[Span, ...]:
+    """Disjoint and rising, so that none of them costs whoever looks them up more than once."""
+    found = tuple(data.array(_read_span, MAX_FEEDS))
+    if not all(one[0] < other[0] or (one[0] == other[0] and one[2] <= other[1]) for one, other in pairwise(found)):
+        raise DecodeError("spans that overlap, or do not rise")
+    return found
 
 
 def _write_point(out: Writer, point: Point) -> None:
@@ -219,7 +228,7 @@ def _write_request(out: Writer, m: HistoryRequest) -> None:
 
 def _read_request(data: Reader) -> HistoryRequest:
     request, everything = data.uint(MAX_ID), data.flag()
-    return HistoryRequest(request, None if everything else tuple(data.array(_read_span, MAX_FEEDS)))
+    return HistoryRequest(request, None if everything else _spans(data))
 
 
 def _write_piece(out: Writer, m: HistoryPiece) -> None:
@@ -239,7 +248,7 @@ def _write_answer(out: Writer, m: HistoryAnswer) -> None:
 
 
 def _read_answer(data: Reader) -> HistoryAnswer:
-    return HistoryAnswer(data.uint(MAX_ID), data.flag(), tuple(data.array(_read_span, MAX_FEEDS)))
+    return HistoryAnswer(data.uint(MAX_ID), data.flag(), _spans(data))
 
 
 def _write_fetched(out: Writer, m: Fetched) -> None:

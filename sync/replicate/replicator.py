@@ -178,6 +178,11 @@ class Replicator:
         self._fetching.update(fresh)
         return [send(Fetch(tuple(part))) for part in _parts(fresh, MAX_POINTS)]
 
+    @property
+    def fetching(self) -> int:
+        """How many points the peer was asked for and has not answered."""
+        return len(self._fetching)
+
     def ask_history(self, spans: tuple[Span, ...] | None) -> tuple[int, list[Effect]]:
         """(request, effects): asks for items of these spans, or of everything.  Raises ValueError above 4 at once."""
         message = self._history.ask(spans)

@@ -13,7 +13,7 @@ from crdt.docs.facts import Fact, FactKind, facts_of, facts_of_deletion
 from crdt.docs.guard import Admit, examine
 from crdt.docs.kinds import DocKind
 from crdt.docs.personal import OwnFact, Personal, decode_own_fact, own_facts_of
-from crdt.docs.timeline import TimelinePolicy
+from crdt.docs.timeline import TimelinePolicy, counts_deletion
 from crdt.log.entry import Kind, Plaintext, decode_plaintext, open_entry
 from crdt.log.merkle import Leaf, leaf_of
 from crdt.space.control import SpaceKind
@@ -83,9 +83,31 @@ class SpaceFacts:
                 named.append(at)
         return named
 
-    def deletes(self, core: bytes, seq: int, leaf: Leaf) -> bool:
-        """Whether a deletion names this block, so that a peer may have cleared it."""
-        return any(fact.raw == leaf[1] for fact in self._clears.get((core, seq), ()))
+    def named_by_deletions(self, core: bytes, seq: int) -> bool:
+        """Whether any deletion speaks of the block at this place, with the right or without."""
+        return (core, seq) in self._clears
+
+    def erased(self, core: bytes, seq: int, leaf: Leaf) -> bool:
+        """Whether a deletion that counts names this block, so that a peer may have cleared it."""
+        named = [fact for fact in self._clears.get((core, seq), ()) if fact.raw == leaf[1]]
+        if not named:
+            return False
+        policy = self.policy()
+        author = policy.member(core)
+        return author is not None and any(counts_deletion(fact, author, policy) for fact in named)
+
+    def settled(self, core: bytes, seq: int) -> bool:
+        """Whether it is known whose this block is, and who those are that say that it is deleted."""
+        writers = self._members.state.writers
+        return core in writers and all(fact.core in writers for fact in self._clears.get((core, seq), ()))
+
+    def places_cleared(self, feeds: set[bytes]) -> set[Place]:
+        """Blocks that deletions in these feeds name, and blocks of these feeds that deletions name."""
+        return {
+            place
+            for place, named in self._clears.items()
+            if place[0] in feeds or any(fact.core in feeds for fact in named)
+        }
 
     def read_again(self, core: bytes, now_ms: int) -> None:
         """Facts of a feed whose entries were opened before anybody was known to be their author."""

@@ -26,10 +26,14 @@ class EntryState(IntEnum):
 
     SEALED = 0  # no key yet
     OPENED = 1  # message key kept beside it
-    CLEARED = 2  # erased: size and leaf hash stay, so that proofs stay valid
+    CLEARED = 2  # erased, as a deletion that counts says: size and leaf hash stay, so that proofs stay valid
     SKIPPED = 3  # refused by a rule, or older than what this device asked for: for good
     DENIED = 4  # answered "not for you"; a key or an item may still open it
-    WITHHELD = 5  # came as size and leaf hash, and no deletion says why: an item may still bring it
+    WITHHELD = 5  # came as size and leaf hash, and no deletion that counts says why: asked for by its hash
+    PASSED = 6  # came as size and leaf hash, and is older than what this device asked for
+
+
+LEAF_ONLY = (EntryState.CLEARED, EntryState.WITHHELD, EntryState.PASSED)
 
 
 @dataclass(slots=True)
@@ -76,14 +80,9 @@ def encode_entry(state: EntryState, block: bytes, key: bytes = b"") -> bytes:
     return bytes((state,)) + key + block
 
 
-def encode_cleared(leaf: Leaf) -> bytes:
-    """Row of an entry whose block was erased: its leaf alone, which proofs need."""
-    return bytes((EntryState.CLEARED,)) + leaf[0].to_bytes(4, "little") + leaf[1]
-
-
-def encode_withheld(leaf: Leaf) -> bytes:
-    """Row of an entry whose block a peer kept back: its leaf alone."""
-    return bytes((EntryState.WITHHELD,)) + leaf[0].to_bytes(4, "little") + leaf[1]
+def encode_leaf(state: EntryState, leaf: Leaf) -> bytes:
+    """Row of an entry whose block is not here, erased or kept back: its leaf alone, which proofs need."""
+    return bytes((state,)) + leaf[0].to_bytes(4, "little") + leaf[1]
 
 
 def decode_entry(value: bytes) -> StoredEntry:
@@ -91,7 +90,7 @@ def decode_entry(value: bytes) -> StoredEntry:
     state = EntryState(value[0])
     if state is EntryState.OPENED:
         return StoredEntry(state, value[1:33], value[33:])
-    if state in (EntryState.CLEARED, EntryState.WITHHELD):
+    if state in LEAF_ONLY:
         return StoredEntry(state, b"", b"", (int.from_bytes(value[1:5], "little"), value[5:37]))
     return StoredEntry(state, b"", value[1:])
 

@@ -6,11 +6,12 @@ entry stops being waited for stands here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from crdt.log.entry import GRANT_TAG, Kind, decode_plaintext, open_entry, read_block
 from crdt.log.head import Head, HeadRef, leading
-from crdt.log.merkle import Leaf, Node, Tree, leaf_of
+from crdt.log.merkle import Leaf, Node, Tree, leaf_hash, leaf_of
 from crdt.log.stamp import stamp_may_lead
 from crdt.space.control import ControlEntry, SpaceKind, decode_control
 from crdt.space.record import MAX_RANGES, Range
@@ -19,11 +20,12 @@ from identity.errors import DecodeError
 from sync.account.context import Context
 from sync.replicate.messages import Block
 from sync.space.delta import ChangeLog
-from sync.space.facts import SpaceFacts
-from sync.space.feed import EntryState, Feed, StoredEntry, encode_cleared, encode_entry, encode_withheld
+from sync.space.facts import Place, SpaceFacts
+from sync.space.feed import EntryState, Feed, StoredEntry, encode_entry, encode_leaf
 from sync.space.feed_store import FeedStore
 from sync.space.keys import EpochKeys
 from sync.space.members import Members
+from sync.space.places import Places
 
 MAX_DENIED = 4096  # spans of denied entries that a restart remembers
 
@@ -40,20 +42,26 @@ class Inbound:
         facts: SpaceFacts,
         changes: ChangeLog,
     ) -> None:
-        self.sealed: dict[bytes, set[int]] = {}  # core -> entries that no key opens yet
-        self.denied: dict[bytes, set[int]] = {}  # core -> entries that a holder says are not for this device
+        self.sealed: dict[bytes, Places] = {}  # core -> entries that no key opens yet, withheld ones among them
+        self.withheld: dict[bytes, dict[int, bytes]] = {}  # core -> seq -> leaf hash of what was kept back from us
+        self.denied: dict[bytes, Places] = {}  # core -> entries that a holder says are not for this device
         self.seen_stamp = 0
         self._context, self._feed_store, self._members, self._epoch_keys = context, feed_store, members, epoch_keys
         self._facts, self._changes = facts, changes
         self._covers: dict[bytes, dict[bytes, int]] = {}  # core -> core8 -> length that its heads reach
+        self._named: set[Place] = set()  # blocks that deletions came for, and withheld ones that deletions name
+        self._unsettled: set[Place] = set()  # of these, withheld ones whose author or deleter is nobody yet
         for feed in feed_store.feeds.values():
             if feed.opened < feed.length:
                 entries = feed_store.entries(feed, feed.opened, feed.length)
-                closed = (EntryState.SEALED, EntryState.WITHHELD)
-                waiting = {feed.opened + i for i, e in enumerate(entries) if e.state in closed}
-                if waiting:
-                    self.sealed[feed.core] = waiting
+                for seq, entry in enumerate(entries, feed.opened):
+                    if entry.state is EntryState.WITHHELD and entry.leaf is not None:
+                        self._wait_for(feed.core, seq, entry.leaf)
+                    elif entry.state is EntryState.SEALED:
+                        self._seal(feed.core, seq)
             self.seen_stamp = max(self.seen_stamp, feed.stamp)
+        held = ((core, seq) for core, seqs in self.withheld.items() for seq in seqs)
+        self._unsettled.update(at for at in held if facts.named_by_deletions(*at))
 
     # -- blocks -----------------------------------------------------------------------------------------------
 
@@ -85,11 +93,11 @@ class Inbound:
                     key, block = item
             if isinstance(block, tuple):
                 # Asked for because an item was here, which may be gone meanwhile; or a peer keeps the block back.
-                if self._facts.deletes(core, seq, leaf):
-                    feed_store.put_entry(batch, feed, seq, encode_cleared(leaf))
-                else:
-                    self.sealed.setdefault(core, set()).add(seq)
-                    feed_store.put_entry(batch, feed, seq, encode_withheld(leaf))
+                # Whether a deletion that counts says why follows at the commit, when membership is folded.
+                self._wait_for(core, seq, leaf)
+                feed_store.put_entry(batch, feed, seq, encode_leaf(EntryState.WITHHELD, leaf))
+                if self._facts.named_by_deletions(core, seq):
+                    self._named.add((core, seq))
                 continue
             try:
                 header = read_block(block, seq)
@@ -98,7 +106,7 @@ class Inbound:
                 elif header.tag == GRANT_TAG:
                     self._epoch_keys.key_for(feed, seq, header, leaf)
                 if key is None:
-                    self.sealed.setdefault(core, set()).add(seq)
+                    self._seal(core, seq)
                     feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.SEALED, block))
                     continue
                 text = open_entry(key, core, feed_store.space, block, header)
@@ -150,16 +158,12 @@ class Inbound:
             self._epoch_keys.doubt(control)
             self._members.add(control, now_ms)
         elif entry.kind is Kind.DELETION and not self._members.personal:
-            for at in self._facts.deletion(entry, core, seq, now_ms):
-                self._explain(*at)
+            self._named.update(self._facts.deletion(entry, core, seq, now_ms))
 
     def advance(self, feed: Feed) -> None:
         """Moves the feed's `opened` to the first entry that is still waited for."""
         waiting = self.sealed.get(feed.core)
-        if waiting is not None and not waiting:
-            del self.sealed[feed.core]
-            waiting = None
-        opened = min(waiting) if waiting else feed.length
+        opened = waiting.first if waiting else feed.length
         if opened != feed.opened:
             feed.opened = opened
             self._feed_store.touch(feed)
@@ -204,7 +208,9 @@ class Inbound:
             self._changes.keys = False
             for core in sorted(self.sealed.keys() | self.denied.keys()):
                 feed = self._feed_store.feeds[core]
-                for seq in sorted(self.sealed.get(core, set()) | self.denied.get(core, set())):
+                withheld = self.withheld.get(core, {})
+                here = {seq for seq in self.sealed.get(core, ()) if seq not in withheld}
+                for seq in sorted(here.union(self.denied.get(core, ()))):
                     any_opened |= self._unlock_one(feed, seq, None, now_ms)
                 self.advance(feed)
         self._changes.keys = False
@@ -213,16 +219,56 @@ class Inbound:
     def unlock_item(self, feed: Feed, seq: int, key: bytes, block: bytes, now_ms: int) -> bool:
         """Opens a sealed entry with the key of an item, if the item is that very block."""
         entry = self._feed_store.entry(feed, seq)
-        if entry is None or entry.state is EntryState.CLEARED:
+        if entry is None:
             return False
-        # Of a withheld block the hash is proved; how two neighbours share their sizes is not.
-        if (entry.leaf[1] != leaf_of(block)[1]) if entry.leaf is not None else (entry.block != block):
+        if entry.leaf is not None:
+            return self.restore(feed, seq, block, now_ms, key=key)
+        if entry.block != block:
             return False
-        if entry.state is EntryState.WITHHELD:
-            self._feed_store.put_entry(self._context.batch, feed, seq, encode_entry(EntryState.SEALED, block))
         opened = self._unlock_one(feed, seq, key, now_ms)
         self.advance(feed)
         return opened
+
+    def restore(
+        self, feed: Feed, seq: int, block: bytes, now_ms: int, *, key: bytes | None = None, control: bool = False
+    ) -> bool:
+        """Takes the block of an entry of which only the leaf is here.  Whether it was taken: not if it is another one,
+        nor if a deletion that counts covers it.  Control entries are never erased.
+
+        key: the message key, where an item brought it; control: a control entry is named by this leaf.
+        """
+        entry = self._feed_store.entry(feed, seq)
+        # Of a withheld block the hash is proved; how two neighbours share their sizes is not.
+        if entry is None or entry.leaf is None or entry.leaf[1] != leaf_hash(block):
+            return False
+        if (
+            not control
+            and self._facts.erased(feed.core, seq, entry.leaf)
+            and not self._is_control(feed, seq, key, block)
+        ):
+            return False
+        self._forget(feed.core, seq)
+        self._seal(feed.core, seq)
+        self._feed_store.put_entry(self._context.batch, feed, seq, encode_entry(EntryState.SEALED, block))
+        self._changes.frontier_moved()
+        self._unlock_one(feed, seq, key, now_ms)
+        self.advance(feed)
+        return True
+
+    def _is_control(self, feed: Feed, seq: int, key: bytes | None, block: bytes) -> bool:
+        """Whether a block that is not stored holds a control entry, as far as it can be opened here."""
+        if self._members.names(leaf_hash(block)):
+            return True
+        try:
+            header = read_block(block, seq)
+            key = key or self._epoch_keys.key_for(feed, seq, header, leaf_of(block))
+            if key is None:
+                return False
+            return (
+                decode_plaintext(open_entry(key, feed.core, self._feed_store.space, block, header)).kind is Kind.CONTROL
+            )
+        except DecodeError:
+            return False
 
     def _unlock_one(self, feed: Feed, seq: int, key: bytes | None, now_ms: int) -> bool:
         entry = self._feed_store.entry(feed, seq)
@@ -249,11 +295,22 @@ class Inbound:
         self._changes.frontier_moved()
         return True
 
+    def _seal(self, core: bytes, seq: int) -> None:
+        self.sealed.setdefault(core, Places()).add(seq)
+
+    def _wait_for(self, core: bytes, seq: int, leaf: Leaf) -> None:
+        self._seal(core, seq)
+        self.withheld.setdefault(core, {})[seq] = leaf[1]
+
     def _forget(self, core: bytes, seq: int) -> None:
-        self.sealed.get(core, set()).discard(seq)
+        sealed = self.sealed.get(core)
+        if sealed is not None and sealed.discard(seq) and not sealed:
+            del self.sealed[core]
+        withheld = self.withheld.get(core)
+        if withheld is not None and withheld.pop(seq, None) is not None and not withheld:
+            del self.withheld[core]
         denied = self.denied.get(core)
-        if denied is not None and seq in denied:
-            denied.discard(seq)
+        if denied is not None and denied.discard(seq):
             self._changes.row_changed()
             if not denied:
                 del self.denied[core]
@@ -266,8 +323,8 @@ class Inbound:
             self._close(feed, seq, entry, EntryState.SKIPPED)
         self.advance(feed)
 
-    def deny(self, feed: Feed, start: int, end: int, *, own: bool) -> None:
-        """A holder says that these are not for this device: they no longer hold the frontier back.
+    def deny(self, feed: Feed, ranges: Iterable[tuple[int, int]], *, own: bool) -> None:
+        """A holder says that these (start, end) are not for this device: they no longer hold the frontier back.
 
         Only entries that their author wrote before it knew of my admission can be: what it sealed under an epoch that
         it opened afterwards is for all my devices, whoever says otherwise.  And where newcomers get everything, nobody
@@ -276,39 +333,70 @@ class Inbound:
         state = self._members.state
         if not own and (state.kind is SpaceKind.DIRECT or state.settings.get("history", b"none") == b"all"):
             return
-        for seq, entry in self._release(feed, start, min(end, self._members.first_after_me(feed.core))):
-            if entry.leaf is None:
-                self.denied.setdefault(feed.core, set()).add(seq)
-                self._changes.row_changed()
-            self._close(feed, seq, entry, EntryState.DENIED)
+        if feed.core not in self.sealed:
+            return
+        first = self._members.first_after_me(feed.core)
+        for start, end in ranges:
+            for seq, entry in self._release(feed, start, min(end, first)):
+                if entry.leaf is None:
+                    self.denied.setdefault(feed.core, Places()).add(seq)
+                    self._changes.row_changed()
+                self._close(feed, seq, entry, EntryState.DENIED)
         self.advance(feed)
 
-    def _explain(self, core: bytes, seq: int) -> None:
-        """A deletion came for a block that was withheld: that is why."""
-        feed, waiting = self._feed_store.feeds.get(core), self.sealed.get(core, set())
-        entry = self._feed_store.entry(feed, seq) if feed is not None and seq in waiting else None
-        if feed is None or entry is None or entry.leaf is None or not self._facts.deletes(core, seq, entry.leaf):
-            return
-        waiting.discard(seq)
-        self._changes.frontier_moved()
-        self._close(feed, seq, entry, EntryState.CLEARED)
-        self.advance(feed)
+    def explain(self, moved: Collection[bytes] | None = None) -> None:
+        """Settles which blocks that are not here were erased, and which are missing: once a commit, when membership is
+        folded.  moved: where it is folded anew, feeds that show otherwise than before; what deletions in them or about
+        them say is read again.
+
+        A deletion without the right explains nothing; and one that counted may fall with its author's removal.
+        """
+        places, self._named = self._named, set()
+        if moved is not None:
+            places |= self._unsettled
+            if moved:
+                places |= self._facts.places_cleared(set(moved))
+        for core, seq in sorted(places):
+            feed = self._feed_store.feeds.get(core)
+            entry = self._feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
+            self._unsettled.discard((core, seq))
+            if feed is None or entry is None or entry.leaf is None or entry.state is EntryState.PASSED:
+                continue
+            if not self._facts.settled(core, seq):
+                self._unsettled.add((core, seq))
+            erased = self._facts.erased(core, seq, entry.leaf) and not self._members.names(entry.leaf[1])
+            if erased == (entry.state is EntryState.CLEARED):
+                continue
+            if erased:
+                self._forget(core, seq)
+            else:
+                self._wait_for(core, seq, entry.leaf)
+            state = EntryState.CLEARED if erased else EntryState.WITHHELD
+            self._feed_store.put_entry(self._context.batch, feed, seq, encode_leaf(state, entry.leaf))
+            self._changes.frontier_moved()
+            self.advance(feed)
 
     def _release(self, feed: Feed, start: int, end: int) -> Iterator[tuple[int, StoredEntry]]:
-        waiting = self.sealed.get(feed.core, set())
-        for seq in [seq for seq in waiting if start <= seq < end]:
+        waiting = self.sealed.get(feed.core)
+        for seq in waiting.between(start, end) if waiting is not None else ():
             entry = self._feed_store.entry(feed, seq)
-            waiting.discard(seq)
+            self._forget(feed.core, seq)
             self._changes.frontier_moved()
             if entry is not None:
                 yield seq, entry
 
     def _close(self, feed: Feed, seq: int, entry: StoredEntry, state: EntryState) -> None:
-        """Of what was withheld there is nothing that could be opened later."""
-        value = encode_entry(state, entry.block) if entry.leaf is None else encode_cleared(entry.leaf)
+        value = encode_entry(state, entry.block) if entry.leaf is None else encode_leaf(EntryState.PASSED, entry.leaf)
         self._feed_store.put_entry(self._context.batch, feed, seq, value)
 
     # -- for my record and my row -----------------------------------------------------------------------------
+
+    def unreadable(self) -> dict[bytes, AbstractSet[int]]:
+        """core -> entries whose block is here and that no key opens."""
+        found: dict[bytes, AbstractSet[int]] = {
+            core: set(seqs) - self.withheld.get(core, {}).keys() for core, seqs in self.sealed.items()
+        }
+        return {core: seqs for core, seqs in found.items() if seqs}
 
     def missing(self) -> list[Range]:
         """Spans of entries that nothing opens, at most as many as a record names."""
@@ -322,14 +410,16 @@ class Inbound:
         for core, start, end in data.array(lambda r: (r.fixed(32), r.uint(), r.uint()), MAX_DENIED):
             feed = self._feed_store.feeds.get(core)
             if feed is not None:
-                self.denied.setdefault(core, set()).update(range(start, min(end, feed.length)))
+                held = self.denied.setdefault(core, Places())
+                for seq in range(start, min(end, feed.length)):
+                    held.add(seq)
 
 
-def spans(held: dict[bytes, set[int]], most: int) -> list[tuple[bytes, int, int]]:
-    """(core, start, end) of runs of entries, by core and place, at most so many."""
+def spans(held: Mapping[bytes, Iterable[int]], most: int) -> list[tuple[bytes, int, int]]:
+    """(core, start, end) of runs of entries, by core and place, at most so many; places ascend."""
     found: list[tuple[bytes, int, int]] = []
     for core in sorted(held):
-        for seq in sorted(held[core]):
+        for seq in held[core]:
             if found and found[-1][0] == core and found[-1][2] == seq:
                 found[-1] = (core, found[-1][1], seq + 1)
             elif len(found) < most:

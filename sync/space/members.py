@@ -48,6 +48,7 @@ class Members:
         self._state: SpaceState | None = None
         self._learned: set[bytes] = set()  # control entries whose statements the directory has
         self._authors: dict[bytes, tuple[bytes, bytes]] = {}  # core -> (member id, core its add names)
+        self._first_after_me: dict[bytes, int] = {}
         for _, value in context.store.scan(Table.CONTROL, feed_store.space, prefix_end(feed_store.space)):
             entry, arrived = decode_stored_control(value)
             self.graph.add(entry)
@@ -91,6 +92,10 @@ class Members:
         ]
         return min(stamps, default=1 << 64)
 
+    def names(self, block: bytes) -> bool:
+        """Whether a block (by its hash) is known as a control entry, itself or as the parent of one."""
+        return self.graph.names(block)
+
     def within(self, core: bytes, seq: int) -> bool:
         """Own documents count within what closes admit; before the graph is complete nothing is known to be out."""
         state = self.state
@@ -118,6 +123,12 @@ class Members:
     def first_after_me(self, core: bytes) -> int:
         """The place of the first control entry of a feed that has the admission of me, by whichever device, in its
         past; beyond any, if there is none."""
+        found = self._first_after_me.get(core)
+        if found is None:
+            found = self._first_after_me[core] = self._find_first_after_me(core)
+        return found
+
+    def _find_first_after_me(self, core: bytes) -> int:
         mine = self._feed_store.mine
         me = self.state.writers.get(mine.core) if mine is not None else None
         after = [
@@ -189,6 +200,7 @@ class Members:
         self._changes.membership_changed()
         self.version += 1
         old, self._authors = self._authors, {}
+        self._first_after_me.clear()
         self.learn_devices()
         if self._outside and self._writes():
             self._outside = False

@@ -21,7 +21,7 @@ from crdt.space.record import Report
 from identity.codec import Reader, Writer
 from identity.keys import SigningKey
 from sync.account.context import Context
-from sync.replicate.messages import Fork
+from sync.replicate.messages import Fork, Point
 from sync.replicate.wants import Claims
 from sync.space import timeline
 from sync.space.delta import ChangeLog, SpaceDelta
@@ -129,6 +129,13 @@ class Space:
         beside it did (device statements)."""
         self._changes.touch()
 
+    def take_block(self, point: Point, block: bytes, now_ms: int) -> None:
+        """A block that was asked for by its hash: of an entry that was kept back from us."""
+        core, seq, hash_ = point
+        feed = self.feed_store.feeds.get(core)
+        if feed is not None and seq < feed.length:
+            self.inbound.restore(feed, seq, block, now_ms, control=self.members.names(hash_))
+
     def keep_fork(self, writer: bytes, proof: Fork) -> None:
         """A checked proof that W forked its feed: kept, and passed on to others."""
         self.feed_store.put_fork(self.context.batch, writer, proof)
@@ -146,6 +153,7 @@ class Space:
         if changes.keys:
             self.inbound.unlock(now_ms)
         again = self._after_control(now_ms) if changes.control else {}
+        self.inbound.explain()
         rows: list[RowChange] = []
         if facts.facts or again:
             taken = facts.take_facts()
@@ -180,7 +188,9 @@ class Space:
                 self.facts.reload_registers()
             return {}
         self.facts.catch_up(now_ms)
-        return self.facts.shown_otherwise(self.members.moved(old))
+        moved = self.members.moved(old)
+        self.inbound.explain(moved)
+        return self.facts.shown_otherwise(moved)
 
     # -- the row ----------------------------------------------------------------------------------------------
 

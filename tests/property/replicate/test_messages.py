@@ -48,6 +48,7 @@ leaf = st.tuples(count, key)
 nodes = tuples(leaf)
 head = st.builds(Head, key, length, key, signature)
 span = st.tuples(key, seq, st.just(MAX_LENGTH))
+spans = st.lists(span, max_size=4, unique_by=lambda span: span[0]).map(lambda found: tuple(sorted(found)))
 point = st.tuples(key, seq, key)
 block = st.binary(max_size=50) | st.tuples(st.integers(0, 2**19), key)
 want = st.builds(Want, key, number, seq, st.just(0) | st.just(MAX_LENGTH), key, st.booleans())
@@ -75,9 +76,9 @@ each: list[st.SearchStrategy[Message]] = [
     st.builds(Branch, head, length, nodes, nodes),
     st.builds(Record, key, count, st.binary(max_size=99)),
     st.builds(WantRecords, tuples(key)),
-    st.builds(HistoryRequest, number, st.none() | tuples(span)),
+    st.builds(HistoryRequest, number, st.none() | spans),
     pieces,
-    st.builds(HistoryAnswer, number, st.booleans(), tuples(span)),
+    st.builds(HistoryAnswer, number, st.booleans(), spans),
     st.builds(Fetch, tuples(point)),
     st.builds(Fetched, point, st.none() | st.binary(max_size=99)),
     st.builds(Fork, head, head, seq, nodes, nodes, nodes, nodes),

@@ -1,0 +1,122 @@
+"""Single blocks asked for by their hash: which are lacking in each space, and whom to ask for them next.
+
+A block is lacking where a control entry that is here names it as a parent, or where a peer kept it back and no deletion
+that counts says why.  One peer is asked at a time; what it does not have, or does not answer, is asked of the next, and
+of the same one again after a while that doubles.  `docs/protocol.md`, "Single blocks".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import inf
+
+from sync.engine.peer import Peer, SpaceLink
+from sync.engine.profile import Profile
+from sync.replicate.effects import Effect
+from sync.replicate.messages import Point
+from sync.replicate.replicator import MAX_FETCHES
+from sync.space.space import Space
+
+GRACE = 1.0  # seconds until what is lacking is asked for: most of it is on its way
+PATIENCE = 8.0  # seconds that an answer is waited for before another peer is asked
+AGAIN = 10.0  # seconds after which a peer that had nothing is asked again; doubles each time
+MAX_AGAIN = 3600.0
+MAX_LACKS = 16_384  # points that are remembered of one peer
+
+Links = Mapping[bytes, Mapping[int, tuple[Peer, SpaceLink]]]
+Perform = Callable[[Peer, SpaceLink, Iterable[Effect], float], None]
+
+
+class Fetching:
+    """links: space -> conn -> link; perform: carries effects of a link's replicator out."""
+
+    def __init__(self, profile: Profile, links: Links, perform: Perform) -> None:
+        self._profile, self._links, self._perform = profile, links, perform
+        self._due: dict[bytes, float] = {}  # space -> Unix seconds when to look at it
+        self._under_way: dict[bytes, dict[Point, tuple[int, float]]] = {}  # space -> point -> conn, asked at
+        self._here: dict[bytes, set[Point]] = {}  # space -> points whose block is here, and does not open or help
+        self.asked = 0  # points, ever
+
+    def look_at(self, space: bytes, now: float) -> None:
+        """Something may be lacking there, or somebody else may have it."""
+        self._due[space] = min(self._due.get(space, inf), now + GRACE)
+
+    def next_wake(self) -> float:
+        """Unix seconds at which `run` has something to do; infinity if nothing waits."""
+        return min(self._due.values(), default=inf)
+
+    def run(self, now: float) -> None:
+        """Asks for what is lacking wherever it is time to."""
+        for id_ in [id_ for id_, at in self._due.items() if at <= now]:
+            del self._due[id_]
+            space = self._profile.spaces.get(id_)
+            if space is not None:
+                self._ask(space, now)
+
+    def answered(self, link: SpaceLink, point: Point, now: float) -> bool:
+        """A peer answered, with the block or without.  Returns whether it was asked for."""
+        asked = self._under_way.get(link.space, {}).pop(point, None)
+        _, wait = link.lacks.get(point, (0.0, AGAIN / 2))
+        if point in link.lacks or len(link.lacks) < MAX_LACKS:
+            wait = min(2 * wait, MAX_AGAIN)
+            link.lacks[point] = now + wait, wait
+        self._due[link.space] = min(self._due.get(link.space, inf), now)
+        return asked is not None
+
+    def lost(self, link: SpaceLink, conn: int) -> None:
+        """A link is gone: what it was asked for may be asked of others."""
+        under_way = self._under_way.get(link.space, {})
+        for point in [point for point, (asked, _) in under_way.items() if asked == conn]:
+            del under_way[point]
+
+    def _ask(self, space: Space, now: float) -> None:
+        """One look at everything that is lacking in a space."""
+        links = [
+            (conn, peer, link)
+            for conn, (peer, link) in self._links.get(space.id, {}).items()
+            if link.replicator is not None and link.replicator.caught_up and not peer.closing
+        ]
+        before, under_way = self._under_way.pop(space.id, {}), dict[Point, tuple[int, float]]()
+        known, here = self._here.pop(space.id, set()), set[Point]()
+        asks: dict[int, list[Point]] = {}
+        due = inf
+        for point in lacking(space):
+            if point in known or space.feed_store.find(point) is not None:
+                here.add(point)
+                continue
+            asked, at = before.get(point, (-1, -inf))
+            if now - at < PATIENCE:
+                under_way[point] = asked, at
+                due = min(due, at + PATIENCE)
+                continue
+            for conn, _, link in links:
+                again = link.lacks.get(point, (0.0, 0.0))[0]
+                if again > now or (conn == asked and len(links) > 1):
+                    due = min(due, max(again, now + PATIENCE))
+                elif len(asks.get(conn, ())) < MAX_FETCHES - link.replicator.fetching:  # type: ignore[union-attr]
+                    asks.setdefault(conn, []).append(point)
+                    under_way[point] = conn, now
+                    due = min(due, now + PATIENCE)
+                    break
+                else:
+                    due = min(due, now + GRACE)
+        if here:
+            self._here[space.id] = here
+        if under_way:
+            self._under_way[space.id] = under_way
+        if due < inf:
+            self._due[space.id] = max(due, now + GRACE)
+        for conn, peer, link in links:
+            points = asks.get(conn)
+            if points and link.replicator is not None:
+                self.asked += len(points)
+                self._perform(peer, link, link.replicator.fetch(points), now)
+
+
+def lacking(space: Space) -> Iterator[Point]:
+    """Blocks that a peer may have, by place and hash: parents that control entries name, and what was kept back."""
+    for parent in space.graph.missing():
+        yield parent.core, parent.seq, parent.hash
+    for core, withheld in space.inbound.withheld.items():
+        for seq, leaf in withheld.items():
+            yield core, seq, leaf
