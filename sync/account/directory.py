@@ -199,6 +199,11 @@ class Directory:
         found = self.expected([(device, known.agreement)]) if known is not None else []
         return found[0].secret if found else None
 
+    def become(self, own: AgreementKey) -> None:
+        """This device goes on under another D: what it shares with the others is new."""
+        self._own, self._shared = own, {}
+        self.version += 1
+
     def expected(self, devices: Iterable[tuple[bytes, bytes]]) -> list[ExpectedDevice]:
         """(device id, D) pairs with what this device shares with each, for the device handshake."""
         return expected_devices(self._own, devices, self._shared)

@@ -99,8 +99,11 @@ class Dialling:
     def whereabouts(self) -> dict[bytes, Whereabouts]:
         """Every device that may be dialled -> the newest that is known of it."""
         found: dict[bytes, Whereabouts] = {}
+        if self.profile.account.device in self.profile.directory.revoked(self.profile.account.identity):
+            return found  # nobody talks to a device that is out
         for key, value in self.profile.store.scan(Table.PEER):
-            found[key] = decode_whereabouts(value)
+            if self.profile.directory.device(key) is None or self.profile.directory.is_active(key):
+                found[key] = decode_whereabouts(value)
         for space in self.profile.spaces.values():
             for core, writer in space.state.writers.items():
                 report = space.reports.get(core)

@@ -8,7 +8,7 @@ admission: whoever is ahead hands over the grants that the other has a slot in, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from crdt.docs.own import OwnChat
@@ -27,6 +27,7 @@ from identity.keys import check_point
 from identity.statement import MAX_STATEMENT, PREFIX
 from sync.account.directory import Directory
 from sync.engine.effects import ChatChanged, PeerChanged
+from sync.engine.introduction import FOLLOWS, Introductions
 from sync.engine.peer import Peer
 from sync.engine.profile import Profile
 from sync.engine.replication import PROTOCOL, Replication, shared_z
@@ -44,6 +45,8 @@ MAX_OUT = 64  # feeds that one removal names on a connection
 MAX_SENDERS = 32  # devices that may have sealed a grant, as its statements say
 SETTLED = 2.0  # seconds after which a second connection of one device means that it lost the first
 
+Expect = Callable[[Iterable[tuple[bytes, bytes]]], list[ExpectedDevice]]  # (device id, D) -> with shared secrets
+
 
 class DeviceHandshake:
     """Hello on every connection of the profile."""
@@ -52,6 +55,7 @@ class DeviceHandshake:
         self.profile = profile
         self.replication = replication
         self.peers = peers
+        self.introductions = Introductions(profile)
 
     # -- hello ------------------------------------------------------------------------------------------------
 
@@ -59,27 +63,43 @@ class DeviceHandshake:
         """Opens the hello channel; the dialler speaks first."""
         account = self.profile.account
         peer.main = peer.mux.open(HELLO)
+        me, expect = account.device, self.profile.directory.expected
+        former = self.profile.former
+        if former is not None and self.introductions.as_former(peer.to):
+            peer.former, me, expect = True, former.device, former.expected
         if peer.initiator:
-            secret = self.profile.directory.shared(peer.to) if peer.to is not None else None
+            known = self.profile.directory.device(peer.to) if peer.to is not None else None
+            to = expect([(known.id, known.agreement)]) if known is not None else []
             if peer.z is not None:
-                dialler = HelloDialler(account.device, peer.hash, z=peer.z, members=self._by_topic(now).get(peer.z, ()))
-            elif peer.to is not None and secret is not None:
-                dialler = HelloDialler(account.device, peer.hash, to=ExpectedDevice(peer.to, secret))
+                members = self._by_topic(expect, now).get(peer.z, ())
+                dialler = HelloDialler(me, peer.hash, z=peer.z, members=members)
+            elif to:
+                dialler = HelloDialler(me, peer.hash, to=to[0])
             else:
                 self._drop(peer, "no device is known at that address")
                 return
             peer.hello = dialler
             self._hello(peer, dialler.start(), now)
         else:
-            peer.hello = HelloListener(
-                account.device, peer.hash, known=self.known(), spaces=self._by_topic(now), rng=self.profile.rng
-            )
+            callers = [*self.known(expect), *self._gone(expect)]
+            spaces = self._by_topic(expect, now)
+            peer.hello = HelloListener(me, peer.hash, known=callers, spaces=spaces, rng=self.profile.rng)
 
-    def known(self) -> list[ExpectedDevice]:
-        """Every active device of mine and of people I share a space with, and those just met by invite."""
+    def known(self, expect: Expect) -> list[ExpectedDevice]:
+        """Every active device of mine and of people I share a space with, and those just met by invite.
+
+        expect: gives what this device, or the one whose place it took, shares with each."""
         directory, me = self.profile.directory, self.profile.account.device
         devices = {d.id: d.agreement for identity in sorted(self.people()) for d in directory.active(identity)}
-        return directory.expected((id_, agreement) for id_, agreement in devices.items() if id_ != me)
+        return expect((id_, agreement) for id_, agreement in devices.items() if id_ != me)
+
+    def _gone(self, expect: Expect) -> list[ExpectedDevice]:
+        """Devices that wrote in my spaces and are out: they may say which device took their place, and are told."""
+        directory, me = self.profile.directory, self.profile.account.device
+        writers = [w for space in self.profile.spaces.values() for w in space.state.writers.values()]
+        devices = sorted({w.device for w in writers} - {me})
+        known = [directory.device(device) for device in devices if not directory.is_active(device)]
+        return expect((device.id, device.agreement) for device in known if device is not None)
 
     def people(self) -> set[bytes]:
         """Identities that may connect: mine, my contacts, members of my spaces."""
@@ -88,7 +108,7 @@ class DeviceHandshake:
             found.update(member.identity for member in space.state.members.values())
         return found
 
-    def _by_topic(self, now: float) -> dict[bytes, list[ExpectedDevice]]:
+    def _by_topic(self, expect: Expect, now: float) -> dict[bytes, list[ExpectedDevice]]:
         """Z -> the devices of its space, of every Z that we meet under: for connections that a topic brought about."""
         directory, me = self.profile.directory, self.profile.account.device
         spaces: dict[bytes, list[ExpectedDevice]] = {}
@@ -96,12 +116,12 @@ class DeviceHandshake:
             if not needs_discovery(self.profile, space):
                 continue
             if space.state.creator is None:
-                members = self.known()  # whose it is was not heard yet, only that it is
+                members = self.known(expect)  # whose it is was not heard yet, only that it is
             else:
                 mine = [device.id for device in directory.active(self.profile.account.identity)]
                 listed = sorted({*space.devices(), *(mine if space.personal else ())} - {me})
                 known = [device for device in map(directory.device, listed) if device is not None]
-                members = directory.expected((device.id, device.agreement) for device in known)
+                members = expect((device.id, device.agreement) for device in known)
             for z, _ in rendezvous_secrets(space, me, int(now * 1000)):
                 spaces[z] = members
         return spaces
@@ -116,6 +136,8 @@ class DeviceHandshake:
             self._late_join(peer, body, now)
         elif type == OUT and peer.device is not None:
             self._removed(peer, body, now)
+        elif type == FOLLOWS and (peer.device is not None or peer.guest is not None):
+            self._follows(peer, body, now)
 
     def _hello(self, peer: Peer, effects: Iterable[HelloEffect], now: float) -> None:
         for effect in effects:
@@ -136,6 +158,15 @@ class DeviceHandshake:
         if known is None or device == self.profile.account.device:
             self._drop(peer, "not a device to talk to")
             return
+        if peer.former:
+            self.introductions.tell(peer, known.identity, int(now * 1000))
+            self._drop(peer, "this device comes back as the one that it is now")
+            return
+        if not self.profile.directory.is_active(device):
+            peer.guest = known.identity
+            self.introductions.tell(peer, known.identity, int(now * 1000), guest=True)
+            return
+        self.introductions.met(device)
         peer.device, peer.identity, peer.proved_at = device, known.identity, now
         for other in [p for p in self.peers.values() if p.device == device and p is not peer and not p.closing]:
             if now - other.proved_at > SETTLED or peer.dialler_key > other.dialler_key:
@@ -152,8 +183,9 @@ class DeviceHandshake:
 
     def open_spaces(self, peer: Peer, now: float) -> None:
         """A channel for each space both are in, as far as is known here."""
-        if peer.device is None or peer.closing:
+        if peer.device is None or peer.identity is None or peer.closing:
             return
+        self.introductions.tell(peer, peer.identity, int(now * 1000))
         for space in list(self.profile.spaces.values()):
             if self.shares(peer, space):
                 self.replication.offer(peer, space, now)
@@ -173,6 +205,8 @@ class DeviceHandshake:
             return False
         if space.state.creator is None:
             return True  # not known yet: who proves its capability on the channel is of it
+        if self.introductions.expects(space.id, cast(bytes, peer.device)):
+            return True
         return any(w.device == peer.device and w.open and not w.revoked for w in space.state.writers.values())
 
     def offered(self, peer: Peer, name: bytes, now: float) -> None:
@@ -232,6 +266,18 @@ class DeviceHandshake:
         retired = retired_writers(self.profile, id_)
         self.profile.note(int(now * 1000), OwnChat(id_, state="removed"), *retired)
         self.profile.effects.append(ChatChanged(id_))
+
+    def _follows(self, peer: Peer, body: bytes, now: float) -> None:
+        """A device took another's place: its feeds are awaited, and its spaces opened on its connections."""
+        try:
+            spaces = self.introductions.hear(body, self.people())
+        except DecodeError:
+            self._drop(peer, "successions that are none")
+            return
+        for space in spaces:
+            self.replication.admission_changed(space, now)
+        for other in list(self.peers.values()) if spaces else ():
+            self.open_spaces(other, now)
 
     # -- a pairing that was cut short ---------------------------------------------------------------------------
 

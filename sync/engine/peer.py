@@ -85,6 +85,9 @@ class Peer:
     granted: dict[bytes, frozenset[bytes]] = field(default_factory=dict)  # space -> epochs handed over
     closing: bool = False
     told_out: set[bytes] = field(default_factory=set)  # groups of which it was told that it was removed
+    guest: bytes | None = None  # proved a device that is out: the identity of which it was
+    former: bool = False  # this side proves the device whose place it took
+    told: set[bytes] = field(default_factory=set)  # W of feeds that follow others, which it was told of
     outdated: set[bytes] = field(default_factory=set)  # spaces of whose epochs here it knows that they are superseded
     known_z: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # space -> lowest epoch handed over, its Z
 

@@ -25,6 +25,7 @@ from identity.statement import Statement
 from sync.account.account import Account, load_account, put_account, rotate
 from sync.account.context import Context, new_writer
 from sync.account.directory import Directory, load_statements, put_statements
+from sync.account.former import KEPT_MS, Former, forget_former, load_former
 from sync.engine.effects import Effect, MessageChanged
 from sync.space.delta import SpaceDelta
 from sync.space.epochs import ensure_key, found_space
@@ -51,6 +52,7 @@ class Profile:
         self.spaces: dict[bytes, Space] = {}
         self._deltas: dict[bytes, SpaceDelta] = {}  # what commits changed and nobody has been told of, by space
         self.recovery: bytes | None = None
+        self.former: Former | None = None  # whose place this device took, not long ago
         self.news = 0  # how often something came that may tell whom to dial, or where
         self._view: PersonalView | None = None
         self._view_version = 0  # of the registers that `_view` was made from
@@ -66,6 +68,7 @@ class Profile:
         self.context = Context(self.store, self.rng, account, Directory(account.keys.agreement))
         self.context.directory.learn(load_statements(self.store))
         self.recovery = self.store.get(Table.META, _RECOVERY)
+        self.former = load_former(self.store)
         personal = self.store.get(Table.META, _PERSONAL)
         if personal is None:
             raise LookupError("no personal space in this profile")
@@ -125,6 +128,10 @@ class Profile:
                 newest, found = report.at, report.hints
         return found
 
+    def forget_port(self) -> None:
+        """The next start takes another port: two restores on one machine must not ask for the same."""
+        self.context.batch.delete(Table.META, _PORT)
+
     def keep_port(self, port: int) -> None:
         if port != self.port():
             self.context.batch.put(Table.META, _PORT, port.to_bytes(2, "little"))
@@ -161,6 +168,9 @@ class Profile:
 
     def rotate(self, now: float) -> bool:
         """New weekly keys where they are due."""
+        if self.former is not None and now * 1000 - self.former.since >= KEPT_MS:
+            self.former = None
+            forget_former(self.context.batch)
         account = rotate(self.account, self.rng, now)
         if account is self.account:
             return False

@@ -380,6 +380,12 @@ class Replication:
         if membership:
             self.profile.effects.append(ChatChanged(space.id))
 
+    def admission_changed(self, space: Space, now: float) -> None:
+        """Feeds are awaited in a space that were not before: what peers told of them is heard."""
+        for peer, link in list(self.links.get(space.id, {}).values()):
+            if link.replicator is not None:
+                self.perform(peer, link, link.replicator.admission_changed(now), now)
+
     def wake(self, now: float) -> None:
         """Feeds that another connection claimed and let lie, and history that does not come."""
         self._woken = now

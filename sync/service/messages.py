@@ -215,6 +215,8 @@ def writable(profile: Profile, space: Space) -> Space:
         )
     if not space.state.open(mine.core):
         raise KithkinError("not_allowed", "This device is no longer in that chat.")
+    if not space.may_write:
+        raise KithkinError("not_allowed", "This device was signed out: another device of yours took its place.")
     peer = chat.peer if chat is not None and chat.kind == "direct" else None
     # Somebody may have offered a group as a chat of two: nothing is written to more people than it says.
     if peer is not None and not space.members.is_direct(profile.account.identity, peer):

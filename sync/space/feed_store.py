@@ -96,6 +96,16 @@ class FeedStore:
             self.mine = feed
         return feed
 
+    def give_up_mine(self) -> SigningKey:
+        """My feed becomes one that this device only holds: its key leaves the store with the commit, and is returned
+        for the one signature by which another feed takes its place."""
+        feed = self.mine
+        if feed is None or feed.key is None:
+            raise LookupError("no feed of mine here")
+        key, feed.key, self.mine = feed.key, None, None
+        self.touch(feed)
+        return key
+
     def extend(self, batch: Batch, feed: Feed, tree: Tree, nodes: Iterable[Node], head: Head | None) -> None:
         """Moves the feed on to `tree`; its blocks are put by `put_entry`."""
         feed.tree = tree

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from crdt.log.entry import GRANT_TAG, Kind, Plaintext, encode_plaintext, message_key, seal_entry
-from crdt.log.head import HeadRef, plan_merges, sign_head
+from crdt.log.head import MAX_HEADS, HeadRef, plan_merges, sign_head
 from crdt.log.merkle import Leaf, leaf_of
 from crdt.log.stamp import next_stamp
 from sync.account.context import Context
@@ -52,7 +52,9 @@ class Outbound:
             raise ValueError("no feed of mine in this space")
         core = feed.core
         current = self._epoch_keys.in_use(now_ms)
-        merges, heads = plan_merges(inbound.uncovered(core))
+        uncovered = inbound.uncovered(core)
+        # Block 0 is a control entry: what more there is to name, the next entry names.
+        merges, heads = plan_merges(uncovered if feed.length else uncovered[:MAX_HEADS])
         plans: list[tuple[Draft, Sequence[HeadRef]]] = [(Draft(Kind.MERGE, lambda seq: b""), refs) for refs in merges]
         plans += [(draft, heads if index == 0 else ()) for index, draft in enumerate(drafts)]
         before, start, stamp = feed.tree, feed.length, feed.stamp

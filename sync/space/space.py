@@ -66,9 +66,11 @@ class Space:
 
     @property
     def may_write(self) -> bool:
-        """Whether this device's feed is an open writer of the space."""
-        mine = self.mine
-        return mine is not None and self.state.open(mine.core)
+        """Whether this device's feed is an open writer of the space, and the device was not revoked."""
+        mine, context = self.mine, self.context
+        if mine is None or not self.state.open(mine.core):
+            return False
+        return context.account.device not in context.directory.revoked(context.account.identity)
 
     @property
     def graph(self) -> ControlGraph:

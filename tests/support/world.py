@@ -24,11 +24,13 @@ from identity.statement import root_certificate
 from netstack.udp.port import Address
 from sync.account.account import new_account
 from sync.engine.effects import CodeShown, ContactMet, DeviceLinked, OnboardingFailed
-from sync.engine.profile import found_profile
+from sync.engine.profile import Profile, found_profile
+from sync.engine.succession import become_new_device
 from sync.engine.tasks.epochs import turn_to_open
 from sync.service import delivery, messages
 from sync.space import timeline
 from sync.space.space import Space
+from sync.store.memory import MemoryStore
 from tests.support.device import Device
 from tests.support.rendezvous import Rendezvous
 from tests.support.trace import Trace
@@ -154,6 +156,15 @@ class World:
         for other in others:
             other.join(title)
         self.settle()
+
+    def restored(self, backup: MemoryStore, owner: str, kind: str, *, away_from: Iterable[Device] = ()) -> Device:
+        """A new device on which a copy of a store was put back: it is off its wires to some, and on."""
+        made = self._device(owner, kind)
+        self.wires.cut([made.address], [device.address for device in away_from])
+        made.store = backup.reopen(made.misfortune)
+        become_new_device(Profile(made.store, made.rng), int(made.now * 1000))
+        made.boot()
+        return made
 
     def _device(self, owner: str, kind: str) -> Device:
         self._made += 1

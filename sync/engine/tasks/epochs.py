@@ -68,7 +68,10 @@ def _revoked(profile: Profile, space: Space) -> dict[bytes, tuple[bytes, ...]]:
     found: dict[bytes, tuple[bytes, ...]] = {}
     for identity in sorted({member.identity for member in space.state.members.values()}):
         revoked = profile.directory.revoked(identity)
-        for device in sorted(revoked & space.devices().keys()) if revoked else ():
+        devices = space.devices() if revoked else {}
+        for device in sorted(revoked & devices.keys()):
+            if devices[device] in space.members.awaited:
+                continue  # it gave place to a new device, whose first entry is on its way and closes this feed
             statements = profile.directory.revocation(identity, device)
             found[device] = tuple(statement.encoded for statement in statements)
     return found

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crdt.log.manifest import core_key
+from crdt.space.consent import sign_succession
+from crdt.space.control import Parent
 from identity.errors import DecodeError
 from identity.keys import SigningKey
 from sync.engine.dialling import Whereabouts, decode_whereabouts, encode_whereabouts
 from sync.engine.hello import decode_handover, decode_join, decode_out, encode_handover, encode_join, encode_out
+from sync.engine.introduction import Followed, decode_follows, encode_follows
 from sync.engine.onboarding.messages import decode_answer, decode_profile, encode_answer
 from tests.support.vectors import matches
 
 W = SigningKey.from_seed(b"\x07" * 32).public
 WHERE = Whereabouts(1_790_000_000_000, (b"\x01" * 32, b"\x02" * 32), ("192.0.2.7:49737", "127.0.0.1:5000"))
+
+OLD = SigningKey.from_seed(b"\x08" * 32)
+PARENT = Parent(b"\x0b" * 32, 3, b"\x0c" * 32)
+FOLLOWED = Followed(
+    b"\x05" * 32,
+    OLD.public,
+    W,
+    b"\x0d" * 32,
+    (PARENT,),
+    sign_succession(OLD, b"\x05" * 32, core_key(W), (PARENT,)),
+)
+
+
+def test_who_follows_whom_is_signed_by_the_old_writer() -> None:
+    assert FOLLOWED.signed()
+    assert not replace(FOLLOWED, space=b"\x06" * 32).signed()
+    assert not replace(FOLLOWED, new=OLD.public).signed()
+    assert not replace(FOLLOWED, parents=()).signed()
 
 
 def test_messages_match_their_vectors() -> None:
@@ -28,6 +51,7 @@ def test_messages_match_their_vectors() -> None:
             "join": encode_join(W, b"\x03" * 32, [(b"\x04" * 32, b"\x06" * 64)]).hex(),
             "removal": encode_out(b"\x05" * 32, [W]).hex(),
             "answer": encode_answer(W, b"\x09" * 64).hex(),
+            "follows": encode_follows(b"\x0a" * 32, [b"one"], [FOLLOWED]).hex(),
         },
     )
     assert decode_handover(bytes.fromhex(held["handover"])) == (b"\x05" * 32, W, 300, b"block", [b"one", b"two"])
@@ -35,6 +59,7 @@ def test_messages_match_their_vectors() -> None:
     assert decode_join(bytes.fromhex(held["join"])) == (W, b"\x03" * 32, [(b"\x04" * 32, b"\x06" * 64)])
     assert decode_out(bytes.fromhex(held["removal"])) == (b"\x05" * 32, [W])
     assert decode_answer(bytes.fromhex(held["answer"])) == (W, b"\x09" * 64)
+    assert decode_follows(bytes.fromhex(held["follows"])) == (b"\x0a" * 32, [b"one"], [FOLLOWED])
 
 
 DECODERS: list[Callable[[bytes], object]] = [
@@ -43,6 +68,7 @@ DECODERS: list[Callable[[bytes], object]] = [
     decode_out,
     decode_whereabouts,
     decode_answer,
+    decode_follows,
 ]
 
 
@@ -68,6 +94,7 @@ def test_trailing_bytes_are_refused() -> None:
         (encode_whereabouts(WHERE), decode_whereabouts),
         (encode_answer(W, bytes(64)), decode_answer),
         (encode_out(bytes(32), [W]), decode_out),
+        (encode_follows(bytes(32), [], [FOLLOWED]), decode_follows),
     ):
         with pytest.raises(DecodeError):
             decode(encoded + b"\0")
