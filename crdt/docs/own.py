@@ -50,6 +50,7 @@ class OwnChat:
     peer: bytes | None = None  # the other identity of a direct chat, or who offered a group
     rendezvous: bytes | None = None  # Z as last known
     muted: bool | None = None
+    by: bytes | None = None  # identity of who said that I was removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ CHAT = Shape(
         Member("peer", "peer", KEY, optional=True),
         Member("z", "rendezvous", KEY, optional=True),
         Member("muted", "muted", FLAG, optional=True),
+        Member("by", "by", KEY, optional=True),
     ),
 )
 SETTING = Shape(

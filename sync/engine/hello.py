@@ -264,7 +264,7 @@ class DeviceHandshake:
         if space.mine.writer not in feeds or me is None or min(ranks, default=me) >= me:
             return
         retired = retired_writers(self.profile, id_)
-        self.profile.note(int(now * 1000), OwnChat(id_, state="removed"), *retired)
+        self.profile.note(int(now * 1000), OwnChat(id_, state="removed", by=peer.identity), *retired)
         self.profile.effects.append(ChatChanged(id_))
 
     def _follows(self, peer: Peer, body: bytes, now: float) -> None:

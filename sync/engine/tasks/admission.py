@@ -8,6 +8,7 @@ from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Admit
 from sync.account.context import new_writer
+from sync.engine.effects import ChatChanged
 from sync.engine.profile import Profile
 from sync.space.epochs import open_epoch
 from sync.space.space import Space
@@ -17,7 +18,10 @@ MAX_CONSENTS = 6  # as many as one value holds: one for each device
 
 def admit_own_devices(profile: Profile, now_ms: int) -> None:
     """Chats that another device of mine is in: this one asks to be admitted, and admits those that ask."""
-    for id_, chat in profile.view.chats.items():
+    for id_, chat in list(profile.view.chats.items()):
+        if was_wrongly_told(profile, chat):
+            _return(profile, chat, now_ms)
+            continue
         if chat.state != "active" or not profile.personal.may_write:
             continue
         waiting = profile.view.waiting_writers(id_)
@@ -32,6 +36,27 @@ def admitted(profile: Profile, id_: bytes) -> bool:
     """Whether a feed of this device is a writer there."""
     space = profile.spaces.get(id_)
     return space is not None and space.mine is not None and space.mine.core in space.state.writers
+
+
+def was_wrongly_told(profile: Profile, chat: OwnChat) -> bool:
+    """Whether somebody told me that I was removed, and has been removed itself while I go on being told: what it wrote
+    against me fell with it.  Whoever is out learns of nothing that is written later."""
+    space = profile.spaces.get(chat.space)
+    if chat.state != "removed" or chat.by is None or space is None or not space.may_write:
+        return False
+    told = [m.id for m in space.state.members.values() if m.identity == chat.by]
+    return bool(told) and not any(space.state.active(id_) for id_ in told)
+
+
+def _return(profile: Profile, chat: OwnChat, now_ms: int) -> None:
+    """The chat is one of mine again, with the feed that it has."""
+    space, account = profile.spaces[chat.space], profile.account
+    values: list[OwnChat | OwnWriter] = [OwnChat(chat.space, state="active")]
+    if space.mine is not None:
+        prekey = account.keys.prekey.public
+        values.append(OwnWriter(chat.space, space.mine.writer, on=True, device=account.device, prekey=prekey))
+    profile.note(now_ms, *values)
+    profile.effects.append(ChatChanged(chat.space))
 
 
 def retired_writers(profile: Profile, id_: bytes) -> list[OwnWriter]:

@@ -126,7 +126,7 @@ def _take_offer(profile: Profile, space: Space, offer: Offer, now_ms: int) -> No
     chat = profile.view.chats.get(offer.space)
     group = profile.spaces.get(offer.space)
     if chat is not None and chat.state == "active":
-        if group is not None and group.mine is not None and group.may_write and space.may_write:
+        if group is not None and _sees_me_outside(profile, group, space, offer):
             profile.write(space, [[answer_to(profile, offer)]], now_ms)
         return
     if not _may_invite(profile, space, offer):
@@ -196,6 +196,24 @@ def _answer_again(profile: Profile, space: Space, offer: Offer, answer: Answer, 
         return
     if not set(offer.feeds) <= {consent.admitting for consent in feed.consents}:
         profile.write(space, [[answer_to(profile, offer)]], now_ms)
+
+
+def _sees_me_outside(profile: Profile, group: Space, space: Space, offer: Offer) -> bool:
+    """Whether an offer of a group that I am in, by my own view, may come of another view: its author could let me in,
+    and did not know that I am.  A contact gets few such answers."""
+    mine, state = group.mine, group.state
+    if mine is None or not group.may_write or not space.may_write:
+        return False
+    theirs = {m.identity for m in space.state.members.values()} - {profile.account.identity}
+    if not any(m.identity in theirs and m.rank < 2 and state.active(m.id) for m in state.members.values()):
+        return False
+    added = state.writers[mine.core].member
+    knew = [tip for tip in offer.past if group.graph.entry(tip) is not None]
+    if any(tip == added or group.graph.precedes(added, tip) for tip in knew):
+        return False
+    me, talk = members_of(space, profile.account.identity), group_talks(profile, space)[offer.space]
+    given = {id_ for id_, by in talk.answers.items() if any(member in me for member, _ in by.values())}
+    return len(given) < MAX_INVITED
 
 
 def _may_invite(profile: Profile, space: Space, offer: Offer) -> bool:
