@@ -40,6 +40,7 @@ class Label(bytes, Enum):
     SLOT_KEY = b"kithkin slot key"
     RECORD = b"kithkin record"
     RECORD_KEY = b"kithkin rec key"
+    WRITER_PROOF = b"kithkin wr proof"
     CAPABILITY = b"kithkin cap"
     CHANNEL = b"kithkin channel"
     TOPIC = b"kithkin topic"

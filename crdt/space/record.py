@@ -16,6 +16,7 @@ from crdt.log.manifest import core_key
 from crdt.log.merkle import MAX_LENGTH
 from crdt.log.padding import pad, padded_size, unpad
 from crdt.space.erasures import ERASURES, Erased, decode_erasures
+from crdt.space.proof import PROOFS, decode_proofs
 from identity.codec import Reader, Writer
 from identity.device import read_suite
 from identity.digest import derive
@@ -70,6 +71,15 @@ class Report:
             return decode_erasures(body) if body is not None else ()
         except DecodeError:
             return ()
+
+    @property
+    def proofs(self) -> frozenset[bytes]:
+        """Proofs that the writer of the record is the device that it says, each for one reader."""
+        body = extension_of(self.extensions, PROOFS)
+        try:
+            return decode_proofs(body) if body is not None else frozenset()
+        except DecodeError:
+            return frozenset()
 
 
 @dataclass(frozen=True, slots=True)

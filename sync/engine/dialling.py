@@ -97,21 +97,27 @@ class Dialling:
         self._owners: tuple[object, dict[bytes, bytes]] = None, {}
 
     def whereabouts(self) -> dict[bytes, Whereabouts]:
-        """Every device that may be dialled -> the newest that is known of it."""
+        """Every device that may be dialled -> the newest that is known of it.  What a feed says that only names the
+        device counts where the device itself has said nothing."""
         found: dict[bytes, Whereabouts] = {}
         if self.profile.account.device in self.profile.directory.revoked(self.profile.account.identity):
             return found  # nobody talks to a device that is out
         for key, value in self.profile.store.scan(Table.PEER):
             if self.profile.directory.device(key) is None or self.profile.directory.is_active(key):
                 found[key] = decode_whereabouts(value)
+        said = set(found)
         for space in self.profile.spaces.values():
             for core, writer in space.state.writers.items():
                 report = space.reports.get(core)
                 if report is None or not writer.open or writer.revoked:
                     continue
-                known = found.get(writer.device)
-                if known is None or report.at > known.at:
+                known, proved = found.get(writer.device), space.proofs.proved(core)
+                if not proved and writer.device in said:
+                    continue
+                if known is None or report.at > known.at or (proved and writer.device not in said):
                     found[writer.device] = Whereabouts(report.at, report.transports, report.hints)
+                if proved:
+                    said.add(writer.device)
         found.pop(self.profile.account.device, None)
         return found
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import inf
 
+from crdt.docs.facts import ABOUT_PROFILES
 from identity.errors import KithkinError
 from identity.hello import PROTOCOL as HELLO
 from identity.keys import Random
@@ -58,8 +59,8 @@ class Engine:
         self.tasks = Schedule(self.profile, self.peers, self._defect)
         self._hints: tuple[str, ...] = ()
         self.faults: list[Exception] = []
-        self._told = self.profile.view  # what watchers know of my lists, and of the device records of each space
-        self._reports = {id_: dict(space.reports) for id_, space in self.profile.spaces.items()}
+        self._told = self.profile.view  # what watchers know of my lists, and of how far my feeds are opened elsewhere
+        self._reaches = {id_: self._reached(id_) for id_ in self.profile.spaces}
         self._latest = now  # the latest time heard of
         self.tasks.review((), now)
 
@@ -315,11 +316,13 @@ class Engine:
             profile.effects += news.of_names(before, profile.view, profile.spaces.values())
         profile.effects += news.of_facts(deltas)
         for delta in deltas:
-            if delta.records or delta.keys:
-                space = profile.spaces[delta.space]
-                old, new = self._reports.get(space.id, {}), dict(space.reports)
-                self._reports[space.id] = new
-                profile.effects += news.of_reports(space, me.identity, old, new)
+            if delta.records or delta.keys or delta.grown or delta.membership or ABOUT_PROFILES in delta.topics:
+                old, new = self._reaches.get(delta.space, {}), self._reached(delta.space)
+                self._reaches[delta.space] = new
+                profile.effects += news.of_reaches(delta.space, old, new)
+
+    def _reached(self, space: bytes) -> news.Reaches:
+        return self.profile.spaces[space].delivered.reaches(self.profile.account.identity)
 
     def _rotate(self, now: float) -> None:
         """Weekly keys, epoch keys that nobody needs any more, and where this node is reached."""

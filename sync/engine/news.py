@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from crdt.docs.facts import ABOUT_PROFILES, ABOUT_READING
 from crdt.docs.personal import PersonalView
 from crdt.space.control import SpaceKind
-from crdt.space.record import Report
 from sync.engine.effects import (
     ChatChanged,
     ContactChanged,
@@ -26,6 +25,9 @@ from sync.engine.effects import (
 )
 from sync.space.delta import SpaceDelta
 from sync.space.space import Space
+
+Reaches = Mapping[tuple[bytes, bytes], int]
+"""(core key of a writer, core key of a feed of mine) -> how many of its entries are opened there."""
 
 WHOLE = (ChatChanged, ContactChanged, DeviceChanged, ListChanged, NamesChanged, ReceiptsChanged)
 
@@ -75,22 +77,12 @@ def of_facts(deltas: Iterable[SpaceDelta]) -> Iterator[Event]:
             yield NamesChanged(delta.space)
 
 
-def of_reports(
-    space: Space, identity: bytes, before: Mapping[bytes, Report], after: Mapping[bytes, Report]
-) -> Iterator[Event]:
-    """What device records (by core key) say now and did not before: which of my feeds their devices opened further.
-    identity: mine.  This device's own record says nothing new here."""
-    mine, state = space.mine, space.state
-    own = [c for c, w in state.writers.items() if state.members[w.member].identity == identity]
-    for core, report in after.items():
-        if before.get(core) is report or (mine is not None and core == mine.core):
-            continue
-        old = {head.core8: head.length for head in before[core].opened} if core in before else {}
-        told = {head.core8: head.length for head in report.opened}
-        for feed in own:
-            start, end = old.get(feed[:8], 0), told.get(feed[:8], 0)
-            if end > start:
-                yield DeliveryChanged(space.id, feed, start, end)
+def of_reaches(space: bytes, before: Reaches, after: Reaches) -> Iterator[Event]:
+    """Which of my feeds their devices have opened further, of the bytes that stand here."""
+    for (reader, feed), end in after.items():
+        start = before.get((reader, feed), 0)
+        if end > start:
+            yield DeliveryChanged(space, feed, start, end)
 
 
 def once(effects: Iterable[Effect]) -> list[Effect]:

@@ -171,7 +171,7 @@ def earlier_secrets(space: Space, me: bytes, now_ms: int) -> list[bytes]:
     order = {z_check(z): number for number, z in enumerate(known)}
     current, epochs = z_check(space.z), space.state.epochs.values()
     farthest = -1
-    for device, core in space.devices().items():
+    for core, device in space.members.rostered():
         if device == me:
             continue
         report = space.reports.get(core)

@@ -117,7 +117,7 @@ def device_model(profile: Profile, device: bytes, now_ms: int) -> models.Device:
     seen = None
     for space in profile.spaces.values():
         for core, writer in space.state.writers.items():
-            if writer.device == device and core in space.reports:
+            if writer.device == device and core in space.reports and space.proofs.stands(core):
                 at = space.reports[core].at
                 seen = at if seen is None or at > seen else seen
     this = device == profile.account.device

@@ -1,7 +1,7 @@
 """Delivery: which devices have opened a message, and what that is called.
 
-The outbox is a gap, not a queue: what a feed holds beyond what each device's newest record says it has opened.
-*Delivered* means opened there, not merely stored.  `docs/protocol.md`, "Delivery".
+The outbox is a gap, not a queue: what a feed holds beyond what each device's newest record says it has opened, of these
+very bytes.  *Delivered* means opened there, not merely stored.  `docs/protocol.md`, "Delivery".
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crdt.docs.ids import writer_id
-from crdt.docs.rows import Row
+from crdt.docs.rows import Row, at_moment
 from crdt.log.manifest import core_key
 from crdt.log.stamp import stamp_ms
 from sync.engine.tasks.receipts import receipts_of
@@ -24,7 +24,8 @@ SCANNED = 20_000  # rows that the outbox looks back over in one chat
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """State of one message; `delivered` of `devices` have opened it, all of the roster but the one that wrote it."""
+    """State of one message; `delivered` of `devices` have opened it: of those for whose members it was written, all of
+    the roster but the one that wrote it."""
 
     state: MessageState
     delivered: int
@@ -36,62 +37,57 @@ class DeliveryStatus:
     """How far each device has opened each feed of one space; made once and asked for many rows."""
 
     space: Space
-    me: bytes  # this device
-    opened: Mapping[bytes, Mapping[bytes, int]]  # device -> core8 -> length
-    members: Mapping[bytes, bytes]  # device -> member id
+    members: Mapping[bytes, bytes]  # core key of a rostered writer -> member id
     read: Mapping[bytes, Mapping[str, int]]  # member id -> writer id -> highest seq read
 
-    def of(self, core: bytes, seq: int, member: bytes, stamp: int, now_ms: int) -> Delivery:
-        """The delivery of the entry at (core, seq) by a device of `member`."""
-        writer = self.space.state.writers.get(core)
-        origin = writer.device if writer is not None else None
-        devices = [device for device in self.opened if device != origin]
-        have = [device for device in devices if self.opened[device].get(core[:8], 0) > seq]
-        others = {self.members[device] for device in devices} - {member}
-        reached = {self.members[device] for device in have}
+    def of(self, row: Row, now_ms: int) -> Delivery:
+        """The delivery of a message of mine."""
+        feed = self.space.feed_store.feeds.get(row.core)
+        owed = self.space.delivered.owed(row.core, row.seq, row.stamp)
+        writers = [core for core, member in self.members.items() if core != row.core and owed.get(member)]
+        have = [core for core in writers if feed is not None and self.space.delivered.reach(core, feed) > row.seq]
+        others = {self.members[core] for core in writers} - {row.member}
+        reached = {self.members[core] for core in have}
         if others:
             done = others <= reached
-            mark = writer_id(core)
-            read = all(self.read.get(other, {}).get(mark, -1) >= seq for other in others)
+            mark = writer_id(row.core)
+            read = all(self.read.get(other, {}).get(mark, -1) >= row.seq for other in others)
         else:
-            done, read = bool(have) or not devices, False
+            done, read = bool(have) or not writers, False
         state: MessageState
         if done and read:
             state = "read"
         elif done:
             state = "delivered"
-        elif now_ms - stamp_ms(stamp) > EXPIRES_MS:
+        elif over(row, now_ms):
             state = "expired"
         else:
             state = "queued"
-        return Delivery(state, len(have), len(devices))
+        return Delivery(state, len(have), len(writers))
 
 
-def status_of(space: Space, me: bytes) -> DeliveryStatus:
+def over(row: Row, now_ms: int) -> bool:
+    """Whether nobody waits for a message any more: its lifetime has passed, or a year."""
+    return (row.expires is not None and row.expires <= now_ms) or now_ms - stamp_ms(row.stamp) > EXPIRES_MS
+
+
+def status_of(space: Space) -> DeliveryStatus:
     """What the newest device records and receipts of a space say."""
-    state = space.state
-    opened: dict[bytes, dict[bytes, int]] = {}
-    members: dict[bytes, bytes] = {}
-    for place in state.roster:
-        core = core_key(place.writer)
-        report = space.reports.get(core)
-        members[place.device] = state.writers[core].member
-        if place.device == me:
-            opened[me] = {feed.core[:8]: feed.opened for feed in space.feed_store.feeds.values()}
-        else:
-            opened[place.device] = {} if report is None else {head.core8: head.length for head in report.opened}
-    return DeliveryStatus(space, me, opened, members, receipts_of(space))
+    writers = space.state.writers
+    members = {core: writers[core].member for core in (core_key(place.writer) for place in space.state.roster)}
+    return DeliveryStatus(space, members, receipts_of(space))
 
 
 def pending(space: Space, status: DeliveryStatus, now_ms: int) -> list[tuple[Row, Delivery]]:
-    """Messages of this device that some device has not opened, oldest first."""
+    """Messages of this device that some device has not opened, oldest first.  Those that are deleted, or whose lifetime
+    has passed, wait for nobody."""
     mine = space.mine
     if mine is None or space.personal or mine.core not in space.state.writers:
         return []
-    others = [lengths for device, lengths in status.opened.items() if device != status.me]
+    others = [core for core in status.members if core != mine.core]
     if not others:
         return []
-    lowest = min(lengths.get(mine.core[:8], 0) for lengths in others)
+    lowest = min(space.delivered.reach(core, mine) for core in others)
     if lowest >= mine.length:
         return []
     found: list[tuple[Row, Delivery]] = []
@@ -99,11 +95,11 @@ def pending(space: Space, status: DeliveryStatus, now_ms: int) -> list[tuple[Row
     for _ in range(0, SCANNED, 500):
         rows = timeline.page(space.context.store, space.id, 500, before=before)
         for row in reversed(rows):
-            if row.core != mine.core or row.deleted:
+            if row.core != mine.core or at_moment(row, now_ms).deleted:
                 continue
             if row.seq < lowest:
                 return found[::-1]
-            one = status.of(row.core, row.seq, row.member, row.stamp, now_ms)
+            one = status.of(row, now_ms)
             if one.delivered < one.devices:
                 found.append((row, one))
         if len(rows) < 500:

@@ -76,7 +76,7 @@ class EventMapper:
         profile, space = self._profile, self._profile.spaces.get(id_)
         row = timeline.find_row(profile.store, id_, message) if space is not None else None
         if space is not None and row is not None and messages.shown(profile, space, row):
-            status = delivery.status_of(space, profile.account.device)
+            status = delivery.status_of(space)
             line = messages.model(profile, space, row, status, now_ms)
             yield models.MessageEvent(chat=chat_id(id_), message=line, new=fresh)
 
@@ -104,13 +104,13 @@ class EventMapper:
         end = min(end, feed.length)
         if end - start > MAX_STATUS:
             yield models.GapEvent(chat=chat_id(id_))
-        status = delivery.status_of(space, self._profile.account.device)
+        status = delivery.status_of(space)
         for seq in range(max(start, end - MAX_STATUS), end):
             for message in space.facts.messages_at(feed, seq):
                 row = timeline.find_row(self._profile.store, id_, message)
                 if row is None or row.core != core:
                     continue
-                one = status.of(row.core, row.seq, row.member, row.stamp, now_ms)
+                one = status.of(row, now_ms)
                 yield models.StatusEvent(
                     chat=chat_id(id_),
                     id=message_id(message),

@@ -87,7 +87,7 @@ class MessageCalls(Domain):
             whole = timeline.find_message(profile.store, id_, prefix) if prefix is not None else None
             row = timeline.find_row(profile.store, id_, whole) if whole is not None else None
             if space is not None and row is not None and shown(profile, space, row):
-                return model(profile, space, row, delivery.status_of(space, profile.account.device), now_ms)
+                return model(profile, space, row, delivery.status_of(space), now_ms)
         raise not_found("message")
 
     @commits
@@ -187,7 +187,7 @@ def outbox(profile: Profile, now_ms: int) -> list[models.Pending]:
         space = profile.spaces.get(id_)
         if space is None:
             continue
-        status = delivery.status_of(space, profile.account.device)
+        status = delivery.status_of(space)
         for row, one in delivery.pending(space, status, now_ms):
             found.append(
                 models.Pending(
@@ -288,7 +288,7 @@ def page(
             high = found[0].key()
     more = len(rows) > limit
     rows = rows[:limit] if forward else rows[-limit:]
-    status = delivery.status_of(space, profile.account.device)
+    status = delivery.status_of(space)
     return models.Messages(
         messages=[model(profile, space, row, status, now_ms) for row in drawn(rows, now_ms)], more=more
     )
@@ -309,7 +309,7 @@ def unread(profile: Profile, space: Space) -> int:
 
 def model(profile: Profile, space: Space, row: Row, status: delivery.DeliveryStatus, now_ms: int) -> models.Message:
     """A row as the service says it."""
-    row = at_moment(row, now_ms)
+    sent, row = row, at_moment(row, now_ms)
     state = space.state
     author = state.members[row.member].identity if row.member in state.members else b""
     writer = state.writers.get(row.core)
@@ -321,7 +321,7 @@ def model(profile: Profile, space: Space, row: Row, status: delivery.DeliverySta
         device=device_id(writer.device) if writer is not None else "",
         text=row.text,
         at=moment(row.at),
-        state=status.of(row.core, row.seq, row.member, row.stamp, now_ms).state if mine else "received",
+        state=status.of(sent, now_ms).state if mine else "received",
         edited=row.edited,
         deleted=row.deleted,
         reply_to=message_id(row.reply_to) if row.reply_to is not None else None,

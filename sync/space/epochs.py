@@ -106,7 +106,7 @@ def drop_keys(space: Space, now_ms: int) -> None:
     current = {e.id[:8] for e in space.state.epochs.values() if not e.superseded}
     keyring, me = space.epoch_keys.keyring, space.context.account.device
     behind: list[bytes] = []
-    for device, core in space.devices().items():
+    for core, device in space.members.rostered():
         report, feed = space.reports.get(core), space.feed_store.feeds.get(core)
         if device == me or (report is not None and dormant(report.at, now_ms)):
             continue

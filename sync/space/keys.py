@@ -21,6 +21,7 @@ from sync.space.feed import Feed
 from sync.space.feed_store import FeedStore
 from sync.space.keyring import Keyring
 from sync.space.members import Members
+from sync.space.proofs import Proofs
 
 KEEP_Z = 15  # rendezvous secrets remembered beside the current one
 
@@ -28,11 +29,14 @@ KEEP_Z = 15  # rendezvous secrets remembered beside the current one
 class EpochKeys:
     """Epoch keys and Z of one space."""
 
-    def __init__(self, context: Context, feed_store: FeedStore, members: Members, changes: ChangeLog) -> None:
+    def __init__(
+        self, context: Context, feed_store: FeedStore, members: Members, proofs: Proofs, changes: ChangeLog
+    ) -> None:
         self.keyring = Keyring(context.store, feed_store.space)
         self.rendezvous: list[bytes] = []  # Z, the newest first
         self.learned = 0  # how many keys came, ever
         self._context, self._feed_store, self._members, self._changes = context, feed_store, members, changes
+        self._proofs = proofs
 
     @property
     def keys(self) -> Mapping[bytes, EpochKey]:
@@ -91,6 +95,7 @@ class EpochKeys:
             opened = self.try_grant(core, seq, header)
             if opened is None:
                 return None
+            self._proved(core, opened)
             self.learn(leaf[1], opened)
             return message_key(opened.secret, core, seq)[0]
         return self.keyring.find(core, seq, tag)
@@ -139,8 +144,15 @@ class EpochKeys:
             if entry is None or not entry.block or not any(place.device == me for place in epoch.roster):
                 continue
             opened = self.try_grant(epoch.core, epoch.seq, read_block(entry.block, epoch.seq))
-            if opened is not None and proves_z(epoch, opened.z):
-                self.learn(epoch.id, opened)
+            if opened is not None:
+                self._proved(epoch.core, opened)
+                if proves_z(epoch, opened.z):
+                    self.learn(epoch.id, opened)
+
+    def _proved(self, core: bytes, opened: OpenedGrant) -> None:
+        """Nobody but the device whose D found the slot can have sealed it to this one, at this place of this feed."""
+        if opened.sender is not None:
+            self._proofs.opened(core, opened.sender)
 
     def try_grant(self, core: bytes, seq: int, header: BlockHeader, extra: Iterable[bytes] = ()) -> OpenedGrant | None:
         """(E, Z) of a grant entry if it has a slot for this device; extra: further D that may have sealed it."""

@@ -107,10 +107,14 @@ class Members:
         state = self.state
         return state.kind is SpaceKind.DIRECT and {m.identity for m in state.members.values()} <= {one, other}
 
-    def devices(self) -> dict[bytes, bytes]:
-        """Device id -> core key of its open feed, of every rostered device."""
-        by_writer = {w.writer: w.core for w in self.state.writers.values()}
-        return {place.device: by_writer[place.writer] for place in self.state.roster}
+    def devices(self) -> set[bytes]:
+        """Ids of all rostered devices, as their admissions name them."""
+        return {place.device for place in self.state.roster}
+
+    def rostered(self) -> list[tuple[bytes, bytes]]:
+        """(core key, device id) of each place in the roster.  The id is the word of whoever admitted: two feeds may
+        name one device."""
+        return [(core_key(place.writer), place.device) for place in self.state.roster]
 
     def author(self, core: bytes) -> tuple[bytes, bytes] | None:
         """(member id, core that its add names) of whose feed this is, None while nobody is known to be."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from crdt.log.head import HeadRef
 from crdt.log.manifest import core_key
+from crdt.space.proof import PROOFS, encode_proofs, writer_proof
 from crdt.space.record import (
     MAX_FRONTIER,
     MAX_OPENED,
@@ -20,28 +21,33 @@ from crdt.space.record import (
     seal_record,
 )
 from identity.errors import DecodeError
+from identity.extension import Extension
 from sync.account.context import Context
 from sync.space.delta import ChangeLog
+from sync.space.feed import Feed
 from sync.space.feed_store import FeedStore
 from sync.space.keys import EpochKeys
 from sync.space.members import Members
+from sync.space.proofs import Proofs
 
 
 class Records:
     """Records are sealed under an epoch, so one may open only when a later key comes."""
 
     def __init__(
-        self, context: Context, feed_store: FeedStore, members: Members, epoch_keys: EpochKeys, changes: ChangeLog
+        self,
+        context: Context,
+        feed_store: FeedStore,
+        members: Members,
+        epoch_keys: EpochKeys,
+        proofs: Proofs,
+        changes: ChangeLog,
     ) -> None:
-        self._context, self._feed_store, self._members, self._epoch_keys, self._changes = (
-            context,
-            feed_store,
-            members,
-            epoch_keys,
-            changes,
-        )
+        self._context, self._feed_store, self._members = context, feed_store, members
+        self._epoch_keys, self._proofs, self._changes = epoch_keys, proofs, changes
         self._reports: dict[bytes, Report] = {}
         self._opened: dict[bytes, int] = {}  # core -> the counter of the record that its report is of
+        self._heads: dict[bytes, tuple[Report, dict[bytes, HeadRef]]] = {}  # core -> its report, what it has opened
         self._keys = 0  # how many keys the closed ones were tried with
         for writer in feed_store.stored_records:
             self._open(writer)
@@ -55,6 +61,16 @@ class Records:
                 if data and self._opened.get(core_key(writer)) != self._feed_store.counters.get(writer):
                     self._open(writer)
         return self._reports
+
+    def opened_head(self, core: bytes, core8: bytes) -> HeadRef | None:
+        """How far the newest record of a writer says that it has opened a feed (first 8 bytes of its core key)."""
+        report = self.reports.get(core)
+        if report is None:
+            return None
+        held = self._heads.get(core)
+        if held is None or held[0] is not report:
+            held = self._heads[core] = report, {head.core8: head for head in report.opened}
+        return held[1].get(core8)
 
     def verify(self, writer: bytes, counter: int, data: bytes) -> bool:
         """What replication asks before a record is kept."""
@@ -71,14 +87,19 @@ class Records:
         self._open(writer)
 
     def newest_of(self, device: bytes | None) -> tuple[int, Report | None]:
-        """(counter, what it says) of the newest record of a device here; -1 without one, None where it stays closed."""
-        counter, found, reports = -1, None, self.reports
+        """(counter, what it says) of the newest record of a device here; -1 without one, None where it stays closed.
+
+        A feed that proved to be that device's goes before those that only name it.
+        """
+        best, found, reports = (False, -1), None, self.reports
         for core, writer in self._members.state.writers.items():
-            at = self._feed_store.counters.get(writer.writer, -1)
-            if writer.device == device and at > counter:
-                counter = at
-                found = reports.get(core) if self._opened.get(core) == at else None
-        return counter, found
+            if writer.device != device:
+                continue
+            rank = self._proofs.proved(core), self._feed_store.counters.get(writer.writer, -1)
+            if rank > best:
+                best = rank
+                found = reports.get(core) if self._opened.get(core) == rank[1] else None
+        return best[1], found
 
     def make(
         self, now_ms: int, transports: tuple[bytes, bytes], hints: tuple[str, ...], missing: Sequence[Range]
@@ -111,6 +132,7 @@ class Records:
             transports=transports,
             hints=hints,
             epochs=tuple(key[:8] for key in list(self._epoch_keys.keys)[-MAX_OPENED:]),
+            extensions=self._extensions(feed),
         )
         # The clock makes the counter, so that a crash between two records never gives one number to both.
         counter = max(feed_store.counters.get(feed.writer, 0) + 1, now_ms)
@@ -121,6 +143,24 @@ class Records:
         self._changes.record_changed(feed.writer)
         return True
 
+    def _extensions(self, feed: Feed) -> tuple[Extension, ...]:
+        proofs = self._own_proofs(feed)
+        return (Extension(PROOFS, encode_proofs(proofs)),) if proofs else ()
+
+    def _own_proofs(self, feed: Feed) -> list[bytes]:
+        """That this device writes here: for each reader that, as far as its record tells, opened no grant of mine."""
+        state, directory = self._members.state, self._context.directory
+        own = {epoch.id[:8] for epoch in state.epochs.values() if epoch.core == feed.core}
+        found = []
+        for core, device in self._members.rostered():
+            report = self.reports.get(core)
+            if core == feed.core or (report is not None and not own.isdisjoint(report.epochs)):
+                continue
+            shared = directory.shared(device)
+            if shared is not None:
+                found.append(writer_proof(shared, self._feed_store.space, feed.writer, state.writers[core].writer))
+        return found
+
     def _open(self, writer: bytes) -> None:
         try:
             record = decode_record(self._feed_store.stored_records[writer])
@@ -129,6 +169,7 @@ class Records:
                 if report is not None:
                     self._reports[record.core] = report
                     self._opened[record.core] = record.counter
+                    self._proofs.told(record.core, report.proofs)
                     return
         except DecodeError:
             return  # signed by its writer and malformed inside: as good as none

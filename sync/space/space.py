@@ -24,6 +24,7 @@ from sync.account.context import Context
 from sync.replicate.messages import Fork, Point
 from sync.replicate.wants import Claims
 from sync.space import timeline
+from sync.space.delivered import Delivered
 from sync.space.delta import ChangeLog, SpaceDelta
 from sync.space.facts import SpaceFacts
 from sync.space.feed import Feed
@@ -32,6 +33,7 @@ from sync.space.inbound import Inbound
 from sync.space.keys import KEEP_Z, EpochKeys
 from sync.space.members import MAX_CORES, Members
 from sync.space.outbound import Draft, Outbound
+from sync.space.proofs import Proofs
 from sync.space.records import Records
 from sync.space.timeline import RowChange
 from sync.store.port import Table
@@ -48,14 +50,16 @@ class Space:
         self.claims = Claims()
         self.feed_store = FeedStore(context.store, space, context.number, changes.touch)
         self.members = Members(context, self.feed_store, changes, personal=personal)
-        self.epoch_keys = EpochKeys(context, self.feed_store, self.members, changes)
-        self.records = Records(context, self.feed_store, self.members, self.epoch_keys, changes)
+        self.proofs = Proofs(context, self.feed_store, self.members, changes)
+        self.epoch_keys = EpochKeys(context, self.feed_store, self.members, self.proofs, changes)
         self.facts = SpaceFacts(context, self.feed_store, self.members, changes)
         self.inbound = Inbound(context, self.feed_store, self.members, self.epoch_keys, self.facts, changes)
         self.outbound = Outbound(context, self.feed_store, self.epoch_keys, self.inbound, changes)
         stored = context.store.get(Table.SPACE, space)
         if stored is not None:
             self._read_row(Reader(stored))
+        self.records = Records(context, self.feed_store, self.members, self.epoch_keys, self.proofs, changes)
+        self.delivered = Delivered(self.feed_store, self.members, self.epoch_keys, self.records, self.proofs)
 
     # -- what most ask for ------------------------------------------------------------------------------------
 
@@ -109,8 +113,8 @@ class Space:
     def view(self) -> PersonalView:
         return self.facts.registers.view()
 
-    def devices(self) -> dict[bytes, bytes]:
-        """Device id -> core key of its open feed, of every rostered device."""
+    def devices(self) -> set[bytes]:
+        """Ids of all rostered devices, as their admissions name them."""
         return self.members.devices()
 
     def policy(self) -> TimelinePolicy:
@@ -180,6 +184,7 @@ class Space:
         """Membership changed: Z, authorship of feeds and what shows follow.  Returns the messages to fold again."""
         old = self.members.refold()
         self.epoch_keys.open_grants()
+        self.proofs.review()
         if self._changes.keys:
             self.inbound.unlock(now_ms)
         self.epoch_keys.choose_z()
@@ -197,16 +202,17 @@ class Space:
     # -- the row ----------------------------------------------------------------------------------------------
 
     def _row(self) -> bytes:
-        """Z, the newest first | vouched cores | cores without an author | spans that were denied."""
+        """Z, the newest first | vouched cores | cores without an author | spans that were denied | proofs."""
         out = Writer()
         for values in (self.epoch_keys.rendezvous, sorted(self.members.vouched), sorted(self.facts.unfolded)):
             out.array(values, Writer.raw)
         self.inbound.write_denied(out)
+        self.proofs.write(out)
         return out.finish()
 
     def _read_row(self, data: Reader) -> None:
         self.epoch_keys.rendezvous = data.array(lambda r: r.fixed(32), KEEP_Z + 1)
         self.members.vouched = set(data.array(lambda r: r.fixed(32), MAX_CORES))
         self.facts.unfolded = set(data.array(lambda r: r.fixed(32), MAX_CORES))
-        if data.left:  # rows of earlier builds end here
-            self.inbound.read_denied(data)
+        self.inbound.read_denied(data)
+        self.proofs.read(data)

@@ -341,7 +341,7 @@ class World:
         spaces = [device.space(chat)] if chat is not None else chats_of(device)
         found = []
         for space in spaces:
-            status = delivery.status_of(space, profile.account.device)
+            status = delivery.status_of(space)
             for row in timeline.page(profile.store, space.id, 100_000):
                 if messages.shown(profile, space, row) and not row.deleted:
                     state = messages.model(profile, space, row, status, now_ms).state
@@ -357,9 +357,7 @@ class World:
         return [
             row.text
             for space in chats_of(device)
-            for row, _ in delivery.pending(
-                space, delivery.status_of(space, device.engine.profile.account.device), now_ms
-            )
+            for row, _ in delivery.pending(space, delivery.status_of(space), now_ms)
         ]
 
 

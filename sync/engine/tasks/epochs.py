@@ -68,10 +68,9 @@ def _revoked(profile: Profile, space: Space) -> dict[bytes, tuple[bytes, ...]]:
     found: dict[bytes, tuple[bytes, ...]] = {}
     for identity in sorted({member.identity for member in space.state.members.values()}):
         revoked = profile.directory.revoked(identity)
-        devices = space.devices() if revoked else {}
-        for device in sorted(revoked & devices.keys()):
-            if devices[device] in space.members.awaited:
-                continue  # it gave place to a new device, whose first entry is on its way and closes this feed
+        awaited = {device for core, device in space.members.rostered() if core in space.members.awaited}
+        # What is awaited gave place to a new device, whose first entry is on its way and closes this feed.
+        for device in sorted((revoked & space.devices()) - awaited) if revoked else ():
             statements = profile.directory.revocation(identity, device)
             found[device] = tuple(statement.encoded for statement in statements)
     return found

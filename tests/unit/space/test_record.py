@@ -9,6 +9,7 @@ import pytest
 from crdt.log.head import HeadRef
 from crdt.log.merkle import MAX_LENGTH
 from crdt.space.erasures import ERASURES, MAX_FEEDS, MAX_WAITING, Erased, decode_erasures, encode_erasures
+from crdt.space.proof import MAX_PROOFS, PROOF, PROOFS, encode_proofs, writer_proof
 from crdt.space.record import (
     MAX_FRONTIER,
     MAX_HINT,
@@ -44,6 +45,7 @@ REPORT = Report(
     epochs=(bytes([4]) * 8,),
     extensions=(
         Extension(ERASURES, encode_erasures((Erased(bytes([1]) * 8, 5), Erased(bytes([2]) * 8, 70_000, (3, 69_000))))),
+        Extension(PROOFS, encode_proofs([writer_proof(SECRET, SPACE, W.public, OTHER)])),
         Extension(900, b"of a later version"),
     ),
 )
@@ -175,6 +177,22 @@ def test_malformed_erasures_say_nothing_and_spoil_no_record() -> None:
     assert decode_erasures(b"\0") == ()
 
 
+def test_a_proof_is_for_one_reader_one_writer_and_one_space() -> None:
+    one, other = SigningKey.from_seed(bytes([1]) * 32).public, SigningKey.from_seed(bytes([2]) * 32).public
+    made = writer_proof(SECRET, SPACE, one, other)
+    assert len(made) == PROOF and made == writer_proof(SECRET, SPACE, one, other)
+    changed = [(OTHER, SPACE, one, other), (SECRET, OTHER, one, other), (SECRET, SPACE, other, one)]
+    assert made not in {writer_proof(*parts) for parts in changed}
+
+
+def test_proofs_in_a_record_are_told_and_malformed_ones_say_nothing() -> None:
+    given = [writer_proof(SECRET, SPACE, n.to_bytes(32, "big"), W.public) for n in range(MAX_PROOFS)]
+    full = replace(REPORT, extensions=(Extension(PROOFS, encode_proofs(given)),))
+    assert open_record(record(report=full), SPACE, SECRET) == full and full.proofs == frozenset(given)
+    for body in (b"", b"\x02" + given[0] * 2, encode_proofs(given) + b"\0", b"\xfd\x2d\x01" + bytes(12) * 301):
+        assert replace(REPORT, extensions=(Extension(PROOFS, body),)).proofs == frozenset()
+
+
 def test_device_record_bytes_equal_the_recorded_vectors() -> None:
     made = record()
     vector = {
@@ -182,6 +200,9 @@ def test_device_record_bytes_equal_the_recorded_vectors() -> None:
         "space": SPACE.hex(),
         "E": SECRET.hex(),
         "counter": 3,
+        "DH of the two D": SECRET.hex(),
+        "W of the reader": OTHER.hex(),
+        "proof": writer_proof(SECRET, SPACE, W.public, OTHER).hex(),
         "report": encode_report(REPORT).hex(),
         "record": encode_record(made).hex(),
     }
