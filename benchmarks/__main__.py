@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks import large
 from benchmarks.corpus import write_lines
+from benchmarks.guard import guard
 from benchmarks.latency import latency
 from benchmarks.merge import merge
 from benchmarks.peers import Peers
@@ -93,6 +94,7 @@ def one_round(run: Run, peers: Peers, number: int, base: Path, group: str, quick
             run.note("message in memory", "peer", lambda: peer_row(peers.run("latency.js", 500), "p50_ms", "p99_ms"))
     for count in (1000, 3000):
         run.note(f"merge {count}", "ours", lambda count=count: merge(scene, group, WRITERS, count))  # type: ignore[misc]
+    run.note("guard", "ours", lambda: dict(guard()))
     run.note("stream", "ours", lambda: dict(stream(MEGABYTES)))
     run.note("stream", "peer", lambda: peer_row(peers.run("stream.js", "secret", MEGABYTES), "mb_per_s"))
     with tempfile.TemporaryDirectory(prefix="kithkin-large-") as held:
@@ -132,6 +134,10 @@ FIGURES = [  # (name, key, what, target)
     ("chat", "open_ms", "opening that profile, ms", ""),
     ("idle", "idle_mb", "idle node, MB", "120"),
     ("idle", "peak_mb", "the same node while it indexes, MB", ""),
+    ("guard", "updates_per_s", "updates that the guard examines a second", "50000"),
+    ("guard", "page_ms", "a page of 1,000 in a process started for it, ms", ""),
+    ("guard", "next_page_ms", "the next one, ms", ""),
+    ("guard", "page_here_ms", "the same without a process, ms", ""),
     ("stream", "mb_per_s", "one encrypted stream, MB/s", ""),
     ("start", "seconds", "run to ready, 20,000, s", ""),
     ("start many", "seconds", "run to ready, 200,000, s", ""),

@@ -1,19 +1,21 @@
 """Pages: the Yjs document that the admitted updates of one epoch make, and its export for any Yjs implementation.
 
 `docs/protocol.md`, "Pages".  Pages are built when somebody reads them as documents and are never sent.  Everything that
-comes here has passed the guard: native code sees nothing else.
+comes to native code has passed the guard (`admitted_updates`, pure Python) and is applied in a process of its own
+(`sync/pages/worker.py`) by `apply_updates`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
-
-from pycrdt import Doc, Map
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from crdt.docs.guard import Admit, examine
 from crdt.docs.ids import client_id
 from crdt.docs.kinds import KINDS, DocKind
+
+if TYPE_CHECKING:
+    from pycrdt import Doc, Map
 
 
 class PageEntry(NamedTuple):
@@ -24,55 +26,82 @@ class PageEntry(NamedTuple):
     body: bytes
 
 
+class PageUpdate(NamedTuple):
+    """What the guard admitted of one entry.  gone: (root, key) of the puts that must not be in the page."""
+
+    core: bytes
+    seq: int
+    update: bytes
+    gone: tuple[tuple[str, str], ...] = ()
+
+
 Hides = Callable[[bytes, int, int], bool]  # (core, seq, place in the entry)
+Progress = Callable[[int], object]  # called with the place of the update that comes next
 
 
 def _shown(core: bytes, seq: int, place: int) -> bool:
     return False
 
 
-def build_page(entries: Iterable[PageEntry], kind: DocKind = DocKind.CHAT, hides: Hides = _shown) -> Doc[Map[str]]:
-    """The Yjs document of one epoch's update entries, all applied in one transaction, in the order of (feed, seq).
+def admitted_updates(
+    entries: Iterable[PageEntry], kind: DocKind = DocKind.CHAT, hides: Hides = _shown
+) -> list[PageUpdate]:
+    """What goes into the page of one epoch, in the order of (feed, seq).
 
     hides: which puts (core, seq, place) are deleted and must not be in the page; an entry all of whose puts are is left
     out, a single put of a larger entry stays as a deleted struct without its content.  Entries that the guard refuses
     or that are of another kind are left out, and so is a second one with a client id already in the page.
     """
     clients: set[int] = set()
-    roots: dict[str, Map[str]] = {}
-    gone: list[tuple[str, str]] = []
+    found: list[PageUpdate] = []
+    for entry in sorted(entries, key=lambda item: (item.core, item.seq, item.body)):
+        verdict = examine(entry.body, entry.core, entry.seq, kind)
+        if not isinstance(verdict, Admit):
+            continue
+        client = client_id(entry.core, entry.seq)
+        if client in clients:
+            continue
+        hidden = [put for place, put in enumerate(verdict.puts) if hides(entry.core, entry.seq, place)]
+        if len(hidden) == len(verdict.puts):
+            continue
+        clients.add(client)
+        gone = tuple((put.root, put.key) for put in hidden)
+        found.append(PageUpdate(entry.core, entry.seq, entry.body[2:], gone))
+    return found
+
+
+def apply_updates(
+    updates: Sequence[PageUpdate], kind: DocKind = DocKind.CHAT, progress: Progress = lambda place: None
+) -> Doc[Map[str]]:
+    """The Yjs document of these updates, all applied in one transaction.  This is where native code reads them."""
+    from pycrdt import Doc, Map  # late: a node that exports nothing never loads it for this
+
     doc: Doc[Map[str]] = Doc()
-    for root in KINDS[kind].roots:
-        roots[root] = doc.get(root, type=Map)
+    roots = {root: doc.get(root, type=Map) for root in KINDS[kind].roots}
     with doc.transaction():
-        for entry in sorted(entries, key=lambda item: (item.core, item.seq, item.body)):
-            verdict = examine(entry.body, entry.core, entry.seq, kind)
-            if not isinstance(verdict, Admit):
-                continue
-            client = client_id(entry.core, entry.seq)
-            if client in clients:
-                continue
-            hidden = [put for place, put in enumerate(verdict.puts) if hides(entry.core, entry.seq, place)]
-            if len(hidden) == len(verdict.puts):
-                continue
-            clients.add(client)
-            doc.apply_update(entry.body[2:])
-            gone += [(put.root, put.key) for put in hidden]
+        for place, update in enumerate(updates):
+            progress(place)
+            doc.apply_update(update.update)
+    progress(len(updates))
     with doc.transaction():
-        for root, key in gone:
-            roots[root].pop(key, None)
+        for update in updates:
+            for root, key in update.gone:
+                roots[root].pop(key, None)
     return doc
 
 
-def export_page(entries: Iterable[PageEntry], kind: DocKind = DocKind.CHAT, hides: Hides = _shown) -> tuple[bytes, int]:
+def whole_update(doc: Doc[Map[str]], kind: DocKind = DocKind.CHAT) -> tuple[bytes, int]:
     """A complete Yjs v1 update that opens in an empty document on its own, and how many messages it holds."""
-    doc = build_page(entries, kind, hides)
+    from pycrdt import Map
+
     count = len(doc.get("messages", type=Map)) if kind is DocKind.CHAT else 0
     return doc.get_update(), count
 
 
 def page_content(doc: Doc[Map[str]], kind: DocKind = DocKind.CHAT) -> dict[str, dict[str, str]]:
     """root -> key -> JSON text, of the roots that hold anything."""
+    from pycrdt import Map
+
     found: dict[str, dict[str, str]] = {}
     for root in KINDS[kind].roots:
         content = doc.get(root, type=Map).to_py()

@@ -6,13 +6,15 @@ import asyncio
 from pathlib import Path
 
 from crdt.log.merkle import Tree, leaf_of
+from identity.digest import base32
 from identity.errors import KithkinError
 from identity.process import dumps_core
 from sync.engine.profile import Profile
+from sync.pages.quarantine import aside_in, forget_aside
 from sync.service import models
 from sync.service.ids import space_of
 from sync.service.indexing import Indexing
-from sync.service.names import chat_title
+from sync.service.names import chat_title, person_name
 from sync.service.plural import counted
 from sync.service.system import system_refusals
 from sync.space import timeline
@@ -28,6 +30,7 @@ async def examine(profile: Profile, indexing: Indexing, folder: Path, repair: bo
         checks.append(await _feeds(profile, id_))
         if id_ != profile.personal.id:
             checks.append(await _rows(profile, id_, repair))
+            checks += _aside(profile, id_, repair)
     checks.append(await _index(indexing, repair))
     return models.Checks(checks=checks)
 
@@ -96,6 +99,25 @@ async def _rows(profile: Profile, id_: bytes, repair: bool) -> models.Check:
             ", made again" if repair else "; run doctor --repair"
         )
     return models.Check(name=name, ok=not wrong or repair, detail=detail)
+
+
+def _aside(profile: Profile, id_: bytes, repair: bool) -> list[models.Check]:
+    """Entries that no page is built with, each by the name that `stats` and the log have for it."""
+    found = aside_in(profile.store, id_)
+    checks = []
+    for one in found:
+        member = space_of(profile, id_).state.member(one.core)
+        who = person_name(profile, member.identity) if member is not None else "somebody"
+        detail = f"entry {one.seq} of feed {base32(one.core[:10])} by {who}: the process that builds pages {one.reason}"
+        again = ", to be tried again" if repair else "; doctor --repair tries it again"
+        checks.append(
+            models.Check(name=f"pages of {chat_title(profile, id_)}", ok=repair, detail=f"left out, {detail}{again}")
+        )
+    if found and repair:
+        batch = Batch()
+        forget_aside(batch, id_)
+        profile.store.write(batch, durable=True)
+    return checks
 
 
 async def _index(indexing: Indexing, repair: bool) -> models.Check:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from crdt.docs.page import PageEntry, export_page
+from crdt.docs.page import PageEntry, admitted_updates
 from crdt.docs.rows import Row, at_moment
 from crdt.docs.timeline import unseen
 from crdt.log.entry import GRANT_TAG, Kind, decode_plaintext, message_key, open_entry, read_block
@@ -23,6 +23,8 @@ from crdt.space.epoch import EpochKey
 from identity.digest import base32
 from identity.errors import KithkinError
 from sync.engine.profile import Profile
+from sync.pages.process import PageProcess, SetAside, TooMuch
+from sync.pages.quarantine import aside_in
 from sync.service.ids import space_of
 from sync.service.messages import shown
 from sync.service.names import person_name
@@ -103,8 +105,13 @@ async def _pieces(profile: Profile, chat: bytes) -> AsyncIterator[list[Row]]:
         await asyncio.sleep(0)
 
 
-async def export_pages(profile: Profile, chat: bytes, path: Path, force: bool, now_ms: int) -> int:
-    """Writes one `NAME.yjs` a page (an epoch) into a directory, whole or not at all; how many messages they hold."""
+async def export_pages(
+    profile: Profile, chat: bytes, path: Path, force: bool, now_ms: int, put_aside: Callable[[SetAside], None]
+) -> int:
+    """Writes one `NAME.yjs` a page (an epoch) into a directory, whole or not at all; how many messages they hold.
+
+    put_aside: keeps the name of an entry that ended the process which builds pages; no page has it.
+    """
     space_of(profile, chat)
     with _refusals("directory"):
         if path.exists():
@@ -116,7 +123,7 @@ async def export_pages(profile: Profile, chat: bytes, path: Path, force: bool, n
         draft = _draft(path)
         draft.mkdir()
         try:
-            count = await _write_pages(profile, chat, draft, now_ms)
+            count = await _write_pages(profile, chat, draft, now_ms, put_aside)
             if path.exists():
                 shutil.rmtree(path)
             draft.replace(path)
@@ -125,15 +132,25 @@ async def export_pages(profile: Profile, chat: bytes, path: Path, force: bool, n
     return count
 
 
-async def _write_pages(profile: Profile, chat: bytes, folder: Path, now_ms: int) -> int:
+async def _write_pages(
+    profile: Profile, chat: bytes, folder: Path, now_ms: int, put_aside: Callable[[SetAside], None]
+) -> int:
     pages = await _pages(profile, chat)
     # After the pages: what is deleted while they are gathered is left out of them.
     hides = _hides(await _gone(profile, chat, now_ms))
+    aside = {(one.core, one.seq) for one in aside_in(profile.store, chat)}
     count = 0
-    for epoch, entries in sorted(pages.items()):
-        update, messages = await asyncio.to_thread(export_page, entries, hides=hides)
-        (folder / f"{base32(epoch[:10])}.yjs").write_bytes(update)
-        count += messages
+    with PageProcess() as builder:
+        for epoch, entries in sorted(pages.items()):
+            kept = [entry for entry in entries if (entry.core, entry.seq) not in aside]
+            updates = await asyncio.to_thread(admitted_updates, kept, hides=hides)
+            built = await asyncio.to_thread(builder.build, updates)
+            for one in built.aside:
+                put_aside(one)
+            if isinstance(built, TooMuch):
+                raise KithkinError("system_refused", f"A page of this chat was not made: {built.reason}.")
+            (folder / f"{base32(epoch[:10])}.yjs").write_bytes(built.update)
+            count += built.count
     return count
 
 

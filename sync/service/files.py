@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from sync.pages.process import SetAside
+from sync.pages.quarantine import put_aside
 from sync.service import models
 from sync.service.domain import Domain, OpenedProfile
 from sync.service.exporting import export_lines, export_pages
@@ -38,5 +40,10 @@ class FileCalls(Domain):
         self, chat: str, path: Path, *, format: models.ExportFormat = "jsonl", force: bool = False
     ) -> models.Exported:
         id_, now_ms = find_chat(self._profile, chat), self._now_ms
-        write = export_pages if format == "yjs" else export_lines
-        return models.Exported(exported=await write(self._profile, id_, path, force, now_ms))
+        if format == "jsonl":
+            return models.Exported(exported=await export_lines(self._profile, id_, path, force, now_ms))
+
+        def keep(one: SetAside) -> None:
+            self._opened.commit(lambda: put_aside(self._profile.context.batch, id_, one))
+
+        return models.Exported(exported=await export_pages(self._profile, id_, path, force, now_ms, keep))

@@ -15,11 +15,12 @@ from crdt.docs.facts import facts_of
 from crdt.docs.guard import Admit, examine
 from crdt.docs.ids import message_id
 from crdt.docs.kinds import KINDS, DocKind
-from crdt.docs.page import PageEntry, build_page, export_page, page_content
+from crdt.docs.page import PageEntry, page_content
 from crdt.docs.schema import Value, dump_value
 from crdt.docs.timeline import Row, TimelinePolicy, fold_message
 from crdt.docs.update import make_update
 from tests.interop.yjs.oracle import Yjs, yjs
+from tests.support.pages import build_page, export_page
 from tests.unit.docs.values import CORE, OTHER, letters
 
 CHAT_ROOTS = KINDS[DocKind.CHAT].roots

@@ -35,7 +35,7 @@ from crdt.docs.own import (
     ReadMark,
     Setting,
 )
-from crdt.docs.page import PageEntry, build_page, page_content
+from crdt.docs.page import PageEntry, page_content
 from crdt.docs.personal import decode_own_fact, own_facts_of
 from crdt.docs.rows import decode_row
 from crdt.docs.rules import Rule
@@ -43,6 +43,7 @@ from crdt.docs.schema import Value, dump_value, parse_value
 from crdt.docs.timeline import TimelinePolicy, fold_message
 from crdt.docs.update import make_update
 from tests.property.guard.hostile import HOSTILE
+from tests.support.pages import build_page
 from tests.support.vectors import matches
 from tests.unit.docs.values import CORE, OTHER
 
