@@ -71,6 +71,25 @@ def revoked_devices(statements: Iterable[Statement], root: bytes) -> frozenset[b
     return frozenset() if result is None else result.revoked
 
 
+def standing_devices(statements: Iterable[Statement], root: bytes) -> frozenset[bytes] | None:
+    """Ids of devices with a standing certificate that nobody revoked, beyond the six places too; None while the root
+    key has said nothing."""
+    result = fold(statements, root)
+    return None if result is None else frozenset(result.since) - result.revoked
+
+
+def out_devices(statements: Iterable[Statement], root: bytes) -> frozenset[bytes]:
+    """Ids of certified devices that are out: revoked, or not standing at the newest generation among the statements.
+
+    Empty while the root key has said nothing.
+    """
+    given = [s for s in statements if s.identity == root]
+    standing = standing_devices(given, root)
+    if standing is None:
+        return frozenset()
+    return frozenset(s.device for s in given if isinstance(s, Certificate)) - standing
+
+
 def generation_of(statements: Iterable[Statement], root: bytes) -> int | None:
     """The generation that new statements of an active device carry; None while the root key has said nothing."""
     mine = [s.generation for s in statements if s.identity == root and s.issuer is None]
@@ -99,6 +118,16 @@ def certificates_to_keep(statements: Iterable[Statement], root: bytes) -> tuple[
     for c in sorted((c for c in result.reached if c.id in result.live), key=lambda c: (c.created, c.id)):
         earliest.setdefault(c.device, c)
     return tuple(earliest[d.id].id for d in active_devices(given, root))
+
+
+def list_of(statements: Iterable[Statement], root: bytes) -> tuple[bytes, ...]:
+    """What each further statement of the root key in its newest generation lists: the same as those before it.
+
+    A space may know one of them alone, and by one that lists less a kept device would be out.
+    """
+    given = [s for s in statements if s.identity == root and s.issuer is None]
+    newest = generation_of(given, root)
+    return tuple(sorted({i for s in given if s.generation == newest for i in s.stay}))
 
 
 def relevant(statements: Iterable[Statement], root: bytes) -> tuple[Statement, ...]:

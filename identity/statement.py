@@ -158,6 +158,11 @@ def decode_statement(data: bytes) -> Statement:
     raise DecodeError("unknown kind of statement")
 
 
+def identity_of(data: bytes) -> bytes:
+    """Whose statement these bytes claim to be, unverified; shorter where they are none."""
+    return data[3:35]
+
+
 def want_certificate(data: bytes) -> Certificate:
     """As `decode_statement`, and a certificate.  Raises DecodeError."""
     statement = decode_statement(data)

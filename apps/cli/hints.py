@@ -34,6 +34,7 @@ HINTS = {
     "KITHKIN_SEARCH=duckdb or fts5 chooses that.",
     "system_refused": "Mend what the sentence names (rights, open files, a path), then try again.",
     "disk_full": "Make room; everything acknowledged so far is safe.",
+    "update_needed": "Install the newest version; what the others wrote meanwhile is here already.",
     "timeout": "Look whether the other side runs and is reachable, then try again.",
     "internal": "Set KITHKIN_DEBUG=1 and run it again to see where; please report it.",
 }

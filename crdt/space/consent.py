@@ -11,13 +11,12 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from crdt.log.head import valid_writer
-from crdt.space.control import Add, Admit, ControlEntry, Op, Parent, Revoke, Succeed
+from crdt.space.control import Add, Admit, ControlEntry, Op, Parent, Succeed
+from crdt.space.standing import decoded
 from identity.codec import Writer
-from identity.device_set import active_devices, revoked_devices
-from identity.errors import DecodeError
+from identity.device_set import active_devices
 from identity.keys import SigningKey, verify
 from identity.labels import Label
-from identity.statement import Statement, decode_statement
 
 ADD, ADMIT = 1, 2
 
@@ -59,16 +58,6 @@ def verify_succession(space: bytes, entry: ControlEntry, op: Succeed) -> bool:
     return valid_writer(op.old) and verify(op.old, Label.SUCCEED, body, op.signature)
 
 
-def revoked_by(statements: Iterable[bytes], identity: bytes) -> frozenset[bytes]:
-    """Devices of `identity` that these encoded statements show as revoked; what is no statement is left out."""
-    return _revoked(frozenset(statements), identity)
-
-
-@lru_cache(maxsize=256)
-def _revoked(statements: frozenset[bytes], identity: bytes) -> frozenset[bytes]:
-    return revoked_devices(_decoded(statements), identity)
-
-
 def agreement_of(statements: Iterable[bytes], identity: bytes, device: bytes) -> bytes | None:
     """D of a device that these encoded statements show as one of `identity`, or None."""
     return _agreements(frozenset(statements), identity).get(device)
@@ -76,17 +65,7 @@ def agreement_of(statements: Iterable[bytes], identity: bytes, device: bytes) ->
 
 @lru_cache(maxsize=1024)
 def _agreements(statements: frozenset[bytes], identity: bytes) -> dict[bytes, bytes]:
-    return {device.id: device.agreement for device in active_devices(_decoded(statements), identity)}
-
-
-def _decoded(statements: Iterable[bytes]) -> list[Statement]:
-    good = []
-    for data in statements:
-        try:
-            good.append(decode_statement(data))
-        except DecodeError:
-            continue
-    return good
+    return {device.id: device.agreement for device in active_devices(decoded(statements), identity)}
 
 
 def verify_op(space: bytes, entry: ControlEntry, op: Op) -> bool:
@@ -96,8 +75,5 @@ def verify_op(space: bytes, entry: ControlEntry, op: Op) -> bool:
             return verify_consent(space, entry.core, op)
         case Succeed():
             return verify_succession(space, entry, op)
-        case Revoke():
-            identities = {s.identity for s in _decoded(op.statements)}
-            return any(op.device in revoked_by(op.statements, identity) for identity in identities)
         case _:
             return True

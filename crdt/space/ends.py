@@ -20,13 +20,18 @@ Agree = Callable[[bytes, End, End], bool]
 
 
 class CloseVerdict(NamedTuple):
-    """What a close decides.  items: per core key the ends that are not void for cutting off its own past."""
+    """What a close decides.
+
+    items: per core key the ends that are not void for cutting off its own past; out: feeds that it names and whose
+    device its own past shows as out.
+    """
 
     rank: int
     own: bool
     target: int | None
     items: dict[bytes, End]
     named: frozenset[bytes]  # every feed it names, void or not
+    out: frozenset[bytes] = frozenset()
 
     @property
     def step(self) -> int:
@@ -51,12 +56,15 @@ class FeedEnds:
         self.verdicts: dict[int, CloseVerdict] = {}
         self._known: dict[tuple[bytes, tuple[int, ...]], End | None] = {}
 
-    def judge(self, close: Placed, op: Close, rank: int, member: int | None) -> CloseVerdict:
-        """Judges a close.  rank and member: the author's in the close's own past."""
+    def judge(
+        self, close: Placed, op: Close, rank: int, member: int | None, out: frozenset[bytes] = frozenset()
+    ) -> CloseVerdict:
+        """Judges a close.  rank, member and out: the author's, and the feeds of devices that are, in its own past."""
         target = member if op.member is None else self._history.members.get(op.member)
         own = op.member is None or target == member
         items = {f.core: f.end for f in op.feeds if not self._cuts(close.row, f.core, f.end)}
-        made = CloseVerdict(rank, own, target, items, frozenset(f.core for f in op.feeds))
+        named = frozenset(f.core for f in op.feeds)
+        made = CloseVerdict(rank, own, target, items, named, out & named if own else frozenset())
         self.verdicts[close.index] = made
         return made
 

@@ -7,10 +7,10 @@ The result is a pure function of the set of entries.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, cast
 
-from crdt.space.control import Close, Succeed
+from crdt.space.control import Close, Succeed, Unknown
 from crdt.space.ends import FeedEnds
 from crdt.space.history import History, Placed, Row
 from crdt.space.lineage import End
@@ -28,6 +28,14 @@ class Result(NamedTuple):
     view: View
     counted: int
     taken: int
+
+
+class _Look:
+    """One look at a set of operations.  said: by which successions are judged; None: all are kept, `kept` says so."""
+
+    def __init__(self, scope: int, taken: int, said: frozenset[bytes] | None) -> None:
+        self.scope, self.taken, self.said = scope, taken, said
+        self.kept = False
 
 
 class Folder:
@@ -81,6 +89,21 @@ class Folder:
         """Whether an operation would have the right to count with all of `scope` as its past."""
         return may(self._context, self.fold(scope).view, placed)
 
+    def stopped(self, scope: int, result: Result) -> bool:
+        """Whether an operation that this version does not know has to stop it: an odd one, whose author had rank 0 or
+        1 and was open in its past, and has no lower rank now and lies within its end."""
+        view = result.view
+        for placed in self._history.strange:
+            if not placed.bit & scope & ~self.void or not cast(Unknown, placed.op).stops:
+                continue
+            rank = view.rank(view.member_of(placed.core))
+            if rank > ADMIN or not self._ends.within(placed.row, view.end(placed.core)):
+                continue
+            past = self.fold(placed.past).view
+            if past.open(placed.core) and rank <= past.rank(past.member_of(placed.core)) <= ADMIN:
+                return True
+        return False
+
     def within(self, row: Row, end: End) -> bool:
         """Whether an entry lies within an end of its feed."""
         return self._ends.within(row, end)
@@ -89,24 +112,15 @@ class Folder:
 
     def _judge(self, close: Placed) -> None:
         view = self.fold(close.past).view
-        member = view.member_of(close.core)
-        self._ends.judge(close, cast(Close, close.op), view.rank(member), member)
+        member, op = view.member_of(close.core), cast(Close, close.op)
+        named = [feed.core for feed in op.feeds if feed.core in view.admitted]
+        out = frozenset(core for core in named if self._context.gone(view, core))
+        self._ends.judge(close, op, view.rank(member), member, out)
 
     def _accept(self, scope: int, taken: int, trying: int, step: int) -> int:
         """Bits of those closes of one step that count.  None of them bears upon another: two of one rank that cut
         each other off both stand."""
-        view = View(self._history, self._ends, self._taken(taken))
-        counted = accepted = 0
-        for placed in self._history.structural:
-            if not placed.bit & scope or (placed.close and not placed.bit & trying):
-                continue
-            if not self._counts(placed, view, counted, taken, scope):
-                continue
-            if placed.close:
-                accepted |= placed.bit
-            else:
-                counted |= placed.bit
-                view.apply(placed)
+        view, _, accepted = self._pass(self._history.structural, scope, taken, trying)
         if step != REMOVAL_BY_ADMIN:
             return accepted
         # An admin's removal of somebody whose appointment counts is dropped, whatever parents it names.
@@ -115,27 +129,46 @@ class Folder:
 
     def _count(self, scope: int, taken: int) -> Result:
         """Every operation of the scope, with the closes judged."""
-        view = View(self._history, self._ends, self._taken(taken))
-        counted = structural = 0
-        for placed in self._history.full:
-            if not placed.bit & scope or placed.close:
-                continue
-            if self._counts(placed, view, structural, taken, scope):
-                counted |= placed.bit
-                if placed.structural:
-                    structural |= placed.bit
-                    view.apply(placed)
+        view, counted, _ = self._pass(self._history.full, scope, taken, 0)
         return Result(view, counted | taken, taken)
 
-    def _counts(self, placed: Placed, view: View, counted: int, taken: int, scope: int) -> bool:
-        past = placed.past
+    def _pass(self, ops: Iterable[Placed], scope: int, taken: int, trying: int) -> tuple[View, int, int]:
+        """The state, the operations that count, and of the closes that are tried those that would.
+
+        Which closes leave a succession in place depends on all that is said of its device.  So one look keeps every
+        succession, and where that matters a second one judges them by what was said then.
+        """
+        scoped = [p for p in ops if p.bit & scope and (not p.close or p.bit & trying)]
+        look = _Look(scope, taken, None)
+        found = self._look(scoped, look)
+        if look.kept:
+            found = self._look(scoped, _Look(scope, taken, found[0].said))
+        return found
+
+    def _look(self, ops: Iterable[Placed], look: _Look) -> tuple[View, int, int]:
+        view = View(self._history, self._ends, self._taken(look.taken))
+        counted = structural = accepted = 0
+        for placed in ops:
+            if not self._counts(placed, view, structural, look):
+                continue
+            if placed.close:
+                accepted |= placed.bit
+                continue
+            counted |= placed.bit
+            if placed.structural:
+                structural |= placed.bit
+                view.apply(placed)
+        return view, counted, accepted
+
+    def _counts(self, placed: Placed, view: View, counted: int, look: _Look) -> bool:
+        past, taken = placed.past, look.taken
         if not self._right(placed, counted & past, taken & past):
             return False
         if placed.create:
             return True
         if taken and not self._ends.within(placed.row, view.end(placed.core)):
             return False
-        return not (taken and isinstance(placed.op, Succeed) and self._voided(placed, placed.op, counted, taken, scope))
+        return not (taken and isinstance(placed.op, Succeed) and self._voided(placed, placed.op, counted, look))
 
     def _right(self, placed: Placed, counted: int, taken: int) -> bool:
         key = counted, taken
@@ -144,15 +177,22 @@ class Folder:
             known = placed.rights[key] = may(self._context, self._view(placed.row, counted, taken), placed)
         return known
 
-    def _voided(self, placed: Placed, op: Succeed, counted: int, taken: int, scope: int) -> bool:
-        """A close of the old feed by anybody but a successor of it voids each succession outside its past."""
-        member = self._view(placed.row, counted & placed.past, taken & placed.past).member_of(op.core)
-        successors = {s.core for s in self._history.successions.get(op.core, ()) if s.bit & scope}
-        for close in self._history.each(taken):
+    def _voided(self, placed: Placed, op: Succeed, counted: int, look: _Look) -> bool:
+        """A close of the old feed by anybody but a successor of it voids each succession outside its past, unless it
+        spares it."""
+        past = self._view(placed.row, counted & placed.past, look.taken & placed.past)
+        member = past.member_of(op.core)
+        successors = {s.core for s in self._history.successions.get(op.core, ()) if s.bit & look.scope}
+        for close in self._history.each(look.taken):
             verdict = self._ends.verdicts[close.index]
             if op.core not in verdict.named or verdict.target != member:
                 continue
-            if not placed.bit & close.past and close.core not in successors:
+            if placed.bit & close.past or close.core in successors:
+                continue
+            if look.said is None:
+                look.kept = True
+                return False
+            if not self._context.spares(close, op.core, op, look.said, past.identity(member)):
                 return True
         return False
 

@@ -11,14 +11,15 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from crdt.space.consent import revoked_by, verify_op
+from crdt.space.consent import verify_op
 from crdt.space.control import MAX_PARENTS, Close, ControlEntry, Op, Parent
 from crdt.space.ends import FeedEnds
 from crdt.space.fold import Folder
 from crdt.space.history import History, Row
 from crdt.space.lineage import START, End, Lineage
 from crdt.space.membership import SpaceState, state_of
-from crdt.space.rules import Judge, Limits, RuleContext
+from crdt.space.rules import Limits, RuleContext
+from crdt.space.standing import Judge, judge
 
 MAX_WAITING = 1000  # entries of one feed
 MAX_WAITING_ALL = 8192
@@ -62,7 +63,7 @@ class ControlGraph:
         *,
         limits: Limits | None = None,
         verify: Verify = verify_op,
-        judge: Judge = revoked_by,
+        judge: Judge = judge,
         history: History | None = None,
     ) -> None:
         self.space = space

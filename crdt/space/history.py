@@ -10,7 +10,8 @@ from bisect import insort
 from collections.abc import Iterator
 from operator import attrgetter
 
-from crdt.space.control import Add, Admin, Admit, Close, ControlEntry, Create, Op, Revoke, Succeed
+from crdt.space.control import Add, Admin, Admit, Close, ControlEntry, Create, Op, Revoke, Succeed, Unknown
+from crdt.space.standing import said_in
 
 # Operations that change who may do what.  The rest is judged once, when these are decided.
 STRUCTURAL = (Create, Add, Admit, Succeed, Admin, Revoke)
@@ -19,7 +20,10 @@ Order = tuple[int, bytes, int]  # size of the past, entry id, place in the entry
 
 
 class Placed:
-    """One operation in its place.  bit: its own bit; past: bits before it; name: what "in hash order" compares."""
+    """One operation in its place.
+
+    bit: its own bit; past: bits before it; name: what "in hash order" compares; said: the statements it carries.
+    """
 
     __slots__ = (
         "bit",
@@ -33,6 +37,7 @@ class Placed:
         "past",
         "rights",
         "row",
+        "said",
         "structural",
     )
 
@@ -48,6 +53,7 @@ class Placed:
         self.create = isinstance(op, Create)
         self.close = isinstance(op, Close)
         self.structural = isinstance(op, STRUCTURAL)
+        self.said = said_in(op)
         self.rights: dict[tuple[int, int], bool] = {}  # the fold's memory of this operation
 
 
@@ -81,6 +87,7 @@ class History:
         self.structural: list[Placed] = []  # structural operations and closes
         self.full: list[Placed] = []
         self.closes: list[Placed] = []
+        self.strange: list[Placed] = []  # operations of later versions
         self.placed: dict[int, Placed] = {}
         self.members: dict[bytes, int] = {}  # member id -> index of its create or add
         self.successions: dict[bytes, list[Placed]] = {}  # core key of the old feed -> operations
@@ -119,7 +126,7 @@ class History:
         self.all &= ~row.mask
         for one in row.placed:
             del self.placed[one.index]
-            for kept in (self.structural, self.full, self.closes):
+            for kept in (self.structural, self.full, self.closes, self.strange):
                 if one in kept:
                     kept.remove(one)
             if isinstance(one.op, Create | Add):
@@ -134,6 +141,8 @@ class History:
             insort(self.structural, one, key=_BY_ORDER)
         if one.close:
             insort(self.closes, one, key=_BY_ORDER)
+        if isinstance(one.op, Unknown):
+            self.strange.append(one)
         if isinstance(one.op, Create | Add):
             self.members[self.member_id(one.row.entry, place)] = one.index
         elif isinstance(one.op, Succeed):

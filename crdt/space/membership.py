@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from crdt.space.control import (
     Add,
@@ -16,7 +16,6 @@ from crdt.space.control import (
     ControlEntry,
     Create,
     Epoch,
-    Revoke,
     Rostered,
     Set,
     SpaceKind,
@@ -25,12 +24,12 @@ from crdt.space.control import (
 from crdt.space.fold import Folder, Result
 from crdt.space.history import History, Placed
 from crdt.space.lineage import End
-from crdt.space.rules import Limits, RuleContext, statements_in
+from crdt.space.rules import Limits, RuleContext
 from crdt.space.view import CREATOR, View
 from identity.digest import digest
 from identity.labels import Label
 
-__all__ = ["ControlEntry", "EpochInfo", "Member", "SpaceState", "Writer", "fold", "state_of"]
+__all__ = ["ControlEntry", "EpochInfo", "Member", "Removal", "SpaceState", "Writer", "fold", "state_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Member:
 class Writer:
     """An admitted feed.  writer: W; admitted: the entry that brought it in; by: core key of the feed that did.
 
-    statements: what the admission shows of the device; prekey: its P at that time; open: no close ends it; revoked: the
+    statements: what the admission shows of the device; prekey: its P at that time; open: no close ends it; out: the
     device is, so it is in no roster.
     """
 
@@ -61,7 +60,7 @@ class Writer:
     by: bytes
     stamp: int
     open: bool
-    revoked: bool
+    out: bool
     statements: tuple[bytes, ...] = field(default=(), repr=False)
 
 
@@ -81,9 +80,19 @@ class EpochInfo:
     superseded: bool
 
 
+class Removal(NamedTuple):
+    """A close that counts, by somebody of another member.  entry: its id; member: whom it ends."""
+
+    entry: bytes
+    member: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class SpaceState:
-    """What counts.  Members are named by entry ids, feeds by core keys; an operation by (entry id, place in it)."""
+    """What counts.  Members are named by entry ids, feeds by core keys; an operation by (entry id, place in it).
+
+    out: devices of writers that are; stopped: an operation of a later version has to stop who does not know it.
+    """
 
     space: bytes
     kind: SpaceKind = SpaceKind.GROUP
@@ -94,7 +103,8 @@ class SpaceState:
     writers: Mapping[bytes, Writer] = field(default_factory=dict)
     ends: Mapping[bytes, End] = field(default_factory=dict)
     admins: frozenset[bytes] = frozenset()
-    revoked: frozenset[bytes] = frozenset()
+    out: frozenset[bytes] = frozenset()
+    stopped: bool = False
     roster: tuple[Rostered, ...] = ()
     epochs: Mapping[bytes, EpochInfo] = field(default_factory=dict)
     successors: Mapping[bytes, bytes] = field(default_factory=dict)
@@ -102,6 +112,7 @@ class SpaceState:
     counted: frozenset[tuple[bytes, int]] = frozenset()
     closes: frozenset[tuple[bytes, int]] = frozenset()
     closers: Mapping[bytes, tuple[bytes, ...]] = field(default_factory=dict)
+    removals: tuple[Removal, ...] = ()
     agree: Callable[[bytes, End, End], bool] | None = field(default=None, repr=False, compare=False)
 
     def open(self, core: bytes) -> bool:
@@ -121,6 +132,14 @@ class SpaceState:
     def active(self, member: bytes) -> bool:
         """Whether the member still has an open writer."""
         return any(w.member == member and w.open for w in self.writers.values())
+
+    def people(self) -> Mapping[bytes, tuple[Member, ...]]:
+        """Identity -> its members with an open writer, the highest rank first: whoever is in is listed once."""
+        open_ = {w.member for w in self.writers.values() if w.open}
+        found: dict[bytes, tuple[Member, ...]] = {}
+        for member in sorted((self.members[m] for m in open_), key=lambda m: (m.rank, m.id)):
+            found[member.identity] = (*found.get(member.identity, ()), member)
+        return found
 
     def within(self, core: bytes, seq: int, root: bytes | None = None) -> bool:
         """Whether an entry of an admitted feed lies within its end: it counts with its author's rank.
@@ -166,7 +185,7 @@ def state_of(history: History, folder: Folder, context: RuleContext, scope: int)
         for index, identity in view.members.items()
     }
     ends = {core: end for core in view.admitted if (end := view.end(core)) is not None}
-    revoked = {core for core in view.admitted if view.revokes and context.revoked(view, core)}
+    out = {core for core in view.admitted if view.revokes and context.out(view, core)}
     writers = {
         core: Writer(
             core,
@@ -178,8 +197,8 @@ def state_of(history: History, folder: Folder, context: RuleContext, scope: int)
             a.placed.core,
             a.placed.row.entry.stamp,
             core not in ends,
-            core in revoked,
-            statements_in(a.placed.op),
+            core in out,
+            getattr(a.placed.op, "statements", ()),
         )
         for core, a in view.admitted.items()
         if a.member is not None
@@ -197,25 +216,27 @@ def state_of(history: History, folder: Folder, context: RuleContext, scope: int)
         writers=writers,
         ends=ends,
         admins=frozenset(name[index] for index in view.admins),
-        revoked=frozenset(cast(Revoke, placed.op).device for placed in view.revokes),
-        roster=roster_of(view, revoked, context.limits),
+        out=frozenset(view.admitted[core].device for core in out),
+        stopped=folder.stopped(scope, result),
+        roster=roster_of(view, out, context.limits),
         epochs=_epochs(counted, view, result),
         successors=dict(view.successor),
         witnessed=_witnessed(counted),
         counted=frozenset(placed.name for placed in counted),
         closes=frozenset(placed.name for placed in counted if placed.close),
         closers=_closers(counted),
+        removals=_removals(counted, name, context),
         agree=context.ends.agree,
     )
 
 
-def roster_of(view: View, revoked: Iterable[bytes], limits: Limits) -> tuple[Rostered, ...]:
-    """Open writers of devices not revoked, ascending by W.
+def roster_of(view: View, outside: Iterable[bytes], limits: Limits) -> tuple[Rostered, ...]:
+    """Open writers (core keys) whose devices are not outside, ascending by W.
 
     Where admissions written apart gave a member more than 6 or a space more than 50, those that came first have the
     places (by order of the graph): a grant has room for no more.
     """
-    out = set(revoked)
+    out = set(outside)
     of: dict[int, list[bytes]] = {}
     live = [core for core in view.admitted if view.open(core) and core not in out]
     for core in sorted(live, key=lambda core: view.admitted[core].placed.order):
@@ -293,6 +314,15 @@ def _witnessed(counted: tuple[Placed, ...]) -> dict[bytes, tuple[End, ...]]:
             feed = placed.op.feed
             found[feed.core] = (*found.get(feed.core, ()), feed.end)
     return found
+
+
+def _removals(counted: tuple[Placed, ...], name: dict[int, bytes], context: RuleContext) -> tuple[Removal, ...]:
+    found = []
+    for placed in counted:
+        verdict = context.ends.verdicts[placed.index] if placed.close else None
+        if verdict is not None and not verdict.own and verdict.target is not None:
+            found.append(Removal(placed.row.entry.id, name[verdict.target]))
+    return tuple(found)
 
 
 def _closers(counted: tuple[Placed, ...]) -> dict[bytes, tuple[bytes, ...]]:

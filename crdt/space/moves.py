@@ -7,38 +7,45 @@ are the dataclasses `Create`, `Add` and `Admit`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from crdt.space.consent import sign_succession
-from crdt.space.control import Close, FeedEnd, Op, Parent, Revoke, Succeed, Witness
+from crdt.space.control import MAX_CLOSED, Close, FeedEnd, Op, Parent, Revoke, SpaceKind, Succeed, Witness
 from crdt.space.graph import ControlGraph
 from crdt.space.lineage import START, End
-from crdt.space.membership import SpaceState
+from crdt.space.membership import Member, SpaceState
 from identity.keys import SigningKey
 
 
-def remove(graph: ControlGraph, member: bytes, frontiers: Mapping[bytes, End]) -> Close:
+def remove(graph: ControlGraph, member: bytes, frontiers: Mapping[bytes, End]) -> tuple[Close, ...]:
     """Ends somebody else's membership.  frontiers: core key -> the longest proved end here.
 
-    Names every feed of the member, closed ones too: what is not named would end at 0.
+    Names every feed of the member, closed ones too: what is not named would end at 0.  Where one close is not enough
+    there are several, for one entry: of the claims that they make about a feed the longest counts.
     """
     state = graph.state()
     feeds = [writer for writer in state.writers.values() if writer.member == member]
-    ends = [FeedEnd(w.writer, *_end_to_name(graph, state, w.core, frontiers)) for w in feeds]
-    return Close(member, tuple(sorted(ends)))
+    return _closes(member, [FeedEnd(w.writer, *_end_to_name(graph, state, w.core, frontiers)) for w in feeds])
 
 
-def leave(graph: ControlGraph, core: bytes, frontiers: Mapping[bytes, End]) -> Close:
+def remove_person(
+    graph: ControlGraph, core: bytes, identity: bytes, frontiers: Mapping[bytes, End]
+) -> tuple[Close, ...]:
+    """Ends every member of an identity that has an open writer and that the writer of `core` may remove."""
+    return _removals(graph, core, graph.state().people().get(identity, ()), frontiers)
+
+
+def leave(graph: ControlGraph, core: bytes, frontiers: Mapping[bytes, End]) -> tuple[Close, ...]:
     """Ends all feeds of the author's own member.  No epoch goes with it: the next writer opens one."""
     state = graph.state()
     me = state.writers[core].member
     return close_own(graph, [w.core for w in state.writers.values() if w.member == me and w.open], frontiers)
 
 
-def close_own(graph: ControlGraph, cores: Iterable[bytes], frontiers: Mapping[bytes, End]) -> Close:
-    """Ends some feeds of the author's own member: a revoked, lost or replaced device."""
+def close_own(graph: ControlGraph, cores: Iterable[bytes], frontiers: Mapping[bytes, End]) -> tuple[Close, ...]:
+    """Ends some feeds of the author's own member: a device that is out, lost or replaced."""
     writers = [graph.state().writers[core] for core in cores]
-    return Close(None, tuple(sorted(FeedEnd(w.writer, *_top(graph, w.core, frontiers)) for w in writers)))
+    return _closes(None, [FeedEnd(w.writer, *_top(graph, w.core, frontiers)) for w in writers])
 
 
 def succeed(
@@ -69,40 +76,77 @@ def obligations(
     *,
     opened: Iterable[FeedEnd] = (),
     frontiers: Mapping[bytes, End] | None = None,
-    revoked: Mapping[bytes, tuple[bytes, ...]] | None = None,
+    lost: Mapping[bytes, tuple[bytes, ...]] | None = None,
 ) -> tuple[Op, ...]:
     """Operations that the open writer of `core` has to write by itself; empty if there are none or it may not write.
 
-    opened: how far each feed was opened here; frontiers: longest proved end of each feed (core key); revoked: device id
-    -> statements that show its revocation.  If a `Revoke` or `Close` is among the result, an epoch belongs into the
+    opened: how far each feed was opened here; frontiers: longest proved end of each feed (core key); lost: device id ->
+    statements that show it as out.  If a `Revoke` or `Close` is among the result, an epoch belongs into the
     same entry.
     """
     state = graph.state()
-    writer, known = state.writers.get(core), revoked or {}
-    if writer is None or not writer.open or writer.revoked or writer.device in known:
+    writer, lost = state.writers.get(core), lost or {}
+    if state.stopped or writer is None or not writer.open or writer.out or writer.device in lost:
         return ()
+    told = _revocations(graph, core, lost)
     return (
-        *_revocations(state, known),
-        *_closes_of_revoked(graph, core, known, frontiers or {}),
+        *told,
+        *_closes_of_lost(graph, core, {revoke.device for revoke in told}, frontiers or {}),
+        *_removals(graph, core, _brought_back(graph), frontiers or {}),
         *_witnesses(state, opened),
         *_longer_closes(graph, state, core, frontiers or {}),
     )
 
 
-def _revocations(state: SpaceState, known: Mapping[bytes, tuple[bytes, ...]]) -> list[Op]:
-    """Whoever knows of a revocation tells it: the device is out of the roster at once."""
-    lost = sorted({place.device for place in state.roster if place.device in known})
-    return [Revoke(device, known[device]) for device in lost]
+def _revocations(graph: ControlGraph, core: bytes, lost: Mapping[bytes, tuple[bytes, ...]]) -> list[Revoke]:
+    """Whoever knows that a device is out tells it: the device is out of the roster at once.  What would not count, as
+    the space knows more of the device than this one does, would be told again and again."""
+    named = sorted({place.device for place in graph.state().roster if place.device in lost})
+    told = [Revoke(device, lost[device]) for device in named]
+    return [revoke for revoke in told if graph.can(core, revoke)]
 
 
-def _closes_of_revoked(
-    graph: ControlGraph, core: bytes, known: Mapping[bytes, tuple[bytes, ...]], frontiers: Mapping[bytes, End]
+def _closes_of_lost(
+    graph: ControlGraph, core: bytes, told: Collection[bytes], frontiers: Mapping[bytes, End]
 ) -> list[Op]:
-    """The owner's close follows a revocation."""
+    """The owner's close follows the word that a device is out."""
     state = graph.state()
     me = state.writers[core].member
-    lost = [w.core for w in state.writers.values() if w.member == me and w.open and (w.revoked or w.device in known)]
-    return [close_own(graph, lost, frontiers)] if lost else []
+    lost = [w.core for w in state.writers.values() if w.member == me and w.open and (w.out or w.device in told)]
+    return [*close_own(graph, lost, frontiers)] if lost else []
+
+
+def _brought_back(graph: ControlGraph) -> list[Member]:
+    """Members in a group whose add did not know that their identity had been removed: removal wins.
+
+    A removal is a close by somebody of another member; leaving is none.
+    """
+    state = graph.state()
+    if state.kind is not SpaceKind.GROUP or not state.removals:
+        return []
+    found = []
+    for identity, members in state.people().items():
+        removals = [r for r in state.removals if state.members[r.member].identity == identity]
+        found += [m for m in members if any(r.entry != m.id and not graph.precedes(r.entry, m.id) for r in removals)]
+    return found
+
+
+def _removals(
+    graph: ControlGraph, core: bytes, members: Iterable[Member], frontiers: Mapping[bytes, End]
+) -> tuple[Close, ...]:
+    """Closes of those members that the writer of `core` may remove."""
+    state = graph.state()
+    me = state.member(core)
+    if me is None or state.kind is not SpaceKind.GROUP:
+        return ()
+    below = [m for m in members if m.id != me.id and m.rank > me.rank]
+    return tuple(close for m in below for close in remove(graph, m.id, frontiers))
+
+
+def _closes(member: bytes | None, ends: Iterable[FeedEnd]) -> tuple[Close, ...]:
+    """As many closes as the feeds need; a member without any gets one."""
+    named = sorted(ends)
+    return tuple(Close(member, tuple(named[i : i + MAX_CLOSED])) for i in range(0, max(len(named), 1), MAX_CLOSED))
 
 
 def _witnesses(state: SpaceState, opened: Iterable[FeedEnd]) -> list[Op]:

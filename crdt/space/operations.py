@@ -141,7 +141,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Revoke:
-    """Op 7: `device` is revoked, as these statements alone show (the revocation and the certificates it stands on)."""
+    """Op 7: `device` is out, as these statements show together with those that count in the operation's past."""
 
     device: bytes
     statements: tuple[bytes, ...]
@@ -172,10 +172,15 @@ class Succeed:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """An operation of a later version, as it came."""
+    """An operation of a later version, as it came; its number is 10 or more."""
 
     code: int
     data: bytes
+
+    @property
+    def stops(self) -> bool:
+        """Whether who does not know it must stop: its number is odd."""
+        return self.code % 2 == 1
 
 
 Op = Create | Add | Admit | Close | Admin | Set | Epoch | Revoke | Witness | Succeed | Unknown

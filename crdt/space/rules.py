@@ -5,11 +5,10 @@ One function an operation.  Rights follow admission, never a claimed identity.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from crdt.space.consent import revoked_by
 from crdt.space.control import (
     MAX_DEVICES,
     MAX_MEMBERS,
@@ -30,10 +29,9 @@ from crdt.space.control import (
 from crdt.space.ends import FeedEnds
 from crdt.space.history import Placed
 from crdt.space.rendezvous import space_id
+from crdt.space.standing import Judge, judge
 from crdt.space.view import ADMIN, CREATOR, View
-
-# Devices of an identity (second argument) that these statements, all of which count, show as revoked.
-Judge = Callable[[frozenset[bytes], bytes], Container[bytes]]
+from identity.statement import identity_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +44,41 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class RuleContext:
-    """What rules need besides the state of the past: the space, the ends of feeds, the limits, the revoked devices."""
+    """What rules need besides the state of the past: the space, the ends of feeds, the limits, who stands."""
 
     space: bytes
     ends: FeedEnds
     limits: Limits = Limits()
-    judge: Judge = revoked_by
+    judge: Judge = judge
 
-    def revoked(self, view: View, core: bytes) -> bool:
-        """Whether the device of a writer is revoked: one operation names it, and all statements together show it."""
+    def out(self, view: View, core: bytes) -> bool:
+        """Whether the device of a writer is out: a `revoke` names it, and all statements together show it."""
+        device = view.admitted[core].device
+        return any(cast(Revoke, r.op).device == device for r in view.revokes) and self.gone(view, core)
+
+    def gone(self, view: View, core: bytes) -> bool:
+        """Whether all statements together show the device of a writer as out, told or not."""
         admission = view.admitted[core]
-        if not any(cast(Revoke, r.op).device == admission.device for r in view.revokes):
-            return False
-        identity = view.members[admission.member] if admission.member is not None else b""
-        return admission.device in self.judge(statements_of(view), identity)
+        identity = view.identity(admission.member)
+        return identity is not None and self.judge(view.said, identity).out(admission.device)
 
     def live(self, view: View, member: int) -> list[bytes]:
-        """The member's open writers whose devices are not revoked."""
-        return [core for core in view.feeds_of(member) if view.open(core) and not self.revoked(view, core)]
+        """The member's open writers whose devices are not out."""
+        return [core for core in view.feeds_of(member) if view.open(core) and not self.out(view, core)]
 
+    def shows(self, view: View, op: Add | Admit | Succeed, identity: bytes | None) -> bool:
+        """Whether an admission shows its device as one of the identity: by itself, and beside what its past says."""
+        if identity is None:
+            return False
+        own = frozenset(op.statements)
+        return all(self.judge(said, identity).stands(op.device) for said in (own, own | view.said))
 
-def statements_of(view: View) -> frozenset[bytes]:
-    """Every statement that counting admissions and revocations carry."""
-    found: set[bytes] = set()
-    for admission in view.admitted.values():
-        found.update(statements_in(admission.placed.op))
-    for placed in view.revokes:
-        found.update(statements_in(placed.op))
-    return frozenset(found)
-
-
-def statements_in(op: Op) -> tuple[bytes, ...]:
-    """The device statements that an operation carries."""
-    return op.statements if isinstance(op, Create | Add | Admit | Succeed | Revoke) else ()
+    def spares(self, close: Placed, old: bytes, op: Succeed, said: frozenset[bytes], identity: bytes | None) -> bool:
+        """Whether a close of `old` leaves this succession of it in place: an own one that followed the word that the
+        old device is out, while all statements show the new one as standing."""
+        if identity is None or old not in self.ends.verdicts[close.index].out:
+            return False
+        return not self.judge(said | frozenset(op.statements), identity).out(op.device)
 
 
 def may(context: RuleContext, view: View, placed: Placed) -> bool:
@@ -94,19 +94,24 @@ def may(context: RuleContext, view: View, placed: Placed) -> bool:
 
 
 def _may_succeed(context: RuleContext, view: View, placed: Placed, op: Succeed) -> bool:
-    """The old feed was never closed by anybody but a successor of it, as far as the successor knew."""
-    if placed.core in view.admitted or view.member_of(op.core) is None:
+    """The old feed was never closed by anybody but a successor of it, as far as the successor knew, unless its owner
+    closed it because that device is out, and keeps the new one."""
+    member = view.member_of(op.core)
+    identity = view.identity(member)
+    if placed.core in view.admitted or member is None or not context.shows(view, op, identity):
         return False
     return not any(
-        op.core in context.ends.verdicts[close.index].named and view.successor.get(close.core) != op.core
-        for close in view.closes.get(cast(int, view.member_of(op.core)), ())
+        op.core in context.ends.verdicts[close.index].named
+        and view.successor.get(close.core) != op.core
+        and not context.spares(close, op.core, op, view.said, identity)
+        for close in view.closes.get(member, ())
     )
 
 
 def _may_add(context: RuleContext, view: View, core: bytes, op: Op) -> bool:
     op = cast(Add, op)
     me = view.member_of(core)
-    if view.member_of(op.core) is not None:
+    if view.member_of(op.core) is not None or not context.shows(view, op, op.identity):
         return False
     if view.kind == SpaceKind.GROUP:
         return view.rank(me) <= ADMIN and not _full(context, view)
@@ -126,9 +131,10 @@ def _full(context: RuleContext, view: View) -> bool:
 
 
 def _may_admit(context: RuleContext, view: View, core: bytes, op: Op) -> bool:
-    if view.member_of(cast(Admit, op).core) is not None:
-        return False
+    op = cast(Admit, op)
     me = view.member_of(core)
+    if view.member_of(op.core) is not None or not context.shows(view, op, view.identity(me)):
+        return False
     if me is None or len(view.admitted) < context.limits.devices:
         return me is not None
     return len(context.live(view, me)) < context.limits.devices
@@ -158,6 +164,15 @@ def _may_open_epoch(context: RuleContext, view: View, core: bytes, op: Op) -> bo
     return any(place.writer == writer for place in cast(Epoch, op).roster)
 
 
+def _may_revoke(context: RuleContext, view: View, core: bytes, op: Op) -> bool:
+    """Its statements and those of its past show the device as out, for an identity that certified it among them."""
+    op = cast(Revoke, op)
+    said = view.said | frozenset(op.statements)
+    claimed = {view.identity(a.member) for a in view.admitted.values() if a.device == op.device}
+    claimed |= {identity_of(data) for data in op.statements}
+    return any(identity is not None and context.judge(said, identity).out(op.device) for identity in claimed)
+
+
 def _always(context: RuleContext, view: View, core: bytes, op: Op) -> bool:
     return True
 
@@ -173,7 +188,7 @@ RIGHTS: Mapping[type, Callable[[RuleContext, View, bytes, Op], bool]] = {
     Admin: _may_appoint,  # the creator
     Set: _may_set,  # creator and admins; anybody where nobody moderates
     Epoch: _may_open_epoch,  # everybody in its roster
-    Revoke: _always,
+    Revoke: _may_revoke,
     Witness: _always,
     Unknown: _never,
 }

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from crdt.space.control import Add, Admin, Admit, Create, Revoke, SpaceKind, Succeed
 from crdt.space.history import History, Placed
 from crdt.space.lineage import End
+from crdt.space.standing import NOTHING
 
 CREATOR, ADMIN, MEMBER = 0, 1, 2  # ranks: a lower one decides over a higher one
 
@@ -35,11 +36,14 @@ class Ends(Protocol):
 
 
 class View:
-    """Members, writers, ranks and ends.  Dictionaries are shared between views: `apply` copies before it changes."""
+    """Members, writers, ranks, ends, and what all these operations say of devices.
+
+    Dictionaries are shared between views: `apply` copies before it changes.
+    """
 
     __slots__ = (
         "_ends", "_found", "_own", "admins", "admitted", "closes", "creator", "history", "kind", "members", "revokes",
-        "successor",
+        "said", "successor",
     )  # fmt: skip
 
     def __init__(self, history: History, ends: Ends, closes: Iterable[tuple[int, Placed]]) -> None:
@@ -51,6 +55,7 @@ class View:
         self.admitted: dict[bytes, Admission] = {}
         self.admins: frozenset[int] = frozenset()
         self.revokes: tuple[Placed, ...] = ()
+        self.said: frozenset[bytes] = NOTHING
         self.successor: dict[bytes, bytes] = {}
         self.closes: dict[int, tuple[Placed, ...]] = {}
         for member, close in closes:
@@ -63,7 +68,7 @@ class View:
         other = View(self.history, self._ends, closes)
         other.kind, other.creator = self.kind, self.creator
         other.members, other.admitted, other.successor = self.members, self.admitted, self.successor
-        other.admins, other.revokes = self.admins, self.revokes
+        other.admins, other.revokes, other.said = self.admins, self.revokes, self.said
         other._own = False
         return other
 
@@ -71,6 +76,10 @@ class View:
         """The member that a feed belongs to; None: it is no writer."""
         found = self.admitted.get(core)
         return None if found is None else found.member
+
+    def identity(self, member: int | None) -> bytes | None:
+        """Whose member this is."""
+        return None if member is None else self.members.get(member)
 
     def rank(self, member: int | None) -> int:
         """0 creator, 1 admin, 2 member."""
@@ -102,6 +111,8 @@ class View:
     def apply(self, placed: Placed) -> None:
         """Takes in one more operation; those of its past that count were taken in before."""
         op, core = placed.op, placed.core
+        if not placed.said <= self.said:
+            self.said |= placed.said
         match op:
             case Create():
                 self._make_own()

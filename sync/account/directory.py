@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from identity.device_set import Device, active_devices, fold, relevant, sendable
+from identity.device_set import Device, active_devices, fold, relevant, sendable, standing_devices
 from identity.errors import DecodeError, KithkinError
+from identity.evidence import chain, evidence
 from identity.hello import ExpectedDevice, expected_devices
 from identity.keys import AgreementKey
-from identity.statement import Certificate, Revocation, Statement, decode_statement
+from identity.statement import MAX_STATEMENT_SET, MAX_STATEMENTS, Statement, decode_statement
 from sync.store.port import Batch, Store, Table, prefix_end
 
 MAX_TOLD = 1024  # identities that one space may make known: four times its members
@@ -43,7 +44,7 @@ class _Family:
     pool: dict[bytes, Statement] = field(default_factory=dict)
     devices: dict[bytes, KnownDevice] = field(default_factory=dict)
     active: tuple[Device, ...] = ()
-    revoked: frozenset[bytes] = frozenset()
+    standing: frozenset[bytes] = frozenset()
     decisive: tuple[Statement, ...] | None = None  # made when it is asked for
 
 
@@ -103,7 +104,7 @@ class Directory:
         waiting = {i: s for i, s in everything.items() if i not in rooted}
         self.version += 1
         family.rooted = rooted
-        family.revoked, family.decisive = found.revoked, None
+        family.standing, family.decisive = frozenset(found.since) - found.revoked, None
         family.pool = dict(list(waiting.items())[-MAX_POOL:])
         family.active = active_devices(rooted.values(), identity)
         family.devices = {c.device: KnownDevice(c.device, identity, c.signing, c.agreement) for c in found.reached}
@@ -137,10 +138,11 @@ class Directory:
             family.decisive = relevant(family.rooted.values(), identity)
         return family.decisive
 
-    def revoked(self, identity: bytes) -> frozenset[bytes]:
-        """Devices of the identity that a counting revocation names."""
+    def out(self, identity: bytes, devices: Iterable[bytes]) -> frozenset[bytes]:
+        """Those of these devices of the identity that its statements do not show as standing: revoked, fallen with
+        their issuer, or left out by the root key's newest word."""
         family = self._families.get(identity)
-        return frozenset() if family is None else family.revoked
+        return frozenset() if family is None else frozenset(devices) - family.standing
 
     def sent(self, identity: bytes) -> tuple[Statement, ...]:
         """As many of them as one message takes, those nearest to the root key first."""
@@ -160,38 +162,23 @@ class Directory:
                 found.append(statement)
             return tuple(found)
 
-    def encoded(self, identity: bytes) -> tuple[bytes, ...]:
-        """`sent`, as bytes."""
-        return tuple(statement.encoded for statement in self.sent(identity))
+    def encoded(self, identity: bytes, device: bytes | None = None) -> tuple[bytes, ...]:
+        """`sent`, as bytes.  device: one of it that they have to show as standing, by themselves."""
+        found = self.sent(identity)
+        if device is not None and device not in (standing_devices(found, identity) or ()):
+            found = chain(self._families[identity].rooted.values(), identity, device) if found else ()
+        return tuple(statement.encoded for statement in found)
 
-    def revocation(self, identity: bytes, device: bytes) -> tuple[Statement, ...]:
-        """The fewest statements that show a device as revoked: what the root key says now, one revocation, and the
-        certificates from the root key down to its signer.  A thief's hundreds of others must not keep it from being
-        told."""
+    def evidence(self, identity: bytes, device: bytes) -> tuple[bytes, ...]:
+        """The fewest statements that show a device as out, encoded; empty if it stands, nothing is known, or a flood of
+        certificates for it made them more than an operation takes."""
         family = self._families.get(identity)
-        found = fold(family.rooted.values(), identity) if family is not None else None
-        if family is None or found is None:
+        if family is None:
             return ()
-        nearest: dict[bytes, Certificate] = {}
-        for certificate in found.reached:
-            nearest.setdefault(certificate.device, certificate)
-
-        def chain(revocation: Revocation) -> list[Statement]:
-            way: list[Statement] = [revocation]
-            signer = revocation.issuer
-            while signer is not None:
-                certificate = nearest[signer]
-                way.append(certificate)
-                # One of a lower generation is here because the root key lists it, whoever issued it.
-                signer = certificate.issuer if certificate.generation == found.generation else None
-            return way
-
-        ways = [chain(revocation) for revocation in found.revocations if revocation.device == device]
-        if not ways:
-            return ()
-        root = [s for s in family.rooted.values() if s.issuer is None and s.generation == found.generation]
-        shortest = min(ways, key=len)
-        return (*root, *(s for s in shortest if s not in root))
+        known = (*family.rooted.values(), *family.pool.values())
+        found = tuple(statement.encoded for statement in evidence(known, identity, device))
+        fits = len(found) <= MAX_STATEMENTS and sum(map(len, found)) <= MAX_STATEMENT_SET
+        return found if fits else ()
 
     def shared(self, device: bytes) -> bytes | None:
         """DH(D own, D device), 32 bytes; None for a device nobody certified."""

@@ -100,7 +100,7 @@ class Dialling:
         """Every device that may be dialled -> the newest that is known of it.  What a feed says that only names the
         device counts where the device itself has said nothing."""
         found: dict[bytes, Whereabouts] = {}
-        if self.profile.account.device in self.profile.directory.revoked(self.profile.account.identity):
+        if self.profile.directory.out(self.profile.account.identity, [self.profile.account.device]):
             return found  # nobody talks to a device that is out
         for key, value in self.profile.store.scan(Table.PEER):
             if self.profile.directory.device(key) is None or self.profile.directory.is_active(key):
@@ -109,7 +109,7 @@ class Dialling:
         for space in self.profile.spaces.values():
             for core, writer in space.state.writers.items():
                 report = space.reports.get(core)
-                if report is None or not writer.open or writer.revoked:
+                if report is None or not writer.open or writer.out:
                     continue
                 known, proved = found.get(writer.device), space.proofs.proved(core)
                 if not proved and writer.device in said:

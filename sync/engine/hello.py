@@ -207,7 +207,7 @@ class DeviceHandshake:
             return True  # not known yet: who proves its capability on the channel is of it
         if self.introductions.expects(space.id, cast(bytes, peer.device)):
             return True
-        return any(w.device == peer.device and w.open and not w.revoked for w in space.state.writers.values())
+        return any(w.device == peer.device and w.open and not w.out for w in space.state.writers.values())
 
     def offered(self, peer: Peer, name: bytes, now: float) -> None:
         """The peer opened a space channel that we have not: by a Z that is not ours now, or before its proof."""
@@ -319,7 +319,7 @@ class DeviceHandshake:
         consent = dict(consents).get(mine.writer)
         if consent is None:
             return
-        statements = profile.directory.encoded(profile.account.identity)
+        statements = profile.directory.encoded(profile.account.identity, device)
         admit = Admit(writer, device, statements, prekey, consent)
         if verify_consent(personal.id, mine.core, admit) and personal.graph.can(mine.core, admit):
             open_epoch(personal, int(now * 1000), [admit], recovery=profile.recovery)
@@ -329,7 +329,7 @@ class DeviceHandshake:
     def hand_over(self, peer: Peer, space: Space) -> bool:
         """Sends the grants of the epochs in use that have a slot for the peer's device, each once a connection; whether
         there was one that was not sent yet."""
-        if peer.device is None or peer.device not in space.devices():
+        if peer.device is None or peer.device not in space.devices() or space.state.stopped:
             return False
         holding = [e for e in space.epoch_keys.live() if any(place.device == peer.device for place in e.roster)]
         told = peer.granted.get(space.id, frozenset())

@@ -209,7 +209,7 @@ class Replication:
         """Whether the device at the other end is of this space now."""
         if peer.identity == self.profile.account.identity:
             return peer.device is not None and self.profile.directory.is_active(peer.device)
-        return any(w.device == peer.device and w.open and not w.revoked for w in space.state.writers.values())
+        return any(w.device == peer.device and w.open and not w.out for w in space.state.writers.values())
 
     def _asked(
         self, peer: Peer, link: SpaceLink, space: Space, request: int, spans: tuple[Span, ...] | None, now: float

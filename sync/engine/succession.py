@@ -87,7 +87,7 @@ def _take_place(profile: Profile, space: Space, now_ms: int) -> list[Value]:
         space.graph.tips(new.core),
         end,
         device=account.device,
-        statements=profile.directory.encoded(account.identity),
+        statements=profile.directory.encoded(account.identity, account.device),
         prekey=account.keys.prekey.public,
     )
     open_epoch(space, now_ms, ops, recovery=profile.recovery)

@@ -97,7 +97,7 @@ class ChatCalls(Domain):
         frontiers = _frontiers(space)
         ensure_key(space, now_ms)
         frontiers[mine.core] = End(mine.length, mine.tree.hash())
-        write_control(space, [moves.leave(space.graph, mine.core, frontiers)], now_ms)
+        write_control(space, moves.leave(space.graph, mine.core, frontiers), now_ms)
         profile.note(now_ms, OwnChat(space.id, state="left"), *retired_writers(profile, space.id))
         return _ref(space.id)
 
@@ -117,8 +117,8 @@ class ChatCalls(Domain):
         mine = space.mine
         if mine is None or (space.state.rank(mine.core) or 0) > 1:
             raise KithkinError("not_allowed", "Only the creator and admins add people.")
-        present = [m for m in space.state.members.values() if space.state.active(m.id)]
-        if any(m.identity == identity for m in present):
+        present = space.state.people()
+        if identity in present:
             raise KithkinError("not_allowed", "That contact is in the chat already.")
         if len(present) >= MAX_MEMBERS:
             raise KithkinError("too_many_members", f"A group holds at most {MAX_MEMBERS} people.")
@@ -130,7 +130,7 @@ class ChatCalls(Domain):
         profile = self._profile
         space = _group(profile, chat)
         identity = find_participant(profile, space, contact)
-        found = [m for m in space.state.members.values() if m.identity == identity and space.state.active(m.id)]
+        found = space.state.people().get(identity)
         if not found:
             raise KithkinError("not_found", "That person is not in the chat any more.")
         return self._control(space, Admin(found[0].id), "Only the creator makes admins.")
@@ -143,13 +143,13 @@ class ChatCalls(Domain):
         identity, mine, state = find_participant(profile, space, contact), space.mine, space.state
         if identity == profile.account.identity:
             raise KithkinError("not_allowed", "You can't remove yourself; leave the chat instead.")
-        present = [m.id for m in state.members.values() if m.identity == identity and state.active(m.id)]
+        present = [m.id for m in state.people().get(identity, ())]
         if not present and _withdraw(profile, space, identity, now_ms):
             return _ref(space.id)
         if not present:
             raise KithkinError("not_found", "That person is not in the chat any more.")
         frontiers = _frontiers(space)
-        ops = [moves.remove(space.graph, member, frontiers) for member in present]
+        ops = [close for member in present for close in moves.remove(space.graph, member, frontiers)]
         if mine is None or not all(space.graph.can(mine.core, op) for op in ops):
             raise KithkinError("not_allowed", _why_not_removed(space, present))
         open_epoch(space, now_ms, ops)
@@ -236,7 +236,7 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
         title=chat_title(profile, id_),
         kind=kind,
         state=state_of(profile, id_),
-        members=sum(space.state.active(member) for member in space.state.members) if space is not None else 0,
+        members=len(space.state.people()) if space is not None else 0,
         unread=messages.unread(profile, space) if space is not None else 0,
         last=moment(at.at) if at is not None else None,
         preview=at.text[:PREVIEW] if at is not None else "",

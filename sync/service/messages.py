@@ -202,7 +202,7 @@ def outbox(profile: Profile, now_ms: int) -> list[models.Pending]:
 
 
 def writable(profile: Profile, space: Space) -> Space:
-    """The space, if this device may write there.  Raises `not_allowed`."""
+    """The space, if this device may write there.  Raises `not_allowed`, `update_needed`."""
     mine, chat = space.mine, profile.view.chats.get(space.id)
     if chat is not None and chat.state in ("left", "declined"):
         raise KithkinError("not_allowed", "You have left that chat.")
@@ -215,6 +215,7 @@ def writable(profile: Profile, space: Space) -> Space:
         )
     if not space.state.open(mine.core):
         raise KithkinError("not_allowed", "This device is no longer in that chat.")
+    space.check_rules()
     if not space.may_write:
         raise KithkinError("not_allowed", "This device was signed out: another device of yours took its place.")
     peer = chat.peer if chat is not None and chat.kind == "direct" else None

@@ -27,7 +27,7 @@ CODES = frozenset(
     no_passphrase not_a_pair_code not_an_invite payload_damaged expired already_used own_code wrong_code
     too_many_devices too_many_members phrase_invalid profile_exists not_found not_allowed empty_text text_too_long
     text_invalid bad_query bad_line file_exists disk_full index_failed system_refused timeout not_available_yet
-    internal""".split()
+    update_needed internal""".split()
 )
 """The codes that a KithkinError may carry; `internal` means a defect of ours and is never raised on purpose."""
 

@@ -42,7 +42,7 @@ def found_space(
         title,
         account.identity,
         account.device,
-        context.directory.encoded(account.identity),
+        context.directory.encoded(account.identity, account.device),
         account.keys.prekey.public,
     )
     open_epoch(space, now_ms, [create], z=z, recovery=recovery)

@@ -64,7 +64,7 @@ class SpaceFacts:
                     self.registers_version += 1
                     self._changes.touch()
             return
-        author = self._members.author(core)
+        author = None if self._members.state.stopped else self._members.author(core)
         if author is not None:
             self.facts += facts_of(verdict, author[1], core, seq, entry.stamp, now_ms)
         elif core not in self.unfolded and len(self.unfolded) < MAX_CORES:

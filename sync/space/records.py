@@ -111,7 +111,7 @@ class Records:
             self._epoch_keys.newest(),
             self._members.state,
         )
-        if feed is None or feed.key is None or epoch is None or not state.open(feed.core):
+        if feed is None or feed.key is None or epoch is None or not state.open(feed.core) or state.stopped:
             return False
         stored, opened = [], []
         # Feeds of writers first, should there be more than a record names: nobody else's delivery hangs on the rest.

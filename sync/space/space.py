@@ -19,6 +19,7 @@ from crdt.space.graph import ControlGraph
 from crdt.space.membership import SpaceState
 from crdt.space.record import Report
 from identity.codec import Reader, Writer
+from identity.errors import KithkinError
 from identity.keys import SigningKey
 from sync.account.context import Context
 from sync.replicate.messages import Fork, Point
@@ -70,11 +71,12 @@ class Space:
 
     @property
     def may_write(self) -> bool:
-        """Whether this device's feed is an open writer of the space, and the device was not revoked."""
+        """Whether this device's feed is an open writer of the space, the device is not out, and this version knows the
+        space's rules."""
         mine, context = self.mine, self.context
-        if mine is None or not self.state.open(mine.core):
+        if mine is None or not self.state.open(mine.core) or self.state.stopped:
             return False
-        return context.account.device not in context.directory.revoked(context.account.identity)
+        return not context.directory.out(context.account.identity, [context.account.device])
 
     @property
     def graph(self) -> ControlGraph:
@@ -120,8 +122,17 @@ class Space:
     def policy(self) -> TimelinePolicy:
         return self.facts.policy()
 
+    def check_rules(self) -> None:
+        """Raises KithkinError `update_needed` where an operation of a later version says that this one must stop."""
+        if self.state.stopped:
+            raise KithkinError("update_needed", "Update Kithkin: this chat follows rules that this version lacks.")
+
     def append(self, drafts: Sequence[Draft], now_ms: int) -> list[tuple[int, Leaf]]:
-        """Seals and signs entries of my feed into the batch; (seq, leaf) of each."""
+        """Seals and signs entries of my feed into the batch; (seq, leaf) of each.
+
+        Raises KithkinError `update_needed`.
+        """
+        self.check_rules()
         return self.outbound.append(drafts, now_ms)
 
     def found(self, key: SigningKey | None = None) -> None:
@@ -194,7 +205,8 @@ class Space:
             if self.members.ends_moved():
                 self.facts.reload_registers()
             return {}
-        self.facts.catch_up(now_ms)
+        if not self.state.stopped:
+            self.facts.catch_up(now_ms)
         moved = self.members.moved(old)
         self.inbound.explain(moved)
         return self.facts.shown_otherwise(moved)

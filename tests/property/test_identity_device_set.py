@@ -37,7 +37,7 @@ SETS = 6_000
 
 @pytest.fixture(scope="module")
 def model() -> ModuleType:
-    path = shared("model/devices.py")
+    path = shared("model/next/devices.py")
     spec = importlib.util.spec_from_file_location("reference_devices", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

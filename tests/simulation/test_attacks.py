@@ -307,7 +307,7 @@ def test_hundreds_of_statements_by_a_stolen_device_stop_nothing() -> None:
     world.run(10)
     notes = ada.space(NOTES)
     assert [device.id for device in ada.engine.profile.directory.active(identity(ada))] == [device_id(ada)]
-    assert not [w for w in notes.state.writers.values() if w.device == device_id(desk) and w.open and not w.revoked]
+    assert not [w for w in notes.state.writers.values() if w.device == device_id(desk) and w.open and not w.out]
     assert not [s.id for s in ada.engine.profile.spaces.values() if device_id(desk) in s.devices()]
     nothing_broke(ada, bob)
 

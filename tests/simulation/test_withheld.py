@@ -99,7 +99,7 @@ def remove(device: Device, other: Device, *, length: int | None = None) -> None:
         root = club.feed_store.root_at(feed, length)
         assert root is not None
         frontiers[feed.core] = End(length, root)
-    device.do(lambda engine: open_epoch(club, ms(device), [moves.remove(club.graph, member.id, frontiers)]))
+    device.do(lambda engine: open_epoch(club, ms(device), moves.remove(club.graph, member.id, frontiers)))
 
 
 def bob_writes_while_ada_is_away(seed: int) -> tuple[World, Device, Device, Device, list[Place]]:

@@ -127,7 +127,8 @@ class Approvals:
         new = one.new
         if new is None:
             return
-        admit = Admit(writer, effect.device, profile.directory.encoded(profile.account.identity), new.prekey, consent)
+        statements = profile.directory.encoded(profile.account.identity, effect.device)
+        admit = Admit(writer, effect.device, statements, new.prekey, consent)
         mine = personal.mine
         if mine is None or not verify_consent(personal.id, mine.core, admit):
             peer.drop(self._profile.effects, "a consent that does not fit")

@@ -122,7 +122,7 @@ def _admit_own(profile: Profile, space: Space, waiting: list[OwnWriter], now_ms:
         consent = next((c.signature for c in asking.consents if c.admitting == mine.writer), None)
         if consent is None:
             continue
-        statements = profile.directory.encoded(account.identity)
+        statements = profile.directory.encoded(account.identity, asking.device)
         admit = Admit(asking.writer, asking.device, statements, asking.prekey, consent)
         if verify_consent(space.id, mine.core, admit) and space.graph.can(mine.core, admit):
             open_epoch(space, now_ms, [admit], recovery=profile.recovery)

@@ -39,13 +39,13 @@ def open_common_epoch(profile: Profile, space: Space, now_ms: int) -> None:
 
 
 def meet_obligations(profile: Profile, space: Space, now_ms: int) -> None:
-    """Witnesses, revocations and the closes that follow them."""
+    """Witnesses, revocations and the closes that follow them, removals of who was brought back."""
     mine, state = space.mine, space.state
     if mine is None or not space.may_write:
         return
     fallen = any(core not in state.writers for core in space.feed_store.feeds)
-    revoked = _revoked(profile, space)
-    if not (state.ends or fallen or revoked):
+    lost = _lost(profile, space)
+    if not (state.ends or fallen or lost):
         return
     opened, frontiers = [], {}
     for core, feed in space.feed_store.feeds.items():
@@ -54,7 +54,7 @@ def meet_obligations(profile: Profile, space: Space, now_ms: int) -> None:
         root = space.feed_store.root_at(feed, feed.opened) if feed.opened else None
         if root is not None and core != mine.core:
             opened.append(FeedEnd(feed.writer, feed.opened, root))
-    ops = moves.obligations(space.graph, mine.core, opened=opened, frontiers=frontiers, revoked=revoked)
+    ops = moves.obligations(space.graph, mine.core, opened=opened, frontiers=frontiers, lost=lost)
     if not ops:
         return
     if any(isinstance(op, Revoke | Close) for op in ops):
@@ -63,14 +63,16 @@ def meet_obligations(profile: Profile, space: Space, now_ms: int) -> None:
         write_control(space, ops, now_ms)
 
 
-def _revoked(profile: Profile, space: Space) -> dict[bytes, tuple[bytes, ...]]:
-    """Rostered devices that the statements known here show as revoked."""
-    found: dict[bytes, tuple[bytes, ...]] = {}
-    for identity in sorted({member.identity for member in space.state.members.values()}):
-        revoked = profile.directory.revoked(identity)
-        awaited = {device for core, device in space.members.rostered() if core in space.members.awaited}
-        # What is awaited gave place to a new device, whose first entry is on its way and closes this feed.
-        for device in sorted((revoked & space.devices()) - awaited) if revoked else ():
-            statements = profile.directory.revocation(identity, device)
-            found[device] = tuple(statement.encoded for statement in statements)
-    return found
+def _lost(profile: Profile, space: Space) -> dict[bytes, tuple[bytes, ...]]:
+    """Rostered devices that the statements known here show as out, with what shows it."""
+    state, directory = space.state, profile.directory
+    of: dict[bytes, set[bytes]] = {}
+    for core, device in space.members.rostered():
+        if core not in space.members.awaited:  # else its successor's first entry is on its way and closes this feed
+            of.setdefault(state.members[state.writers[core].member].identity, set()).add(device)
+    found = {
+        device: directory.evidence(identity, device)
+        for identity, devices in sorted(of.items())
+        for device in sorted(directory.out(identity, devices))
+    }
+    return {device: statements for device, statements in found.items() if statements}

@@ -184,7 +184,7 @@ def answer_to(profile: Profile, offer: Offer) -> Answer:
         )
         consents.append(Consent(writer, signature))
     feed = OfferedFeed(key.public, account.device, prekey, tuple(consents))
-    return Answer(space.id, profile.directory.encoded(account.identity), (feed,), offer.id)
+    return Answer(space.id, profile.directory.encoded(account.identity, account.device), (feed,), offer.id)
 
 
 def _answer_again(profile: Profile, space: Space, offer: Offer, answer: Answer, now_ms: int) -> None:

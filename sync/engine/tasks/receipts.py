@@ -43,7 +43,7 @@ def _untold(profile: Profile, space: Space) -> tuple[tuple[str, int], ...]:
     mine, held = space.mine, profile.view.marks.get(space.id)
     if mine is None or held is None or space.kind in (SpaceKind.PERSONAL, SpaceKind.SELF):
         return ()
-    if not space.state.open(mine.core):
+    if not space.may_write:
         return ()
     me = space.state.writers[mine.core].member
     told = receipts_of(space).get(me, {})

@@ -110,8 +110,14 @@ class Schedule:
         self._run_receipts(int(now * 1000))
 
     def review(self, deltas: Iterable[SpaceDelta], now: float) -> None:
-        """Does the tasks that follow from what a commit changed; at the start, and after starting over, all of them."""
+        """Does the tasks that follow from what a commit changed; at the start, and after starting over, all of them.
+
+        None where this version may not write to the personal space: they note there what they did.
+        """
         profile, now_ms = self._profile, int(now * 1000)
+        if profile.personal.state.stopped:
+            self._all_due = self._answers_due = False
+            return
         start, self._all_due = self._all_due, False
         answers, self._answers_due = start or self._answers_due, False
         given = list(map(SpaceDelta, profile.spaces)) if start else list(deltas)

@@ -30,6 +30,7 @@ from crdt.space.control import (
     Set,
     SpaceKind,
     Succeed,
+    Unknown,
     Witness,
 )
 from crdt.space.epoch import fitting_epochs
@@ -39,22 +40,35 @@ from crdt.space.lineage import End
 from crdt.space.membership import SpaceState, state_of
 from crdt.space.rendezvous import space_id
 from crdt.space.rules import Limits
+from identity.device_set import standing_devices
+from identity.statement import Certificate, Revocation, Statement
 from tests.support.shared import shared
 
 UNBOUND = Limits(members=10**6, devices=10**6)
 
 
 def load_model() -> ModuleType:
-    """`model/membership.py`; skips the test where it is absent."""
-    path = shared("model/membership.py")
+    """`model/next/membership.py`; skips the test where it is absent."""
+    path = shared("model/next/membership.py")
     name = "kithkin_reference_membership"
     if name not in sys.modules:
+        sys.modules["devices"] = load_devices()  # as the model names its neighbour
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses look their module up
         spec.loader.exec_module(module)
     return sys.modules[name]
+
+
+def load_devices() -> ModuleType:
+    """`model/next/devices.py`, on which the other stands."""
+    spec = importlib.util.spec_from_file_location("kithkin_reference_devices", shared("model/next/devices.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def name32(text: str) -> bytes:
@@ -77,11 +91,29 @@ class ManyAdds(History):
         return entry.id[:31] + bytes((place,))
 
 
-class Everything:
-    """All devices are revoked as soon as an operation says so: statements are somebody else's matter."""
+class Said:
+    """What a set of the model's statements says, by the production fold over each identity's own.
 
-    def __contains__(self, device: object) -> bool:
-        return True
+    Whose a device is, the model takes from the truth, whatever identity an operation claims.
+    """
+
+    def __init__(self, world: Any, statements: Iterable[Statement]) -> None:
+        self._people = {name32(device): name32(person) for device, person in world.person.items()}
+        self._given = list(statements)
+        self._known: dict[bytes, frozenset[bytes] | None] = {}
+
+    def stands(self, device: bytes) -> bool:
+        """The model asks admissions for no word of the root key where none is known."""
+        return not self.out(device)
+
+    def out(self, device: bytes) -> bool:
+        person = self._people.get(device)
+        if person is None:
+            return False
+        if person not in self._known:
+            self._known[person] = standing_devices(self._given, person)
+        standing = self._known[person]
+        return standing is not None and device not in standing
 
 
 class WorldLineage:
@@ -109,6 +141,8 @@ class Translation:
         self.world = world
         self.lineage = WorldLineage(world)
         self._made: dict[str, ControlEntry] = {}
+        self._statements: dict[bytes, Statement] = {}
+        self._said: dict[frozenset[bytes], Said] = {}
         creator = next(e for e in world.e.values() if e.ops and e.ops[0][0] == "create")
         self.space = space_id(core_key(name32(creator.feed)))
 
@@ -121,7 +155,7 @@ class Translation:
             self.lineage,
             limits=limits,
             verify=self._verify,
-            judge=lambda statements, identity: Everything(),
+            judge=self._judge,
             history=ManyAdds(),
         )
 
@@ -138,23 +172,39 @@ class Translation:
         e = self.world.e[i]
         parents = set(e.parents)
         own = [p for p in self.world.line(e.prev) if self.world.e[p].kind == "control"]
-        parents.update(own[-1:])  # implied in the model, named in production
+        if not e.skip:
+            parents.update(own[-1:])  # implied in the model, named in production
         named = sorted(Parent(self.core(self.world.e[p].feed), self.world.e[p].seq, id32(p)) for p in parents)
-        ops = tuple(self._op(op) for op in e.ops)
+        ops = tuple(self._op(op, self._tokens(self.world.said((i, k)))) for k, op in enumerate(e.ops))
         return ControlEntry(id32(i), name32(e.feed), e.seq, id32(i), 0, tuple(named), ops)
 
     def _end(self, feed: str, n: int, tip: str | None) -> FeedEnd:
         return FeedEnd(name32(feed), n, id32(tip))
 
-    def _op(self, op: Any) -> Op:
+    def _tokens(self, said: Iterable[Any]) -> tuple[bytes, ...]:
+        """Names for the model's statements, which production's fold then reads as statements."""
+        found = []
+        for x in said:
+            token = name32(x.id)
+            if token not in self._statements:
+                self._statements[token] = statement(x, name32(self.world.person[x.dev]))
+            found.append(token)
+        return tuple(sorted(found))
+
+    def _judge(self, statements: frozenset[bytes], identity: bytes) -> Said:
+        if statements not in self._said:
+            self._said[statements] = Said(self.world, (self._statements[token] for token in statements))
+        return self._said[statements]
+
+    def _op(self, op: Any, said: tuple[bytes, ...]) -> Op:
         match op:
-            case ("create", kind, person, device):
+            case ("create", kind, person, device, *_):
                 of = SpaceKind.DIRECT if kind == "direct" else SpaceKind.GROUP
-                return Create(of, kind, name32(person), name32(device), (), bytes(32))
-            case ("add", person, feed, device, consent):
-                return Add(name32(person), name32(feed), name32(device), (), bytes(32), consented(consent))
-            case ("admit", feed, device, consent):
-                return Admit(name32(feed), name32(device), (), bytes(32), consented(consent))
+                return Create(of, kind, name32(person), name32(device), said, bytes(32))
+            case ("add", person, feed, device, consent, *_):
+                return Add(name32(person), name32(feed), name32(device), said, bytes(32), consented(consent))
+            case ("admit", feed, device, consent, *_):
+                return Admit(name32(feed), name32(device), said, bytes(32), consented(consent))
             case ("close", member, items, _):
                 feeds = sorted(self._end(*item) for item in items)
                 return Close(None if member is None else node_id(member), tuple(feeds))
@@ -165,12 +215,14 @@ class Translation:
             case ("epoch", roster, superseded):
                 places = sorted(Rostered(name32(f), name32(d)) for f, d in roster)
                 return Epoch(tuple(places), tuple(sorted(id32(n[0]) for n in superseded)), bytes(32))
-            case ("revoke", device):
-                return Revoke(name32(device), ())
+            case ("revoke", device, *_):
+                return Revoke(name32(device), said)
+            case ("future", number, _):
+                return Unknown(number, b"")
             case ("witness", feed, n, tip):
                 return Witness(self._end(feed, n, tip))
-            case ("succeed", old, device, _):
-                return Succeed(name32(old), name32(device), (), bytes(32), bytes(64))
+            case ("succeed", old, device, *_):
+                return Succeed(name32(old), name32(device), said, bytes(32), bytes(64))
         raise AssertionError(op)
 
     @staticmethod
@@ -197,7 +249,7 @@ class Translation:
             "admins": {node_id(m) for m in state.admins},
             "counted": counted,
             "closes": {(id32(i), k) for i, k in state.closes},
-            "revoked": {name32(d) for d in state.revoked},
+            "out": {name32(d) for d in state.revoked} & {name32(z[1]) for z in state.writers.values()},
             "roster": {Rostered(name32(f), name32(d)) for f, d in state.devices()},
             "successors": {self.core(new): self.core(old) for new, old in state.successor.items()},
         }
@@ -213,7 +265,7 @@ class Translation:
             "admins": set(state.admins),
             "counted": set(state.counted),
             "closes": set(state.closes),
-            "revoked": set(state.revoked),
+            "out": set(state.out),
             "roster": set(state.roster),
             "successors": dict(state.successors),
         }
@@ -221,6 +273,15 @@ class Translation:
     def differences(self, model_state: Any, state: SpaceState) -> list[str]:
         want, got = self.expected(model_state), self.found(state)
         return [f"{key}: model {want[key]!r}, here {got[key]!r}" for key in want if want[key] != got[key]]
+
+
+def statement(x: Any, person: bytes) -> Statement:
+    """A statement of the model, unsigned: what production's device fold is given once signatures are checked."""
+    by, stay = x.issuer if hasattr(x, "issuer") else x.by, tuple(sorted(name32(i) for i in x.stay))
+    issuer, device = None if by == "R" else name32(by), name32(x.dev)
+    if hasattr(x, "issuer"):
+        return Certificate(name32(x.id), person, device, device, device, x.created, x.gen, issuer, stay)
+    return Revocation(name32(x.id), person, device, x.created, x.gen, issuer, stay)
 
 
 def consented(consent: Any) -> bytes:

@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 from tests.property.membership.reference import Translation, id32, load_model, state_at, usable_of
 
-RUNS = int(os.environ.get("KITHKIN_MODEL_RUNS", "100"))
+RUNS = int(os.environ.get("KITHKIN_MODEL_RUNS", "60"))
 FIRST = int(os.environ.get("KITHKIN_MODEL_SEED", "5000"))
 PARTS = 5
 
@@ -33,6 +34,7 @@ class Watch:
     def __init__(self, model: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
         self.replicas: list[Any] = []
         self.states: dict[frozenset[str], Any] = {}
+        self.stopped: dict[frozenset[str], bool] = {}
         make, state = model.Replica.__init__, model.Replica.state
 
         def watched_make(replica: Any, *args: Any, **kwargs: Any) -> None:
@@ -41,7 +43,9 @@ class Watch:
 
         def watched_state(replica: Any) -> Any:
             found = state(replica)
-            self.states[replica.control()] = found
+            if replica.f.version == 1:  # a later one knows operations that production does not
+                self.states[replica.control()] = found
+                self.stopped[replica.control()] = replica.f.stopped(replica.w.nodes(replica.control()))
             return found
 
         monkeypatch.setattr(model.Replica, "__init__", watched_make)
@@ -50,6 +54,7 @@ class Watch:
     def clear(self) -> None:
         self.replicas.clear()
         self.states.clear()
+        self.stopped.clear()
 
 
 def compare(watch: Watch, rng: random.Random) -> int:
@@ -66,9 +71,12 @@ def compare(watch: Watch, rng: random.Random) -> int:
         assert len(graph) == len(every)
         for ids, state in watch.states.items():
             if ids and ids <= every:
-                assert mine.differences(state, state_at(graph, map(id32, ids))) == [], ids
+                found = state_at(graph, map(id32, ids))
+                assert mine.differences(state, found) == [], ids
+                assert found.stopped == watch.stopped[ids], ids
         for replica in here:
-            check_replica(replica, mine, rng)
+            if replica.f.version == 1:
+                check_replica(replica, mine, rng)
     return len(watch.states)
 
 
@@ -105,14 +113,14 @@ def test_production_equals_the_reference_model_in_every_named_scenario(
         assert scenario(model.FIXED) == [], scenario.__name__
         assert compare(watch, rng) > 0
         seen.append(scenario.__name__)
-    assert len(seen) == 29
+    assert len(seen) == 36
 
 
-def held(model: ModuleType, watch: Watch, seeds: Iterable[int]) -> int:
+def held(model: ModuleType, watch: Watch, seeds: Iterable[int], trust: bool) -> int:
     compared = 0
     for seed in seeds:
         watch.clear()
-        violations, examples = model.random_run(seed, model.FIXED)
+        violations, examples = model.random_run(seed, model.FIXED, trust=trust)
         assert not violations, examples
         try:
             compared += compare(watch, random.Random(seed))
@@ -126,15 +134,17 @@ def held(model: ModuleType, watch: Watch, seeds: Iterable[int]) -> int:
 def test_production_equals_the_reference_model_in_random_histories(
     model: ModuleType, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
+    """Every second one with recoveries by phrase, thieves and statements that some do not get."""
     seeds = range(FIRST + part, FIRST + RUNS, PARTS)
-    assert held(model, Watch(model, monkeypatch), seeds) >= len(seeds)
+    assert held(model, Watch(model, monkeypatch), seeds, trust=part % 2 == 1) >= len(seeds)
 
 
 @pytest.mark.soak
-def test_production_equals_the_reference_model_in_three_thousand_histories(
-    model: ModuleType, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trust", [False, True])
+def test_production_equals_the_reference_model_in_five_thousand_histories(
+    model: ModuleType, monkeypatch: pytest.MonkeyPatch, trust: bool
 ) -> None:
-    assert held(model, Watch(model, monkeypatch), range(20_000, 23_000)) > 3000
+    assert held(model, Watch(model, monkeypatch), range(20_000, 22_500), trust) > 2500
 
 
 # Each rule of the fold, and a scenario of the model in which production would be caught without it.
@@ -158,22 +168,36 @@ RULES = (
     "direct_rev",
     "per_item",
     "unnamed",
+    "newest",
+    "a_shows",
+    "survive",
+    "s_known",
+    "s_keeps",
+    "own_past",
+    "must",
 )
+
+
+# Rules that no named scenario rests upon, and histories that do.
+SHOWING = {"a_shows": (5016, 5028)}
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_comparison_fails_when_the_model_lacks_a_rule(
     model: ModuleType, monkeypatch: pytest.MonkeyPatch, rule: str
 ) -> None:
-    """The model without one rule differs from production in some scenario: the comparison is no rubber stamp."""
+    """The model without one rule differs from production somewhere: the comparison is no rubber stamp."""
     watch = Watch(model, monkeypatch)
-    lacking = replace(model.FIXED, **{rule: False}, rev_first=rule == "own_first")
-    caught = []
-    for scenario in model.SCENARIOS:
+    instead = {"own_first": {"rev_first": True}, "revoke": {"newest": False}}
+    lacking = replace(model.FIXED, **{rule: False}, **instead.get(rule, {}))
+    runs = [partial(scenario, lacking) for scenario in model.SCENARIOS]
+    runs += [partial(model.random_run, seed, lacking, trust=True) for seed in SHOWING.get(rule, ())]
+    caught = 0
+    for run in runs:
         watch.clear()
-        scenario(lacking)
+        run()
         try:
             compare(watch, random.Random(1))
         except AssertionError:
-            caught.append(scenario.__name__)
+            caught += 1
     assert caught

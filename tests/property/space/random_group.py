@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from hashlib import blake2b
+from typing import NamedTuple
 
 from crdt.log.manifest import core_key
 from crdt.space.control import (
@@ -51,9 +52,16 @@ class Branch:
         return End(len(self.roots), self.roots[-1]) if self.roots else START
 
 
-class Everything:
-    def __contains__(self, device: object) -> bool:
-        return True
+class Said(NamedTuple):
+    """Devices stand until a statement names them; here a statement is no more than that."""
+
+    statements: frozenset[bytes]
+
+    def stands(self, device: bytes) -> bool:
+        return device not in self.statements
+
+    def out(self, device: bytes) -> bool:
+        return device in self.statements
 
 
 class Device:
@@ -75,7 +83,7 @@ class Device:
     @property
     def speaks(self) -> bool:
         writer = self.state.writers.get(self.core)
-        return writer is not None and writer.open and not writer.revoked
+        return writer is not None and writer.open and not writer.out
 
     def take(self, entry: ControlEntry) -> None:
         if entry.id not in self.held:
@@ -130,7 +138,7 @@ class RandomGroup:
 
     def graph(self) -> ControlGraph:
         lineage = FeedLineage(lambda core: self.branches.get(core, ()))
-        return ControlGraph(self.space, lineage, verify=checked, judge=lambda statements, identity: Everything())
+        return ControlGraph(self.space, lineage, verify=checked, judge=lambda statements, identity: Said(statements))
 
     def new(self, person: str, honest: bool) -> Device:
         made = Device(self, person, len(self.devices), honest)
@@ -198,7 +206,7 @@ class RandomGroup:
         below = [m for m in others if rank is not None and state.members[m].rank > rank]
         x = rng.random()
         if x < 0.2 and below:
-            device.act(remove(device.graph, rng.choice(below), {}))
+            device.act(*remove(device.graph, rng.choice(below), {}))
         elif x < 0.35:
             other = self.new(device.person, True)
             device.act(device.admit_op(other))
@@ -212,7 +220,8 @@ class RandomGroup:
         elif x < 0.7:
             mine = [w for w in state.writers.values() if w.member == me and w.open and w.core != device.core]
             if mine:
-                device.act(Revoke(mine[0].device, ()), close_own(device.graph, [mine[0].core], {}))
+                gone = mine[0]
+                device.act(Revoke(gone.device, (gone.device,)), *close_own(device.graph, [gone.core], {}))
         elif x < 0.75:
             device.write(Set("colour", bytes((rng.randrange(256),))))
         else:
@@ -253,7 +262,8 @@ class RandomGroup:
                 other = self.new(rng.choice("cabd"), False)
                 ops.append(device.add_op(other))
             elif x < 0.9 and writers:
-                ops.append(Revoke(rng.choice(writers).device, ()))
+                named = rng.choice(writers).device
+                ops.append(Revoke(named, (named,) if rng.random() < 0.8 else ()))
             elif writers:
                 chosen_writer = rng.choice(writers)
                 end = self._some_end(chosen_writer.core)

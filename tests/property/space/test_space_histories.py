@@ -98,7 +98,7 @@ def check_epochs(group: RandomGroup, honest: list[Device]) -> None:
                 used[device.core] = epoch
                 for place in device.state.epochs[epoch].roster:
                     writer = next(w for w in device.state.writers.values() if w.writer == place.writer)
-                    assert writer.open and not writer.revoked, "sealed to a device that is out"
+                    assert writer.open and not writer.out, "sealed to a device that is out"
             group.settle()
     assert len(set(used.values())) <= 1
 

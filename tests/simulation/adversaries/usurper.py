@@ -13,7 +13,7 @@ def play(seed: str) -> None:
     mine, ada = state.writers[cast.feed.core].member, state.creator
     assert ada is not None
     cast.controls(Admin(mine), Set("title", b"mine now"), Set("lifetime", b"1"))
-    cast.opens(moves.remove(cast.club.graph, ada, {}))
+    cast.opens(*moves.remove(cast.club.graph, ada, {}))
     cast.promises()
     after = cast.ada.space("club").state
     assert after.title == "club" and "lifetime" not in after.settings and not after.admins

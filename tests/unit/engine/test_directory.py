@@ -5,7 +5,16 @@ from __future__ import annotations
 from identity.device import DeviceKeys, new_device
 from identity.device_set import revoked_devices
 from identity.keys import SigningKey
-from identity.statement import Certificate, Statement, certificate_body, counter_sign, issue, revoke, root_certificate
+from identity.statement import (
+    Certificate,
+    Statement,
+    certificate_body,
+    counter_sign,
+    decode_statement,
+    issue,
+    revoke,
+    root_certificate,
+)
 from sync.account import directory as directories
 from sync.account.directory import Directory
 from tests.support.streams import stream
@@ -105,10 +114,10 @@ def test_revocation_is_proved_by_few_of_hundreds_of_statements() -> None:
     junk = [shut(thief, root.public, RNG(32)) for _ in range(300)]
     directory = Directory(device().agreement)
     directory.learn(encoded(listed, again, by(phone, root.public, thief), *junk, shut(tablet, root.public, thief.id)))
-    shown = directory.revocation(root.public, thief.id)
+    shown = [decode_statement(s) for s in directory.evidence(root.public, thief.id)]
     assert len(shown) <= 4
     assert thief.id in revoked_devices(shown, root.public)
-    assert directory.revocation(root.public, phone.id) == ()
+    assert directory.evidence(root.public, phone.id) == ()
 
 
 def test_listed_certificate_of_an_older_generation_ends_the_chain() -> None:
@@ -119,4 +128,5 @@ def test_listed_certificate_of_an_older_generation_ends_the_chain() -> None:
     gone = revoke(root.public, thief.id, created=NOW + 3, generation=2, signer=pair, key=desk.signing)
     directory = Directory(device().agreement)
     directory.learn(encoded(certified(root, phone), kept, newer, gone))
-    assert thief.id in revoked_devices(directory.revocation(root.public, thief.id), root.public)
+    shown = [decode_statement(s) for s in directory.evidence(root.public, thief.id)]
+    assert thief.id in revoked_devices(shown, root.public)

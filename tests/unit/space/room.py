@@ -190,10 +190,17 @@ class Phone:
     def backup(self) -> tuple[End, list[tuple[Phone, ControlEntry, bytes]]]:
         return self.line.end, list(self.blocks.values())
 
-    def restore(self, name: str, backup: tuple[End, list[tuple[Phone, ControlEntry, bytes]]]) -> Phone:
-        """A new device that goes on with this one's feed, from what a backup holds."""
+    def restore(
+        self,
+        name: str,
+        backup: tuple[End, list[tuple[Phone, ControlEntry, bytes]]],
+        new: Phone | None = None,
+        statements: tuple[bytes, ...] | None = None,
+    ) -> Phone:
+        """A new device that goes on with this one's feed, from what a backup holds.  statements: what it says of
+        itself, where its certificate is not enough."""
         end, items = backup
-        new = phone(self.person, name, self.feeds)
+        new = new or phone(self.person, name, self.feeds)
         new.enter(self.here.space)
         for item in items:
             new.take(*item)
@@ -207,7 +214,7 @@ class Phone:
                 parents,
                 end,
                 device=new.keys.id,
-                statements=new.statements,
+                statements=statements or new.statements,
                 prekey=new.prekey,
             )
         )

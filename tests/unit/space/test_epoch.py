@@ -46,7 +46,7 @@ def writer(k: int, *, statements: tuple[bytes, ...] = (), device: bytes = b"", *
         by=b(1),
         stamp=make_stamp(NOW),
         open=True,
-        revoked=False,
+        out=False,
         statements=statements,
     )
     return replace(made, **changed)  # type: ignore[arg-type]

@@ -74,7 +74,7 @@ def test_removed_member_gets_neither_the_new_key_nor_the_new_z(feeds: Feeds) -> 
     member = a.state.writers[b.core].member
     z = {p.epochs[usable(p.state, p.core, known=p.epochs) or b""].z for p in (c, a, b)}
     assert len(z) == 1
-    entry = c.act(remove(c.here, member, {b.core: b.line.end}))
+    entry = c.act(*remove(c.here, member, {b.core: b.line.end}))
     give(c, a, b)
     assert entry.id in a.epochs and entry.id not in b.epochs
     assert a.epochs[entry.id].z not in z
@@ -91,7 +91,7 @@ def test_z_is_kept_until_a_member_leaves(feeds: Feeds) -> None:
     n.act()
     share(c, a, n)
     assert {p.epochs[usable(p.state, p.core) or b""].z for p in (c, a, n)} == {first}
-    a.do(leave(a.here, a.core, {a.core: a.line.end}))
+    a.do(*leave(a.here, a.core, {a.core: a.line.end}))
     share(c, a, n)
     assert usable(c.state, c.core) is None and usable(a.state, a.core) is None
     entry = n.act()
@@ -103,8 +103,8 @@ def test_concurrent_removals_lead_to_a_z_that_neither_removed_member_knows(feeds
     c, a, m, n = group("camn", feeds)
     c.do(Admin(c.state.writers[a.core].member))
     share(c, a, m, n)
-    one = c.act(remove(c.here, c.state.writers[m.core].member, {}))
-    two = a.act(remove(a.here, a.state.writers[n.core].member, {}))
+    one = c.act(*remove(c.here, c.state.writers[m.core].member, {}))
+    two = a.act(*remove(a.here, a.state.writers[n.core].member, {}))
     give(c, a)
     give(a, c)
     share(c, a, m, n)
@@ -194,7 +194,7 @@ def test_forks_keep_both_branches_until_a_close(feeds: Feeds) -> None:
     assert {one.id, two.id} <= {e.id for e in c.here.entries()} and c.here.forks() == (b.core,)
     assert {one.id, two.id} <= set(c.state.epochs)
     member = c.state.writers[b.core].member
-    c.act(remove(c.here, member, {b.core: b.line.end}))
+    c.act(*remove(c.here, member, {b.core: b.line.end}))
     give(c, a)
     assert not a.state.open(b.core) and a.state == c.state
     assert (one.id in a.state.epochs) != (two.id in a.state.epochs)
@@ -249,7 +249,7 @@ def test_member_admits_at_most_six_devices(feeds: Feeds) -> None:
     mine = [w for w in c.state.writers.values() if w.member == c.state.writers[a.core].member]
     assert len(mine) == 6 and len(c.state.roster) == 7
     assert not c.here.can(a.core, a.admit_op(more[-1]))
-    a.act(close_own(a.here, [more[0].core], {}))
+    a.act(*close_own(a.here, [more[0].core], {}))
     assert a.here.can(a.core, a.admit_op(more[-1]))
 
 
@@ -404,6 +404,13 @@ def test_branches_beyond_the_bound_wait_until_another_entry_names_them(feeds: Fe
 def test_control_entry_of_the_largest_group_encodes_and_decodes() -> None:
     """50 members with 6 devices each: nobody more comes in, and the largest roster goes through an epoch."""
 
+    class Everybody:
+        def stands(self, device: bytes) -> bool:
+            return True
+
+        def out(self, device: bytes) -> bool:
+            return False
+
     class Always:
         def proved(self, core: bytes, end: End) -> bool:
             return True
@@ -415,7 +422,7 @@ def test_control_entry_of_the_largest_group_encodes_and_decodes() -> None:
         return bytes((member, device)) * 16
 
     creator = w(0, 0)
-    graph = ControlGraph(space_id(core_key(creator)), Always(), verify=lambda *_: True)
+    graph = ControlGraph(space_id(core_key(creator)), Always(), verify=lambda *_: True, judge=lambda *_: Everybody())
     lengths: dict[bytes, int] = {}
 
     def write(writer: bytes, op: Op) -> None:
