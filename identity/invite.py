@@ -23,7 +23,8 @@ from identity.codec import Reader, Writer
 from identity.device import DeviceKeys, read_suite
 from identity.device_set import active_devices, sendable
 from identity.inner import Failed, Send, Stray
-from identity.keys import agree, check_point
+from identity.kem import check_prekey, read_prekey
+from identity.keys import check_point
 from identity.proof import same
 from identity.statement import MAX_STATEMENT_SET, PREFIX, Statement, decode_statements, encode_statements
 
@@ -45,7 +46,8 @@ class InviteMessage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One side as the other sees it: an identity, the device that speaks, its newest prekey, its profile.
+    """One side as the other sees it: an identity, the device that speaks, its newest prekey (P, or P and K), its
+    profile.
 
     `profile` is opaque here, and a claim.
     """
@@ -109,7 +111,7 @@ def speaks_for(person: Person, agreement: bytes) -> bool:
 
 
 def encode_person(person: Person) -> bytes:
-    """`version | suite | R | device id | P | statements | profile`."""
+    """`version | suite | R | device id | prekey | statements | profile`."""
     out = Writer()
     write_person(out, person)
     return out.finish()
@@ -119,7 +121,7 @@ def write_person(out: Writer, person: Person) -> None:
     """Writes what `read_person` reads.  Raises ValueError for a long profile, KithkinError for too many statements."""
     if len(person.profile) > MAX_PROFILE:
         raise ValueError("profile is too long for an invite")
-    out.raw(PREFIX).raw(person.identity).raw(person.device).raw(person.prekey)
+    out.raw(PREFIX).raw(person.identity).raw(person.device).buffer(person.prekey)
     out.buffer(encode_statements(sendable(person.statements, person.identity))).buffer(person.profile)
 
 
@@ -134,8 +136,7 @@ def decode_person(data: bytes) -> Person:
 def read_person(reader: Reader) -> Person:
     """Raises DecodeError."""
     read_suite(reader)
-    identity, device, prekey = check_point(reader.fixed(32)), reader.fixed(32), reader.fixed(32)
-    agree(b"\x55" * 32, prekey)  # refuses what agrees on nothing
+    identity, device, prekey = check_point(reader.fixed(32)), reader.fixed(32), check_prekey(read_prekey(reader))
     statements = decode_statements(reader.buffer(MAX_STATEMENT_SET))
     return Person(identity, statements, device, prekey, reader.buffer(MAX_PROFILE))
 

@@ -14,6 +14,7 @@ class Label(bytes, Enum):
     # identity
     ROOT = b"kithkin root"
     RECOVER = b"kithkin recover"
+    RECOVER_KEM = b"kithkin recov k"
     SAFETY = b"kithkin safety"
     DEVICE = b"kithkin device"
     CERTIFICATE = b"kithkin cert"
@@ -38,6 +39,9 @@ class Label(bytes, Enum):
     SUCCEED = b"kithkin succeed"
     SLOT_HINT = b"kithkin slot"
     SLOT_KEY = b"kithkin slot key"
+    SLOT_KEM = b"kithkin slot kem"
+    GRANT_Z = b"kithkin grant z"
+    PACK_KEY = b"kithkin pack key"
     RECORD = b"kithkin record"
     RECORD_KEY = b"kithkin rec key"
     WRITER_PROOF = b"kithkin wr proof"

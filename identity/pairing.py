@@ -26,6 +26,7 @@ from enum import IntEnum
 from identity.codec import Reader, Writer
 from identity.device import read_suite
 from identity.inner import Failed, Send, Stray
+from identity.kem import check_prekey, read_prekey
 from identity.keys import agree, check_point
 from identity.statement import MAX_STATEMENT_SET, PREFIX, Certificate, Statement, decode_statements, encode_statements
 
@@ -53,7 +54,7 @@ class PairingMessage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewDevice:
-    """What the new device says of itself.  `name` is a claim: show it escaped."""
+    """What the new device says of itself; prekey: P, or P and K.  `name` is a claim: show it escaped."""
 
     signing: bytes
     agreement: bytes
@@ -154,18 +155,18 @@ ApproverEffect = Send | Failed | AskApproval | ShowCode | Certified | DeviceJoin
 
 
 def encode_new_device(new: NewDevice) -> bytes:
-    """`version | suite | S | D | P | name`: the payload of Noise message 2."""
-    return Writer().raw(PREFIX).raw(new.signing).raw(new.agreement).raw(new.prekey).string(new.name).finish()
+    """`version | suite | S | D | prekey | name`: the payload of Noise message 2."""
+    return Writer().raw(PREFIX).raw(new.signing).raw(new.agreement).buffer(new.prekey).string(new.name).finish()
 
 
 def decode_new_device(data: bytes) -> NewDevice:
     """Raises DecodeError."""
     reader = Reader(data)
     read_suite(reader)
-    new = NewDevice(check_point(reader.fixed(32)), reader.fixed(32), reader.fixed(32), reader.string(MAX_NAME))
+    new = NewDevice(check_point(reader.fixed(32)), reader.fixed(32), read_prekey(reader), reader.string(MAX_NAME))
     reader.end()
-    for key in (new.agreement, new.prekey):
-        agree(b"\x55" * 32, key)  # refuses what agrees on nothing
+    agree(b"\x55" * 32, new.agreement)  # refuses what agrees on nothing
+    check_prekey(new.prekey)
     return new
 
 

@@ -1,7 +1,7 @@
-"""The recovery phrase: 24 words, and the two keys that follow from them (`docs/protocol.md`, "Phrase").
+"""The recovery phrase: 24 words, and the keys that follow from them (`docs/protocol.md`, "Phrase").
 
 32 random bytes are shown as BIP-39 words (English list).  The BIP-39 seed with an empty passphrase gives the root key R
-and the recovery X25519 key.  Neither is stored: they live on paper and for the moment of use.
+and the recovery keys (X25519, ML-KEM-768).  None is stored: they live on paper and for the moment of use.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from mnemonic import Mnemonic
 
 from identity.digest import digest
 from identity.errors import KithkinError
+from identity.kem import SEED, HybridKey, Kem, KemKey
 from identity.keys import AgreementKey, Random, SigningKey
 from identity.labels import Label
 
@@ -24,10 +25,10 @@ MAX_PHRASE = 1024  # characters; the longest 24 English words take 215
 
 @dataclass(frozen=True, slots=True)
 class PhraseKeys:
-    """What the phrase gives: the root key R and the X25519 key that opens recovery slots."""
+    """What the phrase gives: the root key R, and the keys (X25519 and ML-KEM) that open recovery slots."""
 
     root: SigningKey = field(repr=False)
-    recovery: AgreementKey = field(repr=False)
+    recovery: HybridKey = field(repr=False)
 
 
 @lru_cache(maxsize=1)
@@ -61,12 +62,18 @@ def normal_phrase(text: str) -> str:
     return phrase
 
 
-def phrase_keys(text: str) -> PhraseKeys:
-    """Root and recovery key of a phrase.  Takes about a millisecond (PBKDF2).  Raises `phrase_invalid`."""
+def phrase_keys(text: str, kem: Kem | None = None) -> PhraseKeys:
+    """Root and recovery keys of a phrase.  Takes about a millisecond (PBKDF2).  Raises `phrase_invalid`.
+
+    Without a `kem` the recovery key has no K: it opens what devices without ML-KEM sealed.
+    """
     seed = word_list().to_seed(normal_phrase(text), "")
     return PhraseKeys(
         SigningKey.from_seed(digest(Label.ROOT, seed)),
-        AgreementKey.from_secret(digest(Label.RECOVER, seed)),
+        HybridKey(
+            AgreementKey.from_secret(digest(Label.RECOVER, seed)),
+            KemKey.from_seed(kem, digest(Label.RECOVER_KEM, seed, size=SEED)) if kem is not None else None,
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from crdt.docs.fields import (
     MAX_INT,
     MOMENT,
     NAME,
+    PREKEY,
     TEXT,
     WRITER,
     Member,
@@ -96,7 +97,8 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class OfferedFeed:
-    """A feed that asks to be admitted: its writer key W, its device id, that device's prekey P, and consents."""
+    """A feed that asks to be admitted: its writer key W, its device id, that device's prekey (P, or P and K),
+    and consents."""
 
     writer: bytes
     device: bytes
@@ -195,7 +197,7 @@ OFFERED_FEED = Shape(
     (
         Member("writer", "writer", KEY),
         Member("device", "device", KEY),
-        Member("prekey", "prekey", KEY),
+        Member("prekey", "prekey", PREKEY),
         Member("consents", "consents", CONSENTS),
     ),
 )

@@ -17,6 +17,8 @@ from json import JSONDecoder
 from json.encoder import encode_basestring as quote  # JSON's escapes alone; the rest of Unicode stays as it is
 from typing import Any, Generic, TypeVar
 
+from identity.kem import CLASSICAL, HYBRID
+
 MAX_INT = 2**53 - 1
 MAX_TEXT = 64 * 1024  # bytes of UTF-8
 MAX_MS = 253_402_300_799_999  # the end of the year 9999: every time can be shown
@@ -241,7 +243,20 @@ def nested(shape: Shape[Any]) -> Field:
     return Field(shape.from_object, write)
 
 
+def sized(*sizes: int) -> Field:
+    """Bytes of one of a few lengths, as base64."""
+    inner = octets(min(sizes), max(sizes))
+
+    def check(value: Any) -> Any:
+        if type(value) is bytes and len(value) not in sizes:
+            raise Invalid("bytes of another length")
+        return value
+
+    return Field(lambda value: check(inner.read(value)), lambda value: inner.write(check(value)))
+
+
 KEY = octets(32)  # ids, public keys, hashes
+PREKEY = sized(CLASSICAL, HYBRID)  # P, or P and K
 TEXT = words(MAX_TEXT)
 NAME = words(256)
 FLAG = Field(_flag, lambda value: "true" if _flag(value) else "false")

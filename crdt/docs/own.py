@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crdt.docs.chat import CONSENTS, FILE, STATEMENTS, Consent, File
-from crdt.docs.fields import FLAG, KEY, MOMENT, NAME, Member, Shape, choice, nested, octets, words
+from crdt.docs.fields import FLAG, KEY, MOMENT, NAME, PREKEY, Member, Shape, choice, nested, octets, words
 from crdt.docs.ids import SORT_KEY_BYTES
 
 
@@ -203,7 +203,7 @@ OWN_WRITER = Shape(
         Member("writer", "writer", KEY),
         _ON,
         Member("device", "device", KEY, optional=True),
-        Member("prekey", "prekey", KEY, optional=True),
+        Member("prekey", "prekey", PREKEY, optional=True),
         Member("consents", "consents", CONSENTS, optional=True, default=()),
     ),
 )

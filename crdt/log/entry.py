@@ -20,7 +20,7 @@ from identity.keys import SUITE, VERSION
 from identity.labels import Label
 
 MAX_BLOCK = 256 * 1024
-MAX_GRANT = 64 * 1024
+MAX_GRANT = 80 * 1024  # 64 slots, each with an ML-KEM ciphertext
 GRANT_TAG = bytes(8)  # the epoch tag of an entry that carries a grant
 _START = bytes((VERSION, SUITE))
 _KEY_PERSON = Label.MESSAGE_KEY.value

@@ -1,6 +1,6 @@
 """Control bodies as bytes (`docs/protocol.md`).
 
-Body = parents | ops.  Ten operations are known; one with another number is kept byte for byte, named, and ignored by
+Body = parents | ops.  Eleven operations are known; one with another number is kept byte for byte, named, and ignored by
 the fold, so a later version can add one.  Nothing here asks whether an operation has the right to count.
 """
 
@@ -25,6 +25,7 @@ from crdt.space.operations import (
     Revoke,
     Rostered,
     Set,
+    Slots,
     SpaceKind,
     Succeed,
     Unknown,
@@ -32,6 +33,7 @@ from crdt.space.operations import (
 )
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
+from identity.kem import read_prekey
 from identity.statement import MAX_STATEMENT, MAX_STATEMENT_SET, MAX_STATEMENTS
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "Revoke",
     "Rostered",
     "Set",
+    "Slots",
     "SpaceKind",
     "Succeed",
     "Unknown",
@@ -138,7 +141,7 @@ def _write_op(out: Writer, op: Op) -> None:
             body.string(op.key).buffer(op.value)
         case Epoch():
             body.array(op.roster, lambda w, r: w.raw(r.writer).raw(r.device))
-            body.array(op.superseded, Writer.raw).raw(op.rendezvous)
+            body.array(op.superseded, Writer.raw).raw(op.rendezvous).array(op.classical, Writer.uint)
         case Revoke():
             body.raw(op.device).array(op.statements, Writer.buffer)
         case Witness():
@@ -146,6 +149,8 @@ def _write_op(out: Writer, op: Op) -> None:
         case Succeed():
             _write_device(body.raw(op.old), op.device, op.statements, op.prekey)
             body.raw(op.signature)
+        case Slots():
+            body.raw(op.epoch).uint(op.seq)
     out.uint(code).buffer(body.finish())
 
 
@@ -160,11 +165,11 @@ def _read_op(data: Reader) -> Op:
 
 
 def _write_device(out: Writer, device: bytes, statements: tuple[bytes, ...], prekey: bytes) -> None:
-    out.raw(device).array(statements, Writer.buffer).raw(prekey)
+    out.raw(device).array(statements, Writer.buffer).buffer(prekey)
 
 
 def _read_device(data: Reader) -> tuple[bytes, tuple[bytes, ...], bytes]:
-    return data.fixed(32), _read_statements(data), data.fixed(32)
+    return data.fixed(32), _read_statements(data), read_prekey(data)
 
 
 def _read_statements(data: Reader) -> tuple[bytes, ...]:
@@ -221,7 +226,12 @@ def _read_epoch(data: Reader) -> Epoch:
     superseded = tuple(data.array(lambda r: r.fixed(32), MAX_SUPERSEDED))
     _ascend(tuple(place.writer for place in roster), "a roster")
     _ascend(superseded, "superseded epochs")
-    return Epoch(roster, superseded, data.fixed(32))
+    check = data.fixed(32)
+    classical = tuple(data.array(lambda r: r.uint(MAX_ROSTER), MAX_ROSTER))
+    _ascend(classical, "places")
+    if classical and classical[-1] >= len(roster):
+        raise DecodeError("a place beyond the roster")
+    return Epoch(roster, superseded, check, classical)
 
 
 def _read_revoke(data: Reader) -> Revoke:
@@ -237,6 +247,10 @@ def _read_witness(data: Reader) -> Witness:
 
 def _read_succeed(data: Reader) -> Succeed:
     return Succeed(data.fixed(32), *_read_device(data), data.fixed(64))
+
+
+def _read_slots(data: Reader) -> Slots:
+    return Slots(data.fixed(32), data.uint(MAX_LENGTH - 1))
 
 
 def _ascend(values: tuple[object, ...], what: str) -> None:
@@ -255,4 +269,5 @@ _READERS = (
     _read_revoke,
     _read_witness,
     _read_succeed,
+    _read_slots,
 )

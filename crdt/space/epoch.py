@@ -35,7 +35,8 @@ class EpochKey:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A rostered feed that gets a slot.  writer: W; device: id; agreement, prekey: D and P, for `make_grant`."""
+    """A rostered feed that gets a slot.  writer: W; device: id; agreement, prekey: D and P (or P and K), for
+    `make_grant`."""
 
     writer: bytes
     device: bytes
@@ -98,9 +99,13 @@ def supersedes(state: SpaceState) -> tuple[bytes, ...]:
     return tuple(sorted(epoch.id for epoch in state.epochs.values() if not epoch.superseded))[:MAX_SUPERSEDED]
 
 
-def epoch_op(state_after: SpaceState, z: bytes) -> Epoch:
-    """The operation that opens an epoch; state_after: `graph.preview` of the operations before it in its entry."""
-    return Epoch(state_after.roster, supersedes(state_after), z_check(z))
+def epoch_op(state_after: SpaceState, z: bytes, classical: Collection[bytes] = ()) -> Epoch:
+    """The operation that opens an epoch; state_after: `graph.preview` of the operations before it in its entry.
+
+    classical: the W of those that get its secret under X25519 alone.
+    """
+    places = tuple(index for index, place in enumerate(state_after.roster) if place.writer in classical)
+    return Epoch(state_after.roster, supersedes(state_after), z_check(z), places)
 
 
 def next_z(rng: Random, state_after: SpaceState, known: Mapping[bytes, EpochKey]) -> bytes:
@@ -156,9 +161,9 @@ def recipients(
     """Who gets a slot in a grant that the writer of `core` makes: everybody in the roster but dormant devices, and
     those that no certificate of their member's identity stands for.
 
-    latest: core key -> (Unix ms when this device first saw the feed's newest device record, P in it).  Without a record
-    the admission speaks, for as long as a record would.  The writer itself gets a slot too: what it sealed it must be
-    able to open again.
+    latest: core key -> (Unix ms when this device first saw the feed's newest device record, prekey in it).  Without
+    a record the admission speaks, for as long as a record would.  The writer itself gets a slot too: what it sealed it
+    must be able to open again.
     """
     found = []
     by_writer = {writer.writer: writer for writer in state_after.writers.values()}

@@ -1,65 +1,164 @@
 """Grants: how an epoch's secrets reach devices, unsigned and deniable (`docs/protocol.md`, "Grant").
 
-A grant rides before the ciphertext of the entry that opens the epoch: e | count | slots.  A slot is sealed under four
-Diffie-Hellman results: D with D and D with P prove the sender's device, all need the recipient's keys, and the one-use
-e with the recipient's prekey gives forward secrecy.  The recipient could have made the same slot, so it proves nothing
-to anybody else.
+A grant rides before the ciphertext of an entry: e | sealed Z | count | slots.  A slot gives one device the secret E,
+and E opens Z, which is the same for all.  A grant has at most 64 slots; an epoch for more devices is told in several
+entries of one feed.  An ML-KEM ciphertext is large, so it travels once: later grants of the same feed name the entry
+that carried it (decision 0189).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from crdt.log.merkle import MAX_LENGTH
-from crdt.space.control import MAX_ROSTER
+from crdt.space.slot import (
+    NAME,
+    Encapsulated,
+    SlotKey,
+    decapsulate,
+    encapsulate,
+    receiving,
+    receiving_by_phrase,
+    sending,
+    sending_to_phrase,
+)
 from identity.codec import Reader, Writer
-from identity.digest import derive, digest
+from identity.digest import derive
 from identity.errors import DecodeError
+from identity.kem import CIPHERTEXT, HybridKey, Kem, split
 from identity.keys import AgreementKey, Random
 from identity.labels import Label
 from identity.seal import NONCE, TAG, open_sealed, seal
 
-MAX_SLOTS = MAX_ROSTER + 1  # the recovery slot of a personal space
+MAX_SLOTS = 64
+MAX_CARRIERS = 16  # earlier entries that one grant names
 HINT = 8
-SECRETS = 64  # E | Z
-SLOT = HINT + SECRETS + TAG
+SEALED = 32 + TAG  # E in a slot, Z beside them
+_SIZES = (0, CIPHERTEXT, NAME)  # of what stands between, by its kind
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """hint: 8 bytes; kem: empty (X25519 alone), an ML-KEM ciphertext, or the 8-byte seq of the entry that carried it;
+    sealed: E | tag."""
+
+    hint: bytes
+    kem: bytes
+    sealed: bytes
+
+    @property
+    def carrier(self) -> int | None:
+        """The seq that it names, None where it names none."""
+        return int.from_bytes(self.kem, "little") if len(self.kem) == NAME else None
 
 
 @dataclass(frozen=True, slots=True)
 class EpochGrant:
-    """e: one-use X25519 public key; slots: 88 bytes each, ascending by hint (so their order tells nothing)."""
+    """e: one-use X25519 public key; z: Z sealed under E, 48 bytes; slots: ascending by hint (so their order tells
+    nothing)."""
 
     e: bytes
-    slots: tuple[bytes, ...]
+    z: bytes
+    slots: tuple[Slot, ...]
+
+    @property
+    def carriers(self) -> list[int]:
+        """Seqs of the earlier entries that its slots name, ascending."""
+        return sorted({slot.carrier for slot in self.slots if slot.carrier is not None})
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedGrant:
-    """What a slot held; sender: D of the device that sealed it, None where the recovery key opened it."""
+    """E and Z; sender: D of the device that sealed it, None where the recovery key opened it."""
 
     secret: bytes = field(repr=False)
     z: bytes = field(repr=False)
     sender: bytes | None
 
 
+Earlier = Callable[[int], bytes | None]  # the grant of an earlier entry of the feed, None where it is not here
+
+
+def nothing_earlier(seq: int) -> bytes | None:
+    """For a reader who has no other entry."""
+    return None
+
+
+class Shared:
+    """The ss of this device with others' K, of one feed and one week, and which entry carried each ciphertext.
+
+    In memory alone: after a restart the next grant carries ciphertexts again, and nothing at rest opens a slot
+    (decision 0189).
+    """
+
+    def __init__(self) -> None:
+        self._of: tuple[bytes, int] | None = None  # core key, UTC week
+        self._kept: dict[bytes, tuple[int, Encapsulated]] = {}  # D | P | K -> seq, ss
+
+    def renew(self, core: bytes, week: int) -> Shared:
+        """Forgets what was made for another feed or in another week; itself."""
+        if self._of != (core, week):
+            self._of = core, week
+            self._kept = {}
+        return self
+
+    def find(self, recipient: bytes) -> tuple[int, Encapsulated] | None:
+        """(seq of the carrier, ss) for D | P | K."""
+        return self._kept.get(recipient)
+
+    def best(self, slots: Iterable[tuple[bytes, bytes]], seq: int) -> frozenset[int]:
+        """The earlier entries, 16 at most, that carried the most ciphertexts for these devices (D, prekey)."""
+        found = [self._kept.get(agreement + prekey) for agreement, prekey in slots]
+        counts = Counter(known[0] for known in found if known is not None and known[0] < seq)
+        return frozenset(at for at, _ in sorted(counts.items(), key=lambda one: (-one[1], -one[0]))[:MAX_CARRIERS])
+
+    def sort(self, slots: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Those whose ciphertexts one entry carried beside one another, the most first: so each of several grants names
+        few entries, and what has to travel again travels in one entry."""
+        known = [(slot, self._kept.get(slot[0] + slot[1], (MAX_LENGTH,))[0]) for slot in slots]
+        counts = Counter(carrier for _, carrier in known)
+        return [slot for slot, carrier in sorted(known, key=lambda one: (-counts[one[1]], one[1]))]
+
+    def keep(self, made: Mapping[bytes, Encapsulated], seq: int) -> None:
+        """The entry `seq` carries these ciphertexts."""
+        self._kept.update({recipient: (seq, kem.sent) for recipient, kem in made.items()})
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
 def encode_grant(grant: EpochGrant) -> bytes:
-    """e (32) | count (uint) | slots (88 each)."""
-    out = Writer().raw(grant.e).uint(len(grant.slots))
-    return out.raw(b"".join(grant.slots)).finish()
+    """e (32) | sealed Z (48) | count (uint) | slots: hint (8), kind (0, 1, 2), kem (0, 1,088, 8), sealed E (48)."""
+    out = Writer().raw(grant.e).raw(grant.z).uint(len(grant.slots))
+    for slot in grant.slots:
+        out.raw(slot.hint).fixed_uint(_SIZES.index(len(slot.kem)), 1).raw(slot.kem).raw(slot.sealed)
+    return out.finish()
 
 
 def decode_grant(data: bytes) -> EpochGrant:
-    """Raises DecodeError for more than 301 slots, a wrong length, or hints that do not ascend."""
+    """Raises DecodeError for more than 64 slots or 16 carriers, an unknown kind, a wrong length, or hints that do not
+    ascend."""
     reader = Reader(data)
-    e, count = reader.fixed(32), reader.uint(MAX_SLOTS)
-    if reader.left != count * SLOT:
-        raise DecodeError("a grant holds as many slots as it says")
-    slots = tuple(reader.fixed(SLOT) for _ in range(count))
-    if any(a[:HINT] > b[:HINT] for a, b in pairwise(slots)):
+    grant = EpochGrant(reader.fixed(32), reader.fixed(SEALED), tuple(reader.array(_read_slot, MAX_SLOTS)))
+    reader.end()
+    if any(a.hint > b.hint for a, b in pairwise(grant.slots)):
         raise DecodeError("hints ascend")
-    return EpochGrant(e, slots)
+    if len(grant.carriers) > MAX_CARRIERS:
+        raise DecodeError("a grant names at most 16 earlier entries")
+    return grant
+
+
+def _read_slot(reader: Reader) -> Slot:
+    hint, kind = reader.fixed(HINT), reader.fixed_uint(1)
+    if kind >= len(_SIZES):
+        raise DecodeError("a slot of an unknown kind")
+    slot = Slot(hint, reader.fixed(_SIZES[kind]), reader.fixed(SEALED))
+    if slot.carrier is not None and slot.carrier >= MAX_LENGTH:
+        raise DecodeError("a slot that names no entry")
+    return slot
 
 
 def make_grant(
@@ -72,35 +171,53 @@ def make_grant(
     sender: AgreementKey,
     slots: Sequence[tuple[bytes, bytes]],
     recovery: bytes | None = None,
+    *,
+    kem: Kem | None = None,
+    shared: Shared | None = None,
 ) -> bytes:
     """The encoded grant of (E, Z) in entry `seq` of feed `core`.
 
-    slots: (D, P) of each device, at most 300; recovery: the phrase's X25519 key, in a personal space only.  A device
-    whose keys agree on nothing gets no slot: it must not be able to stop the others from getting theirs.
+    slots: (D, prekey) of each device, at most 64 with the recovery slot; recovery: the phrase's public keys, in a
+    personal space only; shared: ss of earlier grants of this feed, where the new ones are kept too.  A device whose
+    keys agree on nothing, or whose K is none, gets no slot: it must not be able to stop the others from getting theirs.
     """
-    if len(slots) > MAX_ROSTER:
-        raise ValueError("more devices than a roster may have")
+    if len(slots) + (recovery is not None) > MAX_SLOTS:
+        raise ValueError("more devices than a grant has slots for")
     if len(secret) != 32 or len(z) != 32:
         raise ValueError("E and Z have 32 bytes")
     place = _place(core, seq)
     once = AgreementKey.generate(rng)
-    made: list[tuple[bytes, bytes, bytes]] = []  # hint, shared secret, public keys
+    made: list[tuple[bytes, bytes, SlotKey]] = []  # hint, kem, key
+    fresh: dict[bytes, Encapsulated] = {}
+    carriers = shared.best(slots, seq) if shared is not None and kem is not None else frozenset()
     for agreement, prekey in slots:
+        recipient = agreement + prekey
+        known = shared.find(recipient) if shared is not None else None
+        if known is not None and known[0] in carriers:
+            key = sending(sender, once, agreement, prekey, known[1])
+            made.append((_hint(key.static, place), known[0].to_bytes(NAME, "little"), key))
+            continue
         try:
-            static = sender.agree(agreement)
-            shared = static + sender.agree(prekey) + once.agree(agreement) + once.agree(prekey)
+            encapsulated = encapsulate(kem, prekey, rng)
+            key = sending(sender, once, agreement, prekey, encapsulated)
         except DecodeError:
             continue
-        made.append((_hint(static, place), shared, sender.public + agreement + prekey + once.public))
+        made.append((_hint(key.static, place), encapsulated.ciphertext, key))
+        if encapsulated.ciphertext:
+            fresh[recipient] = encapsulated
     if recovery is not None:
-        hint = _hint(sender.agree(recovery), place)
-        made.append((hint, once.agree(recovery), recovery + once.public))
-    made.sort()
+        encapsulated = encapsulate(kem, recovery, rng)
+        hint = _hint(sender.agree(split(recovery)[0]), place)
+        made.append((hint, encapsulated.ciphertext, sending_to_phrase(once, recovery, encapsulated)))
+    made.sort(key=lambda one: one[:2])
+    if shared is not None:
+        shared.keep(fresh, seq)
     sealed = tuple(
-        hint + _seal_slot(_slot_key(shared, publics, space, place, index), secret + z)
-        for index, (hint, shared, publics) in enumerate(made)
+        Slot(hint, carried, key.seal(Label.SLOT_KEY, _context(space, place, index), secret))
+        for index, (hint, carried, key) in enumerate(made)
     )
-    return encode_grant(EpochGrant(once.public, sealed))
+    own = _z_key(secret, place)
+    return encode_grant(EpochGrant(once.public, seal(own[:32], own[32:], z), sealed))
 
 
 def open_grant(
@@ -109,22 +226,22 @@ def open_grant(
     seq: int,
     space: bytes,
     device: AgreementKey,
-    prekeys: Iterable[AgreementKey],
+    prekeys: Iterable[HybridKey],
     senders: Iterable[bytes],
+    *,
+    kem: Kem | None = None,
+    earlier: Earlier = nothing_earlier,
 ) -> OpenedGrant | None:
     """(E, Z) and the D among `senders` that sealed them to this device, or None.
 
-    device: my D; prekeys: my P kept, newest first is quickest.  One agreement a sender finds the slot, so a grant that
-    is not for me costs no more than that.  Raises DecodeError for bytes that are no grant.
+    device: my D; prekeys: my P and K kept, newest first is quickest; earlier: grants of earlier entries of this feed.
+    One agreement a sender finds the slot, so a grant that is not for me costs no more than that.  Raises DecodeError
+    for bytes that are no grant.
     """
     if not isinstance(grant, EpochGrant):
         grant = decode_grant(grant)
     place = _place(core, seq)
     kept = tuple(prekeys)
-    try:
-        long_term = device.agree(grant.e)
-    except DecodeError:
-        return None
     for sender in senders:
         try:
             static = device.agree(sender)
@@ -132,58 +249,88 @@ def open_grant(
             continue
         hint = _hint(static, place)
         for index, slot in enumerate(grant.slots):
-            if slot[:HINT] != hint:
+            if slot.hint != hint:
                 continue
-            for prekey in kept:
-                try:
-                    shared = static + prekey.agree(sender) + long_term + prekey.agree(grant.e)
-                    publics = sender + device.public + prekey.public + grant.e
-                    text = _open_slot(_slot_key(shared, publics, space, place, index), slot)
-                except DecodeError:
-                    continue
-                return OpenedGrant(text[:32], text[32:], sender)
+            for ciphertext in _ciphertexts(slot, static, core, seq, earlier):
+                for prekey in kept:
+                    try:
+                        encapsulated = decapsulate(kem, prekey, ciphertext)
+                        key = receiving(device, prekey, sender, grant.e, encapsulated)
+                        secret = key.open(Label.SLOT_KEY, _context(space, place, index), slot.sealed)
+                        return OpenedGrant(secret, _open_z(grant, secret, place), sender)
+                    except DecodeError:
+                        continue
     return None
 
 
+def _ciphertexts(slot: Slot, static: bytes, core: bytes, seq: int, earlier: Earlier) -> list[bytes]:
+    """The ML-KEM ciphertext of a slot: its own, or that of my slot in the entry that it names; none where that entry is
+    not here, is no earlier one, or carries none for me.  An empty one stands for X25519 alone."""
+    if slot.carrier is None:
+        return [slot.kem]
+    data = earlier(slot.carrier) if slot.carrier < seq else None
+    if data is None:
+        return []
+    try:
+        carrier = decode_grant(data)
+    except DecodeError:
+        return []
+    hint = _hint(static, _place(core, slot.carrier))
+    return [other.kem for other in carrier.slots if other.hint == hint and len(other.kem) == CIPHERTEXT]
+
+
 def open_recovery(
-    grant: EpochGrant | bytes, core: bytes, seq: int, space: bytes, recovery: AgreementKey
+    grant: EpochGrant | bytes, core: bytes, seq: int, space: bytes, recovery: HybridKey, *, kem: Kem | None = None
 ) -> OpenedGrant | None:
     """(E, Z) by the phrase alone, which knows no device yet.  Raises DecodeError for bytes that are no grant.
 
     Who sealed them is unknown until the entry is opened and names its device: ask `recovery_sender` then.
     """
-    if not isinstance(grant, EpochGrant):
-        grant = decode_grant(grant)
-    place = _place(core, seq)
-    for index, slot in enumerate(grant.slots):
-        try:
-            publics = recovery.public + grant.e
-            text = _open_slot(_slot_key(recovery.agree(grant.e), publics, space, place, index), slot)
-        except DecodeError:
-            continue
-        return OpenedGrant(text[:32], text[32:], None)
-    return None
+    found = _recovery_slot(grant, core, seq, space, recovery, kem)
+    return found[1] if found is not None else None
 
 
 def recovery_sender(
-    grant: EpochGrant | bytes, core: bytes, seq: int, space: bytes, recovery: AgreementKey, senders: Iterable[bytes]
+    grant: EpochGrant | bytes,
+    core: bytes,
+    seq: int,
+    space: bytes,
+    recovery: HybridKey,
+    senders: Iterable[bytes],
+    *,
+    kem: Kem | None = None,
 ) -> bytes | None:
     """The D among `senders` whose hint stands on the recovery slot: nobody else could have put it there."""
+    found = _recovery_slot(grant, core, seq, space, recovery, kem)
+    if found is None:
+        return None
+    place = _place(core, seq)
+    for sender in senders:
+        try:
+            if _hint(recovery.agreement.agree(sender), place) == found[0].hint:
+                return sender
+        except DecodeError:
+            continue
+    return None
+
+
+def _recovery_slot(
+    grant: EpochGrant | bytes, core: bytes, seq: int, space: bytes, recovery: HybridKey, kem: Kem | None
+) -> tuple[Slot, OpenedGrant] | None:
+    """The slot that the phrase opens, and what it holds.  It never names an earlier entry: the phrase looks for nothing
+    but slots."""
     if not isinstance(grant, EpochGrant):
         grant = decode_grant(grant)
     place = _place(core, seq)
-    publics = recovery.public + grant.e
     for index, slot in enumerate(grant.slots):
+        if slot.carrier is not None:
+            continue
         try:
-            _open_slot(_slot_key(recovery.agree(grant.e), publics, space, place, index), slot)
+            key = receiving_by_phrase(recovery, grant.e, decapsulate(kem, recovery, slot.kem))
+            secret = key.open(Label.SLOT_KEY, _context(space, place, index), slot.sealed)
+            return slot, OpenedGrant(secret, _open_z(grant, secret, place), None)
         except DecodeError:
             continue
-        for sender in senders:
-            try:
-                if _hint(recovery.agree(sender), place) == slot[:HINT]:
-                    return sender
-            except DecodeError:
-                continue
     return None
 
 
@@ -197,16 +344,15 @@ def _hint(shared: bytes, place: bytes) -> bytes:
     return derive(shared, Label.SLOT_HINT, place, size=HINT)
 
 
-def _slot_key(shared: bytes, publics: bytes, space: bytes, place: bytes, index: int) -> bytes:
-    """key (32) | nonce (24).  BLAKE2b takes keys of 64 bytes, so the results are hashed to one key first."""
-    extracted = digest(Label.SLOT_KEY, shared)
-    context = publics + space + place + index.to_bytes(2, "little")
-    return derive(extracted, Label.SLOT_KEY, context, size=32 + NONCE)
+def _z_key(secret: bytes, place: bytes) -> bytes:
+    """key (32) | nonce (24) of Z, out of E: whoever has the one may have the other."""
+    return derive(secret, Label.GRANT_Z, place, size=32 + NONCE)
 
 
-def _seal_slot(key: bytes, text: bytes) -> bytes:
-    return seal(key[:32], key[32:], text)
+def _open_z(grant: EpochGrant, secret: bytes, place: bytes) -> bytes:
+    key = _z_key(secret, place)
+    return open_sealed(key[:32], key[32:], grant.z)
 
 
-def _open_slot(key: bytes, slot: bytes) -> bytes:
-    return open_sealed(key[:32], key[32:], slot[HINT:])
+def _context(space: bytes, place: bytes, index: int) -> bytes:
+    return space + place + index.to_bytes(2, "little")

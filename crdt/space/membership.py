@@ -47,8 +47,8 @@ class Member:
 class Writer:
     """An admitted feed.  writer: W; admitted: the entry that brought it in; by: core key of the feed that did.
 
-    statements: what the admission shows of the device; prekey: its P at that time; open: no close ends it; out: the
-    device is, so it is in no roster.
+    statements: what the admission shows of the device; prekey: its P, or P and K, at that time; open: no close ends it;
+    out: the device is, so it is in no roster.
     """
 
     core: bytes
@@ -67,7 +67,8 @@ class Writer:
 @dataclass(frozen=True, slots=True)
 class EpochInfo:
     """An epoch that counts.  id: block hash of its entry; covers: its past holds every close and revocation that
-    counts; superseded: by another that counts; rendezvous: check of its Z."""
+    counts; superseded: by another that counts; rendezvous: check of its Z; classical: who of the roster got its secret
+    under X25519 alone, as its author says."""
 
     id: bytes
     core: bytes
@@ -78,6 +79,7 @@ class EpochInfo:
     rendezvous: bytes
     covers: bool
     superseded: bool
+    classical: tuple[Rostered, ...] = ()
 
 
 class Removal(NamedTuple):
@@ -303,6 +305,7 @@ def _epochs(counted: tuple[Placed, ...], view: View, result: Result) -> dict[byt
             rendezvous=op.rendezvous,
             covers=not needed & ~placed.past,
             superseded=entry.id in over,
+            classical=tuple(op.roster[place] for place in op.classical),
         )
     return found
 

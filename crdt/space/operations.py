@@ -70,7 +70,8 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Op 1: a new member `identity` with its first feed.  consent: see `consent.py`; prekey: X25519 P of the device."""
+    """Op 1: a new member `identity` with its first feed.  consent: see `consent.py`; prekey: P of the
+    device, or P and K."""
 
     identity: bytes
     writer: bytes
@@ -131,12 +132,14 @@ class Set:
 class Epoch:
     """Op 6: a new content key.
 
-    roster: ascending by W; superseded: epoch ids (block hashes), ascending; rendezvous: `epoch.z_check` of its Z.
+    roster: ascending by W; superseded: epoch ids (block hashes), ascending; rendezvous: `epoch.z_check` of its Z;
+    classical: places in the roster, ascending, that got E under X25519 alone.
     """
 
     roster: tuple[Rostered, ...]
     superseded: tuple[bytes, ...]
     rendezvous: bytes
+    classical: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,15 @@ class Succeed:
 
 
 @dataclass(frozen=True, slots=True)
+class Slots:
+    """Op 10: the grant before this entry has further slots of an epoch that this feed opened earlier, in entry `seq`
+    with block hash `epoch`.  It changes nothing of members, writers or epochs."""
+
+    epoch: bytes
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """An operation of a later version, as it came; its number is 10 or more."""
 
@@ -183,8 +195,8 @@ class Unknown:
         return self.code % 2 == 1
 
 
-Op = Create | Add | Admit | Close | Admin | Set | Epoch | Revoke | Witness | Succeed | Unknown
-CODES: tuple[type[Op], ...] = (Create, Add, Admit, Close, Admin, Set, Epoch, Revoke, Witness, Succeed)
+Op = Create | Add | Admit | Close | Admin | Set | Epoch | Revoke | Witness | Succeed | Slots | Unknown
+CODES: tuple[type[Op], ...] = (Create, Add, Admit, Close, Admin, Set, Epoch, Revoke, Witness, Succeed, Slots)
 
 
 @dataclass(frozen=True, slots=True)

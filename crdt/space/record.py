@@ -22,6 +22,7 @@ from identity.device import read_suite
 from identity.digest import derive
 from identity.errors import DecodeError
 from identity.extension import Extension, extension_of, read_extensions, write_extensions
+from identity.kem import read_prekey
 from identity.keys import SUITE, VERSION, SigningKey, verify
 from identity.labels import Label
 
@@ -48,8 +49,8 @@ class Report:
     """The inside of a record.
 
     at: Unix ms of the author's clock; stored, opened: frontiers, ascending by core8, at most 640 heads each; missing:
-    ranges it holds and cannot open, at most 256; prekey: X25519 P; transports: T of this and of next week (32 each);
-    hints: addresses as `host:port`, at most 8; epochs: first 8 bytes of the ids of epochs it has, the newest 32;
+    ranges it holds and cannot open, at most 256; prekey: P, or P and K; transports: T of this and of next week (32
+    each); hints: addresses as `host:port`, at most 8; epochs: first 8 bytes of the ids of epochs it has, the newest 32;
     extensions: what later versions say, kept as received.
     """
 
@@ -165,7 +166,7 @@ def encode_report(report: Report) -> bytes:
     for frontier in (report.stored, report.opened):
         out.array(frontier, lambda w, h: w.raw(h.core8).uint(h.length).raw(h.root16))
     out.array(report.missing, lambda w, r: w.raw(r.core8).uint(r.start).uint(r.end - r.start))
-    out.raw(report.prekey).raw(report.transports[0]).raw(report.transports[1])
+    out.buffer(report.prekey).raw(report.transports[0]).raw(report.transports[1])
     out.array(report.hints, Writer.string).array(report.epochs, Writer.raw)
     write_extensions(out, report.extensions)
     made = out.finish()
@@ -184,7 +185,7 @@ def decode_report(data: bytes) -> Report:
     at = reader.fixed_uint(8)
     stored, opened = _read_frontier(reader), _read_frontier(reader)
     missing = tuple(reader.array(_read_range, MAX_RANGES))
-    prekey, this, following = reader.fixed(32), reader.fixed(32), reader.fixed(32)
+    prekey, this, following = read_prekey(reader), reader.fixed(32), reader.fixed(32)
     hints = tuple(reader.array(lambda r: r.string(MAX_HINT), MAX_HINTS))
     epochs = tuple(reader.array(lambda r: r.fixed(8), MAX_OPENED))
     extensions = read_extensions(reader)

@@ -21,6 +21,7 @@ from crdt.space.control import (
     Op,
     Revoke,
     Set,
+    Slots,
     SpaceKind,
     Succeed,
     Unknown,
@@ -190,5 +191,6 @@ RIGHTS: Mapping[type, Callable[[RuleContext, View, bytes, Op], bool]] = {
     Epoch: _may_open_epoch,  # everybody in its roster
     Revoke: _may_revoke,
     Witness: _always,
+    Slots: _always,
     Unknown: _never,
 }

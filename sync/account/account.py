@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 
 from identity.codec import Reader, Writer
 from identity.device import DeviceKeys, decode_device_keys, encode_device_keys, new_device, rotate_prekeys, week_of
+from identity.kem import Kem
 from identity.keys import Random, SigningKey
 from sync.store.port import Batch, Store, Table
 
 TRANSPORTS_KEPT = 10  # eight that peers may still dial, this week's and the next
 _ACCOUNT = b"account"
-MAX_KEYS = 4096
+MAX_KEYS = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,20 @@ class Account:
         return later[0] if later else self.transports[-1][1]
 
 
-def new_account(identity: bytes, kind: str, rng: Random, now: float, keys: DeviceKeys | None = None) -> Account:
+def new_account(
+    identity: bytes, kind: str, rng: Random, now: float, keys: DeviceKeys | None = None, *, kem: Kem | None = None
+) -> Account:
     """A device of an identity with fresh keys; kind: what people call it (`phone`, `desktop`, `device`)."""
-    return rotate(Account(identity, keys or new_device(rng, now), (), kind), rng, now)
+    return rotate(Account(identity, keys or new_device(rng, now, kem), (), kind), rng, now, kem)
 
 
-def rotate(account: Account, rng: Random, now: float) -> Account:
+def rotate(account: Account, rng: Random, now: float, kem: Kem | None) -> Account:
     """The account with this and next week's transport key and this week's prekey; itself if nothing is due."""
     week = week_of(now)
     have = {at for at, _ in account.transports}
     fresh = [(at, SigningKey.generate(rng)) for at in (week, week + 1) if at not in have]
     transports = tuple(sorted([*account.transports, *fresh], key=lambda entry: entry[0]))[-TRANSPORTS_KEPT:]
-    keys = rotate_prekeys(account.keys, rng, now)
+    keys = rotate_prekeys(account.keys, rng, now, kem)
     if not fresh and keys is account.keys:
         return account
     return replace(account, transports=transports, keys=keys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from identity.kem import Kem
 from identity.keys import Random, SigningKey
 from sync.account.account import Account
 from sync.account.directory import Directory
@@ -13,12 +14,13 @@ from sync.store.port import Batch, Store
 @dataclass(slots=True)
 class Context:
     """`batch` is the open batch, replaced at every commit; `changed` names the spaces that have a part in it, in the
-    order of their first change."""
+    order of their first change; kem: ML-KEM-768, where the platform has it."""
 
     store: Store
     rng: Random
     account: Account
     directory: Directory
+    kem: Kem | None
     batch: Batch = field(default_factory=Batch)
     changed: dict[bytes, None] = field(default_factory=dict)
     last_number: int = 0

@@ -14,6 +14,7 @@ from math import inf
 from crdt.docs.facts import ABOUT_PROFILES
 from identity.errors import KithkinError
 from identity.hello import PROTOCOL as HELLO
+from identity.kem import Kem
 from identity.keys import Random
 from netstack.wire.protomux import ChannelClosed, ChannelOpened, Fault, Message, Offered, Protomux
 from sync.engine import news
@@ -44,10 +45,10 @@ FRAME = 400 * 1024  # bytes of a frame that we write
 
 
 class Engine:
-    """One profile's node.  `online` is called once the shell has an address."""
+    """One profile's node.  `online` is called once the shell has an address; kem: the platform's ML-KEM-768, if any."""
 
-    def __init__(self, store: Store, rng: Random, now: float) -> None:
-        self.profile = Profile(store, rng)
+    def __init__(self, store: Store, rng: Random, now: float, kem: Kem | None) -> None:
+        self.profile = Profile(store, rng, kem)
         self.peers: dict[int, Peer] = {}
         self.replication = Replication(self.profile)
         self.dialling = Dialling(self.profile, self.peers)

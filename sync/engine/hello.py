@@ -12,17 +12,28 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from crdt.docs.own import OwnChat
-from crdt.log.entry import read_block
+from crdt.log.entry import (
+    MAX_BLOCK,
+    MAX_GRANT,
+    BlockHeader,
+    decode_plaintext,
+    message_key,
+    open_entry,
+    read_block,
+)
 from crdt.log.manifest import core_key
 from crdt.log.merkle import MAX_LENGTH, leaf_hash
 from crdt.space.consent import sign_consent, verify_consent
-from crdt.space.control import Admit, SpaceKind
+from crdt.space.control import Admit, Epoch, Slots, SpaceKind, decode_control
+from crdt.space.epoch import proves_z
+from crdt.space.grant import MAX_CARRIERS, OpenedGrant
 from crdt.space.rendezvous import capability, channel_id
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from identity.hello import PROTOCOL as HELLO
 from identity.hello import ExpectedDevice, HelloDialler, HelloEffect, HelloListener, Proved, Stranger
 from identity.inner import Send
+from identity.kem import check_prekey, read_prekey
 from identity.keys import check_point
 from identity.statement import MAX_STATEMENT, PREFIX
 from sync.account.directory import Directory
@@ -38,7 +49,7 @@ from sync.space.space import Space
 
 SAY, GRANTS, JOIN, OUT = range(4)  # message types of the hello channel
 MAX_GRANTS = 8  # epochs handed over at once
-MAX_BLOCK = 96 * 1024
+MAX_HANDOVER = 384 * 1024  # bytes of one: a frame has room for it
 MAX_STATEMENTS = 64
 MAX_CONSENTS = 6
 MAX_OUT = 64  # feeds that one removal names on a connection
@@ -335,15 +346,15 @@ class DeviceHandshake:
         told = peer.granted.get(space.id, frozenset())
         fresh = [e for e in holding if e.id not in told][:MAX_GRANTS]
         for epoch in fresh:
-            feed = space.feed_store.feeds.get(epoch.core)
-            entry = space.feed_store.entry(feed, epoch.seq) if feed is not None else None
-            writer = space.state.writers.get(epoch.core)
-            if feed is None or entry is None or not entry.block or writer is None:
+            feed, writer = space.feed_store.feeds.get(epoch.core), space.state.writers.get(epoch.core)
+            if feed is None or writer is None:
                 continue
             member = space.state.members[writer.member]
             statements = self.profile.directory.encoded(member.identity)[:MAX_STATEMENTS]
-            body = encode_handover(space.id, feed.writer, epoch.seq, entry.block, statements)
-            peer.mux.send(peer.main, GRANTS, body)
+            # Which of its entries has the slot of that device, its author alone can tell.
+            for seq, block, carriers in space.epoch_keys.told_in(feed, epoch):
+                body = encode_handover(space.id, feed.writer, seq, block, carriers, statements)
+                peer.mux.send(peer.main, GRANTS, body)
         peer.granted[space.id] = told | {epoch.id for epoch in fresh}
         return bool(fresh)
 
@@ -351,7 +362,7 @@ class DeviceHandshake:
         """A grant for a space of ours.  It tells this connection under which Z to meet and nothing else: keys come with
         the entries themselves, and whether their epochs count, the fold decides."""
         try:
-            id_, writer, seq, block, statements = decode_handover(body)
+            id_, writer, seq, block, carriers, statements = decode_handover(body)
             header = read_block(block, seq)
         except DecodeError:
             self._drop(peer, "a grant that is none")
@@ -364,9 +375,11 @@ class DeviceHandshake:
         told = Directory(self.profile.account.keys.agreement)
         told.learn(statements)
         senders = [*told.agreements(), *([sender.agreement] if sender is not None else [])][:MAX_SENDERS]
-        opened = space.epoch_keys.try_grant(core_key(writer), seq, header, senders)
-        epoch, held = leaf_hash(block), peer.known_z.get(space.id)
-        if opened is None or opened.z in space.rendezvous or epoch in space.state.epochs:
+        core = core_key(writer)
+        opened = space.epoch_keys.try_grant(core, seq, header, senders, dict(carriers).get)
+        epoch = told_epoch(opened, core, space.id, block, header) if opened is not None else None
+        held = peer.known_z.get(space.id)
+        if opened is None or epoch is None or opened.z in space.rendezvous or epoch in space.state.epochs:
             return
         if held is None or epoch < held[0]:
             peer.known_z[space.id] = epoch, opened.z
@@ -377,8 +390,8 @@ class DeviceHandshake:
 
 
 def encode_join(writer: bytes, prekey: bytes, consents: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """version | suite | W | P | consents: W of the admitting feed, signature (64)."""
-    out = Writer().raw(PREFIX).raw(writer).raw(prekey)
+    """version | suite | W | prekey | consents: W of the admitting feed, signature (64)."""
+    out = Writer().raw(PREFIX).raw(writer).buffer(prekey)
     return out.array(list(consents), lambda w, c: w.raw(c[0]).raw(c[1])).finish()
 
 
@@ -387,7 +400,7 @@ def decode_join(data: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]]]:
     reader = Reader(data)
     if reader.fixed(2) != PREFIX:
         raise DecodeError("a request of another version")
-    writer, prekey = check_point(reader.fixed(32)), reader.fixed(32)
+    writer, prekey = check_point(reader.fixed(32)), check_prekey(read_prekey(reader))
     consents = reader.array(lambda r: (r.fixed(32), r.fixed(64)), MAX_CONSENTS)
     reader.end()
     return writer, prekey, consents
@@ -408,19 +421,54 @@ def decode_out(data: bytes) -> tuple[bytes, list[bytes]]:
     return space, feeds
 
 
-def encode_handover(space: bytes, writer: bytes, seq: int, block: bytes, statements: Iterable[bytes]) -> bytes:
-    """version | suite | space id | W | seq | block | statements of its author's identity."""
+def told_epoch(opened: OpenedGrant, core: bytes, space: bytes, block: bytes, header: BlockHeader) -> bytes | None:
+    """The id of the epoch that a grant entry opens or has further slots of, None where the entry is not sealed under
+    what its slot held, or its Z is another than the entry says."""
+    try:
+        key, _ = message_key(opened.secret, core, header.seq)
+        body = decode_control(decode_plaintext(open_entry(key, core, space, block, header)).body)
+    except DecodeError:
+        return None
+    for op in body.ops:
+        if isinstance(op, Epoch):
+            return leaf_hash(block) if proves_z(op, opened.z) else None
+        if isinstance(op, Slots):
+            return op.epoch
+    return None
+
+
+def encode_handover(
+    space: bytes,
+    writer: bytes,
+    seq: int,
+    block: bytes,
+    carriers: Iterable[tuple[int, bytes]],
+    statements: Iterable[bytes],
+) -> bytes:
+    """version | suite | space id | W | seq | block | carriers: seq and grant | statements of its author's identity.
+
+    carriers: the earlier grants of the feed that the block's grant names, as many as there is room for.
+    """
+    end = Writer().array(list(statements), Writer.buffer).finish()
     out = Writer().raw(PREFIX).raw(space).raw(writer).uint(seq).buffer(block)
-    return out.array(list(statements), Writer.buffer).finish()
+    room, kept = MAX_HANDOVER - len(out) - len(end) - 1, []
+    for at, grant in carriers:
+        room -= len(grant) + 16
+        if room >= 0:
+            kept.append((at, grant))
+    return out.array(kept, lambda w, c: w.uint(c[0]).buffer(c[1])).raw(end).finish()
 
 
-def decode_handover(data: bytes) -> tuple[bytes, bytes, int, bytes, list[bytes]]:
+def decode_handover(data: bytes) -> tuple[bytes, bytes, int, bytes, list[tuple[int, bytes]], list[bytes]]:
     """Raises DecodeError."""
+    if len(data) > MAX_HANDOVER:
+        raise DecodeError("a grant handed over is too long")
     reader = Reader(data)
     if reader.fixed(2) != PREFIX:
         raise DecodeError("a grant of another version")
     space, writer, seq = reader.fixed(32), reader.fixed(32), reader.uint(MAX_LENGTH - 1)
     block = reader.buffer(MAX_BLOCK)
+    carriers = reader.array(lambda r: (r.uint(MAX_LENGTH - 1), r.buffer(MAX_GRANT)), MAX_CARRIERS)
     statements = reader.array(lambda r: r.buffer(MAX_STATEMENT), MAX_STATEMENTS)
     reader.end()
-    return space, writer, seq, block, statements
+    return space, writer, seq, block, carriers, statements

@@ -20,6 +20,7 @@ from crdt.log.merkle import Leaf
 from crdt.space.control import SpaceKind
 from identity.codec import Reader, Writer
 from identity.hints import Address, hint_bytes, read_hint
+from identity.kem import Kem
 from identity.keys import Random, SigningKey
 from identity.statement import Statement
 from sync.account.account import Account, load_account, put_account, rotate
@@ -45,9 +46,10 @@ KINDS = {SpaceKind.PERSONAL: "personal", SpaceKind.SELF: "self", SpaceKind.DIREC
 class Profile:
     """Loaded from its store.  `effects` is what the shell takes after each tick."""
 
-    def __init__(self, store: Store, rng: Random) -> None:
+    def __init__(self, store: Store, rng: Random, kem: Kem | None) -> None:
         self.store = store
         self.rng = rng
+        self.kem = kem
         self.effects: list[Effect] = []
         self.spaces: dict[bytes, Space] = {}
         self._deltas: dict[bytes, SpaceDelta] = {}  # what commits changed and nobody has been told of, by space
@@ -65,7 +67,7 @@ class Profile:
         account = load_account(self.store)
         if account is None:
             raise LookupError("no identity in this profile")
-        self.context = Context(self.store, self.rng, account, Directory(account.keys.agreement))
+        self.context = Context(self.store, self.rng, account, Directory(account.keys.agreement), self.kem)
         self.context.directory.learn(load_statements(self.store))
         self.recovery = self.store.get(Table.META, _RECOVERY)
         self.former = load_former(self.store)
@@ -171,7 +173,7 @@ class Profile:
         if self.former is not None and now * 1000 - self.former.since >= KEPT_MS:
             self.former = None
             forget_former(self.context.batch)
-        account = rotate(self.account, self.rng, now)
+        account = rotate(self.account, self.rng, now, self.kem)
         if account is self.account:
             return False
         self.set_account(account)
@@ -275,9 +277,13 @@ def found_profile(
     name: str,
     now_ms: int,
     rng: Random,
+    kem: Kem | None,
 ) -> None:
-    """What `init` writes: the account, its personal space with my profile, and the chat with myself.  One commit."""
-    context = Context(store, rng, account, Directory(account.keys.agreement))
+    """What `init` writes: the account, its personal space with my profile, and the chat with myself.  One commit.
+
+    recovery: the phrase's public keys, X25519 and perhaps ML-KEM.
+    """
+    context = Context(store, rng, account, Directory(account.keys.agreement), kem)
     put_account(context.batch, account)
     put_statements(context.batch, context.directory.learn([statement.encoded for statement in statements]))
     personal = found_space(context, SpaceKind.PERSONAL, "", now_ms, key=new_writer(rng), recovery=recovery)
@@ -306,7 +312,7 @@ def join_profile(
 
     key: W of this device there; approver: W of the device that let us in.
     """
-    context = Context(store, rng, account, Directory(account.keys.agreement))
+    context = Context(store, rng, account, Directory(account.keys.agreement), None)  # it seals nothing yet
     put_account(context.batch, account)
     given = list(statements)
     context.directory.learn([statement.encoded for statement in given])

@@ -29,8 +29,8 @@ def become_new_device(profile: Profile, now_ms: int) -> None:
     context, rng, old = profile.context, profile.rng, profile.account
     name = profile.view.devices.get(old.device)
     now = now_ms / 1000
-    keys = new_device(rng, now)
-    account = new_account(old.identity, old.kind, rng, now, keys)
+    keys = new_device(rng, now, profile.kem)
+    account = new_account(old.identity, old.kind, rng, now, keys, kem=profile.kem)
     context.account = type(account)(old.identity, account.keys, account.transports, old.kind, old.history)
     put_account(context.batch, context.account)
     put_former(context.batch, Former(old.device, old.keys.agreement, now_ms))

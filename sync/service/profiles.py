@@ -18,6 +18,7 @@ from typing import Any
 
 from identity.digest import derive
 from identity.errors import DecodeError, KithkinError
+from identity.kem import installed
 from identity.keyring_shell import forget_secret, make_secret, read_secret
 from identity.keystore import change_keystore, create_keystore, open_keystore
 from identity.keystore_file import read_keystore, replace_keystore
@@ -58,8 +59,8 @@ async def create_profile(folder: Path, passphrase: str | None, *, name: str, kin
     async with _drafted(folder, passphrase) as (store, keystore):
         now, rng = time.time(), os.urandom
         phrase = new_phrase(rng)
-        keys = await asyncio.to_thread(phrase_keys, phrase)
-        account = new_account(keys.root.public, kind, rng, now)
+        keys = await asyncio.to_thread(phrase_keys, phrase, installed())
+        account = new_account(keys.root.public, kind, rng, now, kem=installed())
         certificate = root_certificate(
             keys.root,
             account.keys.signing,
@@ -67,7 +68,7 @@ async def create_profile(folder: Path, passphrase: str | None, *, name: str, kin
             created=int(now),
             generation=int(now),
         )
-        found_profile(store, account, [certificate], keys.recovery.public, name, int(now * 1000), rng)
+        found_profile(store, account, [certificate], keys.recovery.public, name, int(now * 1000), rng, installed())
         _keep_keystore(folder, keystore)
         return models.Created(identity=identity_id(account.identity), device=device_id(account.device), phrase=phrase)
 
@@ -192,7 +193,7 @@ async def open_service(
                 "profile_unreadable", "This profile was never linked to the end; delete its folder and link again."
             )
         try:
-            engine = Engine(store, os.urandom, time.time())
+            engine = Engine(store, os.urandom, time.time(), installed())
         except (DecodeError, LookupError) as error:
             # Pages are authenticated, so this is no flipped bit but a row that this version does not know.
             raise KithkinError(
@@ -390,6 +391,7 @@ async def link_profile(
                 hints[:4],
                 os.urandom,
                 time.time(),
+                installed(),
                 granted=lambda: _keep_keystore(folder, keystore),
             )
             linking = _Linking(core, host, wait)

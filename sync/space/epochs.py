@@ -5,15 +5,18 @@ Every grant is made from the state as it will be once the entry stands (`graph.p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from crdt.log.entry import Kind
 from crdt.log.manifest import core_key
 from crdt.log.merkle import Leaf
-from crdt.space.control import ControlBody, Create, Op, SpaceKind, encode_control
+from crdt.space.control import ControlBody, Create, Op, Slots, SpaceKind, encode_control
 from crdt.space.epoch import dormant, droppable, epoch_op, next_z, recipients, recovers
-from crdt.space.grant import OpenedGrant, make_grant
+from crdt.space.grant import MAX_SLOTS, OpenedGrant, make_grant
 from crdt.space.rendezvous import space_id
+from identity.device import week_of
+from identity.kem import is_hybrid
 from identity.keys import SigningKey
 from sync.account.context import Context
 from sync.space.outbound import Draft
@@ -52,7 +55,11 @@ def found_space(
 def open_epoch(
     space: Space, now_ms: int, ops: Sequence[Op] = (), *, z: bytes | None = None, recovery: bytes | None = None
 ) -> Leaf:
-    """Writes `ops` and the epoch they call for in one entry.  Returns its leaf."""
+    """Writes `ops` and the epoch they call for in one entry.  Returns its leaf.
+
+    recovery: the phrase's public keys.  Where the epoch is for more devices than a grant has slots, further entries
+    with the rest follow at once: they are durable together with it.
+    """
     context, feed = space.context, space.mine
     if feed is None:
         raise ValueError("no feed of mine in this space")
@@ -65,23 +72,48 @@ def open_epoch(
         for core, writer in after.writers.items()
         if core in space.reports
     }
-    slots = []
+    slots, classical = [], set()
     for one in recipients(after, feed.core, latest, now_ms):
         prekey = context.account.keys.prekey.public if one.writer == feed.writer else one.prekey
         slots.append((one.agreement, prekey))
-    body = encode_control(ControlBody(parents, (*ops, epoch_op(after, z))))
+        if context.kem is None or not is_hybrid(prekey):
+            classical.add(one.writer)
     recovery = recovery if recovers(space.kind) or not space.graph else None
+    room = MAX_SLOTS - (recovery is not None)
+    shared = space.epoch_keys.shared.renew(feed.core, week_of(now_ms / 1000))
+    slots = shared.sort(slots)
 
-    def grant(seq: int) -> bytes:
-        return make_grant(
-            context.rng, secret, z, feed.core, seq, space.id, context.account.keys.agreement, slots, recovery
+    def granting(part: Sequence[tuple[bytes, bytes]], recovery: bytes | None = None) -> Callable[[int], bytes]:
+        return lambda seq: make_grant(
+            context.rng,
+            secret,
+            z,
+            feed.core,
+            seq,
+            space.id,
+            context.account.keys.agreement,
+            part,
+            recovery,
+            kem=context.kem,
+            shared=shared,
         )
 
-    ((_, leaf),) = space.append([Draft(Kind.CONTROL, lambda seq: body, grant, secret)], now_ms)
+    body = encode_control(ControlBody(parents, (*ops, epoch_op(after, z, classical))))
+    draft = Draft(Kind.CONTROL, lambda seq: body, granting(slots[:room], recovery), secret)
+    ((opened, leaf),) = space.append([draft], now_ms)
     space.epoch_keys.learn(leaf[1], OpenedGrant(secret, z, None))
+    for start in range(room, len(slots), MAX_SLOTS):
+        more = encode_control(ControlBody(space.graph.tips(feed.core), (Slots(leaf[1], opened),)))
+        part = granting(slots[start : start + MAX_SLOTS])
+        space.append([Draft(Kind.CONTROL, partial(_always, more), part, secret)], now_ms)
     if space.z is None:
         space.epoch_keys.set_z(z)
     return leaf
+
+
+def _always(body: bytes, seq: int) -> bytes:
+    """A body that is the same whatever its place."""
+    return body
 
 
 def write_control(space: Space, ops: Sequence[Op], now_ms: int) -> Leaf:

@@ -102,9 +102,9 @@ class Inbound:
             try:
                 header = read_block(block, seq)
                 if key is None:
-                    key = self._epoch_keys.key_for(feed, seq, header, leaf)
+                    key = self._epoch_keys.key_for(feed, seq, header, leaf, block)
                 elif header.tag == GRANT_TAG:
-                    self._epoch_keys.key_for(feed, seq, header, leaf)
+                    self._epoch_keys.key_for(feed, seq, header, leaf, block)
                 if key is None:
                     self._seal(core, seq)
                     feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.SEALED, block))
@@ -155,7 +155,7 @@ class Inbound:
                 raise DecodeError("an entry beyond its feed")
             body = decode_control(entry.body)
             control = ControlEntry(leaf[1], feed.writer, seq, root, stamp, body.parents, body.ops)
-            self._epoch_keys.doubt(control)
+            self._epoch_keys.read(control)
             self._members.add(control, now_ms)
         elif entry.kind is Kind.DELETION and not self._members.personal:
             self._named.update(self._facts.deletion(entry, core, seq, now_ms))
@@ -261,7 +261,7 @@ class Inbound:
             return True
         try:
             header = read_block(block, seq)
-            key = key or self._epoch_keys.key_for(feed, seq, header, leaf_of(block))
+            key = key or self._epoch_keys.key_for(feed, seq, header, leaf_of(block), block)
             if key is None:
                 return False
             return (
@@ -281,7 +281,9 @@ class Inbound:
         try:
             header = read_block(block, seq)
             found = (
-                self._epoch_keys.key_for(feed, seq, header, leaf) if key is None or header.tag == GRANT_TAG else None
+                self._epoch_keys.key_for(feed, seq, header, leaf, block)
+                if key is None or header.tag == GRANT_TAG
+                else None
             )
             key = key or found
             if key is None:

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from crdt.log.entry import GRANT_TAG, BlockHeader, message_key, read_block
-from crdt.log.merkle import Leaf
-from crdt.space.control import ControlEntry, Epoch
+from crdt.log.entry import GRANT_TAG, BlockHeader, message_key, open_entry, read_block
+from crdt.log.merkle import Leaf, leaf_of
+from crdt.space.control import ControlEntry, Epoch, Slots
 from crdt.space.epoch import EpochKey, newcomers, proves_z, usable
-from crdt.space.grant import OpenedGrant, open_grant
+from crdt.space.grant import MAX_SLOTS, Earlier, OpenedGrant, Shared, decode_grant, open_grant
 from crdt.space.membership import EpochInfo
 from crdt.space.rendezvous import capability
 from identity.errors import DecodeError
@@ -23,6 +23,7 @@ from sync.space.keyring import Keyring
 from sync.space.members import Members
 from sync.space.proofs import Proofs
 
+MAX_TRIED = 4  # epochs of a feed that are tried where no tag names one
 KEEP_Z = 15  # rendezvous secrets remembered beside the current one
 
 
@@ -35,6 +36,8 @@ class EpochKeys:
         self.keyring = Keyring(context.store, feed_store.space)
         self.rendezvous: list[bytes] = []  # Z, the newest first
         self.learned = 0  # how many keys came, ever
+        self.shared = Shared()  # ML-KEM secrets with the others, of grants that this device makes
+        self._opened: tuple[bytes, OpenedGrant] | None = None  # block hash of the entry being read, what its slot held
         self._context, self._feed_store, self._members, self._changes = context, feed_store, members, changes
         self._proofs = proofs
 
@@ -88,17 +91,35 @@ class EpochKeys:
         live = [e for e in epochs if e.covers and not e.superseded and e.id in self.keys]
         return sorted((e for e in live if proves_z(e, self.keys[e.id].z)), key=lambda e: e.id)
 
-    def key_for(self, feed: Feed, seq: int, header: BlockHeader, leaf: Leaf) -> bytes | None:
-        """The message key of a block by the epochs at hand."""
+    def key_for(self, feed: Feed, seq: int, header: BlockHeader, leaf: Leaf, block: bytes) -> bytes | None:
+        """The message key of a block by the epochs at hand.  What a grant held is learned once its entry was read."""
         core, tag = feed.core, header.tag
-        if tag == GRANT_TAG:
-            opened = self.try_grant(core, seq, header)
-            if opened is None:
-                return None
+        if tag != GRANT_TAG:
+            return self.keyring.find(core, seq, tag)
+        opened = self.try_grant(core, seq, header)
+        if opened is not None:
             self._proved(core, opened)
-            self.learn(leaf[1], opened)
+            self._opened = leaf[1], opened
             return message_key(opened.secret, core, seq)[0]
-        return self.keyring.find(core, seq, tag)
+        # My slot stands in another of the entries that tell this epoch; no tag says which key fits.
+        for secret in self._told_by(core, leaf[1]):
+            key = message_key(secret, core, seq)[0]
+            try:
+                open_entry(key, core, self._feed_store.space, block, header)
+            except DecodeError:
+                continue
+            return key
+        return None
+
+    def _told_by(self, core: bytes, entry: bytes) -> list[bytes]:
+        """Secrets of the epoch that an entry opens, or of the newest that its feed opened: what its grant may tell."""
+        own = self.keys.get(entry)
+        if own is not None:
+            return [own.secret]
+        epochs = self._members.state.epochs.values()
+        of_feed = sorted((e for e in epochs if e.core == core and e.id in self.keys), key=lambda e: -e.seq)
+        last = list(self.keys.values())[-1:]  # just opened, and not folded yet
+        return [key.secret for key in (*last, *(self.keys[e.id] for e in of_feed[:MAX_TRIED]))]
 
     # -- what comes -------------------------------------------------------------------------------------------
 
@@ -113,11 +134,36 @@ class EpochKeys:
         self.keyring.drop(epoch)
         self._changes.touch()
 
-    def doubt(self, entry: ControlEntry) -> None:
-        """Drops the key of an epoch that told different devices different Z: as good as no grant."""
-        key = self.keys.get(entry.id)
-        if key is not None and any(isinstance(op, Epoch) and not proves_z(op, key.z) for op in entry.ops):
-            self.keyring.drop(entry.id)
+    def read(self, entry: ControlEntry) -> None:
+        """A control entry was read: learns the epoch key that its grant held, if it is the one of the epoch that the
+        entry opens or names.  A grant that told different devices different Z is as good as none."""
+        found, self._opened = self._opened, None
+        opened = found[1] if found is not None and found[0] == entry.id else None
+        for op in entry.ops:
+            if isinstance(op, Epoch):
+                key = self.keys.get(entry.id)
+                if key is not None and not proves_z(op, key.z):
+                    self.keyring.drop(entry.id)
+                if opened is not None and proves_z(op, opened.z):
+                    self.learn(entry.id, opened)
+            elif isinstance(op, Slots) and opened is not None and self._proves(entry, op, opened):
+                self.learn(op.epoch, opened)
+
+    def _proves(self, entry: ControlEntry, op: Slots, opened: OpenedGrant) -> bool:
+        """Whether the entry that is said to have opened the epoch stands there, and is sealed under this very E."""
+        feed = self._feed_store.feeds.get(entry.core)
+        if feed is None or op.seq >= min(entry.seq, feed.length):
+            return False
+        first = self._feed_store.entry(feed, op.seq)
+        if first is None or not first.block or leaf_of(first.block)[1] != op.epoch:
+            return False
+        try:
+            open_entry(
+                message_key(opened.secret, entry.core, op.seq)[0], entry.core, self._feed_store.space, first.block
+            )
+        except DecodeError:
+            return False
+        return True
 
     def set_z(self, z: bytes) -> None:
         """The rendezvous secret in use; the ones before it are kept for a while."""
@@ -140,22 +186,61 @@ class EpochKeys:
             feed = self._feed_store.feeds.get(epoch.core)
             if epoch.superseded or epoch.id in self.keys or feed is None or epoch.seq >= feed.length:
                 continue
-            entry = self._feed_store.entry(feed, epoch.seq)
-            if entry is None or not entry.block or not any(place.device == me for place in epoch.roster):
+            if not any(place.device == me for place in epoch.roster):
                 continue
-            opened = self.try_grant(epoch.core, epoch.seq, read_block(entry.block, epoch.seq))
-            if opened is not None:
-                self._proved(epoch.core, opened)
-                if proves_z(epoch, opened.z):
-                    self.learn(epoch.id, opened)
+            for seq, header in self.grants_of(feed, epoch):
+                opened = self.try_grant(epoch.core, seq, header)
+                if opened is not None:
+                    self._proved(epoch.core, opened)
+                    if proves_z(epoch, opened.z):
+                        self.learn(epoch.id, opened)
+                        break
 
     def _proved(self, core: bytes, opened: OpenedGrant) -> None:
         """Nobody but the device whose D found the slot can have sealed it to this one, at this place of this feed."""
         if opened.sender is not None:
             self._proofs.opened(core, opened.sender)
 
-    def try_grant(self, core: bytes, seq: int, header: BlockHeader, extra: Iterable[bytes] = ()) -> OpenedGrant | None:
-        """(E, Z) of a grant entry if it has a slot for this device; extra: further D that may have sealed it."""
+    def grants_of(self, feed: Feed, epoch: EpochInfo) -> Iterator[tuple[int, BlockHeader]]:
+        """(seq, header) of the entries here that tell an epoch: the one that opens it, and those with further slots."""
+        seqs = [epoch.seq]
+        if len(epoch.roster) >= MAX_SLOTS:
+            told = Slots(epoch.id, epoch.seq)
+            seqs += [e.seq for e in self._members.graph.entries() if e.core == epoch.core and told in e.ops]
+        for seq in seqs:
+            entry = self._feed_store.entry(feed, seq) if seq < feed.length else None
+            if entry is not None and entry.block:
+                yield seq, read_block(entry.block, seq)
+
+    def told_in(self, feed: Feed, epoch: EpochInfo) -> Iterator[tuple[int, bytes, list[tuple[int, bytes]]]]:
+        """(seq, block, (seq, grant) of each earlier entry that its grant names) of the entries that tell an epoch."""
+        earlier = self.earlier(feed.core)
+        for seq, header in self.grants_of(feed, epoch):
+            entry = self._feed_store.entry(feed, seq)
+            if entry is not None:
+                named = [(at, earlier(at)) for at in decode_grant(header.grant).carriers]
+                yield seq, entry.block, [(at, grant) for at, grant in named if grant]
+
+    def earlier(self, core: bytes) -> Earlier:
+        """The grants of a feed's entries, as far as they are here: where ciphertexts travelled that later ones name."""
+
+        def grant(seq: int) -> bytes | None:
+            feed = self._feed_store.feeds.get(core)
+            entry = self._feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
+            return read_block(entry.block, seq).grant if entry is not None and entry.block else None
+
+        return grant
+
+    def try_grant(
+        self,
+        core: bytes,
+        seq: int,
+        header: BlockHeader,
+        extra: Iterable[bytes] = (),
+        earlier: Earlier | None = None,
+    ) -> OpenedGrant | None:
+        """(E, Z) of a grant entry if it has a slot for this device; extra: further D that may have sealed it; earlier:
+        grants of earlier entries, where they are not those of the store."""
         directory = self._context.directory
         writer = self._members.state.writers.get(core)
         senders: dict[bytes, None] = {}
@@ -168,6 +253,16 @@ class EpochKeys:
         keys = self._context.account.keys
         prekeys = [prekey.key for prekey in reversed(keys.prekeys)]
         try:
-            return open_grant(header.grant, core, seq, self._feed_store.space, keys.agreement, prekeys, senders)
+            return open_grant(
+                header.grant,
+                core,
+                seq,
+                self._feed_store.space,
+                keys.agreement,
+                prekeys,
+                senders,
+                kem=self._context.kem,
+                earlier=earlier or self.earlier(core),
+            )
         except DecodeError:
             return None

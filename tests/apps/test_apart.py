@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
+from identity.kem import installed
 from identity.phrase import new_phrase, phrase_keys
 from identity.statement import root_certificate
 from netstack.shell.testnet import Testnet
@@ -103,19 +104,21 @@ class OfflineDevice:
         self.rng: Callable[[int], bytes] = Random(name).randbytes
         self.store: Store = MemoryStore()
         now = time.time()
-        keys = phrase_keys(new_phrase(self.rng))
-        account = new_account(keys.root.public, "phone", self.rng, now)
+        keys = phrase_keys(new_phrase(self.rng), installed())
+        account = new_account(keys.root.public, "phone", self.rng, now, kem=installed())
         own = account.keys
         born = int(now)
         certificate = root_certificate(keys.root, own.signing, own.agreement.public, created=born, generation=born)
         account = type(account)(keys.root.public, own, account.transports, "phone")
-        found_profile(self.store, account, [certificate], keys.recovery.public, name, born * 1000, self.rng)
+        found_profile(
+            self.store, account, [certificate], keys.recovery.public, name, born * 1000, self.rng, installed()
+        )
 
     @asynccontextmanager
     async def online(self, net: Testnet, later: float = 0.0) -> AsyncIterator[Node]:
         (first, *_) = net.bootstrap
         network = Network(HOST, advertise=NO_HOST, bootstrap=(f"{first[0]}:{first[1]}",))
-        engine = Engine(self.store, self.rng, time.time() + later)
+        engine = Engine(self.store, self.rng, time.time() + later, installed())
         engine.profile.keep_port(0)  # another address
         async with Node(engine, network, clock=lambda: time.time() + later) as node:
             yield node

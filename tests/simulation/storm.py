@@ -267,7 +267,7 @@ class Storm:
     def _recovers(self) -> None:
         """Starting is recovering: an engine over the same store says the same."""
         for device in self.world.devices:
-            twin = Engine(device.store, device.rng, device.now)
+            twin = Engine(device.store, device.rng, device.now, device.kem)
             for id_, space in device.engine.profile.spaces.items():
                 assert shape_of(space) == shape_of(twin.profile.spaces[id_]), f"{device.name} after a restart"
 

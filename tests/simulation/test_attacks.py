@@ -21,7 +21,8 @@ from crdt.log.item import Item
 from crdt.log.manifest import core_key
 from crdt.log.pack import encode_pack, seal_pack
 from crdt.space.consent import sign_consent
-from crdt.space.control import Add, Admit, ControlBody, Parent, Set, encode_control
+from crdt.space.control import Add, Admit, ControlBody, Epoch, Parent, Set, encode_control
+from crdt.space.epoch import z_check
 from crdt.space.grant import OpenedGrant, make_grant
 from crdt.space.rendezvous import space_id
 from identity.codec import Writer
@@ -180,7 +181,7 @@ def test_self_made_certificate_makes_no_device_of_mine(way: str) -> None:
     if way == "grant":
         entry = chat.feed_store.entry(chat.mine, 0)
         assert entry is not None
-        body = encode_handover(chat.id, chat.mine.writer, 0, entry.block, [junk.encoded])
+        body = encode_handover(chat.id, chat.mine.writer, 0, entry.block, [], [junk.encoded])
         there = peer(mal, ada)
         there.mux.send(there.main, GRANTS, body)
     elif way == "admit":
@@ -357,9 +358,10 @@ def test_forged_grant_changes_neither_keys_nor_topic_of_a_group() -> None:
         slots = [(own.agreement.public, own.prekey.public)]
         grant = make_grant(mal.rng, secret, false, core, seq, club.id, keys(mal).agreement, slots)
         key, _ = message_key(secret, core, seq)
-        text = encode_plaintext(Plaintext(Kind.MERGE, 1, (), b""))
+        body = encode_control(ControlBody((), (Epoch((), (), z_check(false)),)))
+        text = encode_plaintext(Plaintext(Kind.CONTROL, 1, (), body))
         block = seal_entry(key, GRANT_TAG, core, club.id, seq, text, grant)
-        there.mux.send(there.main, GRANTS, encode_handover(club.id, writer.public, seq, block, []))
+        there.mux.send(there.main, GRANTS, encode_handover(club.id, writer.public, seq, block, [], []))
     flush(mal)
     world.run(30)
     assert ada.space("club").z == z and ada.space("club").keys.items() <= held.items()

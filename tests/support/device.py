@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from crdt.docs.rows import Row
 from identity.errors import DecodeError, KithkinError
+from identity.kem import Kem
 from netstack.endpoint import EndpointCore, datagrams
 from netstack.events import EVENTS, Closed, Ended, Event, Failed, Frame, Opened
 from netstack.udp.port import Address
@@ -30,6 +31,7 @@ from sync.space.space import Space
 from sync.store.memory import Call as StoreCall
 from sync.store.memory import Crashed, MemoryStore, When
 from tests.support.calls import Calls, opened, result_of
+from tests.support.kem import SIMULATED
 from tests.support.mirror import Mirror
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class Device:
         self.name = name
         self.address = address
         self.skew = 0.0
+        self.kem: Kem | None = SIMULATED  # None: its platform has no ML-KEM
         luck = Random(f"{world.seed}/{name}")
         self.rng: Callable[[int], bytes] = luck.randbytes
         self.fate = Random(f"{world.seed}/{name}/fate")
@@ -152,7 +155,7 @@ class Device:
 
         def start() -> bool:
             self._fresh_port()
-            engine = self.engine_or_none = Engine(self.store, self.rng, self.now)
+            engine = self.engine_or_none = Engine(self.store, self.rng, self.now, self.kem)
             driver = self._driver = Driver(engine, self, lambda: self.now)
             engine.online(self.hints, self.now)
             driver.tick()
@@ -175,7 +178,7 @@ class Device:
     def boot_linking(self, kind: str, name: str) -> str:
         """Shows a pairing text, which is returned."""
         self._fresh_port()
-        self.linking = Linking(self.store, kind, name, self.told, self.rng, self.now)
+        self.linking = Linking(self.store, kind, name, self.told, self.rng, self.now, self.kem)
         self._driver = Driver(self.linking, self, lambda: self.now)
         self._driver.tick()
         self._serve()

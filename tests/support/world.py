@@ -87,13 +87,13 @@ class World:
         """A new person with one device, which is on."""
         made = self._device(name, device)
         words = new_phrase(made.rng)
-        keys = phrase_keys(words)
-        account = new_account(keys.root.public, device, made.rng, made.now)
+        keys = phrase_keys(words, made.kem)
+        account = new_account(keys.root.public, device, made.rng, made.now, kem=made.kem)
         own = account.keys
         born = int(made.now)
         certificate = root_certificate(keys.root, own.signing, own.agreement.public, created=born, generation=born)
         account = type(account)(keys.root.public, own, account.transports, device)
-        found_profile(made.store, account, [certificate], keys.recovery.public, name, born * 1000, made.rng)
+        found_profile(made.store, account, [certificate], keys.recovery.public, name, born * 1000, made.rng, made.kem)
         self.identities[name] = keys.root.public
         made.boot()
         return made
@@ -162,7 +162,7 @@ class World:
         made = self._device(owner, kind)
         self.wires.cut([made.address], [device.address for device in away_from])
         made.store = backup.reopen(made.misfortune)
-        become_new_device(Profile(made.store, made.rng), int(made.now * 1000))
+        become_new_device(Profile(made.store, made.rng, made.kem), int(made.now * 1000))
         made.boot()
         return made
 

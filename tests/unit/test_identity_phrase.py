@@ -24,7 +24,7 @@ def test_phrase_is_read_in_any_case_and_spacing() -> None:
 
 def test_root_and_recovery_keys_differ() -> None:
     keys = phrase_keys(ZERO)
-    assert keys.root.seed != keys.recovery.secret
+    assert keys.root.seed != keys.recovery.agreement.secret
     assert "secret" not in repr(keys) and keys.root.seed.hex() not in repr(keys)
 
 

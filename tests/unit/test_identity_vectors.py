@@ -36,6 +36,7 @@ from identity.invite_code import decode_invite, encode_invite, new_invite
 from identity.invitee import Invitee
 from identity.inviter import Inviter
 from identity.joiner import Display
+from identity.kem import installed
 from identity.keys import Random
 from identity.keystore import Cost, create_keystore, decode_keystore, open_keystore
 from identity.labels import Label
@@ -81,7 +82,7 @@ def secrets(device: Any) -> dict[str, str]:
     return {
         "signing_seed": device.signing.seed.hex(),
         "agreement_secret": device.agreement.secret.hex(),
-        "prekey_secret": device.prekey.secret.hex(),
+        "prekey_secret": device.prekey.agreement.secret.hex(),
         "id": device.id.hex(),
     }
 
@@ -90,7 +91,8 @@ def test_phrase_and_safety_number_equal_the_recorded_vectors() -> None:
     made = []
     for entropy in (bytes(32), bytes(range(32)), b"\xff" * 32):
         phrase = new_phrase(lambda size, entropy=entropy: entropy)  # type: ignore[misc]
-        keys = phrase_keys(phrase)
+        keys = phrase_keys(phrase, installed())
+        assert keys.recovery.kem is not None
         made.append(
             {
                 "entropy": entropy.hex(),
@@ -98,7 +100,8 @@ def test_phrase_and_safety_number_equal_the_recorded_vectors() -> None:
                 "root_seed": keys.root.seed.hex(),
                 "root": keys.root.public.hex(),
                 "identity": shown_id("id", keys.root.public),
-                "recovery_secret": keys.recovery.secret.hex(),
+                "recovery_secret": keys.recovery.agreement.secret.hex(),
+                "recovery_kem_seed": keys.recovery.kem.seed.hex(),
                 "recovery": keys.recovery.public.hex(),
             }
         )
@@ -165,7 +168,11 @@ def test_keystore_and_device_keys_equal_the_recorded_vectors() -> None:
             }
         )
     device = {**secrets(ADA.devices[0]), "encoded": encode_device_keys(ADA.devices[0]).hex()}
-    kept = matches("identity-keystore", {"keystores": made, "device_keys": device})
+    hybrid = new_device(stream("vector hybrid"), NOW, installed())
+    assert hybrid.prekey.kem is not None
+    with_k = {**secrets(hybrid), "kem_seed": hybrid.prekey.kem.seed.hex(), "encoded": encode_device_keys(hybrid).hex()}
+    kept = matches("identity-keystore", {"keystores": made, "device_keys": device, "device_keys_with_k": with_k})
+    assert decode_device_keys(bytes.fromhex(kept["device_keys_with_k"]["encoded"])) == hybrid
     for store in kept["keystores"]:
         data = bytes.fromhex(store["encoded"])
         assert decode_keystore(data)
@@ -308,7 +315,13 @@ def test_pairing_messages_equal_the_recorded_vectors() -> None:
 
 
 NEW_DEVICE = (
-    "0001" + "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a" + "09" * 32 * 2 + "04" + b"desk".hex()
+    "0001"
+    + "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    + "09" * 32
+    + "20"
+    + "09" * 32
+    + "04"
+    + b"desk".hex()
 )
 
 
@@ -423,6 +436,7 @@ def test_labels_equal_the_recorded_vectors() -> None:
 FROZEN = (
     Label.ROOT,
     Label.RECOVER,
+    Label.RECOVER_KEM,
     Label.SAFETY,
     Label.DEVICE,
     Label.CERTIFICATE,

@@ -15,6 +15,7 @@ from identity.errors import DecodeError
 from identity.hints import Address
 from identity.inner import Failed, Send, Stray
 from identity.joiner import Display, Joiner
+from identity.kem import Kem
 from identity.keys import Random
 from identity.pairing import PROTOCOL, Claimed, Granted, NeedCode, PairingDone, WrongCode
 from identity.pairing_code import new_pair_code
@@ -52,13 +53,14 @@ class Linking:
         hints: Iterable[Address],
         rng: Random,
         now: float,
+        kem: Kem | None,
         *,
         granted: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._on_granted = granted  # once the account is durable, before the other side hears of it
         self._rng = rng
-        self._account = new_account(bytes(32), kind, rng, now)
+        self._account = new_account(bytes(32), kind, rng, now, kem=kem)
         self._code = new_pair_code(rng, now, hints)
         self._display = Display(self._code, self._account.keys, name, rng)
         self._muxes: dict[int, tuple[Protomux, int, Joiner]] = {}

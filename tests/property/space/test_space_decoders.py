@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from crdt.log.head import HeadRef
 from crdt.space.control import (
+    CODES,
     Add,
     Admin,
     Admit,
@@ -22,6 +23,7 @@ from crdt.space.control import (
     Revoke,
     Rostered,
     Set,
+    Slots,
     SpaceKind,
     Succeed,
     Unknown,
@@ -30,7 +32,7 @@ from crdt.space.control import (
     encode_control,
 )
 from crdt.space.erasures import Erased, decode_erasures, encode_erasures
-from crdt.space.grant import HINT, SLOT, EpochGrant, decode_grant, encode_grant
+from crdt.space.grant import EpochGrant, Slot, decode_grant, encode_grant
 from crdt.space.record import (
     DeviceRecord,
     Range,
@@ -45,10 +47,11 @@ from identity.extension import Extension
 
 LENGTHS = st.integers(1, 2**40)
 b8, b16, b32, b64 = (st.binary(min_size=n, max_size=n) for n in (8, 16, 32, 64))
+prekeys = st.one_of(b32, st.binary(min_size=1216, max_size=1216))
 statements = st.lists(st.binary(max_size=80), max_size=4).map(tuple)
 ends = st.one_of(st.builds(FeedEnd, b32, LENGTHS, b32), st.builds(FeedEnd, b32, st.just(0), st.just(bytes(32))))
 plain_ops = st.one_of(
-    st.builds(Admit, b32, b32, statements, b32, b64),
+    st.builds(Admit, b32, b32, statements, prekeys, b64),
     st.builds(
         Close,
         st.none() | b32,
@@ -58,18 +61,25 @@ plain_ops = st.one_of(
     st.builds(Set, st.text(max_size=10), st.binary(max_size=100)),
     st.builds(Revoke, b32, statements),
     st.builds(Witness, st.builds(FeedEnd, b32, LENGTHS, b32)),
-    st.builds(Succeed, b32, b32, statements, b32, b64),
-    st.builds(Unknown, st.integers(10, 2**53 - 1), st.binary(max_size=100)),
+    st.builds(Succeed, b32, b32, statements, prekeys, b64),
+    st.builds(Slots, b32, st.integers(0, 2**40 - 1)),
+    st.builds(Unknown, st.integers(len(CODES), 2**53 - 1), st.binary(max_size=100)),
 )
 founding = st.one_of(
-    st.builds(Create, st.sampled_from(SpaceKind), st.text(max_size=40), b32, b32, statements, b32),
-    st.builds(Add, b32, b32, b32, statements, b32, b64),
+    st.builds(Create, st.sampled_from(SpaceKind), st.text(max_size=40), b32, b32, statements, prekeys),
+    st.builds(Add, b32, b32, b32, statements, prekeys, b64),
 )
-epochs = st.builds(
-    Epoch,
-    st.lists(st.builds(Rostered, b32, b32), max_size=5, unique_by=lambda r: r.writer).map(lambda r: tuple(sorted(r))),
-    st.sets(b32, max_size=5).map(lambda s: tuple(sorted(s))),
-    b32,
+rosters = st.lists(st.builds(Rostered, b32, b32), max_size=5, unique_by=lambda r: r.writer).map(
+    lambda r: tuple(sorted(r))
+)
+epochs = rosters.flatmap(
+    lambda roster: st.builds(
+        Epoch,
+        st.just(roster),
+        st.sets(b32, max_size=5).map(lambda s: tuple(sorted(s))),
+        b32,
+        st.sets(st.sampled_from(range(len(roster)))).map(lambda s: tuple(sorted(s))) if roster else st.just(()),
+    )
 )
 bodies = st.builds(
     ControlBody,
@@ -81,9 +91,20 @@ bodies = st.builds(
 grants = st.builds(
     EpochGrant,
     b32,
-    st.lists(st.binary(min_size=SLOT, max_size=SLOT), max_size=9).map(
-        lambda slots: tuple(sorted(slots, key=lambda slot: slot[:HINT]))
-    ),
+    st.binary(min_size=48, max_size=48),
+    st.lists(
+        st.builds(
+            Slot,
+            b8,
+            st.one_of(
+                st.just(b""),
+                st.binary(min_size=1088, max_size=1088),
+                st.sampled_from([seq.to_bytes(8, "little") for seq in (0, 1, 70_000, (1 << 40) - 1)]),
+            ),
+            st.binary(min_size=48, max_size=48),
+        ),
+        max_size=9,
+    ).map(lambda slots: tuple(sorted(slots, key=lambda slot: slot.hint))),
 )
 refs = st.builds(HeadRef, b8, LENGTHS, b16)
 frontiers = st.lists(refs, max_size=8, unique_by=lambda h: h.core8).map(
@@ -98,7 +119,7 @@ reports = st.builds(
     frontiers,
     frontiers,
     st.lists(ranges, max_size=5).map(tuple),
-    b32,
+    prekeys,
     st.tuples(b32, b32),
     st.lists(st.text(max_size=16), max_size=8).map(tuple),
     st.lists(b8, max_size=32).map(tuple),

@@ -21,6 +21,7 @@ from sync.engine.onboarding.messages import decode_answer, decode_profile, encod
 from tests.support.vectors import matches
 
 W = SigningKey.from_seed(b"\x07" * 32).public
+CARRIERS = [(7, b"a grant"), (299, b"another")]
 WHERE = Whereabouts(1_790_000_000_000, (b"\x01" * 32, b"\x02" * 32), ("192.0.2.7:49737", "127.0.0.1:5000"))
 
 OLD = SigningKey.from_seed(b"\x08" * 32)
@@ -46,7 +47,7 @@ def test_messages_match_their_vectors() -> None:
     held = matches(
         "engine",
         {
-            "handover": encode_handover(b"\x05" * 32, W, 300, b"block", [b"one", b"two"]).hex(),
+            "handover": encode_handover(b"\x05" * 32, W, 300, b"block", CARRIERS, [b"one", b"two"]).hex(),
             "whereabouts": encode_whereabouts(WHERE).hex(),
             "join": encode_join(W, b"\x03" * 32, [(b"\x04" * 32, b"\x06" * 64)]).hex(),
             "removal": encode_out(b"\x05" * 32, [W]).hex(),
@@ -54,7 +55,14 @@ def test_messages_match_their_vectors() -> None:
             "follows": encode_follows(b"\x0a" * 32, [b"one"], [FOLLOWED]).hex(),
         },
     )
-    assert decode_handover(bytes.fromhex(held["handover"])) == (b"\x05" * 32, W, 300, b"block", [b"one", b"two"])
+    assert decode_handover(bytes.fromhex(held["handover"])) == (
+        b"\x05" * 32,
+        W,
+        300,
+        b"block",
+        CARRIERS,
+        [b"one", b"two"],
+    )
     assert decode_whereabouts(bytes.fromhex(held["whereabouts"])) == WHERE
     assert decode_join(bytes.fromhex(held["join"])) == (W, b"\x03" * 32, [(b"\x04" * 32, b"\x06" * 64)])
     assert decode_out(bytes.fromhex(held["removal"])) == (b"\x05" * 32, [W])
@@ -90,7 +98,7 @@ def test_undecodable_profile_reads_as_empty(data: bytes) -> None:
 
 def test_trailing_bytes_are_refused() -> None:
     for encoded, decode in (
-        (encode_handover(b"\x05" * 32, W, 1, b"b", []), decode_handover),
+        (encode_handover(b"\x05" * 32, W, 1, b"b", [], []), decode_handover),
         (encode_whereabouts(WHERE), decode_whereabouts),
         (encode_answer(W, bytes(64)), decode_answer),
         (encode_out(bytes(32), [W]), decode_out),

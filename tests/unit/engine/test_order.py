@@ -20,6 +20,7 @@ from sync.space import timeline
 from sync.space.outbound import Draft
 from sync.space.space import Space
 from tests.support.device import NOTES
+from tests.support.kem import SIMULATED
 from tests.support.streams import stream
 from tests.support.world import World
 
@@ -73,7 +74,7 @@ class Written:
         self.desk = mine.writer if mine is not None else b""
 
     def reader(self) -> Profile:
-        return Profile(self.store.reopen(None), stream("reader"))
+        return Profile(self.store.reopen(None), stream("reader"), SIMULATED)
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from sync.engine import effects as e
 from sync.engine.engine import Engine
 from sync.engine.perform import Driver
 from sync.store.memory import MemoryStore
+from tests.support.kem import SIMULATED
 from tests.support.streams import stream
 from tests.unit.engine.test_space import NOW, founded
 
@@ -96,7 +97,7 @@ class Teller(Engine):
 
 def scene(shell: Shell | None = None) -> tuple[Driver[Teller], Teller, Shell]:
     store, _ = founded("node", MemoryStore())
-    engine, shell = Teller(store, stream("node"), NOW), shell or Shell()
+    engine, shell = Teller(store, stream("node"), NOW, SIMULATED), shell or Shell()
     driver = Driver(engine, shell, lambda: NOW)
     driver.open = {1, 2, 3}
     return driver, engine, shell

@@ -78,7 +78,7 @@ def test_commands_without_a_node_send_at_most_one_receipt_a_minute() -> None:
     for row in timeline.page(ben.store, chat, 10):
         world.run(5)
         now = ben.now
-        engine = Engine(ben.store, stream(f"command {now}"), now)
+        engine = Engine(ben.store, stream(f"command {now}"), now, ben.kem)
         engine.tick(now)
         calls = Calls(opened(engine, partial(float, now), partial(engine.tick, now)))
         result_of(calls.mark(chat_id(chat), upto=message_id(row.id)))

@@ -17,6 +17,7 @@ from sync.space import timeline
 from sync.space.space import Space
 from sync.store.memory import MemoryStore
 from sync.store.port import Batch
+from tests.support.kem import SIMULATED
 from tests.support.streams import stream
 
 NOW = 1_790_000_000
@@ -25,13 +26,13 @@ MS = NOW * 1000
 
 def founded(seed: str, store: MemoryStore | None = None) -> tuple[MemoryStore, Profile]:
     rng = stream(seed)
-    keys = phrase_keys(new_phrase(rng))
-    account = new_account(keys.root.public, "phone", rng, NOW)
+    keys = phrase_keys(new_phrase(rng), SIMULATED)
+    account = new_account(keys.root.public, "phone", rng, NOW, kem=SIMULATED)
     signing, agreement = account.keys.signing, account.keys.agreement.public
     certificate = root_certificate(keys.root, signing, agreement, created=NOW, generation=NOW)
     store = store or MemoryStore()
-    found_profile(store, account, [certificate], keys.recovery.public, "Ada", MS, rng)
-    return store, Profile(store, rng)
+    found_profile(store, account, [certificate], keys.recovery.public, "Ada", MS, rng, SIMULATED)
+    return store, Profile(store, rng, SIMULATED)
 
 
 def notes(profile: Profile) -> Space:
@@ -53,7 +54,7 @@ def test_committed_changes_survive_reopening() -> None:
     store, profile = founded("two")
     profile.write(notes(profile), [[Message(bytes([n]) * 16, f"note {n}")] for n in range(30)], MS)
     profile.commit(MS)
-    again = Profile(store, stream("again"))
+    again = Profile(store, stream("again"), SIMULATED)
     assert texts(again) == texts(profile) == [f"note {n}" for n in range(30)]
     first, second = notes(profile).mine, notes(again).mine
     assert first is not None and second is not None
@@ -63,7 +64,7 @@ def test_committed_changes_survive_reopening() -> None:
 def test_uncommitted_changes_are_gone_after_reopening() -> None:
     store, profile = founded("three")
     profile.write(notes(profile), [[Message(b"a" * 16, "lost")]], MS)
-    assert texts(Profile(store, stream("again"))) == []
+    assert texts(Profile(store, stream("again"), SIMULATED)) == []
 
 
 def test_edits_and_reactions_before_their_message_apply_to_it() -> None:
@@ -134,7 +135,7 @@ def test_refused_commit_leaves_memory_equal_to_the_disk() -> None:
     assert texts(profile) == ["kept"]
     profile.write(notes(profile), [[Message(b"c" * 16, "later")]], MS)
     profile.commit(MS)
-    assert texts(profile) == texts(Profile(store, stream("again"))) == ["kept", "later"]
+    assert texts(profile) == texts(Profile(store, stream("again"), SIMULATED)) == ["kept", "later"]
 
 
 def test_control_entry_that_a_late_key_opens_during_a_commit_is_folded_by_the_next_one(
@@ -168,4 +169,4 @@ def test_own_documents_are_kept_by_a_commit_in_which_a_feed_of_mine_ends(monkeyp
     profile.personal._changes.control_came()
     monkeypatch.setattr(profile.personal.members, "ends_moved", lambda: True)
     profile.commit(MS)
-    assert profile.view.profile.name == Profile(store, stream("again")).view.profile.name == "New name"
+    assert profile.view.profile.name == Profile(store, stream("again"), SIMULATED).view.profile.name == "New name"

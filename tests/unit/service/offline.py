@@ -16,6 +16,7 @@ from sync.service.local import LocalService
 from sync.service.node import Node
 from sync.store.memory import MemoryStore
 from sync.store.port import Batch
+from tests.support.kem import SIMULATED
 from tests.support.streams import stream
 from tests.unit.engine.test_space import NOW, founded
 
@@ -63,7 +64,7 @@ async def offline_service(folder: Path, seed: str, search: MemorySearch | None =
     disk = Disk()
     founded(seed, disk)
     clock = [float(NOW)]
-    engine = Engine(disk, stream(seed + "/engine"), NOW)
+    engine = Engine(disk, stream(seed + "/engine"), NOW, SIMULATED)
     search = search or MemorySearch()
     async with Node(engine, None, clock=lambda: clock[0]) as node:
         indexing = Indexing(engine.profile, search, lambda: int(clock[0] * 1000))

@@ -44,6 +44,7 @@ from crdt.space.rules import Limits
 from identity.device import DeviceKeys, new_device
 from identity.keys import Random, SigningKey
 from identity.statement import Certificate, root_certificate
+from tests.support.kem import SIMULATED
 
 NOW = 1_790_000_000_000
 
@@ -111,7 +112,7 @@ class Phone:
     def __init__(self, person: Person, name: str, feeds: Feeds) -> None:
         self.name, self.person, self.feeds = name, person, feeds
         self.rng: Random = Stream(name)
-        self.keys = new_device(self.rng, NOW / 1000)
+        self.keys = new_device(self.rng, NOW / 1000, SIMULATED)
         self.certificate = person.certify(self.keys)
         self.w = SigningKey.generate(self.rng)
         self.core = core_key(self.w.public)
@@ -174,7 +175,9 @@ class Phone:
         after = self.here.preview(self.w.public, ops, seq=seq, parents=parents)
         z, secret = next_z(self.rng, after, self.epochs), self.rng(32)
         slots = [(r.agreement, r.prekey) for r in recipients(after, self.core, {}, self.clock)]
-        grant = make_grant(self.rng, secret, z, self.core, seq, self.here.space, self.keys.agreement, slots)
+        grant = make_grant(
+            self.rng, secret, z, self.core, seq, self.here.space, self.keys.agreement, slots, kem=SIMULATED
+        )
         key, _ = message_key(secret, self.core, seq)
         entry = self._write(ControlBody(parents, (*ops, epoch_op(after, z))), key, GRANT_TAG, grant)
         self.epochs[entry.id] = EpochKey(entry.id, secret, z)
@@ -249,6 +252,7 @@ class Phone:
             self.keys.agreement,
             [p.key for p in self.keys.prekeys],
             senders,
+            kem=SIMULATED,
         )
         if got is None:
             return False

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from crdt.log.entry import MAX_GRANT
 from crdt.space.control import (
     MAX_PARENTS,
     Add,
@@ -21,6 +22,7 @@ from crdt.space.control import (
     Revoke,
     Rostered,
     Set,
+    Slots,
     SpaceKind,
     Succeed,
     Unknown,
@@ -45,11 +47,14 @@ OPS: dict[str, Op] = {
     "close of a member": Close(b(7), (FeedEnd(b(4), 1, b(6)),)),
     "admin": Admin(b(7)),
     "set": Set("title", b"Walks"),
+    "admit of a device with K": Admit(b(4), b(2), (), b(3) + bytes(range(32)) * 37, b(5, 64)),
     "epoch": Epoch((Rostered(b(4), b(2)), Rostered(b(5), b(2))), (b(8), b(9)), b(10)),
+    "epoch with a device without K": Epoch((Rostered(b(4), b(2)), Rostered(b(5), b(2))), (), b(10), (1,)),
+    "slots": Slots(b(8), 70_000),
     "revoke": Revoke(b(2), (b"revocation",)),
     "witness": Witness(FeedEnd(b(4), 70_000, b(6))),
     "succeed": Succeed(b(4), b(2), (b"statement",), b(3), b(5, 64)),
-    "of a later version": Unknown(10, b"\x01\x02"),
+    "of a later version": Unknown(12, b"\x01\x02"),
 }
 PARENTS = (Parent(b(1), 0, b(2)), Parent(b(1), 70_000, b(1)), Parent(b(2), 3, b(1)))
 
@@ -91,10 +96,16 @@ def op(code: int, data: bytes) -> Callable[[Writer], object]:
         raw(op(3, b"\x02\0")),
         raw(op(3, b"\0\x01" + b(1) + b"\0" + b(1))),  # length 0 with a tree hash
         raw(op(3, b"\0\x02" + 2 * (b(1) + b"\x01" + b(1)))),  # one feed twice
-        raw(op(6, b"\x02" + 2 * (b(1) + b(2)) + b"\0" + b(3))),
-        raw(op(6, b"\0\x02" + 2 * b(1) + b(3))),
+        raw(op(6, b"\x02" + 2 * (b(1) + b(2)) + b"\0" + b(3) + b"\0")),
+        raw(op(6, b"\0\x02" + 2 * b(1) + b(3) + b"\0")),
+        raw(op(6, b"\x01" + b(1) + b(2) + b"\0" + b(3) + b"\x01\x01")),  # a place beyond the roster
+        raw(op(6, b"\x01" + b(1) + b(2) + b"\0" + b(3) + b"\x02\0\0")),  # a place twice
+        raw(op(2, b(1) + b(2) + b"\0" + b"\x21" + bytes(33) + bytes(64))),  # a prekey of 33 bytes
+        raw(op(2, b(1) + b(2) + b"\0" + b"\xfd\xa0\x04" + bytes(1184) + bytes(64))),  # K without P
+        raw(op(10, b(1))),
+        raw(op(10, b(1) + b"\xff" + bytes(7) + b"\x01")),
         raw(op(8, b(1) + b"\0" + bytes(32))),
-        raw(op(10, bytes(64 * 1024 + 1))),
+        raw(op(12, bytes(64 * 1024 + 1))),
         raw(op(5, b"\x01k" + b"\xfd\x01\x10" + bytes(4097))),
         raw(*[op(4, b(1))] * 65),
         raw(op(4, b(1)), parents=b"\xfd\x01\x04" + bytes(10)),
@@ -115,7 +126,7 @@ def test_the_largest_epoch_fits_an_entry() -> None:
     roster = tuple(Rostered(k.to_bytes(32, "big"), b(2)) for k in range(300))
     parents = tuple(Parent(k.to_bytes(32, "big"), 70_000, b(1)) for k in range(MAX_PARENTS))
     over = tuple(k.to_bytes(32, "big") for k in range(512))
-    data = encode_control(ControlBody(parents, (Epoch(roster, over, b(3)),)))
-    assert len(data) + 32 + 2 + 301 * 88 < 200 * 1024
+    data = encode_control(ControlBody(parents, (Epoch(roster, over, b(3), tuple(range(300))),)))
+    assert len(data) + MAX_GRANT < 220 * 1024
     with pytest.raises(ValueError):
         encode_control(ControlBody((), (Epoch((*roster, Rostered(b(255), b(2))), (), b(3)),)))
