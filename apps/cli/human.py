@@ -160,6 +160,11 @@ def _(value: m.Approved, page: Page) -> str:
 
 
 @shows
+def _(value: m.Revoked, page: Page) -> str:
+    return f"Done: {value.revoked} is shut out, and new keys are in use in {value.spaces} chats and lists."
+
+
+@shows
 def _(value: m.Changed, page: Page) -> str:
     return "Changed."
 
@@ -403,7 +408,8 @@ def _(value: m.DeviceEvent, page: Page) -> str:
 
 @shows
 def _(value: m.ContactEvent, page: Page) -> str:
-    return f"contact {value.contact.id} {one_line(value.contact.name)}: {value.contact.state}"
+    said = one_line(value.notice or value.contact.state)
+    return f"contact {value.contact.id} {one_line(value.contact.name)}: {said}"
 
 
 @shows

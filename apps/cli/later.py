@@ -5,7 +5,6 @@ from __future__ import annotations
 from apps.cli.command import Later
 
 RECOVER = Later("Recovery from the 24 words comes later; keep the words, they will work.")
-DEVICE_REVOKE = Later("Revoking a device comes later; until then a lost device stays in.")
 BACKUP = Later(
     "Backups come later; until then `kithkin export` writes a chat to a file, and a second device holds everything."
 )

@@ -11,12 +11,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from identity.device_set import Device, active_devices, fold, relevant, sendable, standing_devices
+from identity.device_set import (
+    Device,
+    active_devices,
+    fold,
+    generation_of,
+    issued_by,
+    relevant,
+    sendable,
+    standing_devices,
+)
 from identity.errors import DecodeError, KithkinError
 from identity.evidence import chain, evidence
 from identity.hello import ExpectedDevice, expected_devices
 from identity.keys import AgreementKey
-from identity.statement import MAX_STATEMENT_SET, MAX_STATEMENTS, Statement, decode_statement
+from identity.statement import MAX_STATEMENT_SET, MAX_STATEMENTS, Certificate, Revocation, Statement, decode_statement
 from sync.store.port import Batch, Store, Table, prefix_end
 
 MAX_TOLD = 1024  # identities that one space may make known: four times its members
@@ -58,6 +67,7 @@ class Directory:
         self._shared: dict[bytes, bytes] = {}  # D -> what this device shares with it
         self._told: dict[bytes, int] = {}  # space -> identities first heard of there
         self.version = 0  # how often something was learnt
+        self._departed: list[KnownDevice] = []  # that stood until something was learnt just now
 
     def learn(
         self, encoded: Iterable[bytes], only: Collection[bytes] | None = None, by: bytes | None = None
@@ -104,10 +114,12 @@ class Directory:
         waiting = {i: s for i, s in everything.items() if i not in rooted}
         self.version += 1
         family.rooted = rooted
-        family.standing, family.decisive = frozenset(found.since) - found.revoked, None
+        standing = frozenset(found.since) - found.revoked
+        self._departed += [family.devices[id_] for id_ in sorted(family.standing - standing) if id_ in family.devices]
+        family.standing, family.decisive = standing, None
         family.pool = dict(list(waiting.items())[-MAX_POOL:])
         family.active = active_devices(rooted.values(), identity)
-        family.devices = {c.device: KnownDevice(c.device, identity, c.signing, c.agreement) for c in found.reached}
+        family.devices |= {c.device: KnownDevice(c.device, identity, c.signing, c.agreement) for c in found.reached}
         for device in family.devices.values():
             self._owners.setdefault(device.id, device)
         return fresh
@@ -143,6 +155,38 @@ class Directory:
         their issuer, or left out by the root key's newest word."""
         family = self._families.get(identity)
         return frozenset() if family is None else frozenset(devices) - family.standing
+
+    def is_out(self, device: bytes) -> bool:
+        """Whether a device was shut out of the identity that it belongs to."""
+        known = self._owners.get(device)
+        return known is not None and bool(self.out(known.identity, (device,)))
+
+    def generation(self, identity: bytes) -> int:
+        """The generation that new statements of an active device carry.  Raises LookupError for an unknown identity."""
+        family = self._families.get(identity)
+        found = generation_of(family.rooted.values(), identity) if family is not None else None
+        if found is None:
+            raise LookupError("nothing is known of that identity")
+        return found
+
+    def issued_by(self, identity: bytes, device: bytes) -> tuple[Certificate, ...]:
+        """Certificates in force that a device issued, for active devices."""
+        family = self._families.get(identity)
+        if family is None:
+            return ()
+        active = {entry.id for entry in family.active}
+        return tuple(c for c in issued_by(family.rooted.values(), identity, device) if c.device in active)
+
+    def shut_out_by(self, identity: bytes, device: bytes) -> list[bytes]:
+        """Devices that this one revoked, whether or not it is out itself."""
+        family = self._families.get(identity)
+        known = family.rooted.values() if family is not None else ()
+        return sorted({s.device for s in known if isinstance(s, Revocation) and s.issuer == device})
+
+    def take_departed(self) -> list[KnownDevice]:
+        """Devices that stood and are out now, by what was learnt since the last call."""
+        found, self._departed = self._departed, []
+        return found
 
     def sent(self, identity: bytes) -> tuple[Statement, ...]:
         """As many of them as one message takes, those nearest to the root key first."""

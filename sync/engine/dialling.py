@@ -94,14 +94,13 @@ class Dialling:
         self._next = inf  # when the next attempt is due, as of the last `wake`
         self._seen: object = None  # what `wake` went by last; None: look again
         self._last = 0
+        self.told: set[bytes] = set()  # devices that were told everything by this one, which is out
         self._owners: tuple[object, dict[bytes, bytes]] = None, {}
 
     def whereabouts(self) -> dict[bytes, Whereabouts]:
         """Every device that may be dialled -> the newest that is known of it.  What a feed says that only names the
         device counts where the device itself has said nothing."""
         found: dict[bytes, Whereabouts] = {}
-        if self.profile.directory.out(self.profile.account.identity, [self.profile.account.device]):
-            return found  # nobody talks to a device that is out
         for key, value in self.profile.store.scan(Table.PEER):
             if self.profile.directory.device(key) is None or self.profile.directory.is_active(key):
                 found[key] = decode_whereabouts(value)
@@ -161,6 +160,8 @@ class Dialling:
                 continue
             if not self.profile.directory.is_active(device):
                 continue
+            if self.silent(known.identity, device):
+                continue
             attempt = self._backoffs.setdefault(device, Backoff())
             if attempt.where != where:
                 attempt.where, attempt.next, attempt.wait = where, min(attempt.next, now), FIRST
@@ -174,6 +175,14 @@ class Dialling:
             if not attempt.running:
                 waiting.append(attempt.next)
         self._next = min(waiting, default=inf)
+
+    def silent(self, identity: bytes, device: bytes) -> bool:
+        """Whether this device was shut out and has nothing to say there: it asks my other devices whether that still
+        holds, and tells everybody once whom it shut out itself."""
+        account, directory = self.profile.account, self.profile.directory
+        if not self.profile.out or identity == account.identity:
+            return False
+        return device in self.told or not directory.shut_out_by(account.identity, account.device)
 
     def _attempt(self, device: bytes, attempt: Backoff, where: Whereabouts, now: float) -> None:
         """One dial: at the addresses known, and through the DHT unless it was asked for this key just now."""

@@ -145,9 +145,11 @@ class DeviceChanged:
 
 @dataclass(frozen=True, slots=True)
 class ContactChanged:
-    """A contact is new, or something that a list of contacts shows of it."""
+    """A contact is new, or something that a list of contacts shows of it; `notice`: a sentence for the person, often
+    empty."""
 
     identity: bytes
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ class Engine:
         self.replication = Replication(self.profile)
         self.dialling = Dialling(self.profile, self.peers)
         self.handshake = DeviceHandshake(self.profile, self.replication, self.peers)
+        self.handshake.told_by = self.dialling.told
         self.onboarding = Onboarding(self.profile, self.handshake, self.dialling)
         self.topics = Topics(self.profile)
         self.candidates = Candidates(rng)
@@ -63,6 +64,7 @@ class Engine:
         self._told = self.profile.view  # what watchers know of my lists, and of how far my feeds are opened elsewhere
         self._reaches = {id_: self._reached(id_) for id_ in self.profile.spaces}
         self._latest = now  # the latest time heard of
+        self._was_out = self.profile.out
         self.tasks.review((), now)
 
     # -- the shell calls ----------------------------------------------------------------------------------------
@@ -175,6 +177,8 @@ class Engine:
         for peer in list(self.peers.values()):
             if peer.device is None and now > self._deadline(peer):
                 self._drop(peer, "nothing proved in time")
+            elif peer.leaving is not None and now >= peer.leaving:
+                self._drop(peer, "a device that was shut out")
 
     def next_wake(self) -> float:
         """Unix seconds at which `wake` and `tick` are to be called at the latest."""
@@ -189,6 +193,7 @@ class Engine:
             self.dialling.next_wake(),
             self.replication.next_wake(),
         ]
+        times += [p.leaving for p in self.peers.values() if p.leaving is not None and not p.closing]
         times += [self._deadline(p) + 0.01 for p in self.peers.values() if p.device is None and not p.closing]
         return max(min(times), self._latest + 0.001)
 
@@ -203,6 +208,7 @@ class Engine:
         if now < self._latest - BACKWARDS:
             self._set_back(now)
         self._latest = now
+        self.tasks.begin_tick()
         try:
             for _ in range(ROUNDS):
                 if not self._commit_round(now):
@@ -297,6 +303,7 @@ class Engine:
         if not committing and not deltas:
             return False
         self._tell(deltas)
+        self._depart(now)
         self.tasks.note(deltas, now)
         for delta in deltas:
             self.replication.propagate(delta, now)
@@ -324,6 +331,28 @@ class Engine:
 
     def _reached(self, space: bytes) -> news.Reaches:
         return self.profile.spaces[space].delivered.reaches(self.profile.account.identity)
+
+    def _depart(self, now: float) -> None:
+        """Devices that are out since the last commit: people are told, their connections end, spaces are keyed anew."""
+        profile, departed = self.profile, self.profile.directory.take_departed()
+        profile.effects += news.of_departed(profile, departed)
+        if profile.out and not self._was_out:
+            self.onboarding.invites.listen(now)
+            for peer in self.peers.values():
+                self._drop(peer, "this device was shut out")
+        if profile.out and departed:
+            self.dialling.told.clear()
+            self.dialling.start_afresh()
+        if self._was_out and not profile.out:
+            self.tasks.start_over()  # a later word of the phrase keeps it
+        self._was_out = profile.out
+        if not departed or profile.out:
+            return
+        self.tasks.devices_out({device.identity for device in departed})
+        gone = {device.id for device in departed}
+        for peer in self.peers.values():
+            if peer.device in gone:
+                self.handshake.tell_out(peer, now)
 
     def _rotate(self, now: float) -> None:
         """Weekly keys, epoch keys that nobody needs any more, and where this node is reached."""

@@ -38,7 +38,7 @@ from identity.keys import check_point
 from identity.statement import MAX_STATEMENT, PREFIX
 from sync.account.directory import Directory
 from sync.engine.effects import ChatChanged, PeerChanged
-from sync.engine.introduction import FOLLOWS, Introductions
+from sync.engine.introduction import FOLLOWS, Introductions, encode_follows
 from sync.engine.peer import Peer
 from sync.engine.profile import Profile
 from sync.engine.replication import PROTOCOL, Replication, shared_z
@@ -53,6 +53,7 @@ MAX_HANDOVER = 384 * 1024  # bytes of one: a frame has room for it
 MAX_STATEMENTS = 64
 MAX_CONSENTS = 6
 MAX_OUT = 64  # feeds that one removal names on a connection
+FAREWELL = 5.0  # seconds that a device which is out has for its own last word
 MAX_SENDERS = 32  # devices that may have sealed a grant, as its statements say
 SETTLED = 2.0  # seconds after which a second connection of one device means that it lost the first
 
@@ -67,6 +68,7 @@ class DeviceHandshake:
         self.replication = replication
         self.peers = peers
         self.introductions = Introductions(profile)
+        self.told_by: set[bytes] = set()  # devices that know that this one is out, and whom it shut out itself
 
     # -- hello ------------------------------------------------------------------------------------------------
 
@@ -113,7 +115,9 @@ class DeviceHandshake:
         return expect((device.id, device.agreement) for device in known if device is not None)
 
     def people(self) -> set[bytes]:
-        """Identities that may connect: mine, my contacts, members of my spaces."""
+        """Identities that may connect: mine, my contacts, members of my spaces; mine alone where this device is out."""
+        if self.profile.out:
+            return {self.profile.account.identity}
         found = {self.profile.account.identity, *self.profile.view.contacts}
         for space in self.profile.spaces.values():
             found.update(member.identity for member in space.state.members.values())
@@ -169,6 +173,7 @@ class DeviceHandshake:
         if known is None or device == self.profile.account.device:
             self._drop(peer, "not a device to talk to")
             return
+        peer.proved = device
         if peer.former:
             self.introductions.tell(peer, known.identity, int(now * 1000))
             self._drop(peer, "this device comes back as the one that it is now")
@@ -196,6 +201,9 @@ class DeviceHandshake:
         """A channel for each space both are in, as far as is known here."""
         if peer.device is None or peer.identity is None or peer.closing:
             return
+        if self.profile.directory.is_out(peer.device):
+            self.tell_out(peer, now)
+            return
         self.introductions.tell(peer, peer.identity, int(now * 1000))
         for space in list(self.profile.spaces.values()):
             if self.shares(peer, space):
@@ -207,6 +215,8 @@ class DeviceHandshake:
 
     def shares(self, peer: Peer, space: Space) -> bool:
         """Whether the device at the other end belongs to this space, or to nobody knows what yet."""
+        if self.profile.out:
+            return False
         if peer.identity == self.profile.account.identity:
             return self.profile.directory.is_active(cast(bytes, peer.device))
         if space.personal or space.kind is SpaceKind.SELF:
@@ -279,7 +289,8 @@ class DeviceHandshake:
         self.profile.effects.append(ChatChanged(id_))
 
     def _follows(self, peer: Peer, body: bytes, now: float) -> None:
-        """A device took another's place: its feeds are awaited, and its spaces opened on its connections."""
+        """A device took another's place: its feeds are awaited, and its spaces opened on its connections.  Or this one
+        is out, as what it is told shows: it says whom it shut out itself, and ends the connection."""
         try:
             spaces = self.introductions.hear(body, self.people())
         except DecodeError:
@@ -289,6 +300,22 @@ class DeviceHandshake:
             self.replication.admission_changed(space, now)
         for other in list(self.peers.values()) if spaces else ():
             self.open_spaces(other, now)
+        if self.profile.out and peer.device is not None:
+            self.told_by.add(peer.device)
+            identity = self.profile.account.identity
+            word = own_word(self.profile)[:MAX_STATEMENTS]
+            peer.mux.send(peer.main, FOLLOWS, encode_follows(identity, word, ()))
+            self._drop(peer, "this device was shut out")
+
+    def tell_out(self, peer: Peer, now: float) -> None:
+        """The device at the other end was shut out of its identity meanwhile: it is shown that, and gets nothing else.
+        It may answer whom it shut out itself: that counts although it is out."""
+        if peer.device is None or peer.identity is None or peer.closing or peer.leaving is not None:
+            return
+        peer.leaving, peer.guest = now + FAREWELL, peer.identity
+        for link in list(peer.links.values()):
+            self.replication.close_link(peer, link)
+        self.introductions.tell(peer, peer.identity, int(now * 1000), guest=True)
 
     # -- a pairing that was cut short ---------------------------------------------------------------------------
 
@@ -387,6 +414,15 @@ class DeviceHandshake:
 
     def _drop(self, peer: Peer, reason: str) -> None:
         peer.drop(self.profile.effects, reason)
+
+
+def own_word(profile: Profile) -> list[bytes]:
+    """Encoded statements that show those devices of mine as out that this one shut out."""
+    directory, account = profile.directory, profile.account
+    found: dict[bytes, None] = {}
+    for device in directory.shut_out_by(account.identity, account.device):
+        found.update(dict.fromkeys(directory.evidence(account.identity, device)))
+    return list(found)
 
 
 def encode_join(writer: bytes, prekey: bytes, consents: Iterable[tuple[bytes, bytes]]) -> bytes:

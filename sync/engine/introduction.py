@@ -87,11 +87,17 @@ class Introductions:
                 if followed.new not in peer.told and (identity == owner or self._concerns(space, identity)):
                     by_identity.setdefault(owner, []).append(followed)
         for owner, found in sorted(by_identity.items()):
-            statements = self._profile.directory.encoded(owner)[:MAX_STATEMENTS]
+            statements = self._statements(owner, peer if guest else None)
             for start in range(0, max(len(found), 1), MAX_FOLLOWED):
                 part = found[start : start + MAX_FOLLOWED]
                 peer.mux.send(peer.main, FOLLOWS, encode_follows(owner, statements, part))
                 peer.told.update(one.new for one in part)
+
+    def _statements(self, owner: bytes, guest: Peer | None) -> list[bytes]:
+        """What is said of the owner's devices; what shows a guest as out comes first, whatever else there is."""
+        directory = self._profile.directory
+        shown = directory.evidence(owner, guest.proved) if guest is not None and guest.proved is not None else ()
+        return list(dict.fromkeys((*shown, *directory.encoded(owner))))[:MAX_STATEMENTS]
 
     def _concerns(self, space: Space, identity: bytes) -> bool:
         return not space.personal and any(member.identity == identity for member in space.state.members.values())
@@ -125,11 +131,11 @@ class Introductions:
             device = profile.directory.device(one.device)
             if space is None or member is None or device is None or member.identity != identity:
                 continue
-            if device.identity != identity or not one.signed():
+            if device.identity != identity or not profile.directory.is_active(one.device) or not one.signed():
                 continue
             self._expected.add((space.id, one.device))
             space.members.vouch([core_key(one.new)])
-            space.members.awaited.add(core_key(one.old))
+            space.members.awaited[core_key(one.old)] = one.device
             found.append(space)
         if fresh:  # somebody may be out: whoever shares a space with them looks at it again
             for space in profile.spaces.values():

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from crdt.docs.facts import ABOUT_PROFILES, ABOUT_READING
 from crdt.docs.personal import PersonalView
 from crdt.space.control import SpaceKind
+from sync.account.directory import KnownDevice
 from sync.engine.effects import (
     ChatChanged,
     ContactChanged,
@@ -23,12 +24,15 @@ from sync.engine.effects import (
     NamesChanged,
     ReceiptsChanged,
 )
+from sync.engine.profile import Profile
 from sync.space.delta import SpaceDelta
+from sync.space.obligations import SHUT_OUT
 from sync.space.space import Space
 
 Reaches = Mapping[tuple[bytes, bytes], int]
 """(core key of a writer, core key of a feed of mine) -> how many of its entries are opened there."""
 
+NOBODY_LEFT = "None of your devices is left in it: the 24 words decide, with `kithkin init --recover`."
 WHOLE = (ChatChanged, ContactChanged, DeviceChanged, ListChanged, NamesChanged, ReceiptsChanged)
 
 
@@ -66,6 +70,26 @@ def of_names(before: PersonalView, after: PersonalView, spaces: Iterable[Space])
     for space in spaces if renamed else ():
         if space.kind is SpaceKind.GROUP and any(m.identity in renamed for m in space.state.members.values()):
             yield NamesChanged(space.id)
+
+
+def of_departed(profile: Profile, departed: Iterable[KnownDevice]) -> Iterator[Event]:
+    """Devices of mine and of contacts that were shut out just now, with a sentence about each."""
+    mine, view = profile.account, profile.view
+    for device in departed:
+        if device.identity == mine.identity:
+            yield DeviceChanged(device.id, own_notice(profile, device.id))
+    for identity in dict.fromkeys(device.identity for device in departed):
+        contact = view.contacts.get(identity)
+        if contact is not None:
+            name = contact.name or contact.profile or "A contact"
+            yield ContactChanged(identity, f"{name} shut a device out; what you write from now on is not for it.")
+
+
+def own_notice(profile: Profile, device: bytes) -> str:
+    """What people are told when a device of mine was shut out."""
+    if device != profile.account.device:
+        return f'"{profile.view.devices.get(device, "device")}" was shut out of your account.'
+    return SHUT_OUT if profile.directory.active(profile.account.identity) else f"{SHUT_OUT} {NOBODY_LEFT}"
 
 
 def of_facts(deltas: Iterable[SpaceDelta]) -> Iterator[Event]:

@@ -78,6 +78,7 @@ class Peer:
     hello: HelloDialler | HelloListener | None = None
     device: bytes | None = None  # proved
     identity: bytes | None = None
+    proved: bytes | None = None  # the device that it proved to be, whether or not it is active
     proved_at: float = 0.0
     offers: set[bytes] = field(default_factory=set)  # space channel ids that came before the proof
     links: dict[bytes, SpaceLink] = field(default_factory=dict)
@@ -88,6 +89,7 @@ class Peer:
     guest: bytes | None = None  # proved a device that is out: the identity of which it was
     former: bool = False  # this side proves the device whose place it took
     told: set[bytes] = field(default_factory=set)  # W of feeds that follow others, which it was told of
+    leaving: float | None = None  # Unix time at which a device that was told to be out is disconnected
     outdated: set[bytes] = field(default_factory=set)  # spaces of whose epochs here it knows that they are superseded
     known_z: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # space -> lowest epoch handed over, its Z
 

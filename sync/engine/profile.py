@@ -84,6 +84,12 @@ class Profile:
             highest = max((feed.number for feed in space.feed_store.feeds.values()), default=0)
             self.context.last_number = max(self.context.last_number, highest)
         self.personal = self.spaces[personal]
+        self.directory.take_departed()  # what was known before is no news
+
+    @property
+    def out(self) -> bool:
+        """Whether this device was shut out of its identity: it shows what it has, and seals nothing more."""
+        return self.directory.is_out(self.account.device)
 
     @property
     def account(self) -> Account:

@@ -111,6 +111,8 @@ def wanted_topics(profile: Profile, now: float) -> dict[bytes, JoinedTopic]:
     """Topic -> what it is for, as of now; at most `MAX_TOPICS`."""
     local, now_ms = profile.account.transport(now).public, int(now * 1000)
     found: dict[bytes, JoinedTopic] = {}
+    if profile.out:
+        return found
     for space in sorted(profile.spaces.values(), key=lambda s: (not s.personal, -s.inbound.seen_stamp, s.id)):
         if not needs_discovery(profile, space):
             continue

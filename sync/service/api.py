@@ -153,11 +153,20 @@ class Service(Protocol):
 
     # ---- devices
     async def devices(self) -> models.Devices:
-        """My active devices, oldest first."""
+        """My active devices, oldest first, then those that were shut out."""
         ...
 
     async def device_rename(self, device: str, name: str) -> models.DeviceRef:
         """Gives a device of mine another name.  Raises `empty_text`, `text_too_long`, `text_invalid`."""
+        ...
+
+    async def device_revocation(self, device: str) -> models.Revocation:
+        """What `device_revoke` would do.  Raises `not_allowed` for this device and for one that is out already."""
+        ...
+
+    async def device_revoke(self, device: str) -> models.Revoked:
+        """Shuts a device of mine out and keys every space anew; returns once that is durable here.  Raises as
+        `device_revocation`."""
         ...
 
     def device_approve(

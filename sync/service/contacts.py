@@ -7,10 +7,12 @@ from crdt.space.epoch import DORMANT_MS
 from identity.safety_number import safety_number
 from sync.engine.effects import ContactChanged
 from sync.engine.profile import Profile
+from sync.engine.revocation import loss_of, shut_out
 from sync.service import models
 from sync.service.domain import Domain, commits
 from sync.service.ids import DEVICE, among, chat_id, device_id, find_contact, identity_id
 from sync.service.names import device_name, person_name, told_profiles
+from sync.service.plural import counted
 from sync.service.text import MAX_ABOUT, check_name
 from sync.service.times import moment
 
@@ -68,9 +70,44 @@ class DeviceCalls(Domain):
     """The calls about my devices."""
 
     async def devices(self) -> models.Devices:
-        """Active ones, oldest first."""
-        active = self._profile.directory.active(self._profile.account.identity)
-        return models.Devices(devices=[device_model(self._profile, device.id, self._now_ms) for device in active])
+        """Active ones, oldest first; then those that were shut out, by name."""
+        profile = self._profile
+        active = [device_model(profile, device.id, self._now_ms) for device in profile.directory.active(me(profile))]
+        out = [device_model(profile, device, self._now_ms) for device in known_out(profile)]
+        return models.Devices(devices=[*active, *sorted(out, key=lambda device: (not device.this, device.name))])
+
+    async def device_revocation(self, device: str) -> models.Revocation:
+        profile = self._profile
+        loss = loss_of(profile, self._device(device))
+        name = device_name(profile, loss.device)
+        effects = [
+            f'"{name}" is shut out of your account for good: it gets no new messages and can write nothing.',
+            f"{counted(loss.spaces, 'chat or list')} of yours get new keys.".replace("or lists", "and lists"),
+            "Your other devices and your contacts are told.",
+            "It keeps what it has, and can read what people write who have not heard of this yet.",
+        ]
+        if profile.out:
+            effects = [
+                f'This device was shut out itself. If you shut out "{name}" too, both are out.',
+                "Then your 24 words decide: `kithkin init --recover`.",
+            ]
+        elif loss.stays:
+            names = ", ".join(f'"{device_name(profile, one)}"' for one in loss.stays)
+            effects.append(f"Devices that it let in stay: {names}. Shut those out too that you do not know.")
+        return models.Revocation(device=device_id(loss.device), name=name, spaces=loss.spaces, effects=effects)
+
+    async def device_revoke(self, device: str) -> models.Revoked:
+        found = self._device(device)
+        loss = self._opened.commit(lambda: shut_out(self._profile, found, self._now_ms))
+        while self._opened.engine.tasks.owing:  # each tick takes a few; whoever else has something to do, does it
+            await self._others_first()
+            self._opened.tick()
+        return models.Revoked(revoked=device_id(found), spaces=loss.spaces)
+
+    def _device(self, device: str) -> bytes:
+        profile = self._profile
+        known = [*(entry.id for entry in profile.directory.active(me(profile))), *known_out(profile)]
+        return among(device, DEVICE, known, "device")
 
     @commits
     def device_rename(self, device: str, name: str) -> models.DeviceRef:
@@ -78,6 +115,16 @@ class DeviceCalls(Domain):
         found = among(device, DEVICE, known, "device")
         self._profile.note(self._now_ms, DeviceName(found, check_name(name)))
         return models.DeviceRef(device=device_id(found))
+
+
+def me(profile: Profile) -> bytes:
+    """My identity."""
+    return profile.account.identity
+
+
+def known_out(profile: Profile) -> list[bytes]:
+    """Devices of mine that were shut out, as far as they were ever in my list; this one, if it is one of them."""
+    return sorted(profile.directory.out(me(profile), {*profile.view.devices, profile.account.device}))
 
 
 def own_profile(profile: Profile) -> models.PublicProfile:

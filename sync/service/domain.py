@@ -65,6 +65,10 @@ class Domain:
         """Unix milliseconds."""
         return int(self._opened.clock() * 1000)
 
+    async def _others_first(self) -> None:
+        """Lets everybody else who waits for the loop have a turn."""
+        await asyncio.sleep(0)
+
     async def _change_of(self, space: bytes, deadline: float) -> bool:
         """Waits for the next change in a space, at most until the deadline; False if that has passed already."""
         left = deadline - asyncio.get_running_loop().time()

@@ -60,9 +60,9 @@ class EventMapper:
                 yield models.PeerEvent(peer=peer_model(profile, device, address), connected=connected)
             case e.DeviceChanged(device=device, notice=notice):
                 yield models.DeviceEvent(device=contacts.device_model(profile, device, now_ms), notice=notice)
-            case e.ContactChanged(identity=identity):
+            case e.ContactChanged(identity=identity, notice=notice):
                 if identity in profile.view.contacts:
-                    yield models.ContactEvent(contact=contacts.contact_model(profile, identity))
+                    yield models.ContactEvent(contact=contacts.contact_model(profile, identity), notice=notice)
             case e.ChatChanged(space=id_) | e.ListChanged(space=id_):
                 if id_ in profile.view.chats:
                     yield models.ChatEvent(chat=chats.model(profile, id_, now_ms))

@@ -35,6 +35,7 @@ from sync.service.text import check_emoji, check_text
 from sync.service.times import claimed_lifetime, moment
 from sync.space import timeline
 from sync.space.epochs import ensure_key
+from sync.space.obligations import refuse_out
 from sync.space.outbound import Draft
 from sync.space.space import Space
 
@@ -102,7 +103,9 @@ class MessageCalls(Domain):
         else:
             return models.ReadUpto(read_upto=None)
         held = profile.view.marks.get(space.id)
-        if held is None or (row.sort_key, row.id) > (held.upto, held.message):
+        if profile.out:
+            pass  # whoever was shut out reads on, and tells nobody
+        elif held is None or (row.sort_key, row.id) > (held.upto, held.message):
             profile.note(self._now_ms, ReadMark(space.id, row.sort_key, row.id))
         return models.ReadUpto(read_upto=message_id(row.id))
 
@@ -204,6 +207,7 @@ def outbox(profile: Profile, now_ms: int) -> list[models.Pending]:
 def writable(profile: Profile, space: Space) -> Space:
     """The space, if this device may write there.  Raises `not_allowed`, `update_needed`."""
     mine, chat = space.mine, profile.view.chats.get(space.id)
+    refuse_out(space)
     if chat is not None and chat.state in ("left", "declined"):
         raise KithkinError("not_allowed", "You have left that chat.")
     if chat is not None and chat.state == "removed":
@@ -216,8 +220,6 @@ def writable(profile: Profile, space: Space) -> Space:
     if not space.state.open(mine.core):
         raise KithkinError("not_allowed", "This device is no longer in that chat.")
     space.check_rules()
-    if not space.may_write:
-        raise KithkinError("not_allowed", "This device was signed out: another device of yours took its place.")
     peer = chat.peer if chat is not None and chat.kind == "direct" else None
     # Somebody may have offered a group as a chat of two: nothing is written to more people than it says.
     if peer is not None and not space.members.is_direct(profile.account.identity, peer):

@@ -88,6 +88,22 @@ class DeviceRef(Line):
     device: str
 
 
+class Revocation(Line):
+    """What shutting a device out would do, before anything has happened.  `effects` are sentences for people."""
+
+    device: str
+    name: str
+    spaces: int
+    effects: list[str]
+
+
+class Revoked(Line):
+    """A device is out, durably here; so many spaces have a key that it does not get."""
+
+    revoked: str
+    spaces: int
+
+
 class Payload(Line):
     """What the new device shows: text and QR are the same."""
 
@@ -466,8 +482,11 @@ class DeviceEvent(Line):
 
 
 class ContactEvent(Line):
+    """A contact is new or changed; `notice` is a sentence for people."""
+
     event: Literal["contact"] = "contact"
     contact: Contact
+    notice: str = ""
 
 
 class ChatEvent(Line):

@@ -19,6 +19,7 @@ from identity.device import week_of
 from identity.kem import is_hybrid
 from identity.keys import SigningKey
 from sync.account.context import Context
+from sync.space.obligations import owed_ops, owes_epoch, refuse_out
 from sync.space.outbound import Draft
 from sync.space.space import Space
 
@@ -55,7 +56,8 @@ def found_space(
 def open_epoch(
     space: Space, now_ms: int, ops: Sequence[Op] = (), *, z: bytes | None = None, recovery: bytes | None = None
 ) -> Leaf:
-    """Writes `ops` and the epoch they call for in one entry.  Returns its leaf.
+    """Writes `ops`, what this device owes the space beside them, and the epoch they call for, in one entry.  Returns
+    its leaf.  Raises KithkinError `not_allowed` where this device is out.
 
     recovery: the phrase's public keys.  Where the epoch is for more devices than a grant has slots, further entries
     with the rest follow at once: they are durable together with it.
@@ -63,6 +65,8 @@ def open_epoch(
     context, feed = space.context, space.mine
     if feed is None:
         raise ValueError("no feed of mine in this space")
+    refuse_out(space)
+    ops = (*owed_ops(space), *ops)
     parents = space.graph.tips(feed.core)
     after = space.graph.preview(feed.writer, ops, seq=feed.length, parents=parents)
     z = z or next_z(context.rng, after, space.keys)
@@ -74,6 +78,8 @@ def open_epoch(
     }
     slots, classical = [], set()
     for one in recipients(after, feed.core, latest, now_ms):
+        if context.directory.is_out(one.device):
+            continue  # whatever the fold makes of it: nothing is sealed to a device that is known here to be out
         prekey = context.account.keys.prekey.public if one.writer == feed.writer else one.prekey
         slots.append((one.agreement, prekey))
         if context.kem is None or not is_hybrid(prekey):
@@ -128,8 +134,9 @@ def write_control(space: Space, ops: Sequence[Op], now_ms: int) -> Leaf:
 
 
 def ensure_key(space: Space, now_ms: int, recovery: bytes | None = None) -> None:
-    """Opens an epoch where none fits what is known, or the one in use is worn."""
-    if space.epoch_keys.in_use(now_ms) is None or space.epoch_keys.worn(now_ms):
+    """Opens an epoch where none fits what is known, or the one in use is worn.  Raises as `open_epoch`."""
+    refuse_out(space)
+    if owes_epoch(space) or space.epoch_keys.in_use(now_ms) is None or space.epoch_keys.worn(now_ms):
         open_epoch(space, now_ms, recovery=recovery)
 
 

@@ -43,7 +43,7 @@ class Members:
         self.graph = ControlGraph(feed_store.space, FeedLineage(self._branches))
         self.arrived: dict[bytes, int] = {}  # core -> Unix ms when its admission came
         self.vouched: set[bytes] = set()  # cores that a proved member sent items of
-        self.awaited: set[bytes] = set()  # cores of feeds that others were announced to follow: their end comes with it
+        self.awaited: dict[bytes, bytes] = {}  # core -> the device whose feed will follow it, and brings its end
         self.version = 0  # how often membership changed
         self._context, self._feed_store, self._changes = context, feed_store, changes
         self._state: SpaceState | None = None

@@ -76,7 +76,7 @@ class Space:
         mine, context = self.mine, self.context
         if mine is None or not self.state.open(mine.core) or self.state.stopped:
             return False
-        return not context.directory.out(context.account.identity, [context.account.device])
+        return not context.directory.is_out(context.account.device)
 
     @property
     def graph(self) -> ControlGraph:

@@ -99,7 +99,6 @@ def test_commands_about_myself_answer_with_their_documented_keys(tmp_path: Path)
     "words",
     [
         ("init", "--name", "x", "--recover"),
-        ("device", "revoke", "dev_0"),
         ("chat", "remove", "chat_0", "id_0"),
         ("backup", "create", "f"),
         ("backup", "verify", "f"),

@@ -24,12 +24,14 @@ from sync.engine.engine import Engine
 from sync.engine.inputs import ConnectionUp, FoundKey
 from sync.engine.onboarding.link import Linking
 from sync.engine.perform import Driver
+from sync.engine.profile import Profile
 from sync.service.domain import OpenedProfile
 from sync.service.ids import chat_id, find_chat, identity_id
 from sync.space import timeline
 from sync.space.space import Space
 from sync.store.memory import Call as StoreCall
 from sync.store.memory import Crashed, MemoryStore, When
+from tests.support import promises
 from tests.support.calls import Calls, opened, result_of
 from tests.support.kem import SIMULATED
 from tests.support.mirror import Mirror
@@ -168,7 +170,7 @@ class Device:
         except KithkinError as refusal:
             # A process that cannot begin ends with that; whoever runs it tries again.
             self.errors.append(refusal)
-            self.store = self.store.reopen(self.misfortune)
+            self._has(self.store.reopen(self.misfortune))
             self._gone("refused")
             self.world.crashed(self)
             return False
@@ -224,13 +226,18 @@ class Device:
             core.abort(conn, self.world.now)
         core.take_effects()
         self._send(core)
-        self.store = self.store.reopen(self.misfortune)
+        self._has(self.store.reopen(self.misfortune))
         self._gone("stop")
 
     def crash(self) -> None:
         """A power cut: what was not durable may be lost, and nobody is told."""
-        self.store = self.store.crash(lambda size: self.fate.randbytes(size), self.misfortune)
+        self._has(self.store.crash(lambda size: self.fate.randbytes(size), self.misfortune))
         self._gone("crash")
+
+    def _has(self, store: MemoryStore) -> None:
+        """From now on this store; what its device sealed stays noted."""
+        promises.LEDGER[store] = promises.LEDGER.pop(self.store, [])
+        self.store = store
 
     def _gone(self, kind: str) -> None:
         self.core = self.engine_or_none = self.linking = self._driver = self.mirror = None
@@ -239,6 +246,10 @@ class Device:
         self.timer = float("inf")
         self.misfortune.crash_in = None
         self.world.note(kind, self.name)
+
+    def stored(self) -> Profile:
+        """What is in the store of a device that is off.  Raises LookupError where it never got an account."""
+        return Profile(self.store, self.rng, None)
 
     def throw_away(self) -> None:
         self._gone("gone")

@@ -31,6 +31,7 @@ from sync.service import delivery, messages
 from sync.space import timeline
 from sync.space.space import Space
 from sync.store.memory import MemoryStore
+from tests.support import promises
 from tests.support.device import Device
 from tests.support.rendezvous import Rendezvous
 from tests.support.trace import Trace
@@ -79,6 +80,7 @@ class World:
         self._order = count()
         self._made = 0
         self._by_address: dict[Address, Device] = {}
+        self._ever: list[Device] = []  # thrown away ones included
         self.dht = Rendezvous(self) if dht else None
 
     # -- setting ----------------------------------------------------------------------------------------------
@@ -170,6 +172,7 @@ class World:
         self._made += 1
         made = Device(self, owner, f"{owner}-{kind}", (f"10.0.0.{self._made}", 4000))
         self.devices.append(made)
+        self._ever.append(made)
         self._by_address[made.address] = made
         return made
 
@@ -298,6 +301,25 @@ class World:
         broken = {d.name: d.engine.faults for d in self.devices if d.engine_or_none is not None and d.engine.faults}
         if broken:
             raise AssertionError(f"defects: {broken}\n{self.trace.tail()}")
+        self.keeps_promises()
+
+    def keeps_promises(self) -> None:
+        """Nothing that was written after its author learnt that a device is out opens at that device."""
+        if not any(promises.LEDGER.get(device.store) for device in self._ever):
+            return
+        profiles: dict[bytes, Profile] = {}
+        authors = []
+        for device in self._ever:
+            with device.misfortune.looking():
+                try:
+                    profile = device.engine.profile if device.engine_or_none is not None else device.stored()
+                except LookupError:
+                    continue  # its linking came to nothing
+                profiles[profile.account.device] = profile
+                authors.append((device.name, device.store, profile))
+        found = promises.broken(authors, profiles)
+        if found:
+            raise AssertionError("promises are broken: " + "; ".join(found[:10]))
 
     def _connected(self) -> bool:
         return not self._unconnected()
@@ -321,7 +343,9 @@ class World:
         ids = {device.engine.profile.account.device: device for device in on}
         wants: dict[str, set[str]] = {}
         for device in on:
-            known = {ids[i].name for i in device.engine.dialling.whereabouts() if i in ids}
+            profile = device.engine.profile
+            there = [] if profile.out else device.engine.dialling.whereabouts()
+            known = {ids[i].name for i in there if i in ids and not profile.directory.is_out(i)}
             met = {ids[p.device].name for p in device.engine.peers.values() if p.device in ids and not p.closing}
             wants[device.name] = known - met
         return [

@@ -25,6 +25,7 @@ from sync.engine.onboarding.messages import decode_answer
 from sync.engine.peer import Peer
 from sync.engine.profile import Profile
 from sync.space.epochs import open_epoch
+from sync.space.obligations import SHUT_OUT
 
 
 class Approvals:
@@ -38,6 +39,8 @@ class Approvals:
     def check(self, text: str, now: float) -> PairPayload:
         """What a pairing text says, if a device may be added at all.  Raises KithkinError."""
         payload = read_pair_code(text, now)
+        if self._profile.out:
+            raise KithkinError("not_allowed", SHUT_OUT)
         if len(self._profile.directory.active(self._profile.account.identity)) >= MAX_DEVICES:
             raise KithkinError("too_many_devices", "There are six devices already; revoke one first.")
         self._refuse_twice(payload)

@@ -14,7 +14,7 @@ from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Add, SpaceKind
 from crdt.space.rendezvous import space_id
-from identity.errors import DecodeError
+from identity.errors import DecodeError, KithkinError
 from identity.hints import Address
 from identity.inner import Failed, Send, Stray
 from identity.invite import PROTOCOL as INVITE
@@ -32,6 +32,7 @@ from sync.engine.onboarding.messages import decode_answer, decode_profile, encod
 from sync.engine.peer import Peer, Purpose
 from sync.engine.profile import Profile
 from sync.space.epochs import found_space, open_epoch
+from sync.space.obligations import SHUT_OUT
 from sync.space.space import Space
 
 
@@ -84,7 +85,7 @@ class Invites:
     def listen(self, now: float) -> None:
         """Answers every invite of mine that has not expired; called whenever my personal space changed."""
         live: dict[bytes, InviteCode] = {}
-        for key, invite in self._profile.view.invites.items():
+        for key, invite in self._profile.view.invites.items() if not self._profile.out else ():
             if invite.seed is None or invite.payload is None or (invite.expires or 0) < now:
                 continue
             try:
@@ -238,6 +239,8 @@ class Invites:
     def accept(self, text: str, now: float) -> int:
         """Starts to accept an invite; `OnboardingStep`s follow.  Raises what `read_invite` raises."""
         payload = read_invite(text, now, self._profile.account.identity)
+        if self._profile.out:
+            raise KithkinError("not_allowed", SHUT_OUT)
         one = self._conversations.begin(now)
         one.invite = payload
         self._conversations.dial(one, now)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from crdt.space import moves
-from crdt.space.control import Close, FeedEnd, Revoke
-from crdt.space.lineage import End
+from crdt.space.control import Close, Revoke
 from sync.engine.profile import Profile
 from sync.space.epochs import open_epoch, write_control
+from sync.space.obligations import owed_ops
 from sync.space.space import Space
 
 
@@ -40,39 +39,8 @@ def open_common_epoch(profile: Profile, space: Space, now_ms: int) -> None:
 
 def meet_obligations(profile: Profile, space: Space, now_ms: int) -> None:
     """Witnesses, revocations and the closes that follow them, removals of who was brought back."""
-    mine, state = space.mine, space.state
-    if mine is None or not space.may_write:
-        return
-    fallen = any(core not in state.writers for core in space.feed_store.feeds)
-    lost = _lost(profile, space)
-    if not (state.ends or fallen or lost):
-        return
-    opened, frontiers = [], {}
-    for core, feed in space.feed_store.feeds.items():
-        if feed.length:
-            frontiers[core] = End(feed.length, feed.tree.hash())
-        root = space.feed_store.root_at(feed, feed.opened) if feed.opened else None
-        if root is not None and core != mine.core:
-            opened.append(FeedEnd(feed.writer, feed.opened, root))
-    ops = moves.obligations(space.graph, mine.core, opened=opened, frontiers=frontiers, lost=lost)
-    if not ops:
-        return
+    ops = owed_ops(space)
     if any(isinstance(op, Revoke | Close) for op in ops):
-        open_epoch(space, now_ms, ops, recovery=profile.recovery)
-    else:
+        open_epoch(space, now_ms, recovery=profile.recovery)
+    elif ops:
         write_control(space, ops, now_ms)
-
-
-def _lost(profile: Profile, space: Space) -> dict[bytes, tuple[bytes, ...]]:
-    """Rostered devices that the statements known here show as out, with what shows it."""
-    state, directory = space.state, profile.directory
-    of: dict[bytes, set[bytes]] = {}
-    for core, device in space.members.rostered():
-        if core not in space.members.awaited:  # else its successor's first entry is on its way and closes this feed
-            of.setdefault(state.members[state.writers[core].member].identity, set()).add(device)
-    found = {
-        device: directory.evidence(identity, device)
-        for identity, devices in sorted(of.items())
-        for device in sorted(directory.out(identity, devices))
-    }
-    return {device: statements for device, statements in found.items() if statements}

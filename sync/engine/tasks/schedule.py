@@ -7,6 +7,7 @@ it is done once whatever the order of arrival, and again after a crash before it
 | task | done after | file |
 |---|---|---|
 | first entry, obligations | any change of the space | `epochs.py` |
+| re-keying | a device known to be out that a space still lists; a few spaces a tick | `epochs.py` |
 | profiles | the first entry, a profile told there, any change of my personal space | `profiles.py` |
 | common epoch | a while in which no epoch holds the whole roster | `epochs.py` |
 | offers | a talk about groups, a group's membership, a connection lost | `offers.py` |
@@ -17,13 +18,14 @@ it is done once whatever the order of arrival, and again after a crash before it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 
 from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES
 from crdt.docs.own import ReadMark
 from crdt.space.control import SpaceKind
 from identity.errors import KithkinError
+from sync.engine.effects import Progress
 from sync.engine.peer import Peer
 from sync.engine.profile import Profile
 from sync.engine.tasks.admission import admit_own_devices
@@ -32,8 +34,10 @@ from sync.engine.tasks.offers import answer_offers
 from sync.engine.tasks.profiles import exchange_profiles
 from sync.engine.tasks.receipts import receipt_due, write_receipt
 from sync.space.delta import SpaceDelta
+from sync.space.obligations import owes_epoch
 from sync.space.space import Space
 
+REKEYED = 8  # spaces a tick, so that a device that is shut out of hundreds stops nothing else meanwhile
 RECORD_GAP = 0.1  # seconds between two records of one space
 EPOCH_GAP = 2.0  # seconds until the first device opens an epoch that is lacking, and from each to the next
 
@@ -53,6 +57,10 @@ class Schedule:
         self._receipt_due: dict[bytes, int] = {}  # space -> Unix ms from when a receipt is owed
         self._marks: Mapping[bytes, ReadMark] = {}  # as they were when that was worked out
         self._failed: set[tuple[str, bytes]] = set()  # (task, space): left undone until the next start
+        self._owing: dict[bytes, None] = {}  # spaces that list a device which is out, in the order of their turn
+        self._vain: dict[bytes, int] = {}  # spaces where that changed nothing -> what was known then
+        self._owed = 0  # how many there were when the first of them had its turn
+        self._budget = REKEYED
 
     @property
     def starting(self) -> bool:
@@ -88,6 +96,21 @@ class Schedule:
         """A device went away: those who wait for its answer get it from another."""
         self._answers_due = True
 
+    def devices_out(self, identities: Collection[bytes]) -> None:
+        """Devices of these people are out since something was learnt: every space that lists one is keyed anew."""
+        for id_, space in self._profile.spaces.items():
+            if any(m.identity in identities for m in space.state.members.values()) and owes_epoch(space):
+                self._owe(id_)
+
+    @property
+    def owing(self) -> int:
+        """Spaces that have to be keyed anew and were not yet."""
+        return len(self._owing)
+
+    def begin_tick(self) -> None:
+        """Another few spaces may be keyed anew."""
+        self._budget = REKEYED
+
     def note(self, deltas: Iterable[SpaceDelta], now: float) -> None:
         """What a commit changed, before its consequences: a record that does not hold any more, and who answers."""
         for delta in deltas:
@@ -102,8 +125,11 @@ class Schedule:
     def run_due(self, now: float, *, hints: tuple[str, ...] | None) -> None:
         """Writes everything whose time has come into the open batch.  hints: where this node is reached; None: it is
         not online, and nothing is told that needs others."""
+        if self._profile.out:
+            return
         if self._all_due or self._answers_due:
             self.review((), now)
+        self._run_owing(int(now * 1000))
         if hints is not None:
             self._run_records(hints, now)
             self._run_epochs(now)
@@ -115,7 +141,7 @@ class Schedule:
         None where this version may not write to the personal space: they note there what they did.
         """
         profile, now_ms = self._profile, int(now * 1000)
-        if profile.personal.state.stopped:
+        if profile.personal.state.stopped or profile.out:
             self._all_due = self._answers_due = False
             return
         start, self._all_due = self._all_due, False
@@ -124,10 +150,13 @@ class Schedule:
         for delta in given:
             id_ = delta.space
             self._run("first_entry", id_, lambda space: write_first_entry(profile, space, now_ms))
-            self._run("obligations", id_, lambda space: meet_obligations(profile, space, now_ms))
             space = profile.spaces.get(id_)
             if space is None:
                 continue
+            if owes_epoch(space):
+                self._owe(id_)
+            else:
+                self._run("obligations", id_, lambda space: meet_obligations(profile, space, now_ms))
             answers = answers or ABOUT_OFFERS in delta.topics
             if space.personal:
                 for one in list(profile.spaces):
@@ -149,7 +178,11 @@ class Schedule:
 
     def next_wake(self, *, online: bool) -> float:
         """Unix seconds at which `run_due` has something to do; infinity if nothing waits."""
+        if self._profile.out:
+            return inf
         times = [at / 1000 for at in self._receipt_due.values()]
+        if self._owing:
+            times.append(0.0)
         if online:
             times += [*self._record_due.values(), *self._epoch_due.values()]
         return min(times, default=inf)
@@ -166,6 +199,27 @@ class Schedule:
         except Exception as defect:
             self._failed.add((name, id_))
             self._defect(defect)
+
+    def _owe(self, id_: bytes) -> None:
+        if id_ not in self._owing and self._vain.get(id_) != self._profile.directory.version:
+            self._owing[id_] = None
+            self._owed += 1
+
+    def _run_owing(self, now_ms: int) -> None:
+        """A few of the spaces that list a device which is out."""
+        while self._owing and self._budget:
+            id_ = next(iter(self._owing))
+            del self._owing[id_]
+            self._budget -= 1
+            self._run("re-keying", id_, lambda space: meet_obligations(self._profile, space, now_ms))
+            space = self._profile.spaces.get(id_)
+            if space is not None and owes_epoch(space):
+                self._vain[id_] = self._profile.directory.version  # nothing is sealed to that device all the same
+            if self._owed > REKEYED:
+                done = self._owed - len(self._owing)
+                self._profile.effects.append(Progress("re-keying", done, self._owed))
+        if not self._owing:
+            self._owed = 0
 
     def _look_at_marks(self, changed: Iterable[bytes], now_ms: int) -> None:
         """Which spaces owe a receipt, and from when: those that changed, and those whose read mark did."""
@@ -196,6 +250,8 @@ class Schedule:
         for id_, at in list(self._record_due.items()):
             if at > now:
                 continue
+            if id_ in self._owing:
+                continue  # its newest key is one that the device which is out still has
             space = self._profile.spaces.get(id_)
             del self._record_due[id_]
             if space is not None and space.records.make(int(now * 1000), transports, hints, space.inbound.missing()):

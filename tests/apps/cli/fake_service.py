@@ -170,6 +170,12 @@ class FakeService(Service):
         self.names[device] = check_name(name)
         return m.DeviceRef(device=device)
 
+    async def device_revocation(self, device: str) -> m.Revocation:
+        return m.Revocation(device=device, name="phone", spaces=3, effects=["It is shut out.", "It keeps what it has."])
+
+    async def device_revoke(self, device: str) -> m.Revoked:
+        return m.Revoked(revoked=device, spaces=3)
+
     @contextlib.asynccontextmanager
     async def device_approve(
         self, text: str, *, history: m.History = "all", wait: float = WAIT_SECONDS

@@ -1,0 +1,68 @@
+"""What a device owes a space without being asked: revocations, the closes that follow them, witnesses.
+
+A device that knows, from anywhere, that a device of the roster is out seals nothing more for it: the entry that it
+writes next there says so, closes the feeds of its own lost devices and opens an epoch (`docs/protocol.md`,
+"Shutting a device out").
+"""
+
+from __future__ import annotations
+
+from crdt.space import moves
+from crdt.space.control import FeedEnd, Op
+from crdt.space.lineage import End
+from identity.errors import KithkinError
+from sync.space.space import Space
+
+SHUT_OUT = "This device was shut out of your account. What it has stays readable; it sends and receives nothing more."
+
+GAVE_WAY = "This device was signed out: another device of yours took its place. What it has stays readable."
+
+
+def refuse_out(space: Space) -> None:
+    """Raises KithkinError `not_allowed` where this device is out: it seals nothing more."""
+    account, directory = space.context.account, space.context.directory
+    if directory.is_out(account.device):
+        gave_way = account.device in directory.shut_out_by(account.identity, account.device)
+        raise KithkinError("not_allowed", GAVE_WAY if gave_way else SHUT_OUT)
+
+
+def lost_devices(space: Space) -> dict[bytes, tuple[bytes, ...]]:
+    """Rostered devices that the statements known here show as out, each with the statements that show it."""
+    directory = space.context.directory
+    found = {device: directory.evidence(identity, device) for identity, device in _out_of(space)}
+    return {device: statements for device, statements in found.items() if statements}
+
+
+def _out_of(space: Space) -> list[tuple[bytes, bytes]]:
+    """(identity, device) of rostered devices that are out, ascending."""
+    state, directory, awaited = space.state, space.context.directory, space.members.awaited
+    of: dict[bytes, set[bytes]] = {}
+    for core, device in space.members.rostered():
+        # What is awaited gave place to a new device, whose first entry is on its way and closes this feed.
+        if not directory.is_active(awaited.get(core, b"")):
+            of.setdefault(state.members[state.writers[core].member].identity, set()).add(device)
+    return [(identity, one) for identity in sorted(of) for one in sorted(directory.out(identity, of[identity]))]
+
+
+def owes_epoch(space: Space) -> bool:
+    """Whether this device may write here and has to shut devices out before it writes anything else."""
+    return space.may_write and bool(_out_of(space)) and bool(lost_devices(space))
+
+
+def owed_ops(space: Space) -> tuple[Op, ...]:
+    """The operations that this device has to write by itself, in order; empty where there are none, or none it may."""
+    mine, state = space.mine, space.state
+    if mine is None or not space.may_write:
+        return ()
+    fallen = any(core not in state.writers for core in space.feed_store.feeds)
+    lost = lost_devices(space)
+    if not (state.ends or fallen or lost):
+        return ()
+    opened, frontiers = [], {}
+    for core, feed in space.feed_store.feeds.items():
+        if feed.length:
+            frontiers[core] = End(feed.length, feed.tree.hash())
+        root = space.feed_store.root_at(feed, feed.opened) if feed.opened else None
+        if root is not None and core != mine.core:
+            opened.append(FeedEnd(feed.writer, feed.opened, root))
+    return moves.obligations(space.graph, mine.core, opened=opened, frontiers=frontiers, lost=lost)
