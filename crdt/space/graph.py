@@ -7,9 +7,10 @@ here verifies feeds: who adds an entry has found its block under a signed head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from crdt.space.consent import verify_op
 from crdt.space.control import MAX_PARENTS, Close, ControlEntry, Op, Parent
@@ -44,6 +45,14 @@ class Unproved:
 
     core: bytes
     end: End
+
+
+class Question(NamedTuple):
+    """What peers are asked to prove: that an end of a feed is signed, and what the feed was at a shorter length."""
+
+    core: bytes
+    end: End
+    at: int  # 0: whatever the asker holds
 
 
 Verify = Callable[[bytes, ControlEntry, Op], bool]
@@ -271,6 +280,34 @@ class ControlGraph:
             if not self._placeable(feed.core, feed.end)
         }
         return tuple(Unproved(*key) for key in sorted(found))
+
+    def questions(self, most: int = 256) -> list[Question]:
+        """What proofs would let entries in waiting go on whose parents are complete, at most so many."""
+        found: dict[Question, None] = {}
+        for entry in self._waiting.values():
+            if any(p.hash not in self._history.rows for p in entry.parents):
+                continue
+            for core, end, others in self._compared(entry):
+                if not self._lineage.proved(core, end):
+                    found[Question(core, end, 0)] = None
+                for other in others:
+                    if self._known(core, other, end) is None:
+                        short, long = sorted((other, end))
+                        found[Question(core, long, short.length)] = None
+            if len(found) >= most:
+                break
+        return list(found)[:most]
+
+    def _compared(self, entry: ControlEntry) -> Iterator[tuple[bytes, End, list[End]]]:
+        """(core key, end, ends it must be placed against) of all that the fold may ask about an entry."""
+        beside = [row.entry.end for row in self._beside(entry)]
+        yield entry.core, entry.end, [*self._named.get(entry.core, ()), *beside]
+        for op in entry.ops:
+            if isinstance(op, Close):
+                for feed in op.feeds:
+                    rows = self._history.by_core.get(feed.core, ())
+                    others = [*(row.entry.end for row in rows), *self._named.get(feed.core, ())]
+                    yield feed.core, feed.end, others
 
     def forks(self) -> tuple[bytes, ...]:
         """Feeds with control entries on more than one branch."""

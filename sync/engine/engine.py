@@ -7,7 +7,7 @@ sent before it is durable.  `now` is Unix time in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
 
@@ -375,13 +375,17 @@ class Engine:
         while events := peer.mux.take_effects():
             self._handle(peer, events, now)
 
-    def _handle(self, peer: Peer, events: Iterable[object], now: float) -> None:
+    def _handle(self, peer: Peer, events: Sequence[object], now: float) -> None:
+        # What one event brings about may close a channel and use its number again: later events mean the one before.
+        known = dict(peer.by_channel) if len(events) > 1 else peer.by_channel
         for event in events:
             if peer.closing:
                 return
             match event:
                 case Message(channel, type, body):
                     link = peer.by_channel.get(channel)
+                    if link is not known.get(channel):
+                        continue
                     if link is not None:
                         self.replication.receive(peer, link, type, body, now)
                     elif channel == peer.main and peer.purpose is Purpose.HELLO:
@@ -393,7 +397,8 @@ class Engine:
                     if link is not None:
                         self.replication.opened(peer, link, proof, now)
                 case ChannelClosed(channel=channel, rejected=rejected):
-                    self._channel_closed(peer, channel, rejected, now)
+                    if peer.by_channel.get(channel) is known.get(channel):
+                        self._channel_closed(peer, channel, rejected, now)
                 case Offered(protocol=protocol, id=name):
                     if protocol == SPACE:
                         self.handshake.offered(peer, name, now)

@@ -1,8 +1,9 @@
-"""Single blocks asked for by their hash: which are lacking in each space, and whom to ask for them next.
+"""Single blocks and proofs: which are lacking in each space, and whom to ask for them next.
 
-A block is lacking where a control entry that is here names it as a parent, or where a peer kept it back and no deletion
-that counts says why.  One peer is asked at a time; what it does not have, or does not answer, is asked of the next, and
-of the same one again after a while that doubles.  `docs/protocol.md`, "Single blocks".
+A block is lacking where a control entry that is here names it as a parent, where a peer told of it as a control tip,
+and where a peer kept it back and no deletion that counts says why.  A proof is lacking where a close names an end, or
+an entry stands on a branch, that cannot be placed yet.  One peer is asked at a time; what it does not have, or does not
+answer, is asked of the next, and of the same one again after a wait that doubles.  `docs/protocol.md`, "Single blocks".
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from math import inf
 from sync.engine.peer import Peer, SpaceLink
 from sync.engine.profile import Profile
 from sync.replicate.effects import Effect
-from sync.replicate.messages import Point
-from sync.replicate.replicator import MAX_FETCHES
+from sync.replicate.messages import Point, Question
 from sync.space.space import Space
 
 GRACE = 1.0  # seconds until what is lacking is asked for: most of it is on its way
@@ -23,6 +23,9 @@ AGAIN = 10.0  # seconds after which a peer that had nothing is asked again; doub
 MAX_AGAIN = 3600.0
 MAX_LACKS = 16_384  # points that are remembered of one peer
 
+MAX_TOLD = 4096  # control tips that are remembered of one peer
+
+Lack = Point | Question
 Links = Mapping[bytes, Mapping[int, tuple[Peer, SpaceLink]]]
 Perform = Callable[[Peer, SpaceLink, Iterable[Effect], float], None]
 
@@ -33,9 +36,9 @@ class Fetching:
     def __init__(self, profile: Profile, links: Links, perform: Perform) -> None:
         self._profile, self._links, self._perform = profile, links, perform
         self._due: dict[bytes, float] = {}  # space -> Unix seconds when to look at it
-        self._under_way: dict[bytes, dict[Point, tuple[int, float]]] = {}  # space -> point -> conn, asked at
-        self._here: dict[bytes, set[Point]] = {}  # space -> points whose block is here, and does not open or help
-        self.asked = 0  # points, ever
+        self._under_way: dict[bytes, dict[Lack, tuple[int, float]]] = {}  # space -> what -> conn, asked at
+        self._here: dict[bytes, set[Lack]] = {}  # space -> points whose block is here, and does not open or help
+        self.asked = 0  # points and questions, ever
 
     def look_at(self, space: bytes, now: float) -> None:
         """Something may be lacking there, or somebody else may have it."""
@@ -53,8 +56,15 @@ class Fetching:
             if space is not None:
                 self._ask(space, now)
 
-    def answered(self, link: SpaceLink, point: Point, now: float) -> bool:
-        """A peer answered, with the block or without.  Returns whether it was asked for."""
+    def told(self, link: SpaceLink, tips: Iterable[Point], now: float) -> None:
+        """A peer told of control entries that nothing there builds upon yet."""
+        fresh = [point for point in tips if point not in link.tips]
+        link.tips.update(dict.fromkeys(fresh[: MAX_TOLD - len(link.tips)]))
+        if fresh:
+            self.look_at(link.space, now)
+
+    def answered(self, link: SpaceLink, point: Lack, now: float) -> bool:
+        """A peer answered, with what was asked for or without.  Returns whether it was asked for."""
         asked = self._under_way.get(link.space, {}).pop(point, None)
         _, wait = link.lacks.get(point, (0.0, AGAIN / 2))
         if point in link.lacks or len(link.lacks) < MAX_LACKS:
@@ -76,12 +86,12 @@ class Fetching:
             for conn, (peer, link) in self._links.get(space.id, {}).items()
             if link.replicator is not None and link.replicator.caught_up and not peer.closing
         ]
-        before, under_way = self._under_way.pop(space.id, {}), dict[Point, tuple[int, float]]()
-        known, here = self._here.pop(space.id, set()), set[Point]()
-        asks: dict[int, list[Point]] = {}
+        before, under_way = self._under_way.pop(space.id, {}), dict[Lack, tuple[int, float]]()
+        known, here = self._here.pop(space.id, set()), set[Lack]()
+        asks: dict[int, list[Lack]] = {}
         due = inf
-        for point in lacking(space):
-            if point in known or space.feed_store.find(point) is not None:
+        for point in lacking(space, [link for _, _, link in links]):
+            if point in known or (len(point) == 3 and space.feed_store.block_of(point) is not None):
                 here.add(point)
                 continue
             asked, at = before.get(point, (-1, -inf))
@@ -93,7 +103,7 @@ class Fetching:
                 again = link.lacks.get(point, (0.0, 0.0))[0]
                 if again > now or (conn == asked and len(links) > 1):
                     due = min(due, max(again, now + PATIENCE))
-                elif len(asks.get(conn, ())) < MAX_FETCHES - link.replicator.fetching:  # type: ignore[union-attr]
+                elif link.replicator is not None and len(asks.get(conn, ())) < link.replicator.room:
                     asks.setdefault(conn, []).append(point)
                     under_way[point] = conn, now
                     due = min(due, now + PATIENCE)
@@ -110,13 +120,19 @@ class Fetching:
             points = asks.get(conn)
             if points and link.replicator is not None:
                 self.asked += len(points)
-                self._perform(peer, link, link.replicator.fetch(points), now)
+                blocks = link.replicator.fetch(point for point in points if len(point) == 3)
+                proofs = link.replicator.want_proofs(point for point in points if len(point) == 4)
+                self._perform(peer, link, [*blocks, *proofs], now)
 
 
-def lacking(space: Space) -> Iterator[Point]:
-    """Blocks that a peer may have, by place and hash: parents that control entries name, and what was kept back."""
+def lacking(space: Space, links: Iterable[SpaceLink]) -> Iterator[Lack]:
+    """What a peer may have: blocks by place and hash, and proofs of ends."""
     for parent in space.graph.missing():
         yield parent.core, parent.seq, parent.hash
+    for point in dict.fromkeys(point for link in links for point in link.tips):
+        if not space.graph.names(point[2]):
+            yield point
     for core, withheld in space.inbound.withheld.items():
         for seq, leaf in withheld.items():
             yield core, seq, leaf
+    yield from space.members.questions()

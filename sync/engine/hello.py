@@ -373,14 +373,14 @@ class DeviceHandshake:
         told = peer.granted.get(space.id, frozenset())
         fresh = [e for e in holding if e.id not in told][:MAX_GRANTS]
         for epoch in fresh:
-            feed, writer = space.feed_store.feeds.get(epoch.core), space.state.writers.get(epoch.core)
-            if feed is None or writer is None:
+            writer = space.state.writers.get(epoch.core)
+            if writer is None:
                 continue
             member = space.state.members[writer.member]
             statements = self.profile.directory.encoded(member.identity)[:MAX_STATEMENTS]
             # Which of its entries has the slot of that device, its author alone can tell.
-            for seq, block, carriers in space.epoch_keys.told_in(feed, epoch):
-                body = encode_handover(space.id, feed.writer, seq, block, carriers, statements)
+            for seq, block, carriers in space.epoch_keys.told_in(epoch):
+                body = encode_handover(space.id, writer.writer, seq, block, carriers, statements)
                 peer.mux.send(peer.main, GRANTS, body)
         peer.granted[space.id] = told | {epoch.id for epoch in fresh}
         return bool(fresh)

@@ -19,7 +19,7 @@ from crdt.log.pack import encode_pack, item_cost, seal_pack
 from crdt.space.control import SpaceKind
 from sync.engine.peer import Serving
 from sync.replicate.messages import Span
-from sync.space.feed import EntryState, Feed, StoredEntry
+from sync.space.feed import EntryState, StoredEntry
 from sync.space.space import Space
 
 PACK_BYTES = 1 << 20  # unpacked, of one pack: bounds what is held in memory for each peer
@@ -37,8 +37,10 @@ class Pause(Enum):
 def begin(space: Space, spans: Iterable[Span] | None) -> Serving:
     """What a peer's request comes to.  spans None: everything that it may have; none at all: control entries alone;
     else disjoint and rising, as they are read."""
-    given = {(entry.core, entry.seq): entry.id for entry in space.graph.entries()}
-    control = [(core, seq, id_) for (core, seq), id_ in given.items()]
+    given: dict[tuple[bytes, int], set[bytes]] = {}
+    for entry in space.graph.entries():
+        given.setdefault((entry.core, entry.seq), set()).add(entry.id)
+    control = [(entry.core, entry.seq, entry.id) for entry in space.graph.entries()]
     if spans is not None and not (spans := tuple(spans)):
         return Serving(deque(), [], deque(control), given)
     if spans is None:
@@ -52,7 +54,7 @@ def begin(space: Space, spans: Iterable[Span] | None) -> Serving:
             left.append((feed.core, start, min(end, feed.length)))
             starts.setdefault(feed.core, []).append((start, end))
     asked = [one for one in control if _inside(starts.get(one[0], ()), one[1])]
-    return Serving(deque(left), [], deque(asked), given)
+    return Serving(deque(left), [], deque(asked), given, named=True)
 
 
 def _inside(ranges: Sequence[tuple[int, int]], seq: int) -> bool:
@@ -101,8 +103,13 @@ def _items(space: Space, serving: Serving, device: bytes, own: bool, work: Work)
         feed = space.feed_store.feeds.get(core)
         entry = space.feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
         work.add(entry)
-        if feed is not None and entry is not None and entry.state is EntryState.OPENED and _is(entry, id_):
-            yield item_of_entry(space, feed, seq, entry)
+        if entry is not None and entry.state is EntryState.OPENED and leaf_hash(entry.block) == id_:
+            yield item_of_block(space, core, seq, entry.key, entry.block)
+            continue
+        # Where a feed forked another entry stands in its place.  Only who waits for that place can use this one.
+        beside = space.feed_store.branches.get((core, seq, id_)) if serving.named else None
+        if beside is not None and beside.key and beside.fetched.block is not None:
+            yield item_of_block(space, core, seq, beside.key, beside.fetched.block)
     gate = None if own else Gate.of(space, device)
     while serving.left and not work.over:
         core, start, end = serving.left[0]
@@ -118,7 +125,7 @@ def _items(space: Space, serving: Serving, device: bytes, own: bool, work: Work)
             if entry.state is not EntryState.OPENED:
                 continue
             control = serving.given.get((core, seq))
-            if control is not None and _is(entry, control):
+            if control is not None and leaf_hash(entry.block) in control:
                 continue
             grant = gate is not None and read_block(entry.block).tag == GRANT_TAG
             may = gate is None or grant or gate.passes(space.epoch_keys.keyring.epoch_of(feed.core, seq))
@@ -126,14 +133,9 @@ def _items(space: Space, serving: Serving, device: bytes, own: bool, work: Work)
                 if may is False:
                     _deny(serving, feed.writer, seq)
                 continue
-            yield item_of_entry(space, feed, seq, entry)
+            yield item_of_block(space, core, seq, entry.key, entry.block)
         if stop >= end:
             serving.left.popleft()
-
-
-def _is(entry: StoredEntry, block: bytes) -> bool:
-    """Whether a stored entry is the control entry of this hash: where a feed forked, another may stand in its place."""
-    return leaf_hash(entry.block) == block
 
 
 def denied(serving: Serving, most: int) -> tuple[Span, ...]:
@@ -178,7 +180,6 @@ def _deny(serving: Serving, writer: bytes, seq: int) -> None:
         denied.append((writer, seq, seq + 1))
 
 
-def item_of_entry(space: Space, feed: Feed, seq: int, entry: StoredEntry) -> Item:
-    header = read_block(entry.block)
-    text = open_entry(entry.key, feed.core, space.id, entry.block, header)
-    return Item(feed.core, seq, header.tag, entry.key, text, header.grant)
+def item_of_block(space: Space, core: bytes, seq: int, key: bytes, block: bytes) -> Item:
+    header = read_block(block)
+    return Item(core, seq, header.tag, key, open_entry(key, core, space.id, block, header), header.grant)

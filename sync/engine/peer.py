@@ -11,7 +11,7 @@ from crdt.log.item import Item
 from identity.hello import HelloDialler, HelloListener
 from netstack.wire.protomux import Protomux
 from sync.engine.effects import Disconnect, Effect
-from sync.replicate.messages import Point
+from sync.replicate.messages import Point, Question
 from sync.replicate.replicator import Replicator
 
 
@@ -40,7 +40,8 @@ class SpaceLink:
     asked: set[int] = field(default_factory=set)
     told: dict[bytes, set[int]] = field(default_factory=dict)  # core -> sealed entries it was asked about already,
     told_at: int = -1  # when this was the counter of its newest record
-    lacks: dict[Point, tuple[float, float]] = field(default_factory=dict)  # asked for: again at, after a wait (s)
+    lacks: dict[Point | Question, tuple[float, float]] = field(default_factory=dict)  # asked: again at, after (s)
+    tips: dict[Point, None] = field(default_factory=dict)  # control entries that the peer told of
     serving: dict[int, Serving] = field(default_factory=dict)
 
 
@@ -51,7 +52,8 @@ class Serving:
     left: deque[tuple[bytes, int, int]]  # (core, start, end), disjoint
     denied: list[tuple[bytes, int, int]]  # (W, start, end)
     control: deque[tuple[bytes, int, bytes]]  # (core, seq, block hash) of control entries, first of all
-    given: dict[tuple[bytes, int], bytes]  # (core, seq) of every control entry -> block hash
+    given: dict[tuple[bytes, int], set[bytes]]  # (core, seq) of every control entry -> block hashes
+    named: bool = False  # the peer names the places that it waits for
     items: list[Item] = field(default_factory=list, repr=False)  # of the pack that is being put together
     octets: int = 0  # of these items
     resume: float = inf  # Unix seconds when to go on with it

@@ -34,8 +34,10 @@ from sync.replicate.effects import (
     HistoryAsked,
     PackArrived,
     PackWanted,
+    ProofAnswered,
     SendMessage,
     StoreRecord,
+    TipsTold,
     Violation,
 )
 from sync.replicate.messages import MAX_FEEDS, Span
@@ -197,9 +199,14 @@ class Replication:
                     self._pack(peer, link, space, request, key, sealed, now)
                 case HistoryAnswered(request, done, spans):
                     self._answered(peer, link, space, request, done, spans, now)
-                case FetchAnswered(point, block):
-                    if self.fetching.answered(link, point, now) and block is not None:
-                        space.take_block(point, block, int(now * 1000))
+                case FetchAnswered(fetched, ends):
+                    if self.fetching.answered(link, fetched.point, now):
+                        space.take_block(fetched, ends, int(now * 1000))
+                case ProofAnswered(proved, ends):
+                    if self.fetching.answered(link, proved.question, now) and proved.proof is not None:
+                        space.take_proof(proved, ends)
+                case TipsTold(points):
+                    self.fetching.told(link, points, now)
                 case Violation(rule):
                     peer.drop(self.profile.effects, f"replication: {rule.sentence}")
 
@@ -275,7 +282,8 @@ class Replication:
                     space.inbound.skip(feed, item.seq, item.seq + 1)
                 continue
             if feed is not None and item.seq < feed.length:
-                space.inbound.unlock_item(feed, item.seq, item.key, block, now_ms)
+                if not space.inbound.unlock_item(feed, item.seq, item.key, block, now_ms):
+                    space.inbound.unlock_beside(item.core, item.seq, item.key, block, now_ms)
             elif item.core not in space.state.writers and item.core not in space.members.vouched:
                 continue  # of nobody who writes here
             elif own or space.feed_store.parked + len(block) + len(item.key) <= PARKED:
@@ -368,6 +376,7 @@ class Replication:
                 self.perform(peer, link, replicator.stored(told, now, durable=True), now)
             if membership:
                 self.perform(peer, link, replicator.admission_changed(now), now)
+                self.perform(peer, link, replicator.tips_changed(now), now)
             if moved:
                 self.perform(peer, link, replicator.local_changed(moved, now), now)
             if records:

@@ -11,7 +11,7 @@ from enum import IntEnum
 from crdt.log.head import Head
 from crdt.log.merkle import Leaf, Node, Tree
 from sync.replicate.encoding import encode
-from sync.replicate.messages import Block, Fork, Message, Point, Span
+from sync.replicate.messages import Block, Ends, Fetched, Fork, Message, Point, Proved, Span
 
 
 class Rule(IntEnum):
@@ -32,6 +32,7 @@ class Rule(IntEnum):
     OUT_OF_ORDER = 13
     TOO_MANY = 14
     BAD_BLOCK = 15
+    BAD_PROOF = 16
 
     @property
     def sentence(self) -> str:
@@ -51,10 +52,11 @@ _SENTENCES = {
     Rule.BAD_FORK: "a fork proof that proves nothing",
     Rule.BAD_RECORD: "a device record that its writer did not sign",
     Rule.FLOOD: "more bytes than were allowed",
-    Rule.UNASKED: "history or a block that was not asked for",
+    Rule.UNASKED: "history, a block or a proof that was not asked for",
     Rule.OUT_OF_ORDER: "pieces of a pack out of order, or too many",
     Rule.TOO_MANY: "more requests than may be open at once",
     Rule.BAD_BLOCK: "a fetched block does not have its hash",
+    Rule.BAD_PROOF: "a proof that does not lead to its head",
 }
 
 
@@ -154,10 +156,28 @@ class HistoryAnswered:
 
 @dataclass(frozen=True, slots=True)
 class FetchAnswered:
-    """The block at a point asked for, its hash checked; None if the peer does not hold it."""
+    """The block at a point that was asked for, with its proof, both checked; None if the peer does not hold it.
 
-    point: Point
-    block: bytes | None = field(repr=False)
+    ends: what the proof shows, the length seq + 1 among them.
+    """
+
+    fetched: Fetched
+    ends: Ends
+
+
+@dataclass(frozen=True, slots=True)
+class TipsTold:
+    """Control entries that the peer folds and that no other names; nothing is checked."""
+
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProofAnswered:
+    """The proof of an end that was asked for, checked; None if the peer has none.  ends: what it shows."""
+
+    proved: Proved
+    ends: Ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +199,7 @@ Effect = (
     | PackArrived
     | HistoryAnswered
     | FetchAnswered
+    | TipsTold
+    | ProofAnswered
     | Violation
 )

@@ -22,6 +22,7 @@ from sync.replicate.messages import (
     MAX_PIECE,
     MAX_POINTS,
     MAX_RANGE,
+    MAX_TIPS,
     Ack,
     Block,
     Blocks,
@@ -37,10 +38,15 @@ from sync.replicate.messages import (
     HistoryRequest,
     Message,
     Point,
+    Proof,
+    Proved,
+    Question,
     Record,
     Refuse,
     Span,
+    Tips,
     Want,
+    WantProofs,
     WantRecords,
     Wants,
 )
@@ -251,14 +257,50 @@ def _read_answer(data: Reader) -> HistoryAnswer:
     return HistoryAnswer(data.uint(MAX_ID), data.flag(), _spans(data))
 
 
+def _write_proof(out: Writer, proof: Proof) -> None:
+    write_head(out, proof.head).uint(proof.at)
+    for nodes in (proof.roots, proof.middle, proof.tail):
+        out.array(nodes, _write_leaf)
+
+
+def _read_proof(data: Reader) -> Proof:
+    return Proof(read_head(data), data.uint(MAX_LENGTH), _nodes(data), _nodes(data), _nodes(data))
+
+
 def _write_fetched(out: Writer, m: Fetched) -> None:
     _write_point(out, m.point)
-    out.fixed_uint(m.block is not None, 1).raw(m.block or b"")
+    out.fixed_uint(m.block is not None, 1)
+    if m.block is not None and m.proof is not None:
+        _write_proof(out.buffer(m.block), m.proof)
 
 
 def _read_fetched(data: Reader) -> Fetched:
-    point, found = _read_point(data), data.flag()
-    return Fetched(point, data.fixed(data.left) if found and data.left <= MAX_BLOCK else None)
+    point = _read_point(data)
+    return Fetched(point, data.buffer(MAX_BLOCK), _read_proof(data)) if data.flag() else Fetched(point, None)
+
+
+def _write_question(out: Writer, question: Question) -> None:
+    core, length, root, at = question
+    out.raw(core).uint(length).raw(root).uint(at)
+
+
+def _read_question(data: Reader) -> Question:
+    core, length, root, at = data.fixed(32), read_length(data), data.fixed(32), data.uint(MAX_LENGTH)
+    if at > length:
+        raise DecodeError("a question about what comes after an end")
+    return core, length, root, at
+
+
+def _write_proved(out: Writer, m: Proved) -> None:
+    _write_question(out, m.question)
+    out.fixed_uint(m.proof is not None, 1)
+    if m.proof is not None:
+        _write_proof(out, m.proof)
+
+
+def _read_proved(data: Reader) -> Proved:
+    question = _read_question(data)
+    return Proved(question, _read_proof(data) if data.flag() else None)
 
 
 def _write_fork(out: Writer, m: Fork) -> None:
@@ -294,6 +336,17 @@ TYPES: dict[int, tuple[type, Callable[[Writer, Any], object], Callable[[Reader],
     13: (Fetch, lambda out, m: out.array(m.points, _write_point), lambda data: Fetch(_points(data))),
     14: (Fetched, _write_fetched, _read_fetched),
     15: (Fork, _write_fork, _read_fork),
+    16: (
+        Tips,
+        lambda out, m: out.array(m.points, _write_point),
+        lambda data: Tips(tuple(data.array(_read_point, MAX_TIPS))),
+    ),
+    17: (
+        WantProofs,
+        lambda out, m: out.array(m.questions, _write_question),
+        lambda data: WantProofs(tuple(data.array(_read_question, MAX_POINTS))),
+    ),
+    18: (Proved, _write_proved, _read_proved),
 }
 _NUMBERS = {kind: number for number, (kind, _, _) in TYPES.items()}
 

@@ -1,4 +1,4 @@
-"""What travels on one `kithkin/space/1` channel: fifteen messages, each at most 320 KiB, every count bounded.
+"""What travels on one `kithkin/space/1` channel: nineteen messages, each at most 320 KiB, every count bounded.
 
 The channel's name carries the version; the first message, the digest, carries version and suite.  How each is written
 stands in `encoding.py`.  `docs/protocol.md`, "Replication".
@@ -15,7 +15,8 @@ MAX_MESSAGE = 320 * 1024
 MAX_FEEDS = 4096  # in a space, closed ones included
 MAX_PART = 1024  # heads or records in one frontier message
 MAX_RANGE = 2048  # blocks in one message
-MAX_POINTS = 256  # fetched blocks in one message
+MAX_POINTS = 256  # fetched blocks, or ends to be proved, in one message
+MAX_TIPS = 1024
 MAX_PIECE = 256 * 1024
 MAX_NODES = 48  # of a tail, or roots of a length: MAX_LENGTH has 40 bits
 MAX_ID = 2**32 - 1
@@ -23,6 +24,8 @@ MAX_ID = 2**32 - 1
 Block = bytes | Leaf  # a block, or (size, leaf hash) of one that is withheld
 Span = tuple[bytes, int, int]  # (writer W, first seq, seq after the last)
 Point = tuple[bytes, int, bytes]  # (core key, seq, leaf hash)
+Question = tuple[bytes, int, bytes, int]  # (core key, length and tree hash of an end, a length at or below it)
+Ends = tuple[tuple[int, bytes], ...]  # (length, tree hash) of one branch, ascending
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +169,48 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """Shows that a feed, at some length, lies under a signed head, and what it was at a shorter length.
+
+    at: the shorter length; roots: those at it; middle: the nodes from there to the length; tail: those on to the head.
+    """
+
+    head: Head
+    at: int
+    roots: tuple[Leaf, ...]
+    middle: tuple[Leaf, ...]
+    tail: tuple[Leaf, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
-    """The answer to one point; None: not held."""
+    """The answer to one point; None: not held.  The proof is of the length seq + 1, at seq."""
 
     point: Point
     block: bytes | None = field(repr=False)
+    proof: Proof | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tips:
+    """Control entries that no other names, as far as the sender folds: to be fetched where they are not known."""
+
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WantProofs:
+    """Asks for proofs of ends, and for what the feed was at a shorter length."""
+
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """The answer to one question; None: not held.  A proof may be at another length than the one asked for."""
+
+    question: Question
+    proof: Proof | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,4 +247,7 @@ Message = (
     | Fetch
     | Fetched
     | Fork
+    | Tips
+    | WantProofs
+    | Proved
 )

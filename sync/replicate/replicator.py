@@ -15,7 +15,18 @@ from crdt.log.head import Head
 from crdt.log.merkle import leaf_hash
 from identity.errors import DecodeError
 from sync.replicate.asking import Asking
-from sync.replicate.effects import Acked, CaughtUp, Effect, FetchAnswered, Rule, StoreRecord, Violation, send
+from sync.replicate.effects import (
+    Acked,
+    CaughtUp,
+    Effect,
+    FetchAnswered,
+    ProofAnswered,
+    Rule,
+    StoreRecord,
+    TipsTold,
+    Violation,
+    send,
+)
 from sync.replicate.encoding import decode
 from sync.replicate.flow import Inflow
 from sync.replicate.fork import branch_of
@@ -24,6 +35,7 @@ from sync.replicate.messages import (
     MAX_FEEDS,
     MAX_PART,
     MAX_POINTS,
+    MAX_TIPS,
     Ack,
     Blocks,
     Branch,
@@ -38,13 +50,18 @@ from sync.replicate.messages import (
     HistoryRequest,
     Message,
     Point,
+    Proved,
+    Question,
     Record,
     Refuse,
     Span,
+    Tips,
     Want,
+    WantProofs,
     WantRecords,
     Wants,
 )
+from sync.replicate.proof import ends_of
 from sync.replicate.remote import Admits, Remote
 from sync.replicate.serving import Job, Outflow
 from sync.replicate.view import FeedView, anchor_of, frontier_digest, roots_of
@@ -72,6 +89,8 @@ class Replicator:
         self._history = HistoryExchange(self._inflow, self._out)
         self._records: dict[bytes, int] = {}  # counters the peer has, or was sent
         self._fetching: set[Point] = set()
+        self._proving: set[Question] = set()
+        self._tips: set[Point] = set()  # told to the peer
         self._ours: tuple[dict[bytes, Head], dict[bytes, int], tuple[bytes, ...]] | None = None  # what we say we hold
         self._digest = b""
         self._opened = False  # their digest came
@@ -178,10 +197,25 @@ class Replicator:
         self._fetching.update(fresh)
         return [send(Fetch(tuple(part))) for part in _parts(fresh, MAX_POINTS)]
 
+    def want_proofs(self, questions: Iterable[Question]) -> list[Effect]:
+        """Asks for proofs of ends; `ProofAnswered` follows for each."""
+        fresh = [one for one in dict.fromkeys(questions) if one not in self._proving]
+        fresh = fresh[: MAX_FETCHES - len(self._proving)]
+        if self._closed:
+            return []
+        self._proving.update(fresh)
+        return [send(WantProofs(tuple(part))) for part in _parts(fresh, MAX_POINTS)]
+
+    def tips_changed(self, now: float) -> list[Effect]:
+        """Other control entries than before are named by none: those that do not come with their feed are told."""
+        if self._closed or not self._exchanged:
+            return []
+        return self._finish(self._tell_tips([point for point, kept in self._view.tips().items() if not kept]), now)
+
     @property
-    def fetching(self) -> int:
-        """How many points the peer was asked for and has not answered."""
-        return len(self._fetching)
+    def room(self) -> int:
+        """How many more points, or questions, the peer may be asked."""
+        return MAX_FETCHES - max(len(self._fetching), len(self._proving))
 
     def ask_history(self, spans: tuple[Span, ...] | None) -> tuple[int, list[Effect]]:
         """(request, effects): asks for items of these spans, or of everything.  Raises ValueError above 4 at once."""
@@ -251,8 +285,17 @@ class Replicator:
                     return [Violation(Rule.TOO_MANY)]
                 self._out.points.extend(points)
                 return []
-            case Fetched(point, block):
-                return self._fetched(point, block, size)
+            case Fetched():
+                return self._fetched(message, size)
+            case Tips(points):
+                return [TipsTold(points)]
+            case WantProofs(questions):
+                if len(self._out.questions) + len(questions) > MAX_FETCHES:
+                    return [Violation(Rule.TOO_MANY)]
+                self._out.questions.extend(questions)
+                return []
+            case Proved():
+                return self._proved(message, size)
             case Fork():
                 return self._remote.fork(message)
 
@@ -283,7 +326,7 @@ class Replicator:
         self._exchanged = True
         self._offer_records(self._view.records())
         forks = self._remote.show_forks(list(self._view.forks()))
-        return forks + self._offer(list(self._view.heads()), push=True)
+        return [*forks, *self._tell_tips(self._view.tips()), *self._offer(list(self._view.heads()), push=True)]
 
     def _frontier(self, message: Frontier) -> list[Effect]:
         effects: list[Effect] = []
@@ -375,14 +418,36 @@ class Replicator:
             return [Violation(Rule.BAD_RECORD)]
         return [StoreRecord(writer, counter, message.data)]
 
-    def _fetched(self, point: Point, block: bytes | None, size: int) -> list[Effect]:
+    def _fetched(self, message: Fetched, size: int) -> list[Effect]:
         self._inflow.give_back(size)
-        if point not in self._fetching:
+        (core, seq, hash_), block, proof = message.point, message.block, message.proof
+        if message.point not in self._fetching:
             return [Violation(Rule.UNASKED)]
-        if block is not None and leaf_hash(block) != point[2]:
+        self._fetching.discard(message.point)
+        if block is None or proof is None:
+            return [FetchAnswered(message, ())]
+        if leaf_hash(block) != hash_ or proof.at != seq or proof.middle != ((len(block), hash_),):
             return [Violation(Rule.BAD_BLOCK)]
-        self._fetching.discard(point)
-        return [FetchAnswered(point, block)]
+        # What the tree hash is one block on, the proof says: the signed head above it is what counts.
+        ends = ends_of(core, seq + 1, None, proof, known=self._view.heads().get(proof.head.writer))
+        return [Violation(Rule.BAD_PROOF)] if ends is None else [FetchAnswered(message, ends)]
+
+    def _proved(self, message: Proved, size: int) -> list[Effect]:
+        self._inflow.give_back(size)
+        question, proof = message.question, message.proof
+        if question not in self._proving:
+            return [Violation(Rule.UNASKED)]
+        self._proving.discard(question)
+        if proof is None:
+            return [ProofAnswered(message, ())]
+        core, length, root, _ = question
+        ends = ends_of(core, length, root, proof, known=self._view.heads().get(proof.head.writer))
+        return [Violation(Rule.BAD_PROOF)] if ends is None else [ProofAnswered(message, ends)]
+
+    def _tell_tips(self, points: Iterable[Point]) -> list[Effect]:
+        fresh = [point for point in points if point not in self._tips]
+        self._tips.update(fresh)
+        return [send(Tips(tuple(part))) for part in _parts(fresh, MAX_TIPS)]
 
     # What follows from the state, after every call
 
@@ -408,7 +473,7 @@ class Replicator:
         return effects
 
 
-_PAID = (Blocks, Record, HistoryPiece, Fetched)  # what credit counts
+_PAID = (Blocks, Record, HistoryPiece, Fetched, Proved)  # what credit counts
 
 
 def _parts(items: Sequence[T], size: int) -> list[Sequence[T]]:

@@ -20,6 +20,8 @@ from sync.replicate.messages import (
     HistoryPiece,
     Message,
     Point,
+    Proved,
+    Question,
     Record,
 )
 from sync.replicate.ranges import make_range
@@ -27,6 +29,7 @@ from sync.replicate.view import FeedView
 
 CHUNK = 128 * 1024  # bytes of blocks in a message, unless one block alone is longer
 PUSH = 64 * 1024  # bytes that are sent unasked
+MAX_MISSES = 4096  # points and ends looked up in vain on one channel; what follows is not looked up
 
 
 @dataclass(slots=True)
@@ -63,6 +66,8 @@ class Outflow:
         self.jobs: dict[bytes, Job] = {}
         self.records: dict[bytes, None] = {}
         self.points: deque[Point] = deque()
+        self.questions: deque[Question] = deque()
+        self._misses = 0
         self.parcels: deque[Parcel | HistoryAnswer] = deque()
 
     def add_credit(self, amount: int) -> None:
@@ -102,7 +107,14 @@ class Outflow:
             return [self._paid(Record(writer, self._view.records()[writer], self._view.record(writer)))]
         if self.points:
             point = self.points.popleft()
-            return [self._paid(Fetched(point, self._view.find(point)))]
+            found = self._view.find(point) if self._misses < MAX_MISSES else None
+            self._misses += found is None
+            return [self._paid(found or Fetched(point, None))]
+        if self.questions:
+            question = self.questions.popleft()
+            proof = self._view.prove(question) if self._misses < MAX_MISSES else None
+            self._misses += proof is None
+            return [self._paid(Proved(question, proof))]
         self._turn = not self._turn
         if self.jobs and (self._turn or not self.parcels):
             return [self._serve(self.jobs.pop(next(iter(self.jobs))))]

@@ -13,7 +13,7 @@ from crdt.log.head import Head
 from crdt.log.merkle import Node, Tree, roots_at
 from identity.digest import digest
 from identity.labels import Label
-from sync.replicate.messages import Block, Fork, Point
+from sync.replicate.messages import Block, Fetched, Fork, Point, Proof, Question
 
 
 class FeedView(Protocol):
@@ -52,8 +52,15 @@ class FeedView(Protocol):
     def forks(self) -> Mapping[bytes, Fork]:
         """W -> the fork proof held, of feeds that have one."""
 
-    def find(self, point: Point) -> bytes | None:
-        """The block at (core key, seq) with that leaf hash, on whatever branch; None if it is not held."""
+    def find(self, point: Point) -> Fetched | None:
+        """The block at (core key, seq) with that leaf hash, on whatever branch, and its proof; None if it is not held
+        under a signed head."""
+
+    def prove(self, question: Question) -> Proof | None:
+        """The proof of an end, at the length asked for or another one; None if it is not held."""
+
+    def tips(self) -> Mapping[Point, bool]:
+        """Control entries that no other names, empty for who has no key; True: on the branch that is kept here."""
 
 
 def roots_of(view: FeedView, writer: bytes, length: int) -> Sequence[Node]:

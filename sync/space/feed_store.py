@@ -14,7 +14,9 @@ from crdt.log.manifest import core_key
 from crdt.log.merkle import Leaf, Node, Tree, first_block, leaf_hash, roots_at, span_of, tree_hash
 from identity.keys import SigningKey
 from sync.replicate.encoding import decode, encode
-from sync.replicate.messages import Block, Fork, Point
+from sync.replicate.messages import Block, Fetched, Fork, Point, Proof, Question
+from sync.replicate.proof import make_proof, proof_indexes
+from sync.space.branches import Branches
 from sync.space.feed import (
     STORED_SPAN,
     Feed,
@@ -52,6 +54,8 @@ class FeedStore:
         self.proofs: dict[bytes, Fork] = {}
         self.item_seqs: dict[bytes, set[int]] = {}
         self.parked = 0  # bytes of all items kept
+        self.branches = Branches(store, space)
+        self.control_tips: Callable[[], Mapping[Point, bool]] = dict  # what the space's members say
         self._number = number
         self._touch = touch
         self._fresh: dict[bytes, bytes] = {}
@@ -138,6 +142,7 @@ class FeedStore:
     def committed(self) -> None:
         self._fresh.clear()
         self._fresh_nodes.clear()
+        self.branches.committed()
 
     @property
     def changed(self) -> bool:
@@ -237,15 +242,37 @@ class FeedStore:
     def forks(self) -> Mapping[bytes, Fork]:
         return self.proofs
 
-    def find(self, point: Point) -> bytes | None:
+    def find(self, point: Point) -> Fetched | None:
         core, seq, hash_ = point
         feed = self.feeds.get(core)
-        if feed is None or seq >= feed.length:
-            return None
-        entry = self.entry(feed, seq)
-        if entry is None or entry.leaf is not None or leaf_hash(entry.block) != hash_:
-            return None
-        return entry.block
+        if feed is not None and feed.head is not None and seq < feed.head.length:
+            entry = self.entry(feed, seq)
+            if entry is not None and entry.leaf is None and leaf_hash(entry.block) == hash_:
+                nodes = self.nodes_of(feed, proof_indexes(feed.head, seq + 1, seq))
+                return Fetched(point, entry.block, make_proof(feed.head, seq + 1, seq, nodes))
+        beside = self.branches.get(point)
+        return beside.fetched if beside is not None else None
+
+    def block_of(self, point: Point) -> bytes | None:
+        """The block at (core key, seq) with that hash, on whatever branch."""
+        core, seq, hash_ = point
+        feed = self.feeds.get(core)
+        entry = self.entry(feed, seq) if feed is not None and seq < feed.length else None
+        if entry is not None and entry.leaf is None and leaf_hash(entry.block) == hash_:
+            return entry.block
+        beside = self.branches.get(point)
+        return beside.fetched.block if beside is not None else None
+
+    def prove(self, question: Question) -> Proof | None:
+        core, length, root, at = question
+        feed = self.feeds.get(core)
+        head = feed.head if feed is not None else None
+        if feed is not None and head is not None and length <= head.length and self.root_at(feed, length) == root:
+            return make_proof(head, length, at, self.nodes_of(feed, proof_indexes(head, length, at)))
+        return self.branches.prove(question)
+
+    def tips(self) -> Mapping[Point, bool]:
+        return self.control_tips()
 
     # -- records, forks, items --------------------------------------------------------------------------------
 

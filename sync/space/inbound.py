@@ -18,7 +18,8 @@ from crdt.space.record import MAX_RANGES, Range
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from sync.account.context import Context
-from sync.replicate.messages import Block
+from sync.replicate.messages import Block, Fetched
+from sync.replicate.proof import shown
 from sync.space.delta import ChangeLog
 from sync.space.facts import Place, SpaceFacts
 from sync.space.feed import EntryState, Feed, StoredEntry, encode_entry, encode_leaf
@@ -102,9 +103,9 @@ class Inbound:
             try:
                 header = read_block(block, seq)
                 if key is None:
-                    key = self._epoch_keys.key_for(feed, seq, header, leaf, block)
+                    key = self._epoch_keys.key_for(feed.core, seq, header, leaf, block)
                 elif header.tag == GRANT_TAG:
-                    self._epoch_keys.key_for(feed, seq, header, leaf, block)
+                    self._epoch_keys.key_for(feed.core, seq, header, leaf, block)
                 if key is None:
                     self._seal(core, seq)
                     feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.SEALED, block))
@@ -204,7 +205,7 @@ class Inbound:
     def unlock(self, now_ms: int) -> bool:
         """Tries sealed entries again, until nothing more opens.  Whether anything did."""
         any_opened = False
-        while self._changes.keys and (self.sealed or self.denied):
+        while self._changes.keys and (self.sealed or self.denied or self._feed_store.branches.sealed):
             self._changes.keys = False
             for core in sorted(self.sealed.keys() | self.denied.keys()):
                 feed = self._feed_store.feeds[core]
@@ -213,11 +214,15 @@ class Inbound:
                 for seq in sorted(here.union(self.denied.get(core, ()))):
                     any_opened |= self._unlock_one(feed, seq, None, now_ms)
                 self.advance(feed)
+            for point in list(self._feed_store.branches.sealed):
+                beside = self._feed_store.branches.get(point)
+                if beside is not None:
+                    self.take_beside(beside.fetched, now_ms)
         self._changes.keys = False
         return any_opened
 
     def unlock_item(self, feed: Feed, seq: int, key: bytes, block: bytes, now_ms: int) -> bool:
-        """Opens a sealed entry with the key of an item, if the item is that very block."""
+        """Opens a sealed entry with the key of an item, if the item is that very block.  Whether anything opened."""
         entry = self._feed_store.entry(feed, seq)
         if entry is None:
             return False
@@ -255,13 +260,49 @@ class Inbound:
         self.advance(feed)
         return True
 
+    def take_beside(self, fetched: Fetched, now_ms: int, key: bytes | None = None) -> None:
+        """Takes a proved block that is not on the branch that is kept of its feed: a control entry, which counts
+        wherever it stands; anything else is of no use.  What no key opens yet waits."""
+        (core, seq, hash_), block, proof = fetched.point, fetched.block, fetched.proof
+        branches, batch = self._feed_store.branches, self._context.batch
+        if block is None or proof is None or not (branches.get(fetched.point) or branches.room(core)):
+            return
+        leaf = len(block), hash_
+        try:
+            header = read_block(block, seq)
+            found = self._epoch_keys.key_for(core, seq, header, leaf, block, beside=True)
+            key = key or found
+            if key is None:
+                branches.put(batch, fetched)
+                self._changes.touch()
+                return
+            entry = decode_plaintext(open_entry(key, core, self._feed_store.space, block, header))
+            if entry.kind is not Kind.CONTROL:
+                raise DecodeError("no control entry")
+            body = decode_control(entry.body)
+        except DecodeError:
+            branches.drop(batch, fetched.point)
+            self._changes.touch()
+            return
+        branches.put(batch, fetched, key)
+        root = dict(shown(seq + 1, proof))[seq + 1]
+        control = ControlEntry(hash_, proof.head.writer, seq, root, entry.stamp, body.parents, body.ops)
+        self._epoch_keys.read(control)
+        self._members.add(control, now_ms)
+
+    def unlock_beside(self, core: bytes, seq: int, key: bytes, block: bytes, now_ms: int) -> None:
+        """Opens a block beside the kept branch with the key of an item, if it waits for one."""
+        beside = self._feed_store.branches.get((core, seq, leaf_hash(block)))
+        if beside is not None and not beside.key:
+            self.take_beside(beside.fetched, now_ms, key)
+
     def _is_control(self, feed: Feed, seq: int, key: bytes | None, block: bytes) -> bool:
         """Whether a block that is not stored holds a control entry, as far as it can be opened here."""
         if self._members.names(leaf_hash(block)):
             return True
         try:
             header = read_block(block, seq)
-            key = key or self._epoch_keys.key_for(feed, seq, header, leaf_of(block), block)
+            key = key or self._epoch_keys.key_for(feed.core, seq, header, leaf_of(block), block)
             if key is None:
                 return False
             return (
@@ -281,7 +322,7 @@ class Inbound:
         try:
             header = read_block(block, seq)
             found = (
-                self._epoch_keys.key_for(feed, seq, header, leaf, block)
+                self._epoch_keys.key_for(feed.core, seq, header, leaf, block)
                 if key is None or header.tag == GRANT_TAG
                 else None
             )
@@ -398,6 +439,9 @@ class Inbound:
         found: dict[bytes, AbstractSet[int]] = {
             core: set(seqs) - self.withheld.get(core, {}).keys() for core, seqs in self.sealed.items()
         }
+        for core, seq, _ in self._feed_store.branches.sealed:
+            if core in self._feed_store.feeds:
+                found[core] = found.get(core, set()) | {seq}
         return {core: seqs for core, seqs in found.items() if seqs}
 
     def missing(self) -> list[Range]:

@@ -52,19 +52,15 @@ class Keyring:
         self._changed.add(epoch)
         return True
 
-    def find(self, core: bytes, seq: int, tag: bytes) -> bytes | None:
-        """The message key of an entry, if the key of its epoch is here."""
+    def find(self, core: bytes, seq: int, tag: bytes, *, note: bool = True) -> bytes | None:
+        """The message key of an entry, if the key of its epoch is here.  note: remember under which epoch it stands."""
         last = self._last.get(core)
-        if last is not None:
-            key, made = message_key(last.secret, core, seq)
-            if made == tag:
-                self._note(last.id, core, seq)
-                return key
-        for epoch in reversed(self.held.values()):
+        for epoch in (*([last] if last is not None else []), *reversed(self.held.values())):
             key, made = message_key(epoch.secret, core, seq)
             if made == tag:
-                self._last[core] = epoch
-                self._note(epoch.id, core, seq)
+                if note:
+                    self._last[core] = epoch
+                    self._note(epoch.id, core, seq)
                 return key
         return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from crdt.log.entry import GRANT_TAG, BlockHeader, message_key, open_entry, read_block
-from crdt.log.merkle import Leaf, leaf_of
+from crdt.log.merkle import Leaf
 from crdt.space.control import ControlEntry, Epoch, Slots
 from crdt.space.epoch import EpochKey, newcomers, proves_z, usable
 from crdt.space.grant import MAX_SLOTS, Earlier, OpenedGrant, Shared, decode_grant, open_grant
@@ -17,7 +17,6 @@ from crdt.space.rendezvous import capability
 from identity.errors import DecodeError
 from sync.account.context import Context
 from sync.space.delta import ChangeLog
-from sync.space.feed import Feed
 from sync.space.feed_store import FeedStore
 from sync.space.keyring import Keyring
 from sync.space.members import Members
@@ -91,12 +90,15 @@ class EpochKeys:
         live = [e for e in epochs if e.covers and not e.superseded and e.id in self.keys]
         return sorted((e for e in live if proves_z(e, self.keys[e.id].z)), key=lambda e: e.id)
 
-    def key_for(self, feed: Feed, seq: int, header: BlockHeader, leaf: Leaf, block: bytes) -> bytes | None:
-        """The message key of a block by the epochs at hand.  What a grant held is learned once its entry was read."""
-        core, tag = feed.core, header.tag
+    def key_for(
+        self, core: bytes, seq: int, header: BlockHeader, leaf: Leaf, block: bytes, *, beside: bool = False
+    ) -> bytes | None:
+        """The message key of a block by the epochs at hand.  What a grant held is learned once its entry was read.
+        beside: the block is not on the kept branch, so nothing is noted about its place in the feed."""
+        tag = header.tag
         if tag != GRANT_TAG:
-            return self.keyring.find(core, seq, tag)
-        opened = self.try_grant(core, seq, header)
+            return self.keyring.find(core, seq, tag, note=not beside)
+        opened = self.try_grant(core, seq, header, earlier=self.earlier(core, beside=beside))
         if opened is not None:
             self._proved(core, opened)
             self._opened = leaf[1], opened
@@ -151,16 +153,11 @@ class EpochKeys:
 
     def _proves(self, entry: ControlEntry, op: Slots, opened: OpenedGrant) -> bool:
         """Whether the entry that is said to have opened the epoch stands there, and is sealed under this very E."""
-        feed = self._feed_store.feeds.get(entry.core)
-        if feed is None or op.seq >= min(entry.seq, feed.length):
-            return False
-        first = self._feed_store.entry(feed, op.seq)
-        if first is None or not first.block or leaf_of(first.block)[1] != op.epoch:
+        first = self._feed_store.block_of((entry.core, op.seq, op.epoch)) if op.seq < entry.seq else None
+        if first is None:
             return False
         try:
-            open_entry(
-                message_key(opened.secret, entry.core, op.seq)[0], entry.core, self._feed_store.space, first.block
-            )
+            open_entry(message_key(opened.secret, entry.core, op.seq)[0], entry.core, self._feed_store.space, first)
         except DecodeError:
             return False
         return True
@@ -183,13 +180,10 @@ class EpochKeys:
         """Grants that have a slot for this device and were read before it was known who sealed them."""
         me = self._context.account.device
         for epoch in self._members.state.epochs.values():
-            feed = self._feed_store.feeds.get(epoch.core)
-            if epoch.superseded or epoch.id in self.keys or feed is None or epoch.seq >= feed.length:
+            if epoch.superseded or epoch.id in self.keys or not any(place.device == me for place in epoch.roster):
                 continue
-            if not any(place.device == me for place in epoch.roster):
-                continue
-            for seq, header in self.grants_of(feed, epoch):
-                opened = self.try_grant(epoch.core, seq, header)
+            for seq, block, earlier in self.grants_of(epoch):
+                opened = self.try_grant(epoch.core, seq, read_block(block, seq), earlier=earlier)
                 if opened is not None:
                     self._proved(epoch.core, opened)
                     if proves_z(epoch, opened.z):
@@ -201,33 +195,37 @@ class EpochKeys:
         if opened.sender is not None:
             self._proofs.opened(core, opened.sender)
 
-    def grants_of(self, feed: Feed, epoch: EpochInfo) -> Iterator[tuple[int, BlockHeader]]:
-        """(seq, header) of the entries here that tell an epoch: the one that opens it, and those with further slots."""
-        seqs = [epoch.seq]
+    def grants_of(self, epoch: EpochInfo) -> Iterator[tuple[int, bytes, Earlier]]:
+        """(seq, block, grants before it) of the entries here that tell an epoch: the one that opens it, and those with
+        further slots."""
+        points = [(epoch.core, epoch.seq, epoch.id)]
         if len(epoch.roster) >= MAX_SLOTS:
             told = Slots(epoch.id, epoch.seq)
-            seqs += [e.seq for e in self._members.graph.entries() if e.core == epoch.core and told in e.ops]
-        for seq in seqs:
-            entry = self._feed_store.entry(feed, seq) if seq < feed.length else None
-            if entry is not None and entry.block:
-                yield seq, read_block(entry.block, seq)
+            entries = (e for e in self._members.graph.entries() if e.core == epoch.core and told in e.ops)
+            points += [(e.core, e.seq, e.id) for e in entries]
+        for point in points:
+            block = self._feed_store.block_of(point)
+            if block is not None:
+                beside = self._feed_store.branches.get(point) is not None
+                yield point[1], block, self.earlier(epoch.core, beside=beside)
 
-    def told_in(self, feed: Feed, epoch: EpochInfo) -> Iterator[tuple[int, bytes, list[tuple[int, bytes]]]]:
+    def told_in(self, epoch: EpochInfo) -> Iterator[tuple[int, bytes, list[tuple[int, bytes]]]]:
         """(seq, block, (seq, grant) of each earlier entry that its grant names) of the entries that tell an epoch."""
-        earlier = self.earlier(feed.core)
-        for seq, header in self.grants_of(feed, epoch):
-            entry = self._feed_store.entry(feed, seq)
-            if entry is not None:
-                named = [(at, earlier(at)) for at in decode_grant(header.grant).carriers]
-                yield seq, entry.block, [(at, grant) for at, grant in named if grant]
+        for seq, block, earlier in self.grants_of(epoch):
+            named = [(at, earlier(at)) for at in decode_grant(read_block(block, seq).grant).carriers]
+            yield seq, block, [(at, grant) for at, grant in named if grant]
 
-    def earlier(self, core: bytes) -> Earlier:
-        """The grants of a feed's entries, as far as they are here: where ciphertexts travelled that later ones name."""
+    def earlier(self, core: bytes, *, beside: bool = False) -> Earlier:
+        """The grants of a feed's entries, as far as they are here: where ciphertexts travelled that later ones name.
+        beside: of a branch that is not kept, where what was fetched of it comes first."""
 
         def grant(seq: int) -> bytes | None:
             feed = self._feed_store.feeds.get(core)
-            entry = self._feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
-            return read_block(entry.block, seq).grant if entry is not None and entry.block else None
+            block = self._feed_store.branches.at(core, seq) if beside else None
+            if block is None and feed is not None and seq < feed.length:
+                entry = self._feed_store.entry(feed, seq)
+                block = entry.block if entry is not None else None
+            return read_block(block, seq).grant if block else None
 
         return grant
 

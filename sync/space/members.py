@@ -15,6 +15,7 @@ from crdt.space.lineage import End, FeedLineage
 from crdt.space.membership import SpaceState
 from identity.codec import Reader, Writer
 from sync.account.context import Context
+from sync.replicate.messages import Point, Question
 from sync.space.delta import ChangeLog
 from sync.space.feed import Feed
 from sync.space.feed_store import FeedStore
@@ -40,7 +41,7 @@ class Members:
 
     def __init__(self, context: Context, feed_store: FeedStore, changes: ChangeLog, *, personal: bool) -> None:
         self.personal = personal
-        self.graph = ControlGraph(feed_store.space, FeedLineage(self._branches))
+        self.graph = ControlGraph(feed_store.space, FeedLineage(self._branches, feed_store.branches.prefixes))
         self.arrived: dict[bytes, int] = {}  # core -> Unix ms when its admission came
         self.vouched: set[bytes] = set()  # cores that a proved member sent items of
         self.awaited: dict[bytes, bytes] = {}  # core -> the device whose feed will follow it, and brings its end
@@ -56,6 +57,7 @@ class Members:
             self._note_arrival(entry, arrived)
         self.graph.recheck()
         self.learn_devices()
+        feed_store.control_tips = self.tips
         self._outside = not self._writes()
         # What the rows in the store were folded by: the next change of membership is compared with it.
         self._shape = self._shape_now()
@@ -92,6 +94,24 @@ class Members:
             entry.stamp for entry in self.graph.entries() if any(getattr(op, "core", None) == core for op in entry.ops)
         ]
         return min(stamps, default=1 << 64)
+
+    def tips(self) -> dict[Point, bool]:
+        """Control entries that no other names; True: on the branch that is kept of their feed."""
+        found: dict[Point, bool] = {}
+        for core, seq, hash_ in self.graph.tips():
+            entry, feed = self.graph.entry(hash_), self._feed_store.feeds.get(core)
+            kept = feed is not None and entry is not None and self._feed_store.root_at(feed, seq + 1) == entry.root
+            found[core, seq, hash_] = kept
+        return found
+
+    def questions(self) -> list[Question]:
+        """Proofs that control entries in waiting wait for."""
+        found: list[Question] = []
+        for core, end, at in self.graph.questions():
+            feed = self._feed_store.feeds.get(core)
+            held = feed.length if feed is not None else 0
+            found.append((core, end.length, end.root, at or min(held, end.length)))
+        return found
 
     def names(self, block: bytes) -> bool:
         """Whether a block (by its hash) is known as a control entry, itself or as the parent of one."""

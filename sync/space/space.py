@@ -22,13 +22,13 @@ from identity.codec import Reader, Writer
 from identity.errors import KithkinError
 from identity.keys import SigningKey
 from sync.account.context import Context
-from sync.replicate.messages import Fork, Point
+from sync.replicate.messages import Ends, Fetched, Fork, Proved
 from sync.replicate.wants import Claims
 from sync.space import timeline
 from sync.space.delivered import Delivered
 from sync.space.delta import ChangeLog, SpaceDelta
 from sync.space.facts import SpaceFacts
-from sync.space.feed import Feed
+from sync.space.feed import Feed, leaf_of_entry
 from sync.space.feed_store import FeedStore
 from sync.space.inbound import Inbound
 from sync.space.keys import KEEP_Z, EpochKeys
@@ -146,12 +146,26 @@ class Space:
         beside it did (device statements)."""
         self._changes.touch()
 
-    def take_block(self, point: Point, block: bytes, now_ms: int) -> None:
-        """A block that was asked for by its hash: of an entry that was kept back from us."""
-        core, seq, hash_ = point
+    def take_block(self, fetched: Fetched, ends: Ends, now_ms: int) -> None:
+        """A proved block that was asked for by its hash: of an entry that was kept back from us, or of another branch
+        than the one that is kept.  ends: what its proof shows."""
+        core, seq, hash_ = fetched.point
         feed = self.feed_store.feeds.get(core)
+        if fetched.block is None:
+            return
         if feed is not None and seq < feed.length:
-            self.inbound.restore(feed, seq, block, now_ms, control=self.members.names(hash_))
+            control = self.members.names(hash_)
+            if self.inbound.restore(feed, seq, fetched.block, now_ms, control=control):
+                return
+            entry = self.feed_store.entry(feed, seq)
+            if entry is None or leaf_of_entry(entry)[1] == hash_:
+                return
+        self.inbound.take_beside(fetched, now_ms)
+
+    def take_proof(self, proved: Proved, ends: Ends) -> None:
+        """A checked proof of an end that control entries wait for."""
+        if self.feed_store.branches.keep(self.context.batch, proved, ends):
+            self._changes.control_came()
 
     def keep_fork(self, writer: bytes, proof: Fork) -> None:
         """A checked proof that W forked its feed: kept, and passed on to others."""

@@ -36,6 +36,7 @@ class Table(IntEnum):
     ITEM = 13  # items from packs that are not yet checked against their feed
     MESSAGE = 14  # message id -> key of its row
     INDEX = 15  # messages whose row the search index has not seen
+    BRANCH = 24  # blocks and ends of feeds beside the branch that is kept, with their proofs
 
 
 class Action(IntEnum):

@@ -21,7 +21,7 @@ from identity.errors import KithkinError
 from identity.paths import library_path
 from sync.store.port import Action, Batch, Extent, Row, StoreClosed, Table
 
-VERSION = 2  # of the layout below; a store with another one is left alone
+VERSION = 3  # of the layout below; a store with another one is left alone
 KEY = 32
 CACHE_KIB = 4_096
 CHECKPOINT_PAGES = 4_000  # 16 MB of log before it is written back: pages that many batches change are written once

@@ -24,9 +24,13 @@ from sync.replicate.messages import (
     HistoryPiece,
     HistoryRequest,
     Message,
+    Proof,
+    Proved,
     Record,
     Refuse,
+    Tips,
     Want,
+    WantProofs,
     WantRecords,
     Wants,
 )
@@ -52,6 +56,8 @@ spans = st.lists(span, max_size=4, unique_by=lambda span: span[0]).map(lambda fo
 point = st.tuples(key, seq, key)
 block = st.binary(max_size=50) | st.tuples(st.integers(0, 2**19), key)
 want = st.builds(Want, key, number, seq, st.just(0) | st.just(MAX_LENGTH), key, st.booleans())
+proof = st.builds(Proof, head, seq, nodes, nodes, nodes)
+question = st.tuples(key, st.integers(2**39, MAX_LENGTH), key, seq)
 
 
 @st.composite
@@ -80,7 +86,10 @@ each: list[st.SearchStrategy[Message]] = [
     pieces,
     st.builds(HistoryAnswer, number, st.booleans(), spans),
     st.builds(Fetch, tuples(point)),
-    st.builds(Fetched, point, st.none() | st.binary(max_size=99)),
+    st.builds(Fetched, point, st.binary(max_size=99), proof) | st.builds(Fetched, point, st.none()),
+    st.builds(Tips, tuples(point)),
+    st.builds(WantProofs, tuples(question)),
+    st.builds(Proved, question, st.none() | proof),
     st.builds(Fork, head, head, seq, nodes, nodes, nodes, nodes),
 ]
 anything = st.one_of(each)

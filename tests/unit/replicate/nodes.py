@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from crdt.log.head import Head, sign_head
 from crdt.log.manifest import core_key
-from crdt.log.merkle import Leaf, Node, Tree, leaf_of
+from crdt.log.merkle import Leaf, Node, Tree, leaf_of, roots_at, tree_hash
 from identity.keys import SigningKey
 from sync.replicate.effects import (
     Acked,
@@ -22,12 +22,15 @@ from sync.replicate.effects import (
     HistoryAsked,
     PackArrived,
     PackWanted,
+    ProofAnswered,
     SendMessage,
     StoreRecord,
+    TipsTold,
     Violation,
 )
 from sync.replicate.encoding import TYPES, decode
-from sync.replicate.messages import Block, Blocks, Fork, Point
+from sync.replicate.messages import Block, Blocks, Fetched, Fork, Point, Proof, Question
+from sync.replicate.proof import make_proof, proof_indexes
 from sync.replicate.replicator import Replicator
 from sync.replicate.wants import Claims
 
@@ -56,6 +59,13 @@ class Feed:
         self.tree, made = self.tree.extend(leaves)
         self.made.update((node.index, node) for node in made)
 
+    def root(self, length: int) -> bytes:
+        return tree_hash([self.made[index] for index in roots_at(length)])
+
+    def proof(self, length: int, at: int) -> Proof:
+        assert self.head is not None
+        return make_proof(self.head, length, at, [self.made[i] for i in proof_indexes(self.head, length, at)])
+
     def withhold(self, *places: int) -> None:
         for place in places:
             self.blocks[place] = self.leaves[place]
@@ -68,6 +78,7 @@ class Feeds:
         self.feeds: dict[bytes, Feed] = {}
         self.held_records: dict[bytes, tuple[int, bytes]] = {}
         self.held_forks: dict[bytes, Fork] = {}
+        self.held_tips: dict[Point, bool] = {}
 
     def of(self, writer: bytes) -> Feed:
         return self.feeds.setdefault(writer, Feed())
@@ -108,13 +119,27 @@ class Feeds:
     def forks(self) -> Mapping[bytes, Fork]:
         return self.held_forks
 
-    def find(self, point: Point) -> bytes | None:
+    def find(self, point: Point) -> Fetched | None:
         core, seq, hash_ = point
-        for writer, feed in self.feeds.items():
-            if core_key(writer) == core and seq < len(feed.leaves) and feed.leaves[seq][1] == hash_:
-                block = feed.blocks[seq]
-                return block if isinstance(block, bytes) else None
-        return None
+        feed = self.feed_of(core)
+        if feed is None or feed.head is None or seq >= feed.head.length or feed.leaves[seq][1] != hash_:
+            return None
+        block = feed.blocks[seq]
+        proof = feed.proof(seq + 1, seq)
+        return Fetched(point, block, proof) if isinstance(block, bytes) else None
+
+    def prove(self, question: Question) -> Proof | None:
+        core, length, root, at = question
+        feed = self.feed_of(core)
+        if feed is None or feed.head is None or length > feed.head.length or feed.root(length) != root:
+            return None
+        return feed.proof(length, at)
+
+    def tips(self) -> Mapping[Point, bool]:
+        return self.held_tips
+
+    def feed_of(self, core: bytes) -> Feed | None:
+        return next((feed for writer, feed in self.feeds.items() if core_key(writer) == core), None)
 
 
 @dataclass
@@ -227,8 +252,13 @@ class Peer:
                     after.append(lambda request=request: self._taken(other, request))  # type: ignore[misc]
                 case HistoryAnswered(_, done, spans):
                     self.seen.append(f"history from {other}: {'done' if done else 'more'}, {len(spans)} not for me")
-                case FetchAnswered((_, seq, _), block):
-                    self.seen.append(f"fetched {seq} from {other}: {block!r}")
+                case FetchAnswered(fetched, ends):
+                    self.seen.append(f"fetched {fetched.point[1]} from {other}: {fetched.block!r}")
+                    assert (fetched.block is None) == (not ends)
+                case ProofAnswered(proved, ends):
+                    self.seen.append(f"proof of {proved.question[1]} from {other}: {[length for length, _ in ends]}")
+                case TipsTold(points):
+                    self.seen.append(f"tips from {other}: {[seq for _, seq, _ in points]}")
                 case Violation(rule):
                     self.seen.append(f"{other} broke: {rule.sentence}")
                     self.world.cut(self.name, other)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from crdt.log.head import sign_head
+from crdt.log.head import Head, sign_head
 from crdt.log.manifest import core_key
 from crdt.log.merkle import leaf_hash, leaf_of
 from sync.replicate.effects import Rule, SendMessage, Violation, send
@@ -26,12 +26,17 @@ from sync.replicate.messages import (
     HistoryPiece,
     HistoryRequest,
     Message,
+    Point,
+    Proved,
+    Question,
     Record,
     Refuse,
+    WantProofs,
     WantRecords,
     Wants,
 )
 from sync.replicate.replicator import Replicator
+from sync.replicate.serving import MAX_MISSES
 from sync.replicate.wants import STALL, next_wants
 from tests.unit.replicate.nodes import Feed, Feeds, World, blocks_of, writer_key
 
@@ -438,7 +443,7 @@ def test_unrequested_or_misordered_messages_close_the_channel_with_their_rule(mo
     attempts: list[tuple[list[Message], Rule]] = [
         ([Frontier(last=True)], Rule.TOO_EARLY),
         ([digest, digest], Rule.TOO_EARLY),
-        ([digest, Fetched(point, b"x")], Rule.UNASKED),
+        ([digest, Fetched(point, None)], Rule.UNASKED),
         ([digest, HistoryPiece(1, 0, 0, True, bytes(32), b"x")], Rule.UNASKED),
         ([digest, HistoryAnswer(1, True, ())], Rule.UNASKED),
         ([digest, *[HistoryRequest(n, None) for n in range(5)]], Rule.TOO_MANY),
@@ -446,6 +451,8 @@ def test_unrequested_or_misordered_messages_close_the_channel_with_their_rule(mo
         ([digest, Fork(head, head)], Rule.BAD_FORK),
         ([digest, Branch(head, 1, ((1, bytes(32)),), ())], Rule.BAD_BRANCH),
         ([digest, *[Fetch((point,) * 256)] * 5], Rule.TOO_MANY),
+        ([digest, *[WantProofs(((bytes(32), 1, bytes(32), 0),) * 256)] * 5], Rule.TOO_MANY),
+        ([digest, Proved((bytes(32), 1, bytes(32), 0), None)], Rule.UNASKED),
         ([digest, *records], Rule.FLOOD),
     ]
     for moves, rule in attempts:
@@ -609,3 +616,103 @@ def test_forged_fork_proofs_are_refused() -> None:
         target.run()
         target["Bo"].perform("Ada", target["Bo"].links["Ada"].replicator.receive(*encode(forged), 0.0))
         assert target["Bo"].seen[-1] == f"Ada broke: {Rule.BAD_FORK.sentence}"
+
+
+def tip(name: str, seq: int) -> Point:
+    return core_key(writer_key(name).public), seq, leaf_hash(f"{name} {seq}".encode())
+
+
+def question(world: World, name: str, holder: str, length: int, at: int) -> Question:
+    """About the end that a holder's copy of a feed has at a length."""
+    writer = writer_key(name).public
+    return core_key(writer), length, world[holder].view.of(writer).root(length), at
+
+
+def test_control_tips_are_told_once_both_sides_know_the_others_feeds() -> None:
+    world = World("Ada", "Bo")
+    world["Ada"].write(*numbered("Ada", 3))
+    world["Ada"].view.held_tips = {tip("Ada", 2): True, tip("Cy", 5): False}
+    world.link("Ada", "Bo")
+    world.run()
+    assert [line for line in world["Bo"].seen if "tips" in line] == ["tips from Ada: [2, 5]"]
+    world["Ada"].write(*numbered("Ada", 1, 3))
+    world["Ada"].view.held_tips = {tip("Ada", 3): True, tip("Cy", 5): False, tip("Cy", 6): False}
+    world["Ada"].perform("Bo", world["Ada"].links["Bo"].replicator.tips_changed(world.now))
+    world.run()
+    # Ada's own comes with her feed; Cy's stands beside the branch of his that is kept.
+    assert [line for line in world["Bo"].seen if "tips" in line][1:] == ["tips from Ada: [6]"]
+
+
+def test_ends_are_proved_by_who_holds_their_branch() -> None:
+    world = World("Ada", "Bo")
+    world["Ada"].write(*numbered("Ada", 13))
+    world.link("Ada", "Bo")
+    world.run()
+    core = core_key(writer_key("Ada").public)
+    questions = [question(world, "Ada", "Ada", 11, 5), question(world, "Ada", "Ada", 13, 13), (core, 11, bytes(32), 5)]
+    world["Bo"].perform("Ada", world["Bo"].links["Ada"].replicator.want_proofs(questions))
+    world.run()
+    assert [line for line in world["Bo"].seen if "proof" in line] == [
+        "proof of 11 from Ada: [4, 5, 6, 8, 10, 11, 12, 13]",
+        "proof of 13 from Ada: [8, 12, 13]",
+        "proof of 11 from Ada: []",
+    ]
+
+
+@pytest.mark.parametrize("change", ["block", "roots", "tail", "head", "place", "signature"])
+def test_fetched_block_or_proof_that_does_not_hold_closes_the_channel(change: str) -> None:
+    """What is not under a head that the feed's writer signed is nothing."""
+    for kind in (Fetched, Proved):
+        world = World("Ada", "Bo")
+        world["Ada"].write(*numbered("Ada", 13))
+        mallory = writer_key("Mal")
+        forged = sign_head(mallory, world["Ada"].view.of(writer_key("Ada").public).tree)
+
+        def tamper(message: SendMessage, kind: type = kind, forged: Head = forged) -> SendMessage:
+            found = decode(message.type, message.body)
+            if not isinstance(found, kind) or not isinstance(found, Fetched | Proved) or found.proof is None:
+                return message
+            proof = found.proof
+            changed = {
+                "roots": replace(proof, roots=proof.roots[1:]),
+                "tail": replace(proof, tail=((1, bytes(32)), *proof.tail[1:])),
+                "head": replace(proof, head=forged),
+                "signature": replace(proof, head=replace(proof.head, signature=bytes(64))),
+                "place": replace(proof, at=proof.at + 1),
+            }
+            if change == "block" and isinstance(found, Fetched):
+                return send(replace(found, block=b"forged"))
+            return send(replace(found, proof=changed.get(change, replace(proof, middle=()))))
+
+        world["Ada"].tamper = tamper
+        world["Bo"].refused.add(writer_key("Ada").public)  # so that no head of hers is known here
+        world.link("Ada", "Bo")
+        world.run()
+        replicator = world["Bo"].links["Ada"].replicator
+        point = core_key(writer_key("Ada").public), 6, leaf_hash(b"Ada 6")
+        world["Bo"].perform("Ada", replicator.fetch([point]))
+        world["Bo"].perform("Ada", replicator.want_proofs([question(world, "Ada", "Ada", 11, 6)]))
+        world.run()
+        broken = [line for line in world["Bo"].seen if "broke" in line]
+        assert broken in (
+            ["Ada broke: a fetched block does not have its hash"],
+            ["Ada broke: a proof that does not lead to its head"],
+        ), (kind, change)
+
+
+def test_points_looked_up_in_vain_have_a_bound() -> None:
+    """Each costs the hash of a block of up to 256 KiB; an honest peer misses few."""
+    world = World("Ada", "Bo")
+    world["Ada"].write(*numbered("Ada", 3))
+    looked: list[Point] = []
+    find = world["Ada"].view.find
+    world["Ada"].view.find = lambda point: looked.append(point) or find(point)  # type: ignore[method-assign, func-returns-value]
+    world.link("Ada", "Bo")
+    world.run()
+    core = core_key(writer_key("Ada").public)
+    for turn in range(6):
+        points = [(core, 1, turn.to_bytes(16, "big") + n.to_bytes(16, "big")) for n in range(1024)]
+        world["Bo"].perform("Ada", world["Bo"].links["Ada"].replicator.fetch(points))
+        world.run()
+    assert len(looked) == MAX_MISSES
+    assert sum("fetched" in line for line in world["Bo"].seen) == 6 * 1024

@@ -20,9 +20,13 @@ from sync.replicate.messages import (
     HistoryPiece,
     HistoryRequest,
     Message,
+    Proof,
+    Proved,
     Record,
     Refuse,
+    Tips,
     Want,
+    WantProofs,
     WantRecords,
     Wants,
 )
@@ -48,6 +52,7 @@ def test_message_bytes_equal_the_recorded_vectors() -> None:
     five, head = feed(b"zero", b"one", b"two", b"three", b"four")
     two, other = feed(b"zero", b"uno")
     point = (head.core, 1, leaf_hash(b"one"))
+    root = five.root(4)
     fork = Fork(other, head, 2, leaves(two, 1), (), leaves(five, 1), leaves(five, 5, 8))
     examples: list[Message] = [
         Digest(frontier_digest({W: head}, {W: 3}, [W]), True),
@@ -68,8 +73,12 @@ def test_message_bytes_equal_the_recorded_vectors() -> None:
         HistoryPiece(1, 0, 1, True, b"", b"the last piece"),
         HistoryAnswer(1, True, ((W, 3, 5),)),
         Fetch((point,)),
-        Fetched(point, b"one"),
+        Fetched(point, b"one", Proof(head, 1, leaves(five, 0), leaves(five, 2), leaves(five, 5, 8))),
         Fetched(point, None),
+        Tips((point,)),
+        WantProofs(((head.core, 4, root, 2),)),
+        Proved((head.core, 4, root, 2), Proof(head, 2, leaves(five, 1), leaves(five, 5), leaves(five, 8))),
+        Proved((head.core, 4, root, 0), None),
         fork,
         Fork(head, Head(W, 5, two.tree.hash(), other.signature)),
     ]
