@@ -232,8 +232,8 @@ def _(value: m.Chats, page: Page) -> str:
 
 @shows
 def _(value: m.Members, page: Page) -> str:
-    rows = [(one.id, one.name, one.role, one.state) for one in value.members]
-    return page.table(("id", "name", "role", "state"), rows, "Nobody.")
+    rows = [(one.id, one.name, one.role, one.state, "yes" if one.proved else "no") for one in value.members]
+    return page.table(("id", "name", "role", "state", "proved"), rows, "Nobody.")
 
 
 @shows

@@ -83,13 +83,13 @@ def _bubble(
     joined = (
         not new_day
         and before is not None
-        and before.author == message.author
+        and (before.author, before.proved) == (message.author, message.proved)
         and before.source == message.source
         and abs(message.at - before.at) <= TOGETHER
     )
     text, cut_off = (DELETED, False) if message.deleted else cut(message.text)
-    author = shown_author(message.author_name, message.source, mine=message.mine)
-    if message.source is None and (message.mine or not named):
+    author = shown_author(message.author_name, message.source, mine=message.mine, proved=message.proved)
+    if message.source is None and (message.mine or (not named and message.proved)):
         author = ""
     notes = [
         *(["imported"] if message.source and joined else []),
@@ -126,5 +126,5 @@ def reactions_of(reactions: dict[str, list[str]], me: str) -> tuple[Reaction, ..
 
 def quote_of(message: models.Message) -> Quote:
     """The message as a reply quotes it."""
-    author = shown_author(message.author_name, message.source, mine=message.mine)
+    author = shown_author(message.author_name, message.source, mine=message.mine, proved=message.proved)
     return Quote(author, DELETED if message.deleted else one_line(message.text, QUOTE))

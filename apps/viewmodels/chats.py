@@ -157,8 +157,8 @@ def with_message(chat: models.Chat, message: models.Message, new: bool) -> model
     if not newest:
         return chat
     last = {"last": message.at, "last_order": message.order}
-    preview = {"preview": message.text[:PREVIEW], "preview_author": message.author_name}
-    return chat.model_copy(update={"unread": unread, **last, **preview})
+    author = {"preview_author": message.author_name, "preview_proved": message.proved}
+    return chat.model_copy(update={"unread": unread, **last, **author, "preview": message.text[:PREVIEW]})
 
 
 def stays_listed(before: models.Chat | None, after: models.Chat) -> bool:
@@ -200,5 +200,5 @@ def preview_of(chat: models.Chat) -> str:
     if not chat.preview:
         return "Deleted message"
     text = one_line(chat.preview, MAX_SNIPPET)
-    who = one_line(chat.preview_author, 24)
-    return f"{who}: {text}" if chat.kind == "group" and who else text
+    who = one_line(chat.preview_author, 24 if chat.preview_proved else MAX_TITLE)
+    return f"{who}: {text}" if (chat.kind == "group" or not chat.preview_proved) and who else text

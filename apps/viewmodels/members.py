@@ -86,4 +86,6 @@ class Members(ViewModel[MembersState]):
 def member_of(member: models.Member) -> ListedMember:
     name = one_line(member.name, MAX_TITLE)
     about = ", ".join(word for word in (member.role if member.role != "member" else "", WORDS[member.state]) if word)
-    return ListedMember(member.id, name, initials(name), shade(name), about)
+    # Who is not proved has no picture of its own: it would be that of the person whose name it uses.
+    picture = initials(name) if member.proved else "?"
+    return ListedMember(member.id, name, picture, shade(name), about)

@@ -75,7 +75,7 @@ class Search(ViewModel[SearchState]):
 
     def _found(self, hit: models.Hit) -> SearchResult:
         title, known = self._chats.title_of(hit.chat), self._chats.get(hit.chat)
-        who = shown_author(hit.author_name, hit.source)
+        who = shown_author(hit.author_name, hit.source, proved=hit.proved)
         return SearchResult(
             id=hit.id,
             chat=hit.chat,

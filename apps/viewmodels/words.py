@@ -28,13 +28,14 @@ def one_line(text: str, limit: int) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
-def shown_author(author: str, source: str | None, *, mine: bool = False) -> str:
+def shown_author(author: str, source: str | None, *, mine: bool = False, proved: bool = True) -> str:
     """The author of a message, and for an imported one the quoted author after it.
 
     Who wrote the text of an imported message is known from whoever imported it alone, so that name stands first; only
-    what I imported myself begins with the quoted author.
+    what I imported myself begins with the quoted author.  Of an author who is not proved all is shown: the end of the
+    name says who vouches.
     """
-    name = "You" if mine else one_line(author, 40)
+    name = "You" if mine else one_line(author, 40 if proved else MAX_TITLE)
     if source is None:
         return name
     return f"{one_line(source, 40)} (imported)" if mine else f"{name} (quoting {one_line(source, 40)})"

@@ -19,7 +19,7 @@ from sync.service import messages, models
 from sync.service.domain import Domain, commits
 from sync.service.ids import chat_id, find_chat, find_contact, find_participant, find_space, identity_id
 from sync.service.messages import shown, writable
-from sync.service.names import chat_title, person_name
+from sync.service.names import author_of_row, chat_title, member_speaks, person_name, speaks, vouched_name
 from sync.service.text import check_name
 from sync.service.times import exact_lifetime, moment
 from sync.space import timeline
@@ -228,9 +228,8 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
     kind: models.ChatKind = "self" if chat.kind == "self" else "direct" if chat.kind == "direct" else "group"
     last = _last(profile, space) if space is not None else None
     at = None if last is None else at_moment(last, now_ms)
-    mark, author = profile.view.marks.get(id_), b""
-    if space is not None and at is not None and at.member in space.state.members:
-        author = space.state.members[at.member].identity
+    mark = profile.view.marks.get(id_)
+    author = author_of_row(profile, space, at) if space is not None and at is not None else None
     return models.Chat(
         id=chat_id(id_),
         title=chat_title(profile, id_),
@@ -240,7 +239,8 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
         unread=messages.unread(profile, space) if space is not None else 0,
         last=moment(at.at) if at is not None else None,
         preview=at.text[:PREVIEW] if at is not None else "",
-        preview_author=person_name(profile, author, space) if author else "",
+        preview_author=author.name if author is not None else "",
+        preview_proved=author.proved if author is not None else True,
         last_order=messages.order(last, now_ms) if last is not None else "",
         read_order=read_draw_key(mark.upto)[:-32].hex() if mark is not None else "",
     )
@@ -352,13 +352,19 @@ def members(profile: Profile, chat: str) -> models.Members:
             if by in state.writers
         )
         member_state: models.MemberState = "active" if active else "left" if own else "removed"
-        if member.identity in listed and not active:
+        proved, known = member_speaks(profile, space, member.id), listed.get(member.identity)
+        name = person_name(profile, member.identity, space)
+        if not proved:
+            name = vouched_name(profile, space, _unproved(profile, space, member.id))
+        if known is not None and known.state == "active":
+            # One person once, with the highest rank; what speaks in that name and proved nothing is not passed over.
+            if active and known.proved and not proved:
+                listed[member.identity] = known.model_copy(update={"name": name, "proved": False})
+            continue
+        if known is not None and not active:
             continue
         listed[member.identity] = models.Member(
-            id=identity_id(member.identity),
-            name=person_name(profile, member.identity, space),
-            role=ROLES[member.rank],
-            state=member_state,
+            id=identity_id(member.identity), name=name, role=ROLES[member.rank], state=member_state, proved=proved
         )
     for identity in _invited(profile, space):
         if identity not in listed:
@@ -373,6 +379,12 @@ def _invited(profile: Profile, space: Space) -> list[bytes]:
     if space.kind is not SpaceKind.GROUP:
         return []
     return [identity for identity in profile.view.contacts if _waiting_offers(profile, space, identity)[1]]
+
+
+def _unproved(profile: Profile, space: Space, member: bytes) -> bytes:
+    """The core key of a writer of a member that proved nothing, an open one if there is."""
+    writers = [w for w in space.state.writers.values() if w.member == member and not speaks(profile, space, w.core)]
+    return min(writers, key=lambda writer: (not writer.open, writer.core)).core
 
 
 def _group(profile: Profile, chat: str) -> Space:

@@ -27,7 +27,7 @@ from sync.pages.process import PageProcess, SetAside, TooMuch
 from sync.pages.quarantine import aside_in
 from sync.service.ids import space_of
 from sync.service.messages import shown
-from sync.service.names import person_name
+from sync.service.names import author_of_row
 from sync.service.times import show_time
 from sync.space import timeline
 from sync.space.feed import EntryState
@@ -47,8 +47,7 @@ async def export_lines(profile: Profile, chat: bytes, path: Path, force: bool, n
                 row = at_moment(row, now_ms)
                 if row.deleted or not row.text:
                     continue
-                member = space.state.members.get(row.member)
-                author = person_name(profile, member.identity, space) if member is not None else ""
+                author = author_of_row(profile, space, row).name
                 line = {"at": show_time(row.at), "from": row.source or author, "text": row.text}
                 file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
                 count += 1

@@ -21,7 +21,7 @@ from sync.engine.profile import Profile
 from sync.search.port import MAX_LIMIT, Document, Hit, Query, Search, Sort
 from sync.service import models
 from sync.service.ids import IDENTITY, chat_id, find_chat, identity_id, message_id, prefix_of
-from sync.service.names import person_name
+from sync.service.names import author_of_row, person_name, plain_name
 from sync.service.text import check_query
 from sync.service.times import milliseconds, moment
 from sync.space import timeline
@@ -187,7 +187,9 @@ class Indexing:
         return found
 
     def _shown(self, hit: Hit) -> models.Hit:
-        profile = self._profile
+        profile, space = self._profile, self._profile.spaces.get(hit.chat)
+        row = timeline.find_row(profile.store, hit.chat, hit.id)
+        author = author_of_row(profile, space, row) if space is not None and row is not None else None
         return models.Hit(
             id=message_id(hit.id),
             chat=chat_id(hit.chat),
@@ -196,8 +198,9 @@ class Indexing:
             snippet=hit.snippet,
             at=moment(hit.at_ms),
             score=hit.score,
-            author_name=person_name(profile, hit.author, profile.spaces.get(hit.chat)),
+            author_name=author.name if author is not None else person_name(profile, hit.author),
             source=hit.source or None,
+            proved=author is None or author.proved,
         )
 
     def _people(self, author: str) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
@@ -213,8 +216,13 @@ class Indexing:
                 raise KithkinError("not_found", "There is no such person here.")
             return found, ()
         wanted = author.casefold()
-        named = tuple(identity for identity in known if person_name(profile, identity).casefold() == wanted)
+        named = tuple(identity for identity in known if wanted in _called(profile, identity))
         return named, (author,)
+
+
+def _called(profile: Profile, identity: bytes) -> set[str]:
+    """What somebody is called here, with and without the mark that tells it from another."""
+    return {plain_name(profile, identity).casefold(), person_name(profile, identity).casefold()}
 
 
 def _ms(at: datetime | None) -> int | None:

@@ -30,7 +30,7 @@ from sync.service.ids import (
     prefix_of,
     space_of,
 )
-from sync.service.names import person_name
+from sync.service.names import author_of_row, member_speaks, speaks
 from sync.service.text import check_emoji, check_text
 from sync.service.times import claimed_lifetime, moment
 from sync.space import timeline
@@ -253,7 +253,7 @@ def find_row(profile: Profile, space: Space, text: str) -> Row:
 def is_mine(profile: Profile, space: Space, row: Row) -> bool:
     """Whether a device of mine wrote it."""
     member = space.state.members.get(row.member)
-    return member is not None and member.identity == profile.account.identity
+    return member is not None and member.identity == profile.account.identity and speaks(profile, space, row.core)
 
 
 def write_deletion(profile: Profile, space: Space, row: Row, now_ms: int) -> None:
@@ -314,13 +314,16 @@ def model(profile: Profile, space: Space, row: Row, status: delivery.DeliverySta
     """A row as the service says it."""
     sent, row = row, at_moment(row, now_ms)
     state = space.state
-    author = state.members[row.member].identity if row.member in state.members else b""
+    author = author_of_row(profile, space, row)
     writer = state.writers.get(row.core)
-    mine = author == profile.account.identity
+    mine = author.mine
+    marked = {member for _, members in row.reactions for member in members if member in state.members}
+    speaking = {member for member in marked if member_speaks(profile, space, member)}
     return models.Message(
         id=message_id(row.id),
-        author=identity_id(author),
-        author_name=person_name(profile, author, space),
+        author=identity_id(author.identity),
+        author_name=author.name,
+        proved=author.proved,
         device=device_id(writer.device) if writer is not None else "",
         text=row.text,
         at=moment(row.at),
@@ -329,8 +332,9 @@ def model(profile: Profile, space: Space, row: Row, status: delivery.DeliverySta
         deleted=row.deleted,
         reply_to=message_id(row.reply_to) if row.reply_to is not None else None,
         reactions={
-            emoji: [identity_id(state.members[member].identity) for member in members if member in state.members]
+            emoji: who
             for emoji, members in row.reactions
+            if (who := [identity_id(state.members[one].identity) for one in members if one in speaking])
         },
         files=[models.File(name=file.name, size=file.size) for file in row.files],
         source=row.source,

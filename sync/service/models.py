@@ -213,6 +213,7 @@ class Chat(Line):
     last: datetime | None
     preview: str = ""
     preview_author: str = ""
+    preview_proved: bool = True
     last_order: str = ""
     read_order: str = ""
 
@@ -226,10 +227,14 @@ class ChatRef(Line):
 
 
 class Member(Line):
+    """`proved`: this device was shown that whoever writes here as this person is this person; else `name` says who
+    vouches for that."""
+
     id: str
     name: str
     role: Role
     state: MemberState
+    proved: bool = True
 
 
 class Members(Line):
@@ -245,7 +250,8 @@ class Message(Line):
     """One bubble.  `author` is an identity, `reactions` maps an emoji to identities, `source` is the quoted source of
     an imported line.  `checked` is false while a message from a history pack is not yet verified against its feed;
     `late` says that it arrived long after its own time.  `order` is opaque text: a chat's messages sort by it, and no
-    two have the same."""
+    two have the same.  `proved` is false while nobody has proved to this device that `author` wrote it; `author_name`
+    says then who vouches for that."""
 
     id: str
     author: str
@@ -264,6 +270,7 @@ class Message(Line):
     late: bool = False
     mine: bool = False
     order: str = ""
+    proved: bool = True
 
 
 class Messages(Line):
@@ -296,6 +303,7 @@ class Hit(Line):
     score: float
     author_name: str = ""
     source: str | None = None
+    proved: bool = True
 
 
 class Hits(Line):

@@ -7,6 +7,7 @@ from json.encoder import encode_basestring as quote
 
 from crdt.docs.kinds import MAX_UPDATE
 from identity.errors import KithkinError
+from sync.service.visible import visible
 
 MAX_TEXT = 64 * 1024
 UPDATE_ROOM = 8 * 1024  # what else stands in an update with a text: names, a quoted source, a list of files
@@ -39,7 +40,8 @@ def fits(text: str) -> bool:
 
 
 def check_name(name: str, limit: int = MAX_NAME, *, empty: bool = False) -> str:
-    """A name, title or line about somebody: one line, NFC, trimmed.  Raises as `check_text`.
+    """A name, title or line about somebody: one line, NFC, trimmed, runs of white space made one space, nothing that
+    does not show (`visible`).  Raises as `check_text`.
 
     limit: bytes of what it becomes.  NFC makes some texts three times as long and others a quarter.
     """
@@ -51,8 +53,9 @@ def check_name(name: str, limit: int = MAX_NAME, *, empty: bool = False) -> str:
         raise too_long
     if not name and not empty:
         raise KithkinError("empty_text", "A name is needed here.")
-    if any(unicodedata.category(char) == "Cc" for char in name):
-        raise KithkinError("text_invalid", "A name is one line without control characters.")
+    if any(char in name for char in "\t\n\r") or visible(name) != " ".join(name.split()):
+        raise KithkinError("text_invalid", "A name is one line of characters that show, without marks of direction.")
+    name = visible(name)
     return name
 
 

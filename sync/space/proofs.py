@@ -75,10 +75,15 @@ class Proofs:
         held, known = self._held.get(core), self._device(core)
         return held is not None and known is not None and held == known.agreement
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """Another value whenever somebody may have proved something."""
+        return self._changed, self._context.directory.version
+
     def stands(self, core: bytes) -> bool:
         """Whether what this writer says is its person's word: it is proved; or a writer that stands let it in, which is
         of the same person, or of mine, since my devices let nobody in whom they have not met."""
-        key = (self._members.version, self._changed, self._context.directory.version)
+        key = (self._members.version, self.version)
         if self._standing[0] != key:
             self._standing = key, {}
         found = self._standing[1]

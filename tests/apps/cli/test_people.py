@@ -94,9 +94,9 @@ def test_columns_are_aligned_whatever_stands_in_them() -> None:
         m.Member(id="id_22", name="A\nb", role="member", state="left"),
     ]
     assert render(m.Members(members=members), colour=False).splitlines() == [
-        "id     name  role     state",
-        "id_1   漢字  creator  active",
-        "id_22  A\\nb  member   left",
+        "id     name  role     state   proved",
+        "id_1   漢字  creator  active  yes",
+        "id_22  A\\nb  member   left    yes",
     ]
 
 
