@@ -61,3 +61,4 @@ class Label(bytes, Enum):
     ANCHOR = b"kithkin anchor"
     DATABASE = b"kithkin database"
     INDEX = b"kithkin index"
+    BACKUP = b"kithkin backup"

@@ -27,6 +27,7 @@ HINTS = {
     "empty_text": "Write something, or pass `-` to read it from standard input.",
     "text_too_long": "Cut it into several.",
     "text_invalid": "Use valid UTF-8 without NUL characters.",
+    "backup_damaged": "Look for an older copy of that file; what still opens comes back with `--salvage`.",
     "bad_query": "Search for whole words; `word*` finds what begins with it.",
     "bad_line": "Mend that line, or pass --skip-bad to leave such lines out.",
     "file_exists": "Name another file, or pass --force to replace it.",
@@ -43,6 +44,11 @@ HINTS = {
 SENTENCES = {
     ("no_passphrase", "The two passphrases differ."): "Run the command again and type the same passphrase twice.",
     ("no_passphrase", "The passphrase file "): "Name a readable file that holds it with KITHKIN_PASSPHRASE_FILE.",
+    ("no_passphrase", "A backup needs its own passphrase."): "Set KITHKIN_BACKUP_PASSPHRASE_FILE to a file with it, or "
+    "run the command in a terminal.",
+    ("file_exists", "That file exists and is no backup"): "Name another file: nothing is written over.",
+    ("file_exists", "That file holds the backup of"): "Name another file: nothing is written over.",
+    ("not_found", "That backup cannot be read: "): "Check the path; it counts from the folder that you are in.",
     ("no_passphrase", "Nobody can be asked here: "): "Write the new passphrase to a file and name it with --new-file.",
     ("no_passphrase", "This profile opens through the system's keyring only."): "Unlock the keyring of this system.",
     ("not_found", "There is no such chat here."): "`kithkin chat list` shows the chats and their ids.",

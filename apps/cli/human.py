@@ -420,3 +420,21 @@ def _(value: m.ChatEvent, page: Page) -> str:
 @shows
 def _(value: m.ProgressEvent, page: Page) -> str:
     return f"{one_line(value.what)} {value.done}" + (f" of {value.total}" if value.total else "")
+
+
+@shows
+def _(value: m.BackedUp, page: Page) -> str:
+    if value.written:
+        said = f"{value.written / 1e6:,.1f} MB written, {value.bytes / 1e6:,.1f} MB in all"
+    else:
+        said = f"{value.bytes / 1e6:,.1f} MB, every byte as it was written"
+    return f"{page.paint('The backup is whole', GREEN)}: {counted(value.messages, 'message')}, {said}."
+
+
+@shows
+def _(value: m.Restored, page: Page) -> str:
+    lost = f"\nNot restored: {one_line(value.lost)}." if value.lost else ""
+    return (
+        f"Restored as a new device of yours, {one_line(value.device)}.{lost}\n"
+        "The device that the backup is of is signed out as soon as others hear of this one: `kithkin run` tells them."
+    )

@@ -5,9 +5,6 @@ from __future__ import annotations
 from apps.cli.command import Later
 
 RECOVER = Later("Recovery from the 24 words comes later; keep the words, they will work.")
-BACKUP = Later(
-    "Backups come later; until then `kithkin export` writes a chat to a file, and a second device holds everything."
-)
 RELAY = Later("Relays come later; until then two devices meet when both run.")
 FILES = Later("Files in messages come later; text can be sent now.")
 FILE_SAVE = Later("Files in messages come later, so there is none to save.")

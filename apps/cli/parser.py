@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from apps import VERSION
-from apps.cli import commands, later, start
+from apps.cli import backups, commands, later, start
 from apps.cli.command import Command, Says
 from apps.cli.output import Output
 from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, KithkinError
@@ -313,10 +313,11 @@ def _rest(top: Group) -> None:
     secret.add_argument("--keyring", choices=("on", "off"), help="whether the OS keyring opens the profile")
     doctor = top.add("doctor", commands.DOCTOR, "check the profile")
     doctor.add_argument("--repair", action="store_true")
-    backup = top.group("backup", "backups (not yet)")
-    backup.add("create", later.BACKUP, "write a backup", "FILE")
-    backup.add("verify", later.BACKUP, "check a backup", "FILE")
-    backup.add("restore", later.BACKUP, "restore a backup", "FILE")
+    backup = top.group("backup", "backups: everything of this device in one encrypted file")
+    backup.add("create", backups.CREATE, "write a backup, or what is new into the one that is there", "FILE")
+    backup.add("verify", backups.VERIFY, "read a whole backup and check it", "FILE")
+    restore = backup.add("restore", backups.RESTORE, "make a profile out of a backup, as a new device of yours", "FILE")
+    restore.add_argument("--salvage", action="store_true", help="take what a damaged backup still holds")
     relay = top.group("relay", "relays (not yet)")
     relay_run = relay.add("run", later.RELAY, "run a relay")
     relay_run.add_argument("--port", type=port, metavar="P")

@@ -17,6 +17,7 @@ from sync.service.api import KithkinError
 
 MAX_INPUT = 1024 * 1024
 PASSPHRASE_FILE = "KITHKIN_PASSPHRASE_FILE"
+BACKUP_PASSPHRASE_FILE = "KITHKIN_BACKUP_PASSPHRASE_FILE"
 _MAX_PASSPHRASE = 4096
 _MAX_LINE = 1024
 
@@ -124,14 +125,23 @@ def given_passphrase() -> str | None:
     return passphrase_of(Path(name)) if name else None
 
 
-def ask_passphrase(*, new: bool) -> str | None:
+def backup_passphrase(*, new: bool) -> str:
+    """The passphrase of a backup: the environment names its file, else it is asked for.  Raises `no_passphrase`."""
+    name = os.environ.get(BACKUP_PASSPHRASE_FILE)
+    text = passphrase_of(Path(name)) if name else ask_passphrase(new=new, of=" of the backup")
+    if text is None:
+        raise KithkinError("no_passphrase", "A backup needs its own passphrase.")
+    return text
+
+
+def ask_passphrase(*, new: bool, of: str = "") -> str | None:
     """Asks on the terminal (twice for a new one); None where nobody can be asked."""
     if not interactive():
         return None
     import getpass
 
     with _interruptible():
-        text = getpass.getpass("New passphrase: " if new else "Passphrase: ")
+        text = getpass.getpass(f"New passphrase{of}: " if new else f"Passphrase{of}: ")
         if new and text != getpass.getpass("Once more: "):
             raise KithkinError("no_passphrase", "The two passphrases differ.")
     return text or None

@@ -11,7 +11,7 @@ raises `not_found` where this profile knows nothing of that id.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -111,6 +111,28 @@ class Profiles(Protocol):
         wait: float = WAIT_SECONDS,
     ) -> AbstractAsyncContextManager[Linking]:
         """As `create_profile`, but the identity comes from a device that approves."""
+        ...
+
+    async def verify_backup(
+        self, path: Path, passphrase: str, *, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> models.BackedUp:
+        """Reads a whole backup, without any profile; `progress` is told of bytes, in a thread.  Raises `not_found`,
+        `wrong_passphrase`, and `backup_damaged` with what is lost and what can still be saved."""
+        ...
+
+    async def restore_backup(
+        self,
+        folder: Path,
+        passphrase: str | None,
+        path: Path,
+        secret: str,
+        *,
+        salvage: bool = False,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> models.Restored:
+        """An empty or absent folder becomes a profile: a new device with everything that the backup holds.  `secret`
+        is the backup's passphrase.  All of the file is checked before anything is written; `salvage` takes what a
+        damaged one still holds.  Raises as `create_profile` and `verify_backup`."""
         ...
 
     def open_service(
@@ -341,4 +363,10 @@ class Service(Protocol):
         """Writes a chat to a file that `import_messages` takes (`jsonl`), or its pages to a folder (`yjs`).
         Raises `file_exists` (unless `force`), `not_allowed`, `disk_full`.
         """
+        ...
+
+    async def backup(self, path: Path, passphrase: str) -> models.BackedUp:
+        """Writes everything that this device holds into one file of its own passphrase, while the node goes on.  A
+        backup of mine that is there takes what is new.  Raises `file_exists` for any other file, `wrong_passphrase`,
+        `backup_damaged`, `not_allowed`, `disk_full`."""
         ...

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from identity.errors import KithkinError
 from sync.service import doctor, models, status
+from sync.service.backups import BackupCalls
 from sync.service.chats import ChatCalls
 from sync.service.contacts import ContactCalls, DeviceCalls
 from sync.service.files import FileCalls
@@ -33,7 +34,7 @@ INDEX_PAUSE = 0.5  # seconds of quiet before new messages go into the index
 INDEX_RETRY = 30.0  # seconds until an index that failed is tried again
 
 
-class LocalService(OnboardingCalls, DeviceCalls, ContactCalls, ChatCalls, MessageCalls, FileCalls):
+class LocalService(OnboardingCalls, DeviceCalls, ContactCalls, ChatCalls, MessageCalls, FileCalls, BackupCalls):
     """Implements `api.Service` on a node.  `rewrap` changes how the database key is wrapped."""
 
     def __init__(self, node: Node, indexing: Indexing, rewrap: Rewrap, folder: Path) -> None:

@@ -27,7 +27,7 @@ CODES = frozenset(
     no_passphrase not_a_pair_code not_an_invite payload_damaged expired already_used own_code wrong_code
     too_many_devices too_many_members phrase_invalid profile_exists not_found not_allowed empty_text text_too_long
     text_invalid bad_query bad_line file_exists disk_full index_failed system_refused timeout not_available_yet
-    update_needed internal""".split()
+    update_needed backup_damaged internal""".split()
 )
 """The codes that a KithkinError may carry; `internal` means a defect of ours and is never raised on purpose."""
 
@@ -411,6 +411,24 @@ class Imported(Line):
 
 class Exported(Line):
     exported: int
+
+
+class BackedUp(Line):
+    """A backup that is whole.  bytes: of the file; written: of them by this call."""
+
+    ok: bool
+    messages: int
+    bytes: int
+    written: int = 0
+
+
+class Restored(Line):
+    """A profile out of a backup: a new device of the same identity.  lost: what a damaged file did not give back."""
+
+    ok: bool
+    identity: str
+    device: str
+    lost: str = ""
 
 
 class Check(Line):

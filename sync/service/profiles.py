@@ -28,16 +28,20 @@ from identity.process import forbid_core_dumps
 from identity.statement import root_certificate
 from netstack.shell.connection import Connection
 from netstack.shell.host import Host
-from sync.account.account import new_account
+from sync.account.account import Account, new_account
+from sync.backup.file import DAMAGED, Progress, silent
+from sync.backup.target import open_backup
 from sync.engine import effects as e
 from sync.engine.engine import Engine
 from sync.engine.onboarding.link import Linking as Core
 from sync.engine.perform import Driver
-from sync.engine.profile import found_profile, has_account
+from sync.engine.profile import Profile, found_profile, has_account
+from sync.engine.succession import become_new_device
 from sync.search.backend import SETTING, open_search
 from sync.search.port import Search
 from sync.service import models
 from sync.service.api import WAIT_SECONDS, Linking, Network
+from sync.service.backups import load, verify_file, whole
 from sync.service.folder import close_to_others
 from sync.service.ids import device_id, identity_id
 from sync.service.indexing import Indexing
@@ -91,6 +95,43 @@ async def _drafted(folder: Path, passphrase: str | None) -> AsyncIterator[tuple[
         yield made
     finally:
         await asyncio.to_thread(draft.__exit__, None, None, None)
+
+
+async def verify_backup(path: Path, passphrase: str, *, progress: Progress = silent) -> models.BackedUp:
+    """See `api.Profiles`."""
+    return await asyncio.to_thread(verify_file, path, passphrase, progress)
+
+
+async def restore_backup(
+    folder: Path,
+    passphrase: str | None,
+    path: Path,
+    secret: str,
+    *,
+    salvage: bool = False,
+    progress: Progress = silent,
+) -> models.Restored:
+    """See `api.Profiles`.  The keystore is written last: a folder with one was restored as a whole."""
+    opened = await asyncio.to_thread(open_backup, path, secret)
+    with opened.file:
+        survey = await asyncio.to_thread(opened.survey, progress)
+        damaged = salvage and survey.contents is not None and not survey.lost
+        contents = survey.contents if damaged and survey.contents is not None else whole(opened, survey)
+        async with _drafted(folder, passphrase) as (store, keystore):
+            await asyncio.to_thread(load, opened, contents, store, progress)
+            account = await asyncio.to_thread(_take_over, store)
+            _keep_keystore(folder, keystore)
+            return models.Restored(ok=True, identity=identity_id(account.identity), device=device_id(account.device))
+
+
+def _take_over(store: SqliteStore) -> Account:
+    """What was restored goes on as a new device.  Raises `backup_damaged` for rows that are no profile."""
+    try:
+        profile = Profile(store, os.urandom, installed())
+    except (DecodeError, LookupError) as error:
+        raise KithkinError(DAMAGED, f"What that backup holds is no profile of this version: {error}.") from None
+    become_new_device(profile, int(time.time() * 1000))
+    return profile.account
 
 
 def refuse_existing(folder: Path) -> None:

@@ -97,6 +97,7 @@ class MemoryStore:
 
     def __init__(self, watch: Watch | None = None) -> None:
         self.watch = watch
+        self.listeners: list[Callable[[Batch], None]] = []
         self._tables = {table: _Sorted() for table in Table}
         self._undo: list[Undo] = []  # one for each batch after the last durable one
         self._calls = 0
@@ -165,6 +166,8 @@ class MemoryStore:
             self._undo.clear()
         else:
             self._undo.append(undo)
+        for tell in self.listeners:
+            tell(batch)
         self._end(number, "write")
 
     def scrub(self) -> None:

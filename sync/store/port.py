@@ -8,7 +8,7 @@ end, never from the middle.  Two backends: `sqlite.py` (encrypted), `memory.py` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -114,11 +114,13 @@ class Batch:
 
 @runtime_checkable
 class Store(Protocol):
-    """Both backends.
+    """Both backends.  `listeners` are told of every batch once it is committed, by whoever committed it.
 
     Errors of the edge are KithkinError: `disk_full` (the batch is absent as a whole, the store goes on),
     `profile_in_use`, `profile_newer`, `profile_unreadable`.  After `close` every call raises StoreClosed.
     """
+
+    listeners: list[Callable[[Batch], None]]
 
     def get(self, table: Table, key: bytes) -> bytes | None: ...
 

@@ -74,6 +74,7 @@ class SqliteStore:
         if len(key) != KEY:
             raise ValueError("a store key has 32 bytes")
         self.path = path
+        self.listeners: list[Callable[[Batch], None]] = []
         self._lock = threading.Lock()
         self._synchronous = ""
         self._unsynced = False
@@ -158,6 +159,8 @@ class SqliteStore:
             self._unsynced = not durable
 
         self._serve(commit)
+        for tell in self.listeners:
+            tell(batch)
 
     def scrub(self) -> None:
         # secure_delete has zeroed what was deleted; older images of those pages are left in the log alone.

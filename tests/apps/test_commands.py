@@ -100,9 +100,6 @@ def test_commands_about_myself_answer_with_their_documented_keys(tmp_path: Path)
     [
         ("init", "--name", "x", "--recover"),
         ("chat", "remove", "chat_0", "id_0"),
-        ("backup", "create", "f"),
-        ("backup", "verify", "f"),
-        ("backup", "restore", "f"),
         ("relay", "run"),
         ("relay", "use", "kithkin:relay/x"),
         ("send", "chat_0", "x", "--file", "f"),

@@ -337,6 +337,10 @@ class FakeService(Service):
         path.write_text("".join(json.dumps({"text": one.text}) + "\n" for one in self.messages), "utf-8")
         return m.Exported(exported=len(self.messages))
 
+    async def backup(self, path: Path, passphrase: str) -> m.BackedUp:
+        assert path.is_absolute() and passphrase
+        return m.BackedUp(ok=True, messages=len(self.messages), bytes=2048, written=1024)
+
 
 for call in CALLS.values():
     if call.name not in vars(FakeService):
@@ -387,3 +391,24 @@ class FakeProfiles:
         self.networks.append(network)
         self.services[folder].network = network
         yield self.services[folder]
+
+    async def verify_backup(
+        self, path: Path, passphrase: str, *, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> m.BackedUp:
+        assert path.is_absolute() and passphrase == "backup"
+        progress(2048, 2048)
+        return m.BackedUp(ok=True, messages=3, bytes=2048)
+
+    async def restore_backup(
+        self,
+        folder: Path,
+        passphrase: str | None,
+        path: Path,
+        secret: str,
+        *,
+        salvage: bool = False,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> m.Restored:
+        assert path.is_absolute() and secret == "backup"
+        await self.create_profile(folder, passphrase, name="Ada")
+        return m.Restored(ok=True, identity="id_ada", device="device_new", lost="7 rows" if salvage else "")

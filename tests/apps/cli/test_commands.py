@@ -129,9 +129,6 @@ def test_only_commands_that_reach_other_devices_open_a_network(ada: Desk) -> Non
 @pytest.mark.parametrize(
     "words",
     [
-        ("backup", "create", "f"),
-        ("backup", "verify", "f"),
-        ("backup", "restore", "f"),
         ("relay", "run", "--port", "1", "--quota", "10"),
         ("relay", "use", "kithkin:relay/AAAA"),
         ("file", "save", "c", "m", "p"),
@@ -198,6 +195,9 @@ search Q
 outbox
 import C F
 export C F
+backup create F
+backup verify F
+backup restore F
 status
 stats
 doctor

@@ -125,6 +125,7 @@ def test_every_call_answers_over_the_socket_as_in_process(tmp_path: Path) -> Non
             "mark": lambda s: s.mark("self", upto="msg_0"),
             "edit": lambda s: s.edit("self", "msg_0", "greetings"),
             "react": lambda s: s.react("self", "msg_0", "🎈"),
+            "backup": lambda s: s.backup(tmp_path / "backup", "another secret"),
             "search": lambda s: s.search("greetings", since=moment, until=None, sort="score", limit=3),
             "outbox": lambda s: s.outbox(),
             "delete": lambda s: s.delete("self", "msg_0", everyone=True),

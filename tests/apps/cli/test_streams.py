@@ -134,6 +134,6 @@ def test_without_a_home_folder_a_profile_has_to_be_named(desk: Desk, home: dict[
     assert (code, line["error"]["code"]) == (2, "usage") and "--profile" in line["error"]["message"]  # type: ignore[index]
     code, line = said("--profile", str(desk.folder), "status")
     assert (code, line["error"]["code"]) == (1, "profile_not_found")  # type: ignore[index]
-    code, line = said("backup", "create", "f")
+    code, line = said("relay", "use", "f")
     assert (code, line["error"]["code"]) == (1, "not_available_yet")  # type: ignore[index]
     assert said("version")[0] == 0
