@@ -7,8 +7,10 @@ X25519.  `docs/protocol.md`, "Grant".
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from identity.codec import Reader, Writer
 from identity.digest import derive, digest
 from identity.errors import DecodeError
 from identity.kem import CIPHERTEXT, HybridKey, Kem, split
@@ -117,6 +119,48 @@ def receiving_by_phrase(recovery: HybridKey, e: bytes, kem: Encapsulated) -> Slo
     """The phrase's side of it."""
     k = recovery.kem.public if recovery.kem is not None else b""
     return SlotKey(b"", recovery.agreement.agree(e) + kem.ss, _publics(recovery.agreement.public, e, k, kem.mark))
+
+
+def seal_text(
+    rng: Random,
+    kem: Kem | None,
+    sender: AgreementKey,
+    device: bytes,
+    prekey: bytes,
+    label: Label,
+    context: bytes,
+    text: bytes,
+) -> bytes:
+    """A letter of its own to one device: e (32) | ciphertext (buffer, may be empty) | sealed.
+
+    device, prekey: D of the recipient, and its P, or P and K.  Raises DecodeError where nothing can be sealed to them.
+    """
+    once, encapsulated = AgreementKey.generate(rng), encapsulate(kem, prekey, rng)
+    key = sending(sender, once, device, prekey, encapsulated)
+    return Writer().raw(once.public).buffer(encapsulated.ciphertext).raw(key.seal(label, context, text)).finish()
+
+
+def open_text(
+    kem: Kem | None,
+    device: AgreementKey,
+    prekeys: Iterable[HybridKey],
+    sender: bytes,
+    label: Label,
+    context: bytes,
+    data: bytes,
+) -> bytes:
+    """The inverse, with the prekeys kept.  Raises DecodeError where none opens it, or another device sealed it."""
+    reader = Reader(data)
+    e, ciphertext = reader.fixed(32), reader.buffer(CIPHERTEXT)
+    sealed = reader.rest()
+    for prekey in prekeys:
+        try:
+            return receiving(device, prekey, sender, e, decapsulate(kem, prekey, ciphertext)).open(
+                label, context, sealed
+            )
+        except DecodeError:
+            continue
+    raise DecodeError("no prekey here opens that")
 
 
 def _publics(*parts: bytes) -> bytes:

@@ -43,6 +43,7 @@ class SpaceLink:
     lacks: dict[Point | Question, tuple[float, float]] = field(default_factory=dict)  # asked: again at, after (s)
     tips: dict[Point, None] = field(default_factory=dict)  # control entries that the peer told of
     serving: dict[int, Serving] = field(default_factory=dict)
+    prekeys: dict[int, bytes] = field(default_factory=dict)  # request of the peer -> its prekey, for keys of packs
 
 
 @dataclass(slots=True)

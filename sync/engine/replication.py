@@ -16,7 +16,9 @@ from crdt.log.entry import Kind, decode_plaintext
 from crdt.log.item import Item, reseal
 from crdt.log.pack import decode_pack, open_pack
 from crdt.space.rendezvous import capability, channel_id, channel_proof
+from crdt.space.slot import open_text, seal_text
 from identity.errors import DecodeError
+from identity.labels import Label
 from identity.proof import same
 from sync.engine import history
 from sync.engine.effects import ChatChanged, Progress
@@ -119,7 +121,7 @@ class Replication:
         """Asks a peer for the history; blocks wait until it is here."""
         if link.replicator is None or any(other.gate for _, other in self.links[space.id].values()):
             return
-        request, effects = link.replicator.ask_history(() if self._without_past(space) else None)
+        request, effects = link.replicator.ask_history(() if self._without_past(space) else None, self._prekey)
         link.gate, link.gate_until = request, now + GATE
         link.asked.add(request)
         self.perform(peer, link, effects, now)
@@ -191,12 +193,13 @@ class Replication:
                 case CaughtUp():
                     self.fetching.look_at(space.id, now)
                     self._look_for_items(space, now)
-                case HistoryAsked(request, spans):
+                case HistoryAsked(request, spans, prekey):
+                    link.prekeys[request] = prekey
                     self._asked(peer, link, space, request, spans, now)
                 case PackWanted(request):
                     self._give(peer, link, space, request, now)
-                case PackArrived(request, key, sealed):
-                    self._pack(peer, link, space, request, key, sealed, now)
+                case PackArrived(request, told, sealed):
+                    self._pack(peer, link, space, request, told, sealed, now)
                 case HistoryAnswered(request, done, spans):
                     self._answered(peer, link, space, request, done, spans, now)
                 case FetchAnswered(fetched, ends):
@@ -224,6 +227,7 @@ class Replication:
         if link.replicator is None or peer.device is None:
             return
         if not self._member(peer, space):
+            link.prekeys.pop(request, None)
             self.perform(peer, link, link.replicator.answer_history(request, (), now, done=True), now)
             return
         link.serving[request] = history.begin(space, spans)
@@ -245,21 +249,50 @@ class Replication:
         if sealed is history.Pause.PAUSE:
             serving.resume = now + PAUSE
             return
-        if sealed is not None:
-            self.perform(peer, link, replicator.give_pack(request, key, sealed, now), now)
+        told = self._seal_key(peer, space, link.prekeys.get(request, b""), key) if sealed is not None else None
+        if sealed is not None and told is not None:
+            self.perform(peer, link, replicator.give_pack(request, told, sealed, now), now)
             return
         del link.serving[request]
+        link.prekeys.pop(request, None)
         denied = history.denied(serving, MAX_SPANS)
         self.perform(peer, link, replicator.answer_history(request, denied, now, done=True), now)
 
+    @property
+    def _prekey(self) -> bytes:
+        return self.profile.account.keys.prekey.public
+
+    def _seal_key(self, peer: Peer, space: Space, prekey: bytes, key: bytes) -> bytes | None:
+        """The key of a pack for that device alone, so that the recorded connection does not give it to anybody later;
+        None where nothing can be sealed to the prekey that it told."""
+        device = self.profile.directory.device(peer.device) if peer.device is not None else None
+        if device is None:
+            return None
+        context, own = self.profile.context, self.profile.account.keys.agreement
+        place = peer.hash + space.id
+        try:
+            return seal_text(context.rng, context.kem, own, device.agreement, prekey, Label.PACK_KEY, place, key)
+        except DecodeError:
+            return None
+
+    def _open_key(self, peer: Peer, space: Space, told: bytes) -> bytes:
+        """The inverse.  Raises DecodeError."""
+        device = self.profile.directory.device(peer.device) if peer.device is not None else None
+        if device is None:
+            raise DecodeError("nobody is known to have sealed that")
+        keys, place = self.profile.account.keys, peer.hash + space.id
+        prekeys = [prekey.key for prekey in reversed(keys.prekeys)]
+        kem = self.profile.kem
+        return open_text(kem, keys.agreement, prekeys, device.agreement, Label.PACK_KEY, place, told)
+
     def _pack(
-        self, peer: Peer, link: SpaceLink, space: Space, request: int, key: bytes, sealed: bytes, now: float
+        self, peer: Peer, link: SpaceLink, space: Space, request: int, told: bytes, sealed: bytes, now: float
     ) -> None:
         replicator, batch = link.replicator, self.profile.context.batch
         if replicator is None:
             return
         try:
-            items = decode_pack(open_pack(sealed, key))
+            items = decode_pack(open_pack(sealed, self._open_key(peer, space, told)))
         except DecodeError:
             peer.drop(self.profile.effects, "a pack that does not open")
             return
@@ -355,7 +388,7 @@ class Replication:
                 link.told.setdefault(core, set()).update(seq for seq in range(start, end))
             spans += found
         if spans:
-            request, effects = link.replicator.ask_history(tuple(sorted(spans)))
+            request, effects = link.replicator.ask_history(tuple(sorted(spans)), self._prekey)
             link.asked.add(request)
             self.perform(peer, link, effects, now)
 

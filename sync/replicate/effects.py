@@ -123,10 +123,12 @@ class CaughtUp:
 
 @dataclass(frozen=True, slots=True)
 class HistoryAsked:
-    """The peer asks for items of these spans, or (None) of everything: answer by `give_pack` and `end_history`."""
+    """The peer asks for items of these spans, or (None) of everything: answer by `give_pack` and `end_history`.
+    prekey: as the peer told it."""
 
     request: int
     spans: tuple[Span, ...] | None
+    prekey: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class PackWanted:
 
 @dataclass(frozen=True, slots=True)
 class PackArrived:
-    """One whole sealed pack and its key.  Then call `pack_taken`."""
+    """One whole sealed pack, and its key as sealed to this device.  Then call `pack_taken`."""
 
     request: int
     key: bytes = field(repr=False)

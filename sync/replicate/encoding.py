@@ -18,9 +18,11 @@ from sync.replicate.messages import (
     MAX_ID,
     MAX_MESSAGE,
     MAX_NODES,
+    MAX_PACK_KEY,
     MAX_PART,
     MAX_PIECE,
     MAX_POINTS,
+    MAX_PREKEY,
     MAX_RANGE,
     MAX_TIPS,
     Ack,
@@ -230,23 +232,24 @@ def _write_request(out: Writer, m: HistoryRequest) -> None:
     out.uint(m.request).fixed_uint(m.spans is None, 1)
     if m.spans is not None:
         out.array(m.spans, _write_span)
+    out.buffer(m.prekey)
 
 
 def _read_request(data: Reader) -> HistoryRequest:
     request, everything = data.uint(MAX_ID), data.flag()
-    return HistoryRequest(request, None if everything else _spans(data))
+    return HistoryRequest(request, None if everything else _spans(data), data.buffer(MAX_PREKEY))
 
 
 def _write_piece(out: Writer, m: HistoryPiece) -> None:
     out.uint(m.request).uint(m.pack).uint(m.index).fixed_uint(m.last, 1)
     if m.index == 0:
-        out.raw(m.key)
+        out.buffer(m.key)
     out.buffer(m.chunk)
 
 
 def _read_piece(data: Reader) -> HistoryPiece:
     request, pack, index, last = data.uint(MAX_ID), data.uint(MAX_ID), data.uint(MAX_ID), data.flag()
-    return HistoryPiece(request, pack, index, last, b"" if index else data.fixed(32), data.buffer(MAX_PIECE))
+    return HistoryPiece(request, pack, index, last, b"" if index else data.buffer(MAX_PACK_KEY), data.buffer(MAX_PIECE))
 
 
 def _write_answer(out: Writer, m: HistoryAnswer) -> None:

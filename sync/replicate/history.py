@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from crdt.log.pack import MAX_SEALED
 from sync.replicate.effects import Effect, HistoryAnswered, HistoryAsked, PackArrived, Rule, Violation
 from sync.replicate.flow import Inflow
-from sync.replicate.messages import MAX_PIECE, HistoryAnswer, HistoryPiece, HistoryRequest, Span
+from sync.replicate.messages import MAX_PACK_KEY, MAX_PIECE, HistoryAnswer, HistoryPiece, HistoryRequest, Span
 from sync.replicate.serving import Outflow, Parcel
 
 MAX_REQUESTS = 4  # open at once, each way
@@ -31,24 +31,25 @@ class HistoryExchange:
         self._serving: dict[int, int] = {}
         self._next = 1
 
-    def ask(self, spans: tuple[Span, ...] | None) -> HistoryRequest:
+    def ask(self, spans: tuple[Span, ...] | None, prekey: bytes) -> HistoryRequest:
         """Raises ValueError where too many requests are open."""
         if len(self._asked) >= MAX_REQUESTS:
             raise ValueError("too many requests for history are open")
         request, self._next = self._next, self._next + 1
         self._asked[request] = _Assembly()
-        return HistoryRequest(request, spans)
+        return HistoryRequest(request, spans, prekey)
 
     def requested(self, message: HistoryRequest) -> list[Effect]:
         """The peer asks for history; a violation above the number of requests that may be open."""
         if message.request in self._serving or len(self._serving) >= MAX_REQUESTS:
             return [Violation(Rule.TOO_MANY)]
         self._serving[message.request] = 0
-        return [HistoryAsked(message.request, message.spans)]
+        return [HistoryAsked(message.request, message.spans, message.prekey)]
 
     def give(self, request: int, key: bytes, sealed: bytes) -> None:
-        """Queues one sealed pack of at most 4 MiB and its key (32).  Raises ValueError for a request not open."""
-        if request not in self._serving or not 0 < len(sealed) <= MAX_SEALED or len(key) != 32:
+        """Queues one sealed pack of at most 4 MiB and its key, sealed to the asker.  Raises ValueError for a request
+        not open."""
+        if request not in self._serving or not 0 < len(sealed) <= MAX_SEALED or len(key) > MAX_PACK_KEY:
             raise ValueError("no such request, or no such pack")
         self._outflow.parcels.append(Parcel(request, self._serving[request], key, sealed))
         self._serving[request] += 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from crdt.log.head import Head
 from crdt.log.merkle import Leaf
+from identity.kem import HYBRID
 
 MAX_MESSAGE = 320 * 1024
 MAX_FEEDS = 4096  # in a space, closed ones included
@@ -18,6 +19,8 @@ MAX_RANGE = 2048  # blocks in one message
 MAX_POINTS = 256  # fetched blocks, or ends to be proved, in one message
 MAX_TIPS = 1024
 MAX_PIECE = 256 * 1024
+MAX_PREKEY = HYBRID
+MAX_PACK_KEY = 1300  # of a pack, sealed to the asker
 MAX_NODES = 48  # of a tail, or roots of a length: MAX_LENGTH has 40 bits
 MAX_ID = 2**32 - 1
 
@@ -134,15 +137,18 @@ class WantRecords:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRequest:
-    """Asks for items of these spans, or (None) of everything that the receiver may give."""
+    """Asks for items of these spans, or (None) of everything that the receiver may give.  prekey: the asker's, to which
+    the keys of packs are sealed; opaque here."""
 
     request: int
     spans: tuple[Span, ...] | None
+    prekey: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryPiece:
-    """A part of one sealed pack.  The first part (index 0) carries the pack's key."""
+    """A part of one sealed pack.  The first part (index 0) carries the pack's key, sealed to the asker's device; opaque
+    here, at most 1,300 bytes."""
 
     request: int
     pack: int

@@ -217,13 +217,15 @@ class Replicator:
         """How many more points, or questions, the peer may be asked."""
         return MAX_FETCHES - max(len(self._fetching), len(self._proving))
 
-    def ask_history(self, spans: tuple[Span, ...] | None) -> tuple[int, list[Effect]]:
-        """(request, effects): asks for items of these spans, or of everything.  Raises ValueError above 4 at once."""
-        message = self._history.ask(spans)
+    def ask_history(self, spans: tuple[Span, ...] | None, prekey: bytes = b"") -> tuple[int, list[Effect]]:
+        """(request, effects): asks for items of these spans, or of everything; prekey: to which packs are sealed.
+        Raises ValueError above 4 at once."""
+        message = self._history.ask(spans, prekey)
         return message.request, [] if self._closed else [send(message)]
 
     def give_pack(self, request: int, key: bytes, sealed: bytes, now: float) -> list[Effect]:
-        """One sealed pack for a request of the peer; `PackWanted` asks for the next."""
+        """One sealed pack, and its key sealed to the asker, for a request of the peer; `PackWanted` asks for the
+        next."""
         if self._closed:
             return []
         self._history.give(request, key, sealed)

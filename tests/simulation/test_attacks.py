@@ -128,7 +128,9 @@ def give(mal: Device, patch: Patch, packs: Iterable[list[Item]]) -> None:
             return
         key = mal.rng(32)
         sealed = seal_pack(encode_pack(sorted(items, key=lambda item: (item.core, item.seq))), key)
-        replication.perform(peer, link, link.replicator.give_pack(request, key, sealed, now), now)
+        told = replication._seal_key(peer, space, link.prekeys[request], key)
+        assert told is not None
+        replication.perform(peer, link, link.replicator.give_pack(request, told, sealed, now), now)
 
     def asked(peer: Peer, link: SpaceLink, space: Space, request: int, spans: object, now: float) -> None:
         answer(peer, link, space, request, now)
@@ -547,7 +549,7 @@ def test_waiting_history_items_are_bounded_over_many_connections(monkeypatch: Pa
 def _ask_all(engine: Engine, space: Space, other: Device) -> None:
     for one, link in engine.replication.links[space.id].values():
         if one.device == device_id(other) and link.replicator is not None:
-            request, effects = link.replicator.ask_history(None)
+            request, effects = link.replicator.ask_history(None, engine.replication._prekey)
             link.asked.add(request)
             engine.replication.perform(one, link, effects, other.now)
 

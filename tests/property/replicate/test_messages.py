@@ -68,9 +68,9 @@ def ranges(draw: st.DrawFn) -> Blocks:
     return Blocks(writer, draw(number), draw(seq), news, blocks, draw(st.lists(leaf, max_size=9).map(tuple)))
 
 
-pieces = st.builds(HistoryPiece, number, number, st.just(0), st.booleans(), key, st.binary(max_size=99)) | st.builds(
-    HistoryPiece, number, number, number, st.booleans(), st.just(b""), st.binary(max_size=99)
-)
+pieces = st.builds(
+    HistoryPiece, number, number, st.just(0), st.booleans(), st.binary(max_size=99), st.binary(max_size=99)
+) | st.builds(HistoryPiece, number, number, number, st.booleans(), st.just(b""), st.binary(max_size=99))
 each: list[st.SearchStrategy[Message]] = [
     st.builds(Digest, key, st.booleans()),
     st.builds(Frontier, st.booleans(), st.booleans(), tuples(head), tuples(st.tuples(key, count)), tuples(key)),
@@ -82,7 +82,7 @@ each: list[st.SearchStrategy[Message]] = [
     st.builds(Branch, head, length, nodes, nodes),
     st.builds(Record, key, count, st.binary(max_size=99)),
     st.builds(WantRecords, tuples(key)),
-    st.builds(HistoryRequest, number, st.none() | spans),
+    st.builds(HistoryRequest, number, st.none() | spans, st.binary(max_size=99)),
     pieces,
     st.builds(HistoryAnswer, number, st.booleans(), spans),
     st.builds(Fetch, tuples(point)),
