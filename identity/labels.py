@@ -56,6 +56,7 @@ class Label(bytes, Enum):
     # documents and history
     MESSAGE_ID = b"kithkin msg id"
     IMPORT_ID = b"kithkin import"
+    VALUE = b"kithkin value"
     PACK = b"kithkin pack"
     DIGEST = b"kithkin digest"
     ANCHOR = b"kithkin anchor"

@@ -247,7 +247,12 @@ def _(value: m.Messages, page: Page) -> str:
 
 def _message(one: m.Message, page: Page) -> list[str]:
     name = _shown_author(one)
-    said = [(one.state, one.state != "received"), ("edited", one.edited), ("late", one.late)]
+    said = [
+        (one.state, one.state != "received"),
+        ("edited", one.edited),
+        ("late", one.late),
+        ("clock ahead", one.ahead),
+    ]
     marks = [word for word, holds in [*said, ("unchecked", not one.checked)] if holds]
     head = f"{page.paint(when(one.at), DIM)}  {page.paint(name, BOLD)}"
     head += f"  {page.paint(' '.join(marks), DIM)}" if marks else ""

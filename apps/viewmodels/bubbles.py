@@ -95,6 +95,7 @@ def _bubble(
         *(["imported"] if message.source and joined else []),
         *(["edited"] if message.edited and not message.deleted else []),
         *(["arrived late"] if message.late else []),
+        *(["clock ahead"] if message.ahead else []),
         *([] if message.checked else ["not verified yet"]),
     ]
     return Bubble(

@@ -220,6 +220,8 @@ class Chat(ViewModel[ChatState]):
         """A message came, looks different now, or is no longer shown."""
         if self._reading.locked():
             self._meanwhile.append(event)
+        if isinstance(event, models.MessageEvent) and event.message.unread:
+            self._marked = None  # wherever it stands: what is seen is to be marked once more
         if self._put(event):
             self._drawing.ask()
             if self._excerpt.is_emptied:

@@ -149,7 +149,7 @@ def with_message(chat: models.Chat, message: models.Message, new: bool) -> model
     """
     newest, newer = message.order >= chat.last_order, message.order > chat.last_order
     unread = chat.unread
-    if not message.mine and message.order > chat.read_order:
+    if message.unread:
         if new and newer:
             unread = min(MAX_UNREAD, unread + (not message.deleted))
         elif (new and not newest) or (not new and (newer or message.deleted)):
@@ -168,8 +168,8 @@ def stays_listed(before: models.Chat | None, after: models.Chat) -> bool:
 
 def _listing_key(chat: models.Chat) -> tuple[object, ...]:
     """As the service lists them, and invitations first, since they wait for an answer."""
-    newest = chat.last.timestamp() if chat.last is not None else 0.0
-    return chat.state != "invited", chat.last is None, -newest, chat.title
+    newest = -int(chat.last_order or "0", 16)
+    return chat.state != "invited", newest, chat.title
 
 
 def listed_chat(chat: models.Chat, now: datetime) -> ListedChat:

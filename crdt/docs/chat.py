@@ -1,13 +1,13 @@
 """Values of a chat's documents, one dataclass for what a root holds.
 
 `docs/protocol.md`, "Values of a chat".  All are facts that their author adds and nobody changes: an edit, a reaction
-taken back or a newer receipt is a further value.
+taken back or a newer receipt is a further value.  Where one replaces another, `over` names what it replaces
+(`over.py`); it is no part of what the value says, and two values are equal without it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 
 from crdt.docs.fields import (
     FLAG,
@@ -15,14 +15,14 @@ from crdt.docs.fields import (
     MAX_INT,
     MOMENT,
     NAME,
+    OVER,
     PREKEY,
     TEXT,
-    WRITER,
+    UPTO,
     Member,
     Shape,
     nested,
     octets,
-    pair,
     several,
     whole,
     words,
@@ -32,7 +32,8 @@ from identity.statement import MAX_STATEMENT, MAX_STATEMENTS
 
 MAX_FILES = 16
 MAX_DEVICES = 6
-MAX_RECEIPT = 1024  # feeds one receipt names
+MAX_RECEIPT = 1024  # feeds one receipt or read mark names
+MAX_EMOJI = 20  # different ones of one member on one message
 MAX_LIFETIME = 2**31 - 1
 OFFER_ID = 16  # bytes
 MAX_PAST = 16  # tips of a control graph that an offer names
@@ -69,6 +70,7 @@ class Edit:
 
     message: bytes
     text: str
+    over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Reaction:
     message: bytes
     emoji: str
     on: bool
+    over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,7 @@ class MemberProfile:
     name: str
     about: str | None = None
     picture: File | None = None
+    over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 FILE = Shape(
@@ -174,22 +178,12 @@ MESSAGE = Shape(
     ),
     check=lambda message: bool(message.text or message.files),
 )
-EDIT = Shape(Edit, (Member("id", "message", KEY), Member("text", "text", TEXT)))
+REPLACES = Member("over", "over", OVER, optional=True, default=())
+EDIT = Shape(Edit, (Member("id", "message", KEY), Member("text", "text", TEXT), REPLACES))
 REACTION = Shape(
-    Reaction, (Member("id", "message", KEY), Member("emoji", "emoji", words(64)), Member("on", "on", FLAG))
+    Reaction, (Member("id", "message", KEY), Member("emoji", "emoji", words(64)), Member("on", "on", FLAG), REPLACES)
 )
-
-
-def _rising(receipt: Receipt) -> bool:
-    writers = [writer for writer, _ in receipt.upto]
-    return all(first < second for first, second in pairwise(writers))
-
-
-RECEIPT = Shape(
-    Receipt,
-    (Member("upto", "upto", several(pair(WRITER, whole(0, MAX_INT)), 1, MAX_RECEIPT)),),
-    check=_rising,
-)
+RECEIPT = Shape(Receipt, (Member("upto", "upto", UPTO),))
 CONSENT = Shape(Consent, (Member("by", "admitting", KEY), Member("sig", "signature", octets(64))))
 CONSENTS = several(nested(CONSENT), 1, MAX_DEVICES)
 OFFERED_FEED = Shape(
@@ -229,5 +223,6 @@ PROFILE = Shape(
         Member("name", "name", NAME),
         Member("about", "about", words(4096), optional=True),
         Member("picture", "picture", nested(FILE), optional=True),
+        REPLACES,
     ),
 )

@@ -17,6 +17,7 @@ from crdt.docs.deletion import Block, Deletion, decode_deletion, encode_deletion
 from crdt.docs.guard import Admit
 from crdt.docs.ids import message_id, sort_key
 from crdt.docs.kinds import DocKind
+from crdt.docs.over import value_id
 from crdt.docs.schema import parse_value
 from identity.errors import DecodeError
 
@@ -84,6 +85,10 @@ class Fact(NamedTuple):
     def order(self) -> bytes:
         """Sorts as the timeline does; the core key parts two writers whose short ids were made equal."""
         return sort_key(self.stamp, self.core, self.seq) + self.core + self.place.to_bytes(2, "big")
+
+    def id(self) -> bytes:
+        """What a later value names as replaced."""
+        return value_id(self.core, self.seq, self.place, self.stamp, self.raw)
 
     @property
     def message(self) -> bytes | None:

@@ -3,7 +3,8 @@
 `docs/protocol.md`, "Values".  A value is an object of at most a dozen members in a fixed order, absent members left
 out, in the shortest JSON: no spaces, strings raw but for `"`, `\\` and control characters (the escapes that
 `JSON.stringify` gives).  A text is taken only if writing what was read gives the same text: so there is one form, no
-duplicate member, no unknown one, no float, no lone surrogate.
+duplicate member, no unknown one, no float, no lone surrogate.  What later versions add stands in the last member `ext`,
+pairs of a kind and bytes: they are checked for their form, kept with the text, and no part of what is read.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from json import JSONDecoder
 from json.encoder import encode_basestring as quote  # JSON's escapes alone; the rest of Unicode stays as it is
 from typing import Any, Generic, TypeVar
 
+from identity.extension import MAX_EXTENSION, MAX_EXTENSIONS
 from identity.kem import CLASSICAL, HYBRID
 
+EXT = "ext"
 MAX_INT = 2**53 - 1
 MAX_TEXT = 64 * 1024  # bytes of UTF-8
+MAX_OVER = 64  # values that one value names as replaced
+VALUE_ID = 16  # bytes of a value's id
 MAX_MS = 253_402_300_799_999  # the end of the year 9999: every time can be shown
 
 Json = Any  # what a JSON parser gives: checked member by member below
@@ -78,6 +84,10 @@ class Shape(Generic[T]):
         parts = []
         last, needed = -1, self.needed
         for name, item in found.items():
+            if name == EXT and last < len(self.members):
+                last = len(self.members)
+                parts.append(f'"{EXT}":{EXTENSIONS.write(EXTENSIONS.read(item))}')
+                continue
             place, member = self.places.get(name, (-1, None))
             if member is None or place < last:
                 raise Invalid("a member that is unknown or out of order")
@@ -92,8 +102,11 @@ class Shape(Generic[T]):
             raise Invalid("members contradict one another")
         return value, "{" + ",".join(parts) + "}"
 
-    def text(self, value: T) -> str:
-        """The one JSON text of a value.  Raises Invalid where it is out of bounds."""
+    def text(self, value: T, extensions: tuple[tuple[int, bytes], ...] = ()) -> str:
+        """The one JSON text of a value.  Raises Invalid where it is out of bounds.
+
+        extensions: (kind, bytes) of what a later version says beside it, kinds rising.
+        """
         if self.check is not None and not self.check(value):
             raise Invalid("members contradict one another")
         parts = []
@@ -101,6 +114,8 @@ class Shape(Generic[T]):
             item = getattr(value, member.attribute)
             if not (member.optional and item == member.default):
                 parts.append(f'"{member.name}":{member.field.write(item)}')
+        if extensions:
+            parts.append(f'"{EXT}":{EXTENSIONS.write(extensions)}')
         return "{" + ",".join(parts) + "}"
 
 
@@ -232,8 +247,19 @@ def pair(first: Field, second: Field) -> Field:
     return Field(read, write)
 
 
+def rising(items: Field, key: Callable[[Any], Any] = lambda item: item) -> Field:
+    """A list whose items rise, none twice.  key: of an item, what is compared."""
+
+    def check(value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if any(key(first) >= key(second) for first, second in pairwise(value)):
+            raise Invalid("items do not rise")
+        return value
+
+    return Field(lambda value: check(items.read(value)), lambda value: items.write(check(value)))
+
+
 def nested(shape: Shape[Any]) -> Field:
-    """An object inside an object."""
+    """An object inside an object; `ext` stands in the outer one alone."""
 
     def write(value: Any) -> str:
         if type(value) is not shape.make:
@@ -262,3 +288,6 @@ NAME = words(256)
 FLAG = Field(_flag, lambda value: "true" if _flag(value) else "false")
 MOMENT = whole(0, MAX_MS)  # Unix milliseconds
 WRITER = pattern("[A-Z2-7]{16}")
+UPTO = rising(several(pair(WRITER, whole(0, MAX_INT)), 1, 1024), lambda one: one[0])  # how far: (writer id, seq)
+OVER = rising(several(octets(VALUE_ID), 1, MAX_OVER))  # ids of the values that this one replaces
+EXTENSIONS = rising(several(pair(whole(0, MAX_INT), octets(0, MAX_EXTENSION)), 1, MAX_EXTENSIONS), lambda one: one[0])

@@ -1,16 +1,16 @@
 """Values of the personal space's documents: patches, each of one subject, that set some of its fields.
 
 `docs/protocol.md`, "Values of the personal space".  A field left None is not touched; `on` adds the subject to its set
-or takes it out.  Folded (`personal.py`), the same dataclass is the view: every field as its latest patch set it.
+or takes it out.  Folded (`personal.py`), the same dataclass is the view: every field as the patch that counts set it.
+`over` names the patches that this one replaces, in those fields that both of them set.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from crdt.docs.chat import CONSENTS, FILE, STATEMENTS, Consent, File
-from crdt.docs.fields import FLAG, KEY, MOMENT, NAME, PREKEY, Member, Shape, choice, nested, octets, words
-from crdt.docs.ids import SORT_KEY_BYTES
+from crdt.docs.chat import CONSENTS, FILE, REPLACES, STATEMENTS, Consent, File
+from crdt.docs.fields import FLAG, KEY, MOMENT, NAME, PREKEY, UPTO, Member, Shape, choice, nested, octets, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class OwnProfile:
     name: str | None = None
     about: str | None = None
     picture: File | None = None
+    over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class OwnContact:
     verified: bool | None = None
     space: bytes | None = None  # our direct space
     statements: tuple[bytes, ...] = ()  # their device statements as last seen
+    over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class OwnChat:
     rendezvous: bytes | None = None  # Z as last known
     muted: bool | None = None
     by: bytes | None = None  # identity of who said that I was removed
+    over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +62,16 @@ class Setting:
 
     name: str
     value: str | None = None
+    over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadMark:
-    """How far I have read a chat: the sort key of a row and its message id.  The highest counts, not the latest."""
+    """How far I have read a chat: the highest entry of each feed named, (writer id, seq), writers rising.  For each
+    feed the greatest of all marks counts, so a mark needs to name only what it moves."""
 
     space: bytes
-    upto: bytes
-    message: bytes
+    upto: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class OwnDraft:
     space: bytes
     text: str | None = None
     reply_to: bytes | None = None
+    over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ class OwnInvite:
     expires: int | None = None
     used_by: bytes | None = None  # the identity its use belongs to
     payload: bytes | None = None
+    over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,7 @@ class OwnWriter:
     device: bytes | None = None
     prekey: bytes | None = None
     consents: tuple[Consent, ...] = ()
+    over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +121,21 @@ class DeviceName:
 
     device: bytes
     name: str | None = None
+    over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """Deleted for me alone: one message of a space, or (no message) every row up to the sort key `upto`."""
+    """Deleted for me alone: one message of a space, or (no message) all that stood there: how far, as a read mark."""
 
     space: bytes
     message: bytes | None = None
     on: bool | None = None
-    upto: bytes | None = None
+    upto: tuple[tuple[str, int], ...] = ()
+    over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 MAX_DRAFT = 64 * 1024
-SORT_KEY = octets(SORT_KEY_BYTES)
 _LOOSE = words(256, empty=True)
 _ON = Member("on", "on", FLAG, optional=True)
 
@@ -137,6 +145,7 @@ OWN_PROFILE = Shape(
         Member("name", "name", NAME, optional=True),
         Member("about", "about", words(4096, empty=True), optional=True),
         Member("picture", "picture", nested(FILE), optional=True),
+        REPLACES,
     ),
 )
 CONTACT = Shape(
@@ -151,6 +160,7 @@ CONTACT = Shape(
         Member("verified", "verified", FLAG, optional=True),
         Member("space", "space", KEY, optional=True),
         Member("statements", "statements", STATEMENTS, optional=True, default=()),
+        REPLACES,
     ),
 )
 CHAT = Shape(
@@ -166,21 +176,21 @@ CHAT = Shape(
         Member("z", "rendezvous", KEY, optional=True),
         Member("muted", "muted", FLAG, optional=True),
         Member("by", "by", KEY, optional=True),
+        REPLACES,
     ),
 )
 SETTING = Shape(
     Setting,
-    (Member("name", "name", words(64)), Member("value", "value", words(4096, empty=True), optional=True)),
+    (Member("name", "name", words(64)), Member("value", "value", words(4096, empty=True), optional=True), REPLACES),
 )
-READ_MARK = Shape(
-    ReadMark, (Member("space", "space", KEY), Member("upto", "upto", SORT_KEY), Member("id", "message", KEY))
-)
+READ_MARK = Shape(ReadMark, (Member("space", "space", KEY), Member("upto", "upto", UPTO)))
 DRAFT = Shape(
     OwnDraft,
     (
         Member("space", "space", KEY),
         Member("text", "text", words(MAX_DRAFT, empty=True), optional=True),
         Member("reply", "reply_to", KEY, optional=True),
+        REPLACES,
     ),
 )
 INVITE = Shape(
@@ -194,6 +204,7 @@ INVITE = Shape(
         Member("expires", "expires", MOMENT, optional=True),
         Member("by", "used_by", KEY, optional=True),
         Member("payload", "payload", octets(1, 512), optional=True),
+        REPLACES,
     ),
 )
 OWN_WRITER = Shape(
@@ -205,15 +216,20 @@ OWN_WRITER = Shape(
         Member("device", "device", KEY, optional=True),
         Member("prekey", "prekey", PREKEY, optional=True),
         Member("consents", "consents", CONSENTS, optional=True, default=()),
+        REPLACES,
     ),
 )
-DEVICE_NAME = Shape(DeviceName, (Member("device", "device", KEY), Member("name", "name", NAME, optional=True)))
+DEVICE_NAME = Shape(
+    DeviceName, (Member("device", "device", KEY), Member("name", "name", NAME, optional=True), REPLACES)
+)
 HIDDEN = Shape(
     Hidden,
     (
         Member("space", "space", KEY),
         Member("id", "message", KEY, optional=True),
         _ON,
-        Member("upto", "upto", SORT_KEY, optional=True),
+        Member("upto", "upto", UPTO, optional=True, default=()),
+        REPLACES,
     ),
+    check=lambda hidden: (hidden.message is None) == bool(hidden.upto),
 )

@@ -1,8 +1,9 @@
 """Folds the personal space's documents into my contacts, chats, settings and the rest.
 
-`docs/protocol.md`, "The personal space".  Every value is a patch of one subject; each of its fields is a register that
-the latest patch by timeline order sets, and `on` puts the subject into its set or takes it out.  The read mark alone is
-the highest and not the latest: a device that was offline must not make read messages unread.
+`docs/protocol.md`, "The personal space".  Every value is a patch of one subject; each of its fields is a register, set
+by the patch that counts among those that set it (`over.py`), and `on` puts the subject into its set or takes it out.
+Read marks and deleted chats are frontiers instead, the greatest for each feed: a device that was offline must not make
+read messages unread, and no clock decides what was read.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from struct import Struct
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
+from crdt.docs.fields import MAX_OVER
 from crdt.docs.guard import Admit
-from crdt.docs.ids import sort_key
+from crdt.docs.ids import sort_key, writer_id
 from crdt.docs.kinds import KINDS, DocKind
+from crdt.docs.over import counting, over, value_id
 from crdt.docs.own import (
     DeviceName,
     Hidden,
@@ -32,6 +35,8 @@ from identity.errors import DecodeError
 
 T = TypeVar("T")
 
+Feeds = dict[str, int]  # writer id -> how far, the highest seq
+
 # what names the subject of a patch; every other field is a register of its own
 SUBJECTS: dict[type[Any], tuple[str, ...]] = {
     OwnProfile: (),
@@ -46,7 +51,8 @@ SUBJECTS: dict[type[Any], tuple[str, ...]] = {
     Hidden: ("space", "message"),
 }
 _REGISTERS = {
-    make: tuple(item.name for item in fields(make) if item.name not in names) for make, names in SUBJECTS.items()
+    make: tuple(item.name for item in fields(make) if item.name not in (*names, "over", "upto"))
+    for make, names in SUBJECTS.items()
 }
 _ROOTS = KINDS[DocKind.PERSONAL].roots
 
@@ -76,6 +82,10 @@ class OwnFact(NamedTuple):
     def order(self) -> bytes:
         """Sorts as a timeline does."""
         return sort_key(self.stamp, self.core, self.seq) + self.core + self.place.to_bytes(2, "big")
+
+    def id(self) -> bytes:
+        """What a later patch names as replaced."""
+        return value_id(self.core, self.seq, self.place, self.stamp, self.raw)
 
 
 def own_facts_of(admit: Admit, core: bytes, seq: int, stamp: int) -> list[OwnFact]:
@@ -112,20 +122,24 @@ class PersonalView:
     contacts: dict[bytes, OwnContact] = field(default_factory=dict)  # identity
     chats: dict[bytes, OwnChat] = field(default_factory=dict)  # space
     settings: dict[str, str] = field(default_factory=dict)
-    marks: dict[bytes, ReadMark] = field(default_factory=dict)  # space
-    markers: dict[bytes, bytes] = field(default_factory=dict)  # space -> core of the feed that set its mark first
+    marks: dict[bytes, Feeds] = field(default_factory=dict)  # space -> what I have read
+    markers: dict[bytes, dict[str, bytes]] = field(default_factory=dict)  # space, writer id -> core that said so first
+    cleared: dict[bytes, Feeds] = field(default_factory=dict)  # space -> what I deleted of it for me alone
     drafts: dict[bytes, OwnDraft] = field(default_factory=dict)  # space, those with text
     invites: dict[bytes, OwnInvite] = field(default_factory=dict)  # I
     writers: dict[tuple[bytes, bytes], OwnWriter] = field(default_factory=dict)  # space, W
     devices: dict[bytes, str] = field(default_factory=dict)  # device id -> name
-    hidden: dict[tuple[bytes, bytes | None], Hidden] = field(default_factory=dict)  # space, message or None
+    hidden: dict[tuple[bytes, bytes], Hidden] = field(default_factory=dict)  # space, message
 
-    def hides(self, space: bytes, message: bytes, row_sort_key: bytes) -> bool:
-        """Whether I deleted this row of this chat for me alone."""
-        whole = self.hidden.get((space, None))
-        return (space, message) in self.hidden or (
-            whole is not None and whole.upto is not None and row_sort_key <= whole.upto
-        )
+    def hides(self, space: bytes, message: bytes, core: bytes, seq: int) -> bool:
+        """Whether I deleted this message (its row's entry at core, seq) for me alone, by itself or with its chat."""
+        cleared = self.cleared.get(space)
+        return (space, message) in self.hidden or (cleared is not None and seq <= cleared.get(writer_id(core), -1))
+
+    def has_read(self, space: bytes, core: bytes, seq: int) -> bool:
+        """Whether my marks reach the message at this place."""
+        marks = self.marks.get(space)
+        return marks is not None and seq <= marks.get(writer_id(core), -1)
 
     def waiting_writers(self, space: bytes) -> list[OwnWriter]:
         """Feeds of my devices that ask to be admitted to a space, by W."""
@@ -135,40 +149,61 @@ class PersonalView:
 class Personal:
     """The registers.  Adding is idempotent and commutes; after a close that changed `shows`, start a new one."""
 
-    __slots__ = ("_markers", "_registers", "_shows")
+    __slots__ = ("_cleared", "_marks", "_registers", "_shows")
 
     def __init__(self, shows: Callable[[bytes, int], bool]) -> None:
         self._shows = shows
-        self._registers: dict[tuple[type[Any], tuple[Any, ...]], dict[str, tuple[bytes, Any]]] = {}
-        self._markers: dict[bytes, tuple[bytes, bytes, bytes]] = {}  # space -> (mark, order, core)
+        # subject -> register -> core -> the newest fact of that feed that sets it
+        self._registers: dict[tuple[type[Any], tuple[Any, ...]], dict[str, dict[bytes, OwnFact]]] = {}
+        self._marks: dict[bytes, dict[str, tuple[int, bytes, bytes]]] = {}  # space, writer -> seq, order, core
+        self._cleared: dict[bytes, Feeds] = {}
 
     def add(self, fact: OwnFact) -> bool:
-        """Takes a fact in; whether it set anything."""
+        """Takes a fact in; whether it may have set anything."""
         if not self._shows(fact.core, fact.seq):
             return False
         value = fact.value
-        make = type(value)
-        subject = tuple(getattr(value, name) for name in SUBJECTS[make])
-        registers = self._registers.setdefault((make, subject), {})
-        order = value.upto + value.message if isinstance(value, ReadMark) else fact.order()
-        changed = isinstance(value, ReadMark) and self._mark(fact, value.space, order)
-        for name in _REGISTERS[make]:
-            given = getattr(value, name)
-            if given is None or given == ():
-                continue
-            held = registers.get(name)
-            if held is None or order > held[0]:
-                registers[name] = order, given
+        if isinstance(value, ReadMark):
+            return self._mark(fact, value)
+        if isinstance(value, Hidden) and value.message is None:
+            held = self._cleared.setdefault(value.space, {})
+            further = {writer: seq for writer, seq in value.upto if seq > held.get(writer, -1)}
+            held.update(further)
+            return bool(further)
+        registers = self._registers.setdefault(_subject(value), {})
+        changed = False
+        for name in _given(value):
+            newest = registers.setdefault(name, {})
+            before = newest.get(fact.core)
+            if before is None or (fact.seq, fact.place) > (before.seq, before.place):
+                newest[fact.core] = fact
                 changed = True
         return changed
 
-    def _mark(self, fact: OwnFact, space: bytes, mark: bytes) -> bool:
-        """Whether this is the first fact with the highest mark so far: one device of mine tells the others of it."""
-        held = self._markers.get(space)
-        if held is not None and (mark < held[0] or (mark == held[0] and fact.order() >= held[1])):
-            return False
-        self._markers[space] = mark, fact.order(), fact.core
-        return True
+    def over(self, value: OwnValue, mine: bytes) -> tuple[bytes, ...]:
+        """What this patch has to name if the feed `mine` writes it: all that it replaces in the fields that it sets."""
+        registers = self._registers.get(_subject(value), {})
+        if isinstance(value, ReadMark):
+            return ()
+        found: dict[bytes, None] = {}
+        for name in _given(value):
+            found.update(dict.fromkeys(over(registers.get(name, {}), mine)))
+        return tuple(sorted(list(found)[:MAX_OVER]))
+
+    def newest(self, subject: OwnValue, register: str) -> list[OwnFact]:
+        """The newest fact of each feed that sets this field of what the value is about."""
+        return list(self._registers.get(_subject(subject), {}).get(register, {}).values())
+
+    def _mark(self, fact: OwnFact, mark: ReadMark) -> bool:
+        """Raises the frontier.  Who raised it so far first is kept: that device of mine tells the others of it."""
+        held = self._marks.setdefault(mark.space, {})
+        changed = False
+        for writer, seq in mark.upto:
+            before = held.get(writer)
+            if before is None or seq > before[0] or (seq == before[0] and fact.order() < before[1]):
+                held[writer] = seq, fact.order(), fact.core
+                changed = True
+        return changed
 
     def view(self) -> PersonalView:
         """What all facts so far say."""
@@ -176,8 +211,10 @@ class Personal:
         view.contacts.update((key[0], value) for key, value in self._present(OwnContact).items())
         view.chats.update((key[0], value) for key, value in self._present(OwnChat).items())
         view.settings.update((key[0], value.value) for key, value in self._all(Setting).items() if value.value)
-        view.marks.update((key[0], value) for key, value in self._all(ReadMark).items())
-        view.markers.update((space, core) for space, (_, _, core) in sorted(self._markers.items()))
+        for space, held in sorted(self._marks.items()):
+            view.marks[space] = {writer: seq for writer, (seq, _, _) in sorted(held.items())}
+            view.markers[space] = {writer: core for writer, (_, _, core) in sorted(held.items())}
+        view.cleared.update((space, dict(sorted(held.items()))) for space, held in sorted(self._cleared.items()))
         view.drafts.update((key[0], value) for key, value in self._all(OwnDraft).items() if value.text)
         view.invites.update((key[0], value) for key, value in self._present(OwnInvite).items())
         view.writers.update(((key[0], key[1]), value) for key, value in self._present(OwnWriter).items())
@@ -188,7 +225,7 @@ class Personal:
     def _all(self, make: type[T]) -> dict[tuple[Any, ...], T]:
         """Subjects of one type, in an order that no delivery changes."""
         found = {
-            subject: make(**dict(zip(SUBJECTS[make], subject, strict=True)), **{n: v for n, (_, v) in held.items()})
+            subject: make(**dict(zip(SUBJECTS[make], subject, strict=True)), **_counting(held))
             for (kind, subject), held in self._registers.items()
             if kind is make
         }
@@ -196,6 +233,20 @@ class Personal:
 
     def _present(self, make: type[T]) -> dict[tuple[Any, ...], T]:
         return {subject: value for subject, value in self._all(make).items() if getattr(value, "on", None) is not False}
+
+
+def _subject(value: OwnValue) -> tuple[type[Any], tuple[Any, ...]]:
+    make = type(value)
+    return make, tuple(getattr(value, name) for name in SUBJECTS[make])
+
+
+def _given(value: OwnValue) -> list[str]:
+    """The registers that a patch sets."""
+    return [name for name in _REGISTERS[type(value)] if getattr(value, name) not in (None, ())]
+
+
+def _counting(registers: dict[str, dict[bytes, OwnFact]]) -> dict[str, Any]:
+    return {name: getattr(cast("OwnFact", counting(newest)).value, name) for name, newest in registers.items()}
 
 
 def fold_personal(facts: Iterable[OwnFact], shows: Callable[[bytes, int], bool]) -> PersonalView:

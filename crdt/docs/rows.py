@@ -1,11 +1,11 @@
-"""Rows: what people see of a timeline, one for each message, kept in the store in timeline order.
+"""Rows: what people see of a timeline, one for each message, kept in the store in the order in which it is drawn.
 
-`docs/protocol.md`, "Timeline".  Rows are a fold of facts that can be thrown away and built again.
+`docs/protocol.md`, "Rows".  Rows are a fold of facts that can be thrown away and built again.  A row stands at its
+stamp; one stamped more than 5 min ahead stands where it arrived until its stamp has passed (`placed_at`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from json import loads
 from struct import Struct
@@ -21,11 +21,12 @@ AHEAD_MS = 5 * 60_000  # stamped further ahead of now than this: drawn where it 
 LATE_MS = 5 * 60_000  # arrived later after its stamp than this: says so
 NEVER = 2**64 - 1
 
-_key = Struct(">Q10sQB32s")
+_key = Struct(">QQ10sQB32s")
 _fixed = Struct("<32s32sQQQB")
 _files = several(nested(FILE), 1, MAX_FILES)
 
-_EDITED, _DELETED, _REPLY, _SOURCE, _REACTIONS, _FILES = 1, 2, 4, 8, 16, 32
+_EDITED, _DELETED, _REPLY, _SOURCE, _FILES, _MARKED = 1, 2, 4, 8, 16, 32
+_PLAIN = _EDITED | _DELETED | _MARKED  # flags under which the text is all that follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,10 @@ class Row:
     """One message as shown.
 
     id: message id; member: its author's member id; core, seq, place: the entry and put of its first copy; stamp: that
-    entry's, which gives its place; arrived: Unix ms here; at: Unix ms to show (the quoted time of an imported one);
-    source: the quoted author of an imported one; expires: Unix ms from when it counts as deleted, None for never;
-    reactions: (emoji, member ids), both rising.  A deleted row keeps author, place and time and nothing else.
+    entry's; arrived: Unix ms here; at: Unix ms to show (the quoted time of an imported one); source: the quoted author
+    of an imported one; expires: Unix ms from when it counts as deleted, None for never; marked: reactions may stand
+    beside it; placed: Unix ms at which it stands while its stamp is ahead, None where it stands at its stamp.  A
+    deleted row keeps author, place and time and nothing else.
     """
 
     id: bytes
@@ -52,37 +54,39 @@ class Row:
     edited: bool = False
     deleted: bool = False
     expires: int | None = None
-    reactions: tuple[tuple[str, tuple[bytes, ...]], ...] = ()
+    marked: bool = False
     files: tuple[File, ...] = ()
+    placed: int | None = None
 
     @property
     def sort_key(self) -> bytes:
-        """26 bytes; what `--before`, `--after` and read marks compare."""
+        """26 bytes: where it stands once its stamp has passed."""
         return sort_key(self.stamp, self.core, self.seq)
 
+    @property
+    def stands(self) -> int:
+        """Unix ms at which it stands."""
+        return stamp_ms(self.stamp) if self.placed is None else self.placed
+
     def key(self) -> bytes:
-        """sort key | place | id: sorts as the timeline, and no two rows have one key."""
-        return self.sort_key + bytes((self.place,)) + self.id
+        """Unix ms at which it stands | sort key | place | id: rows are drawn in this order, and no two have one key."""
+        return self.stands.to_bytes(8, "big") + self.sort_key + bytes((self.place,)) + self.id
 
     def encode(self) -> bytes:
         """member | core | arrived | at | expires | flags | text | what the flags say; the rest is in the key."""
-        flags = _EDITED * self.edited | _DELETED * self.deleted
+        flags = _EDITED * self.edited | _DELETED * self.deleted | _MARKED * self.marked
         flags |= _REPLY * (self.reply_to is not None) | _SOURCE * (self.source is not None)
-        flags |= _REACTIONS * bool(self.reactions) | _FILES * bool(self.files)
+        flags |= _FILES * bool(self.files)
         expires = NEVER if self.expires is None else self.expires
         text = self.text.encode()
         head = _fixed.pack(self.member, self.core, self.arrived, self.at, expires, flags)
-        if flags < _REPLY:
+        if not flags & ~_PLAIN:
             return head + text
         out = Writer().raw(head).buffer(text)
         if self.reply_to is not None:
             out.raw(self.reply_to)
         if self.source is not None:
             out.string(self.source)
-        if self.reactions:
-            out.uint(len(self.reactions))
-            for emoji, members in self.reactions:
-                out.string(emoji).array(members, lambda writer, member: writer.raw(member))
         if self.files:
             out.string(_files.write(self.files))
         return out.finish()
@@ -92,20 +96,17 @@ def decode_row(key: bytes, stored: bytes) -> Row:
     """The row of one stored pair.  Raises DecodeError."""
     if len(key) != _key.size or len(stored) < _fixed.size:
         raise DecodeError("not a stored row")
-    stamp, _, seq, place, message = _key.unpack(key)
+    stands, stamp, _, seq, place, message = _key.unpack(key)
     member, core, arrived, at, until, flags = _fixed.unpack_from(stored)
     reply_to, source, files = None, None, ()
-    reactions: tuple[tuple[str, tuple[bytes, ...]], ...] = ()
     try:
-        if flags < _REPLY:
+        if not flags & ~_PLAIN:
             text = stored[_fixed.size :].decode("utf-8")
         else:
             reader = Reader(memoryview(stored)[_fixed.size :])
             text = reader.string(len(stored))
             reply_to = reader.fixed(32) if flags & _REPLY else None
             source = reader.string(len(stored)) if flags & _SOURCE else None
-            if flags & _REACTIONS:
-                reactions = tuple(reader.array(lambda r: _reaction(r, len(stored)), len(stored)))
             if flags & _FILES:
                 files = _files.read(loads(reader.string(len(stored))))
             reader.end()
@@ -128,13 +129,32 @@ def decode_row(key: bytes, stored: bytes) -> Row:
         edited,
         deleted,
         expires,
-        reactions,
+        bool(flags & _MARKED),
         files,
+        None if stands == stamp_ms(stamp) else stands,
     )
 
 
-def _reaction(reader: Reader, limit: int) -> tuple[str, tuple[bytes, ...]]:
-    return reader.string(limit), tuple(reader.array(lambda r: r.fixed(32), limit))
+def placed_at(stamp: int, arrived: int, now_ms: int, before: int | None = None) -> int | None:
+    """Unix ms at which a row stands because its stamp is ahead; None where it stands at its stamp.
+
+    arrived: the moment at which it came, by this device's clock of then; before: where it stood so far for that reason.
+    A clock that was ahead itself when the row came is not believed either: then the row stands at this moment.
+    """
+    ms = stamp_ms(stamp)
+    if ms <= now_ms:
+        return None
+    if before is not None and before <= now_ms + AHEAD_MS:
+        return before
+    if ms <= now_ms + AHEAD_MS:
+        return None
+    return arrived if arrived <= now_ms + AHEAD_MS else now_ms
+
+
+def placed_of_key(key: bytes) -> int | None:
+    """`Row.placed` as a row key has it."""
+    stands, stamp = int.from_bytes(key[:8], "big"), int.from_bytes(key[8:16], "big")
+    return None if stands == stamp_ms(stamp) else stands
 
 
 def at_moment(row: Row, now_ms: int) -> Row:
@@ -144,34 +164,24 @@ def at_moment(row: Row, now_ms: int) -> Row:
 
 def deleted_row(row: Row) -> Row:
     """What a deletion leaves of a row."""
-    at = stamp_ms(row.stamp)
-    return Row(row.id, row.member, row.core, row.seq, row.place, row.stamp, row.arrived, at, "", deleted=True)
+    return Row(
+        row.id,
+        row.member,
+        row.core,
+        row.seq,
+        row.place,
+        row.stamp,
+        row.arrived,
+        stamp_ms(row.stamp),
+        "",
+        deleted=True,
+        placed=row.placed,
+    )
 
 
 def is_late(row: Row) -> bool:
     """Whether it arrived much later than its stamp says: shown, never an order."""
     return row.arrived > stamp_ms(row.stamp) + LATE_MS
-
-
-def drawn(rows: Iterable[Row], now_ms: int) -> list[Row]:
-    """Rows in the order to draw at this moment: one stamped more than 5 min ahead stands where it arrived."""
-    return sorted(rows, key=lambda row: draw_key(row, now_ms))
-
-
-def draw_key(row: Row, now_ms: int) -> bytes:
-    """67 bytes that sort as rows are drawn: the Unix ms that the row stands at, u64 big-endian | its row key."""
-    ms = stamp_ms(row.stamp)
-    return (row.arrived if ms > now_ms + AHEAD_MS else ms).to_bytes(8, "big") + row.key()
-
-
-def read_draw_key(upto: bytes) -> bytes:
-    """A draw key above every row that a read mark with this sort key counts as read."""
-    return stamp_ms(int.from_bytes(upto[:8], "big")).to_bytes(8, "big") + above(upto)
-
-
-def above(sort_key: bytes) -> bytes:
-    """A row key above every row with this sort key: as `after` it passes over them, as `before` it takes them in."""
-    return sort_key + b"\xff" * (_key.size - len(sort_key))
 
 
 def key_range(after: bytes | None = None, before: bytes | None = None) -> tuple[bytes, bytes]:
@@ -184,13 +194,11 @@ __all__ = [
     "SORT_KEY_BYTES",
     "WRITER_BYTES",
     "Row",
-    "above",
     "at_moment",
     "decode_row",
     "deleted_row",
-    "draw_key",
-    "drawn",
     "is_late",
     "key_range",
-    "read_draw_key",
+    "placed_at",
+    "placed_of_key",
 ]

@@ -2,7 +2,8 @@
 
 `docs/protocol.md`, "Timeline".  Pure functions of a set of facts and of the space's membership (`TimelinePolicy`):
 the same set gives the same result in any order, with any of it twice.  Membership is asked and never kept, so a close
-that arrives later only means folding again.
+that arrives later only means folding again.  Which of several values counts is a matter of causes (`over.py`).
+Reactions are folded beside the rows (`marks.py`).
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from crdt.docs.chat import Answer, Decline, Edit, MemberProfile, Message, Offer, Reaction, Receipt
+from crdt.docs.chat import Answer, Decline, Edit, MemberProfile, Message, Offer, Receipt
 from crdt.docs.facts import Fact, FactKind, decode_fact, facts_of, facts_of_deletion, message_prefix, messages_of
+from crdt.docs.over import counting, newest_of_feeds
 from crdt.docs.rows import Row
 from crdt.log.stamp import stamp_ms
+
+MAX_COPIES = 64  # of one message that are looked at: the first by feed and place
 
 
 def _never(deleter: bytes, author: bytes) -> bool:
@@ -74,6 +78,7 @@ def fold_message(message: bytes, facts: Iterable[Fact], policy: TimelinePolicy) 
         else:
             others.append(fact)
     if len(copies) > 1:
+        copies = sorted(copies, key=lambda copy: (copy.core, copy.seq, copy.place))[:MAX_COPIES]
         copies.sort(key=lambda copy: (copy.order(), copy.arrived))
     author: bytes | None = None
     first: Fact | None = None  # its place is the row's, cleared or not: a deletion moves nothing
@@ -98,12 +103,10 @@ def fold_message(message: bytes, facts: Iterable[Fact], policy: TimelinePolicy) 
             message, author, first.core, first.seq, first.place, first.stamp, first.arrived, ms, "", deleted=True
         )
     text, edited = shown.text, len(live) > 1 and any(copy.value != shown for copy in live)
-    reactions: tuple[tuple[str, tuple[bytes, ...]], ...] = ()
     if others:
-        edit = _latest_edit(others, author, policy)
-        if edit is not None:
-            text, edited = edit.text, True
-        reactions = _reactions(others, policy)
+        edit = counting(newest_edits(others, author, policy))
+        if edit is not None and isinstance(edit.value, Edit):
+            text, edited = edit.value.text, True
     return Row(
         message,
         author,
@@ -119,43 +122,32 @@ def fold_message(message: bytes, facts: Iterable[Fact], policy: TimelinePolicy) 
         edited,
         False,
         None if shown.lifetime is None else stamp_ms(live[0].stamp) + shown.lifetime * 1000,
-        reactions,
+        any(reaction_counts(fact, policy) for fact in others),
         shown.files,
     )
 
 
-def _latest_edit(facts: Iterable[Fact], author: bytes, policy: TimelinePolicy) -> Edit | None:
-    best: Fact | None = None
-    for fact in facts:
-        if (
-            fact.kind is FactKind.EDIT
-            and fact.value is not None
-            and policy.acting(fact) == author
-            and not is_cleared(fact.core, fact.seq, author, policy)
-            and (best is None or fact.order() > best.order())
-        ):
-            best = fact
-    return best.value if best is not None and isinstance(best.value, Edit) else None
+def newest_edits(facts: Iterable[Fact], author: bytes, policy: TimelinePolicy) -> dict[bytes, Fact]:
+    """core key -> the last edit of that feed which counts for a message of this author (a member id)."""
+    return newest_of_feeds(fact for fact in facts if edit_counts(fact, author, policy))
 
 
-def _reactions(facts: Iterable[Fact], policy: TimelinePolicy) -> tuple[tuple[str, tuple[bytes, ...]], ...]:
-    """For each member and emoji the latest mark."""
-    marks: dict[tuple[str, bytes], tuple[bytes, bool]] = {}
-    for fact in facts:
-        value = fact.value
-        if not isinstance(value, Reaction):
-            continue
-        member = policy.acting(fact)
-        if member is None or is_cleared(fact.core, fact.seq, member, policy):
-            continue
-        mark = fact.order(), value.on
-        if mark > marks.get((value.emoji, member), (b"", False)):
-            marks[value.emoji, member] = mark
-    found: dict[str, list[bytes]] = {}
-    for (emoji, member), (_, on) in sorted(marks.items()):
-        if on:
-            found.setdefault(emoji, []).append(member)
-    return tuple((emoji, tuple(members)) for emoji, members in found.items())
+def edit_counts(fact: Fact, author: bytes, policy: TimelinePolicy) -> bool:
+    """Whether an edit may set the text of a message of this author."""
+    return (
+        fact.kind is FactKind.EDIT
+        and fact.value is not None
+        and policy.acting(fact) == author
+        and not is_cleared(fact.core, fact.seq, author, policy)
+    )
+
+
+def reaction_counts(fact: Fact, policy: TimelinePolicy) -> bool:
+    """Whether a reaction is one of a member, within its feed's end and not cleared."""
+    if fact.kind is not FactKind.REACTION or fact.value is None:
+        return False
+    member = policy.acting(fact)
+    return member is not None and not is_cleared(fact.core, fact.seq, member, policy)
 
 
 def unseen(facts: Iterable[Fact], row: Row | None, policy: TimelinePolicy) -> set[tuple[bytes, int, int]]:
@@ -203,15 +195,23 @@ def fold_receipt_stamps(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[b
     return stamps
 
 
-def fold_profiles(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, MemberProfile]:
-    """member id -> its latest profile."""
-    best: dict[bytes, tuple[bytes, MemberProfile]] = {}
+def newest_profiles(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, dict[bytes, Fact]]:
+    """member id -> core key -> the last profile that this feed of the member told."""
+    told: dict[bytes, list[Fact]] = {}
     for fact in facts:
         if isinstance(fact.value, MemberProfile) and (member := policy.acting(fact)) is not None:
-            order = fact.order()
-            if member not in best or order > best[member][0]:
-                best[member] = order, fact.value
-    return {member: profile for member, (_, profile) in best.items()}
+            told.setdefault(member, []).append(fact)
+    return {member: newest_of_feeds(found) for member, found in told.items()}
+
+
+def fold_profiles(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, MemberProfile]:
+    """member id -> the profile of it that counts."""
+    found: dict[bytes, MemberProfile] = {}
+    for member, newest in newest_profiles(facts, policy).items():
+        one = counting(newest)
+        if one is not None and isinstance(one.value, MemberProfile):
+            found[member] = one.value
+    return found
 
 
 @dataclass(slots=True)
@@ -267,6 +267,7 @@ __all__ = [
     "TimelinePolicy",
     "counts_deletion",
     "decode_fact",
+    "edit_counts",
     "facts_of",
     "facts_of_deletion",
     "fold_message",
@@ -277,5 +278,8 @@ __all__ = [
     "is_cleared",
     "message_prefix",
     "messages_of",
+    "newest_edits",
+    "newest_profiles",
+    "reaction_counts",
     "unseen",
 ]

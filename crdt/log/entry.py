@@ -14,8 +14,10 @@ from crdt.log import cipher
 from crdt.log.head import MAX_HEADS, HeadRef, read_length
 from crdt.log.merkle import MAX_LENGTH
 from crdt.log.padding import SIZES, pad, unpad
+from crdt.log.stamp import MAX_STAMP
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
+from identity.extension import Extension, read_extensions, write_extensions
 from identity.keys import SUITE, VERSION
 from identity.labels import Label
 
@@ -30,7 +32,7 @@ _SHORTEST = 16 + SIZES[0]  # cipher tag and the least padded text
 
 
 class Kind(IntEnum):
-    """What an entry does.  Decoders refuse other values: a new kind needs a new suite."""
+    """What an entry does.  Decoders refuse other values; who meets one keeps the entry for a later version."""
 
     UPDATE = 0
     CONTROL = 1
@@ -40,12 +42,14 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plaintext:
-    """kind; stamp (ms << 16 | counter); heads: at most 16, the own previous entry implied; body: as the kind says."""
+    """kind; stamp (ms << 16 | counter, below the year 2100); heads: at most 16, the own previous entry implied; body:
+    as the kind says; extensions: what later versions say beside it, of whatever kind of entry."""
 
     kind: Kind
     stamp: int
     heads: tuple[HeadRef, ...]
     body: bytes
+    extensions: tuple[Extension, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +67,32 @@ _KINDS = tuple(Kind)
 
 
 def encode_plaintext(entry: Plaintext) -> bytes:
-    """kind (u8) | stamp (u64) | heads: count, then core8 | length | root16 each | body (the rest)."""
+    """kind (u8) | stamp (u64) | heads: count, then core8 | length | root16 each | extensions | body (the rest)."""
     if len(entry.heads) > MAX_HEADS:
         raise ValueError("more heads than an entry may name")
+    if entry.stamp > MAX_STAMP:
+        raise ValueError("a stamp beyond the ceiling")
     out = Writer().fixed_uint(entry.kind, 1).fixed_uint(entry.stamp, 8)
     out.array(entry.heads, lambda w, head: w.raw(head.core8).uint(head.length).raw(head.root16))
-    return out.raw(entry.body).finish()
+    return write_extensions(out, entry.extensions).raw(entry.body).finish()
 
 
 def decode_plaintext(data: bytes) -> Plaintext:
-    """The inverse; two heads of one feed are refused.  Raises DecodeError."""
-    if len(data) < 10 or data[0] > Kind.MERGE or data[9] > MAX_HEADS:
+    """The inverse; two heads of one feed and a stamp beyond the ceiling are refused.  Raises DecodeError."""
+    if len(data) < 11 or data[0] > Kind.MERGE or data[9] > MAX_HEADS:
         raise DecodeError("not the text of an entry")
     stamp = int.from_bytes(data[1:9], "little")
-    if not data[9]:  # the common case: the only writer of a moment names nobody
-        return Plaintext(_KINDS[data[0]], stamp, (), data[10:])
+    if stamp > MAX_STAMP:
+        raise DecodeError("a stamp of the year 2100 or later")
+    if not data[9] and not data[10]:  # the common case: the only writer of a moment names nobody
+        return Plaintext(_KINDS[data[0]], stamp, (), data[11:])
     reader = Reader(data)
     reader.at = 9
     heads = tuple(reader.array(_read_ref, MAX_HEADS))
     if len({head.core8 for head in heads}) != len(heads):
         raise DecodeError("two heads of one feed")
-    return Plaintext(_KINDS[data[0]], stamp, heads, data[reader.at :])
+    extensions = read_extensions(reader)
+    return Plaintext(_KINDS[data[0]], stamp, heads, data[reader.at :], extensions)
 
 
 def _read_ref(data: Reader) -> HeadRef:

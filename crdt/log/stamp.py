@@ -1,11 +1,15 @@
 """Stamps of entries: a hybrid logical clock in 64 bits, `ms << 16 | counter`.
 
-They order what people see and prove nothing.  `docs/protocol.md`, "Entry".
+They say where a message is drawn and nothing else: what replaces what follows from causes (`crdt.docs.over`).  A stamp
+has a ceiling, so that every one of them can be shown as a time and followed by another.  `docs/protocol.md`, "Stamps".
 """
 
 from __future__ import annotations
 
 AHEAD_MS = 3_600_000  # a clock follows other people's stamps one hour, not further
+CEILING_MS = 4_102_444_800_000  # the year 2100: no stamp is as late as that
+MAX_STAMP = (CEILING_MS << 16) - 1
+LAST_LED = CEILING_MS - 86_400_000 << 16  # neither a clock nor others lead further: the last day is left for counting
 
 
 def make_stamp(ms: int, counter: int = 0) -> int:
@@ -18,16 +22,17 @@ def stamp_ms(stamp: int) -> int:
     return stamp >> 16
 
 
-def next_stamp(last: int, seen: int, now_ms: int) -> int:
-    """The stamp of a writer's next entry, above its own `last` whatever the clock does.
+def next_stamp(last: int, seen: int, now_ms: int, own: int = 0) -> int:
+    """The stamp of a writer's next entry, above its own `last` whatever the clock does, and at most MAX_STAMP.
 
-    seen: the highest stamp received from others, 0 if none.  One further ahead of `now_ms` than an hour is ignored: a
-    single wrong clock must not drag everybody's along.  `stamp_may_lead` tells which stamps to remember as seen.
+    seen: the highest stamp received from others, 0 if none; one further ahead of `now_ms` than an hour is ignored: a
+    single wrong clock must not drag everybody's along.  own: the highest of my other devices, which is followed however
+    far ahead it is: what I do later comes after what I did before.  `stamp_may_lead` tells which stamps to remember.
     """
-    floor = max(last, seen if stamp_may_lead(seen, now_ms) else 0)
-    return max(now_ms << 16, floor + 1)
+    led = max(own, seen if stamp_may_lead(seen, now_ms) else 0)
+    return max(last + 1, min(led + 1, LAST_LED), min(now_ms << 16, LAST_LED))
 
 
 def stamp_may_lead(stamp: int, now_ms: int) -> bool:
-    """Whether a received stamp advances the clock at this moment."""
+    """Whether a stamp of somebody else advances the clock at this moment."""
     return stamp_ms(stamp) <= now_ms + AHEAD_MS

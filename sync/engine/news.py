@@ -40,16 +40,11 @@ def of_view(before: PersonalView, after: PersonalView, device: bytes) -> Iterato
     """What my devices agree on now and did not before.  device: this one, in whose name its own changes are told."""
     if (before.profile, before.devices) != (after.profile, after.devices):
         yield DeviceChanged(device)
-    cleared: set[bytes] = set()
+    cleared = {space for space, upto in after.cleared.items() if before.cleared.get(space) != upto}
     for key in dict.fromkeys((*before.hidden, *after.hidden)):
-        space, message = key
         old, new = before.hidden.get(key), after.hidden.get(key)
-        if old == new:
-            continue
-        if message is None:
-            cleared.add(space)
-        elif (old is None) != (new is None):
-            yield MessageHidden(space, message, new is not None)
+        if (old is None) != (new is None):
+            yield MessageHidden(*key, new is not None)
     for space, chat in after.chats.items():
         if space not in before.chats:
             yield ChatChanged(space)

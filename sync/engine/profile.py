@@ -31,6 +31,7 @@ from sync.engine.effects import Effect, MessageChanged
 from sync.space.delta import SpaceDelta
 from sync.space.epochs import ensure_key, found_space
 from sync.space.outbound import Draft
+from sync.space.replaced import naming
 from sync.space.space import Space
 from sync.store.port import Batch, Store, Table
 
@@ -39,6 +40,7 @@ _PERSONAL = b"personal"
 _RECOVERY = b"recovery"
 _PORT = b"port"
 _NODES = b"nodes"
+_NOTED = b"noted"  # and the identity of a contact
 MAX_NODES = 64  # DHT nodes kept
 KINDS = {SpaceKind.PERSONAL: "personal", SpaceKind.SELF: "self", SpaceKind.DIRECT: "direct", SpaceKind.GROUP: "group"}
 
@@ -144,6 +146,15 @@ class Profile:
         if port != self.port():
             self.context.batch.put(Table.META, _PORT, port.to_bytes(2, "little"))
 
+    def noted(self, contact: bytes) -> int | None:
+        """Unix ms, by the clock of then, at which this device last noted what a contact (identity) calls itself."""
+        value = self.store.get(Table.META, _NOTED + contact)
+        return int.from_bytes(value, "little") if value is not None else None
+
+    def keep_noted(self, contact: bytes, now_ms: int) -> None:
+        """It was noted at this moment."""
+        self.context.batch.put(Table.META, _NOTED + contact, now_ms.to_bytes(8, "little"))
+
     def nodes(self) -> tuple[Address, ...]:
         """DHT nodes that answered in the last run; each is asked before it is believed."""
         value = self.store.get(Table.META, _NODES)
@@ -202,7 +213,8 @@ class Profile:
         return feed.key
 
     def write(self, space: Space, groups: Sequence[Sequence[Value]], now_ms: int) -> list[tuple[int, Leaf]]:
-        """One update entry for each group of values, in order.  Raises ValueError for values out of bounds."""
+        """One update entry for each group of values, in order; each names what it replaces.  Raises ValueError for
+        values out of bounds."""
         feed = space.mine
         if feed is None:
             raise ValueError("no feed of mine in this space")
@@ -210,7 +222,7 @@ class Profile:
         core = feed.core
 
         def body(values: Sequence[Value]) -> Callable[[int], bytes]:
-            dumped = [dump_value(value) for value in values]
+            dumped = [dump_value(naming(space, value)) for value in values]
             return lambda seq: make_update(core, seq, kind, dumped)
 
         made: list[tuple[int, Leaf]] = []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crdt.docs.chat import Decline, Offer
+from crdt.docs.chat import MAX_RECEIPT, Decline, Offer
+from crdt.docs.ids import writer_id
 from crdt.docs.own import Hidden, OwnChat, OwnWriter
-from crdt.docs.rows import Row, at_moment, read_draw_key
+from crdt.docs.rows import Row, at_moment
 from crdt.space import moves
 from crdt.space.control import MAX_MEMBERS, Admin, Op, Set, SpaceKind
 from crdt.space.lineage import End
@@ -28,6 +29,7 @@ from sync.space.space import Space
 
 ROLES: tuple[models.Role, ...] = ("creator", "admin", "member")
 PREVIEW = 200
+LAST = 20  # rows looked at in one go for the last message of a chat
 
 
 class ChatCalls(Domain):
@@ -36,7 +38,8 @@ class ChatCalls(Domain):
     async def chats(self) -> models.Chats:
         profile, now_ms = self._profile, self._now_ms
         listed = [model(profile, id_, now_ms) for id_ in profile.view.chats if is_listed(profile, id_)]
-        listed.sort(key=lambda chat: (chat.last is None, -(chat.last.timestamp() if chat.last else 0), chat.title))
+        listed.sort(key=lambda chat: chat.title)
+        listed.sort(key=lambda chat: chat.last_order, reverse=True)  # where its last message stands, not what it quotes
         return models.Chats(chats=listed)
 
     @commits
@@ -171,11 +174,20 @@ class ChatCalls(Domain):
 
     @commits
     def delete_chat(self, chat: str) -> models.ChatRef:
-        """Hides everything so far on my devices."""
-        id_ = find_chat(self._profile, chat)
-        newest = timeline.page(self._profile.store, id_, 1)
-        upto = newest[0].sort_key if newest else b"\0" * 26
-        self._profile.note(self._now_ms, Hidden(id_, on=True, upto=upto))
+        """Hides everything so far on my devices: of each feed all up to its last message that is here."""
+        profile, id_ = self._profile, find_chat(self._profile, chat)
+        space = profile.spaces.get(id_)
+        held = profile.view.cleared.get(id_, {})
+        upto: list[tuple[str, int]] = []
+        for core, feed in space.feed_store.feeds.items() if space is not None else ():
+            rows = timeline.rows_of_feed(profile.store, feed.number, limit=1, newest=True)
+            # Of a chat without any message block 0 is named, which is none: it leaves the list like the others.
+            last = rows[0].seq if rows else 0 if feed.mine else -1
+            if last > held.get(writer_id(core), -1):
+                upto.append((writer_id(core), last))
+        upto.sort()
+        pieces = [tuple(upto[at : at + MAX_RECEIPT]) for at in range(0, len(upto), MAX_RECEIPT)]
+        profile.note(self._now_ms, *(Hidden(id_, upto=piece) for piece in pieces))
         return _ref(id_)
 
     def _control(self, space: Space, op: Op, refusal: str) -> models.ChatRef:
@@ -215,11 +227,13 @@ def is_listed(profile: Profile, id_: bytes) -> bool:
         twins = [c.space for c in view.chats.values() if c.kind == "direct" and c.peer == chat.peer]
         if id_ != min(twins):
             return False
-    whole = view.hidden.get((id_, None))
-    if whole is None or chat.kind == "self":
+    cleared, space = view.cleared.get(id_), profile.spaces.get(id_)
+    if cleared is None or chat.kind == "self":
         return True
-    newest = timeline.page(profile.store, id_, 1)
-    return bool(newest) and not view.hides(id_, newest[0].id, newest[0].sort_key)
+    return space is not None and any(
+        timeline.rows_of_feed(profile.store, feed.number, cleared.get(writer_id(core), -1) + 1, limit=1)
+        for core, feed in space.feed_store.feeds.items()
+    )
 
 
 def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
@@ -228,7 +242,6 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
     kind: models.ChatKind = "self" if chat.kind == "self" else "direct" if chat.kind == "direct" else "group"
     last = _last(profile, space) if space is not None else None
     at = None if last is None else at_moment(last, now_ms)
-    mark = profile.view.marks.get(id_)
     author = author_of_row(profile, space, at) if space is not None and at is not None else None
     return models.Chat(
         id=chat_id(id_),
@@ -237,20 +250,24 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
         state=state_of(profile, id_),
         members=len(space.state.people()) if space is not None else 0,
         unread=messages.unread(profile, space) if space is not None else 0,
-        last=moment(at.at) if at is not None else None,
+        last=moment(messages.time_of(at)) if at is not None else None,
         preview=at.text[:PREVIEW] if at is not None else "",
         preview_author=author.name if author is not None else "",
         preview_proved=author.proved if author is not None else True,
-        last_order=messages.order(last, now_ms) if last is not None else "",
-        read_order=read_draw_key(mark.upto)[:-32].hex() if mark is not None else "",
+        last_order=messages.order(last) if last is not None else "",
     )
 
 
 def _last(profile: Profile, space: Space) -> Row | None:
-    for row in reversed(timeline.page(profile.store, space.id, 20)):
-        if shown(profile, space, row):
-            return row
-    return None
+    before: bytes | None = None
+    while True:
+        rows = timeline.page(profile.store, space.id, LAST, before=before)
+        for row in reversed(rows):
+            if shown(profile, space, row):
+                return row
+        if len(rows) < LAST or not is_listed(profile, space.id):
+            return None
+        before = rows[0].key()
 
 
 def state_of(profile: Profile, id_: bytes) -> models.ChatState:

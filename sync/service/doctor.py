@@ -23,13 +23,13 @@ from sync.store.port import Batch, Table
 CHUNK = 128  # entries or rows between two rests of the loop
 
 
-async def examine(profile: Profile, indexing: Indexing, folder: Path, repair: bool) -> models.Checks:
+async def examine(profile: Profile, indexing: Indexing, folder: Path, repair: bool, now_ms: int) -> models.Checks:
     """Reads every block once; a profile of 100,000 messages takes a few seconds."""
     checks = [_mode(folder), _memory()]
     for id_ in list(profile.spaces):
         checks.append(await _feeds(profile, id_))
         if id_ != profile.personal.id:
-            checks.append(await _rows(profile, id_, repair))
+            checks.append(await _rows(profile, id_, repair, now_ms))
             checks += _aside(profile, id_, repair)
     checks.append(await _index(indexing, repair))
     return models.Checks(checks=checks)
@@ -77,14 +77,14 @@ async def _feeds(profile: Profile, id_: bytes) -> models.Check:
     )
 
 
-async def _rows(profile: Profile, id_: bytes, repair: bool) -> models.Check:
+async def _rows(profile: Profile, id_: bytes, repair: bool, now_ms: int) -> models.Check:
     """The rows on disk are what the facts fold to."""
     name = f"timeline of {chat_title(profile, id_)}"
     count = wrong = 0
     for part in timeline.messages_by(profile.store, id_, CHUNK):
         before = {m: timeline.find_row(profile.store, id_, m) for m in part}
         batch = Batch()
-        changes = timeline.absorb(profile.store, batch, id_, (), space_of(profile, id_).policy(), part)
+        changes = timeline.absorb(space_of(profile, id_).folding(batch, now_ms), (), part)
         count += len(part)
         bad = [c.message for c in changes if c.after != before[c.message]]
         wrong += len(bad)

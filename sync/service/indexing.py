@@ -21,6 +21,7 @@ from sync.engine.profile import Profile
 from sync.search.port import MAX_LIMIT, Document, Hit, Query, Search, Sort
 from sync.service import models
 from sync.service.ids import IDENTITY, chat_id, find_chat, identity_id, message_id, prefix_of
+from sync.service.messages import time_of
 from sync.service.names import author_of_row, person_name, plain_name
 from sync.service.text import check_query
 from sync.service.times import milliseconds, moment
@@ -116,7 +117,9 @@ class Indexing:
                 continue
             member = space.state.members.get(row.member)
             author = member.identity if member is not None else bytes(32)
-            documents.append(Document(row.id, space.id, author, row.source or "", row.at, row.sort_key, row.text))
+            documents.append(
+                Document(row.id, space.id, author, row.source or "", time_of(row), row.key()[:-33], row.text)
+            )
         taken, done = Batch(), Batch()
         for key in queued:
             taken.put(Table.INDEX, key, TAKEN)
@@ -180,7 +183,7 @@ class Indexing:
                 row = timeline.find_row(profile.store, hit.chat, hit.id)
                 if row is None or at_moment(row, now_ms).deleted:
                     dead.append(hit.chat + hit.id)
-                elif not view.hides(hit.chat, hit.id, row.sort_key):
+                elif not view.hides(hit.chat, hit.id, row.core, row.seq):
                     found.append(hit)
             await asyncio.sleep(0)
         self._queue(dead)

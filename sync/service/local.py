@@ -147,7 +147,7 @@ class LocalService(OnboardingCalls, DeviceCalls, ContactCalls, ChatCalls, Messag
         return models.Stats(messages=people, storage=storage)
 
     async def doctor(self, *, repair: bool = False) -> models.Checks:
-        return await doctor.examine(self._profile, self._indexing, self._folder, repair)
+        return await doctor.examine(self._profile, self._indexing, self._folder, repair, self._now_ms)
 
     async def passphrase(self, new: str | None = None, *, keyring: bool | None = None) -> models.Changed:
         await asyncio.to_thread(self._rewrap, new, keyring)

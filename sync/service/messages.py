@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
 
-from crdt.docs.chat import Edit, Message, Reaction
+from crdt.docs.chat import MAX_EMOJI, MAX_RECEIPT, Edit, Message, Reaction
 from crdt.docs.deletion import Block, Deletion, encode_deletion
 from crdt.docs.facts import FactKind
-from crdt.docs.ids import NONCE_BYTES
+from crdt.docs.ids import NONCE_BYTES, writer_id
 from crdt.docs.ids import message_id as make_id
+from crdt.docs.marks import reactions
 from crdt.docs.own import Hidden, ReadMark
-from crdt.docs.rows import Row, above, at_moment, draw_key, drawn, is_late
+from crdt.docs.rows import Row, at_moment, is_late
 from crdt.log.entry import Kind
 from crdt.log.merkle import leaf_of
 from identity.errors import KithkinError
@@ -35,12 +37,14 @@ from sync.service.text import check_emoji, check_text
 from sync.service.times import claimed_lifetime, moment
 from sync.space import timeline
 from sync.space.epochs import ensure_key
+from sync.space.feed import Feed
 from sync.space.obligations import refuse_out
 from sync.space.outbound import Draft
 from sync.space.space import Space
 
 MAX_LIMIT = 1000
 UNREAD_MAX = 1000  # counted no further
+MARKED = 256  # messages of one feed that a mark looks at in one go
 
 
 class MessageCalls(Domain):
@@ -102,11 +106,8 @@ class MessageCalls(Domain):
             row = rows[0]
         else:
             return models.ReadUpto(read_upto=None)
-        held = profile.view.marks.get(space.id)
-        if profile.out:
-            pass  # whoever was shut out reads on, and tells nobody
-        elif held is None or (row.sort_key, row.id) > (held.upto, held.message):
-            profile.note(self._now_ms, ReadMark(space.id, row.sort_key, row.id))
+        if not profile.out:  # whoever was shut out reads on, and tells nobody
+            profile.note(self._now_ms, *(ReadMark(space.id, feeds) for feeds in newly_read(profile, space, row)))
         return models.ReadUpto(read_upto=message_id(row.id))
 
     @commits
@@ -146,8 +147,11 @@ class MessageCalls(Domain):
         row = find_row(profile, writable(profile, space), message)
         if at_moment(row, self._now_ms).deleted:
             raise KithkinError("not_allowed", "That message was deleted.")
-        me = _member(space)
-        there = any(mark == emoji and me in members for mark, members in row.reactions)
+        me, marks = _member(space), timeline.marks_on(profile.store, space.id, row.id)
+        there = any(mark == emoji and me in members for mark, members in reactions(marks, space.policy().member))
+        used = {mark.emoji for mark in marks if space.mine is not None and mark.core == space.mine.core}
+        if emoji not in used and len(used) >= MAX_EMOJI:
+            raise KithkinError("not_allowed", f"At most {MAX_EMOJI} different reactions of yours fit on one message.")
         profile.write(space, [[Reaction(row.id, emoji, not there)]], self._now_ms)
         return _ref(row)
 
@@ -292,22 +296,54 @@ def page(
     more = len(rows) > limit
     rows = rows[:limit] if forward else rows[-limit:]
     status = delivery.status_of(space)
-    return models.Messages(
-        messages=[model(profile, space, row, status, now_ms) for row in drawn(rows, now_ms)], more=more
-    )
+    return models.Messages(messages=[model(profile, space, row, status, now_ms) for row in rows], more=more)
 
 
 def shown(profile: Profile, space: Space, row: Row) -> bool:
     """Whether a row is to be seen: false once it was hidden on my devices, alone or with its whole chat."""
-    return not profile.view.hides(space.id, row.id, row.sort_key)
+    return not profile.view.hides(space.id, row.id, row.core, row.seq)
+
+
+def others_feeds(space: Space) -> list[Feed]:
+    """Feeds of the other members."""
+    mine, state = space.mine, space.state
+    me = state.writers[mine.core].member if mine is not None and mine.core in state.writers else None
+    feeds = (space.feed_store.feeds.get(writer.core) for writer in state.writers.values() if writer.member != me)
+    return [feed for feed in feeds if feed is not None]
 
 
 def unread(profile: Profile, space: Space) -> int:
-    """Messages of others above my read mark, counted up to a thousand."""
-    held, mine = profile.view.marks.get(space.id), space.mine
-    me = space.state.writers[mine.core].member if mine is not None and mine.core in space.state.writers else None
-    rows = timeline.page(profile.store, space.id, UNREAD_MAX, after=above(held.upto) if held is not None else None)
-    return sum(row.member != me and not row.deleted and shown(profile, space, row) for row in rows)
+    """Messages of others that none of my marks reaches, counted up to a thousand."""
+    count, view = 0, profile.view
+    marks, cleared = view.marks.get(space.id, {}), view.cleared.get(space.id, {})
+    for feed in others_feeds(space):
+        name = writer_id(feed.core)
+        start = max(marks.get(name, -1), cleared.get(name, -1)) + 1
+        if start < feed.length and count < UNREAD_MAX:
+            rows = timeline.rows_of_feed(profile.store, feed.number, start, limit=UNREAD_MAX - count)
+            count += sum(not row.deleted and (space.id, row.message) not in view.hidden for row in rows)
+    return count
+
+
+def newly_read(profile: Profile, space: Space, row: Row) -> Iterator[tuple[tuple[str, int], ...]]:
+    """What a mark at this row says that none of mine says yet: of each feed of others all up to its first message that
+    stands behind the row.  In pieces of what one mark holds."""
+    marks, upto = profile.view.marks.get(space.id, {}), row.key()
+    found: list[tuple[str, int]] = []
+    for feed in others_feeds(space):
+        name = writer_id(feed.core)
+        start = held = marks.get(name, -1)
+        while held + 1 < feed.length:
+            rows = timeline.rows_of_feed(profile.store, feed.number, held + 1, limit=MARKED)
+            read = list(takewhile(lambda one, core=feed.core: one.row_key(core) <= upto, rows))  # type: ignore[misc]
+            held = read[-1].seq if read else held
+            if len(read) < MARKED:
+                break
+        if held > start:
+            found.append((name, held))
+    found.sort()
+    for at in range(0, len(found), MAX_RECEIPT):
+        yield tuple(found[at : at + MAX_RECEIPT])
 
 
 def model(profile: Profile, space: Space, row: Row, status: delivery.DeliveryStatus, now_ms: int) -> models.Message:
@@ -317,7 +353,8 @@ def model(profile: Profile, space: Space, row: Row, status: delivery.DeliverySta
     author = author_of_row(profile, space, row)
     writer = state.writers.get(row.core)
     mine = author.mine
-    marked = {member for _, members in row.reactions for member in members if member in state.members}
+    put = reactions(timeline.marks_on(profile.store, space.id, row.id), space.policy().member) if row.marked else ()
+    marked = {member for _, members in put for member in members if member in state.members}
     speaking = {member for member in marked if member_speaks(profile, space, member)}
     return models.Message(
         id=message_id(row.id),
@@ -326,24 +363,31 @@ def model(profile: Profile, space: Space, row: Row, status: delivery.DeliverySta
         proved=author.proved,
         device=device_id(writer.device) if writer is not None else "",
         text=row.text,
-        at=moment(row.at),
+        at=moment(time_of(row)),
         state=status.of(sent, now_ms).state if mine else "received",
         edited=row.edited,
         deleted=row.deleted,
         reply_to=message_id(row.reply_to) if row.reply_to is not None else None,
         reactions={
             emoji: who
-            for emoji, members in row.reactions
+            for emoji, members in put
             if (who := [identity_id(state.members[one].identity) for one in members if one in speaking])
         },
         files=[models.File(name=file.name, size=file.size) for file in row.files],
         source=row.source,
         late=is_late(row) and not mine,
+        ahead=row.placed is not None,
+        unread=not (mine or profile.view.has_read(space.id, row.core, row.seq)),
         mine=mine,
-        order=order(row, now_ms),
+        order=order(row),
     )
 
 
-def order(row: Row, now_ms: int) -> str:
-    """`models.Message.order`: the row's draw key without its id, which nothing else in the chat shares."""
-    return draw_key(row, now_ms)[:-32].hex()
+def time_of(row: Row) -> int:
+    """Unix ms to show beside a row: what it quotes or its stamp says, and while that is ahead, when it came."""
+    return row.at if row.placed is None or row.source is not None else row.placed
+
+
+def order(row: Row) -> str:
+    """`models.Message.order`: the row's key without its id, which nothing else in the chat shares."""
+    return row.key()[:-32].hex()

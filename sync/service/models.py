@@ -200,8 +200,7 @@ class Safety(Line):
 class Chat(Line):
     """`last` is the time of the newest visible message, `preview` the beginning of its text (200 characters).
 
-    `last_order` is the `order` of that message ("" where there is none).  A message of others whose `order` is above
-    `read_order` ("" where nothing was read) counts as unread.
+    `last_order` is the `order` of that message ("" where there is none): chats are listed by it, the newest first.
     """
 
     id: str
@@ -215,7 +214,6 @@ class Chat(Line):
     preview_author: str = ""
     preview_proved: bool = True
     last_order: str = ""
-    read_order: str = ""
 
 
 class Chats(Line):
@@ -249,9 +247,11 @@ class File(Line):
 class Message(Line):
     """One bubble.  `author` is an identity, `reactions` maps an emoji to identities, `source` is the quoted source of
     an imported line.  `checked` is false while a message from a history pack is not yet verified against its feed;
-    `late` says that it arrived long after its own time.  `order` is opaque text: a chat's messages sort by it, and no
-    two have the same.  `proved` is false while nobody has proved to this device that `author` wrote it; `author_name`
-    says then who vouches for that."""
+    `late` says that it arrived long after its own time; `ahead` that its author's clock is ahead, so that it stands
+    where it arrived, on each device elsewhere, until its time has come.  `unread`: of somebody else, and none of my
+    marks reaches it (a deleted one is not counted, though).  `order` is opaque text: a chat's messages sort by it, and
+    no two have the same.  `proved` is false while nobody has proved to this device that `author` wrote it;
+    `author_name` says then who vouches for that."""
 
     id: str
     author: str
@@ -268,6 +268,8 @@ class Message(Line):
     source: str | None = None
     checked: bool = True
     late: bool = False
+    ahead: bool = False
+    unread: bool = False
     mine: bool = False
     order: str = ""
     proved: bool = True

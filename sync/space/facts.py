@@ -26,6 +26,7 @@ from sync.space.members import MAX_CORES, Members
 from sync.store.port import Table
 
 CHUNK = 512  # entries read at once
+READER = 1  # rises with every release that reads more than the one before: what was unread is then tried again
 
 Place = tuple[bytes, int]  # core, seq
 
@@ -51,13 +52,17 @@ class SpaceFacts:
     # -- entries ----------------------------------------------------------------------------------------------
 
     def update(self, entry: Plaintext, core: bytes, seq: int, now_ms: int) -> None:
-        """What an update says, if the guard admits it."""
+        """What an update says, if the guard admits it.  What this version cannot read of it is kept for a later one."""
         personal = self._members.personal
         verdict = examine(entry.body, core, seq, DocKind.PERSONAL if personal else DocKind.CHAT)
         if not isinstance(verdict, Admit):
+            self.keep_unread(core, seq, now_ms)
             return
         if personal:
-            for own in own_facts_of(verdict, core, seq, entry.stamp):
+            said = own_facts_of(verdict, core, seq, entry.stamp)
+            if len(said) < len(verdict.puts):
+                self.keep_unread(core, seq, now_ms)
+            for own in said:
                 self._context.batch.put(Table.PERSONAL, own.key(), own.encode())
                 self._own.append(own)
                 if self.registers.add(own):
@@ -66,10 +71,34 @@ class SpaceFacts:
             return
         author = None if self._members.state.stopped else self._members.author(core)
         if author is not None:
-            self.facts += facts_of(verdict, author[1], core, seq, entry.stamp, now_ms)
+            facts = facts_of(verdict, author[1], core, seq, entry.stamp, now_ms)
+            if len(facts) < len(verdict.puts):
+                self.keep_unread(core, seq, now_ms)
+            self.facts += facts
         elif core not in self.unfolded and len(self.unfolded) < MAX_CORES:
             self.unfolded.add(core)
             self._changes.row_changed()
+
+    def keep_unread(self, core: bytes, seq: int, now_ms: int) -> None:
+        """Remembers that this version cannot read all of an entry, and when it came."""
+        key = self._feed_store.space + READER.to_bytes(2, "big") + core + seq.to_bytes(8, "big")
+        self._context.batch.put(Table.UNREAD, key, now_ms.to_bytes(8, "big"))
+
+    def has_unread(self) -> bool:
+        """Whether an earlier version left anything that this one may read."""
+        return bool(self._scan_unread(1))
+
+    def unread(self) -> list[tuple[bytes, int, int]]:
+        """(core, seq, arrival in Unix ms) of what an earlier version could not read; it is forgotten by that."""
+        found = []
+        for key, value in self._scan_unread():
+            self._context.batch.delete(Table.UNREAD, key)
+            found.append((key[34:66], int.from_bytes(key[66:], "big"), int.from_bytes(value, "big")))
+        return found
+
+    def _scan_unread(self, limit: int | None = None) -> list[tuple[bytes, bytes]]:
+        space = self._feed_store.space
+        return self._context.store.scan(Table.UNREAD, space, space + READER.to_bytes(2, "big"), limit=limit)
 
     def deletion(self, entry: Plaintext, core: bytes, seq: int, now_ms: int) -> list[Place]:
         """What a deletion says.  Returns the places of the blocks that it names."""

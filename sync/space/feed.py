@@ -27,10 +27,11 @@ class EntryState(IntEnum):
     SEALED = 0  # no key yet
     OPENED = 1  # message key kept beside it
     CLEARED = 2  # erased, as a deletion that counts says: size and leaf hash stay, so that proofs stay valid
-    SKIPPED = 3  # refused by a rule, or older than what this device asked for: for good
+    SKIPPED = 3  # not what its writer may have sealed, or older than what this device asked for: for good
     DENIED = 4  # answered "not for you"; a key or an item may still open it
     WITHHELD = 5  # came as size and leaf hash, and no deletion that counts says why: asked for by its hash
     PASSED = 6  # came as size and leaf hash, and is older than what this device asked for
+    UNREAD = 7  # of a form that this version does not know: kept, with its message key if it opened, for a later one
 
 
 LEAF_ONLY = (EntryState.CLEARED, EntryState.WITHHELD, EntryState.PASSED)
@@ -62,7 +63,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """state; key: message key, empty unless opened; block: empty where only its leaf (size, hash) is here."""
+    """state; key: message key, empty unless it opened; block: empty where only its leaf (size, hash) is here."""
 
     state: EntryState
     key: bytes
@@ -80,6 +81,11 @@ def encode_entry(state: EntryState, block: bytes, key: bytes = b"") -> bytes:
     return bytes((state,)) + key + block
 
 
+def encode_unread(block: bytes, key: bytes = b"") -> bytes:
+    """Row of an entry that this version cannot read; key: its message key where it opened."""
+    return bytes((EntryState.UNREAD,)) + (key or bytes(32)) + block
+
+
 def encode_leaf(state: EntryState, leaf: Leaf) -> bytes:
     """Row of an entry whose block is not here, erased or kept back: its leaf alone, which proofs need."""
     return bytes((state,)) + leaf[0].to_bytes(4, "little") + leaf[1]
@@ -90,6 +96,9 @@ def decode_entry(value: bytes) -> StoredEntry:
     state = EntryState(value[0])
     if state is EntryState.OPENED:
         return StoredEntry(state, value[1:33], value[33:])
+    if state is EntryState.UNREAD:
+        key = value[1:33]
+        return StoredEntry(state, b"" if key == bytes(32) else key, value[33:])
     if state in LEAF_ONLY:
         return StoredEntry(state, b"", b"", (int.from_bytes(value[1:5], "little"), value[5:37]))
     return StoredEntry(state, b"", value[1:])

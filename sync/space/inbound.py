@@ -22,7 +22,7 @@ from sync.replicate.messages import Block, Fetched
 from sync.replicate.proof import shown
 from sync.space.delta import ChangeLog
 from sync.space.facts import Place, SpaceFacts
-from sync.space.feed import EntryState, Feed, StoredEntry, encode_entry, encode_leaf
+from sync.space.feed import EntryState, Feed, StoredEntry, encode_entry, encode_leaf, encode_unread
 from sync.space.feed_store import FeedStore
 from sync.space.keys import EpochKeys
 from sync.space.members import Members
@@ -102,6 +102,10 @@ class Inbound:
                 continue
             try:
                 header = read_block(block, seq)
+            except DecodeError:
+                self._keep_unread(feed, seq, block, b"", now_ms)
+                continue
+            try:
                 if key is None:
                     key = self._epoch_keys.key_for(feed.core, seq, header, leaf, block)
                 elif header.tag == GRANT_TAG:
@@ -111,13 +115,61 @@ class Inbound:
                     feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.SEALED, block))
                     continue
                 text = open_entry(key, core, feed_store.space, block, header)
-                feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.OPENED, block, key))
-                self.opened(feed, seq, leaf, text, before, leaves, start, now_ms)
             except DecodeError:
                 # Nothing that its writer signed can be had better: it stays as it is and is never shown.
                 feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.SKIPPED, block))
+                continue
+            try:
+                self.opened(feed, seq, leaf, text, before, leaves, start, now_ms)
+                feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.OPENED, block, key))
+            except DecodeError:
+                self._keep_unread(feed, seq, block, key, now_ms)
         self.advance(feed)
         return feed
+
+    def _keep_unread(self, feed: Feed, seq: int, block: bytes, key: bytes, now_ms: int) -> None:
+        """No version known here makes such an entry; a later one may read it."""
+        self._feed_store.put_entry(self._context.batch, feed, seq, encode_unread(block, key))
+        self._facts.keep_unread(feed.core, seq, now_ms)
+
+    def read_again(self, now_ms: int) -> None:
+        """Tries what an earlier version could not read: this one may know more."""
+        batch, feed_store = self._context.batch, self._feed_store
+        for core, seq, arrived in self._facts.unread():
+            feed = feed_store.feeds.get(core)
+            entry = feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
+            if feed is None or entry is None or entry.state not in (EntryState.UNREAD, EntryState.OPENED):
+                continue
+            try:
+                if not entry.key:
+                    read_block(entry.block, seq)
+                    feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.SEALED, entry.block))
+                    self._seal(core, seq)
+                    self._changes.keys_came()
+                    self.advance(feed)
+                    continue
+                text = open_entry(entry.key, core, feed_store.space, entry.block)
+                if entry.state is EntryState.OPENED:  # some of its values
+                    self._facts.update(decode_plaintext(text), core, seq, arrived)
+                    continue
+                self.opened(feed, seq, leaf_of(entry.block), text, None, (), 0, arrived)
+                feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.OPENED, entry.block, entry.key))
+            except DecodeError:
+                self._facts.keep_unread(core, seq, arrived)
+
+    def leading_stamps(self, now_ms: int) -> tuple[int, int]:
+        """The highest stamps that my clock follows: of others, and of my other devices, these however far ahead."""
+        mine, state, personal = self._feed_store.mine, self._members.state, self._members.personal
+        me = state.writers[mine.core].member if mine is not None and mine.core in state.writers else None
+        others = self.seen_stamp if stamp_may_lead(self.seen_stamp, now_ms) else 0
+        own = 0
+        for feed in self._feed_store.feeds.values():
+            writer = state.writers.get(feed.core)
+            if writer is not None and writer.open and (personal or writer.member == me):
+                own = max(own, feed.stamp)
+            elif feed.stamp > others and stamp_may_lead(feed.stamp, now_ms):
+                others = feed.stamp
+        return others, own
 
     def opened(
         self,
@@ -330,8 +382,11 @@ class Inbound:
             if key is None:
                 return False
             text = open_entry(key, feed.core, self._feed_store.space, block, header)
-            self._feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.OPENED, block, key))
-            self.opened(feed, seq, leaf, text, None, (), 0, now_ms)
+            try:
+                self.opened(feed, seq, leaf, text, None, (), 0, now_ms)
+                self._feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.OPENED, block, key))
+            except DecodeError:
+                self._keep_unread(feed, seq, block, key, now_ms)
         except DecodeError:
             self._feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.SKIPPED, block))
         self._forget(feed.core, seq)

@@ -58,11 +58,12 @@ class Outbound:
         plans: list[tuple[Draft, Sequence[HeadRef]]] = [(Draft(Kind.MERGE, lambda seq: b""), refs) for refs in merges]
         plans += [(draft, heads if index == 0 else ()) for index, draft in enumerate(drafts)]
         before, start, stamp = feed.tree, feed.length, feed.stamp
+        others, own = inbound.leading_stamps(now_ms)
         leaves: list[Leaf] = []
         texts: list[bytes] = []
         for draft, refs in plans:
             seq = start + len(leaves)
-            stamp = next_stamp(stamp, inbound.seen_stamp, now_ms)
+            stamp = next_stamp(stamp, others, now_ms, own)
             text = encode_plaintext(Plaintext(draft.kind, stamp, tuple(refs), draft.body(seq)))
             secret = draft.secret or (current.secret if current is not None else None)
             if secret is None:

@@ -37,7 +37,7 @@ from sync.space.outbound import Draft, Outbound
 from sync.space.proofs import Proofs
 from sync.space.records import Records
 from sync.space.timeline import RowChange
-from sync.store.port import Table
+from sync.store.port import Batch, Table
 
 
 class Space:
@@ -56,6 +56,11 @@ class Space:
         self.facts = SpaceFacts(context, self.feed_store, self.members, changes)
         self.inbound = Inbound(context, self.feed_store, self.members, self.epoch_keys, self.facts, changes)
         self.outbound = Outbound(context, self.feed_store, self.epoch_keys, self.inbound, changes)
+        self.due = timeline.next_due(context.store, space)  # Unix ms at which the next stamp passes that is ahead
+        self._misplaced = False  # rows may stand ahead of the clock
+        self._unread = self.facts.has_unread()
+        if self._unread:
+            changes.touch()
         stored = context.store.get(Table.SPACE, space)
         if stored is not None:
             self._read_row(Reader(stored))
@@ -179,6 +184,9 @@ class Space:
         was absorbed.  Returns what changed since the last call."""
         batch, changes, facts = self.context.batch, self._changes, self.facts
         changes.begin()
+        if self._unread:
+            self._unread = False
+            self.inbound.read_again(now_ms)
         if changes.control:
             self.members.recheck()
         if changes.keys:
@@ -189,7 +197,10 @@ class Space:
         if facts.facts or again:
             taken = facts.take_facts()
             again.update(dict.fromkeys(facts.named(fact for fact in taken if fact.kind is FactKind.CLEAR)))
-            rows = timeline.absorb(self.context.store, batch, self.id, taken, self.policy(), again)
+            rows = timeline.absorb(self.folding(batch, now_ms), taken, again)
+        elif self._misplaced or self.due <= now_ms:
+            rows = timeline.place_again(self.folding(batch, now_ms))
+            self._misplaced = len(rows) >= timeline.SLICE
         self.epoch_keys.keyring.finish(batch)
         if changes.row:
             changes.row = False
@@ -197,12 +208,26 @@ class Space:
         self.feed_store.finish(batch)
         return changes.end(tuple(rows))
 
+    def folding(self, batch: Batch, now_ms: int) -> timeline.Fold:
+        """What folds the rows of this space into a batch."""
+        feeds = self.feed_store.feeds
+        return timeline.Fold(self.context.store, batch, self.id, self.policy(), lambda core: feeds[core].number, now_ms)
+
     def committed(self) -> None:
         """The batch is durable: what was read through it is in the store.  What opened while the space was finished may
         call for another commit."""
         self.feed_store.committed()
         self.facts.committed()
-        if self._changes.control or self._changes.keys:
+        self.due = timeline.next_due(self.context.store, self.id)
+        if self._changes.control or self._changes.keys or self._misplaced:
+            self._changes.touch()
+
+    def place_rows(self, now_ms: int, *, clock_set_back: bool = False) -> None:
+        """Rows whose stamps have passed, or that stand ahead of a clock that was set back, are placed anew with the
+        next commits."""
+        if clock_set_back:
+            self._misplaced = self._misplaced or timeline.stands_ahead(self.context.store, self.id, now_ms)
+        if self._misplaced or self.due <= now_ms:
             self._changes.touch()
 
     def _after_control(self, now_ms: int) -> dict[bytes, None]:

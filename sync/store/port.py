@@ -36,6 +36,10 @@ class Table(IntEnum):
     ITEM = 13  # items from packs that are not yet checked against their feed
     MESSAGE = 14  # message id -> key of its row
     INDEX = 15  # messages whose row the search index has not seen
+    FEED_ROW = 16  # which entries of a feed have a row, and where it stands
+    AHEAD = 17  # rows that stand where they arrived until their stamps have passed
+    MARK = 18  # reactions, beside the rows that they are on
+    UNREAD = 19  # entries that this version cannot read, to be tried again by a later one
     BRANCH = 24  # blocks and ends of feeds beside the branch that is kept, with their proofs
 
 

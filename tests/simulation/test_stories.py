@@ -9,6 +9,7 @@ import pytest
 
 from crdt.space.grant import OpenedGrant
 from sync.service.ids import chat_id, identity_id
+from sync.space import timeline
 from sync.store.memory import When
 from tests.support.device import Device
 from tests.support.wires import STORM, Weather
@@ -208,7 +209,8 @@ def test_edits_and_reactions_may_arrive_before_their_message(world: World) -> No
     world.heal().settle()
     assert world.texts(desk) == world.texts(phone) == ["first", *[f"filler {number}" for number in range(20)]]
     (row,) = [row for row in desk.rows("notes") if row.text == "first"]
-    assert row.edited and [emoji for emoji, _ in row.reactions] == ["\N{THUMBS UP SIGN}"]
+    marks = timeline.marks_on(desk.store, desk.space("notes").id, row.id)
+    assert row.edited and row.marked and [mark.emoji for mark in marks] == ["\N{THUMBS UP SIGN}"]
 
 
 def test_message_over_two_paths_is_shown_once(world: World) -> None:

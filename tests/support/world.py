@@ -369,7 +369,7 @@ class World:
             for row in timeline.page(profile.store, space.id, 100_000):
                 if messages.shown(profile, space, row) and not row.deleted:
                     state = messages.model(profile, space, row, status, now_ms).state
-                    found.append((row.sort_key, Message(row.text, state)))
+                    found.append((row.key(), Message(row.text, state)))
         return [message for _, message in sorted(found, key=lambda pair: pair[0])]
 
     def texts(self, device: Device, chat: str | Device | None = None) -> list[str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from crdt.docs.chat import Receipt
 from crdt.docs.facts import ABOUT_READING
 from crdt.docs.ids import writer_id
-from crdt.docs.rows import above
 from crdt.docs.timeline import fold_receipt_stamps, fold_receipts
 from crdt.log.stamp import stamp_ms
 from crdt.space.control import SpaceKind
@@ -16,8 +15,6 @@ from sync.engine.profile import Profile
 from sync.space import timeline
 from sync.space.space import Space
 
-RECEIPT_ROWS = 1000  # that one receipt looks back over
-RECEIPT_PAGE = 50  # of them at a time
 RECEIPT_GAP_MS = 60_000  # between two receipts of one member in one chat
 
 
@@ -32,42 +29,24 @@ def receipt_due(profile: Profile, space: Space, now_ms: int) -> int | None:
     """Unix ms from when the others are to be told how far I have read; None where they know, or another device of mine
     set the mark and tells them.  Follows from the store alone: my mark, and my member's last receipt with its stamp."""
     mine, me = space.mine, profile.personal.mine
-    if mine is None or me is None or profile.view.markers.get(space.id) != me.core or not _untold(profile, space):
+    markers = profile.view.markers.get(space.id, {})
+    if mine is None or me is None or not any(markers[name] == me.core for name, _ in _untold(profile, space)):
         return None
     last = read_state(space).stamps.get(space.state.writers[mine.core].member)
     return now_ms if last is None else min(stamp_ms(last), now_ms) + RECEIPT_GAP_MS
 
 
 def _untold(profile: Profile, space: Space) -> tuple[tuple[str, int], ...]:
-    """(writer id, highest seq) of others' messages at or below my read mark that no receipt of my member tells of."""
+    """(writer id, highest seq) of others' messages that I have read and no receipt of my member tells of."""
     mine, held = space.mine, profile.view.marks.get(space.id)
-    if mine is None or held is None or space.kind in (SpaceKind.PERSONAL, SpaceKind.SELF):
+    if mine is None or not held or space.kind in (SpaceKind.PERSONAL, SpaceKind.SELF):
         return ()
     if not space.may_write:
         return ()
     me = space.state.writers[mine.core].member
     told = receipts_of(space).get(me, {})
-    # The first row of a writer from the mark down is its highest; who has nothing new need not be met.
-    ahead = {writer_id(w.core) for w in space.state.writers.values() if w.member != me and _wrote(space, w.core, told)}
-    found: list[tuple[str, int]] = []
-    before = above(held.upto)
-    for _ in range(0, RECEIPT_ROWS, RECEIPT_PAGE):
-        rows = timeline.page(profile.store, space.id, RECEIPT_PAGE, before=before) if ahead else []
-        for row in reversed(rows):
-            name = writer_id(row.core)
-            if name in ahead:
-                ahead.discard(name)
-                if row.seq > told.get(name, -1):
-                    found.append((name, row.seq))
-        if len(rows) < RECEIPT_PAGE:
-            break
-        before = rows[0].key()
-    return tuple(sorted(found))
-
-
-def _wrote(space: Space, core: bytes, told: Mapping[str, int]) -> bool:
-    feed = space.feed_store.feeds.get(core)
-    return feed is not None and feed.length > told.get(writer_id(core), -1) + 1
+    others = {writer_id(writer.core) for writer in space.state.writers.values() if writer.member != me}
+    return tuple((name, seq) for name, seq in sorted(held.items()) if name in others and seq > told.get(name, -1))
 
 
 @dataclass(frozen=True, slots=True)

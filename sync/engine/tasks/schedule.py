@@ -8,11 +8,12 @@ it is done once whatever the order of arrival, and again after a crash before it
 |---|---|---|
 | first entry, obligations | any change of the space | `epochs.py` |
 | re-keying | a device known to be out that a space still lists; a few spaces a tick | `epochs.py` |
-| profiles | the first entry, a profile told there, any change of my personal space | `profiles.py` |
+| profiles | the first entry, a profile told there, a change of my personal space; a day after a note | `profiles.py` |
 | common epoch | a while in which no epoch holds the whole roster | `epochs.py` |
 | offers | a talk about groups, a group's membership, a connection lost | `offers.py` |
 | own devices | any change at all | `admission.py` |
 | receipt | my read mark moved past what the others were told | `receipts.py` |
+| places | the stamp of a row that was ahead has passed, or the clock was set back | `sync.space.timeline` |
 | record | what my last record says of others' feeds does not hold | `sync.space.records` |
 """
 
@@ -22,7 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 
 from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES
-from crdt.docs.own import ReadMark
+from crdt.docs.personal import Feeds
 from crdt.space.control import SpaceKind
 from identity.errors import KithkinError
 from sync.engine.effects import Progress
@@ -55,7 +56,8 @@ class Schedule:
         self._record_last: dict[bytes, float] = {}
         self._epoch_due: dict[bytes, float] = {}
         self._receipt_due: dict[bytes, int] = {}  # space -> Unix ms from when a receipt is owed
-        self._marks: Mapping[bytes, ReadMark] = {}  # as they were when that was worked out
+        self._names_due: dict[bytes, int] = {}  # space -> Unix ms from when its contact's name may be noted again
+        self._marks: Mapping[bytes, Feeds] = {}  # as they were when that was worked out
         self._failed: set[tuple[str, bytes]] = set()  # (task, space): left undone until the next start
         self._owing: dict[bytes, None] = {}  # spaces that list a device which is out, in the order of their turn
         self._vain: dict[bytes, int] = {}  # spaces where that changed nothing -> what was known then
@@ -81,6 +83,8 @@ class Schedule:
         self._record_last.clear()
         self._epoch_due.clear()
         self._all_due = True
+        for space in self._profile.spaces.values():
+            space.place_rows(int(now * 1000), clock_set_back=True)
 
     def online(self, now: float) -> None:
         """This node is reached at a new place: every space is told."""
@@ -134,6 +138,12 @@ class Schedule:
             self._run_records(hints, now)
             self._run_epochs(now)
         self._run_receipts(int(now * 1000))
+        for id_ in [id_ for id_, at in self._names_due.items() if at <= now * 1000]:
+            del self._names_due[id_]
+            self._run("profiles", id_, lambda space: self._exchange_profiles(space, int(now * 1000)))
+        for space in self._profile.spaces.values():
+            if space.due <= now * 1000:
+                space.place_rows(int(now * 1000))
 
     def review(self, deltas: Iterable[SpaceDelta], now: float) -> None:
         """Does the tasks that follow from what a commit changed; at the start, and after starting over, all of them.
@@ -145,6 +155,8 @@ class Schedule:
             self._all_due = self._answers_due = False
             return
         start, self._all_due = self._all_due, False
+        for known in profile.spaces.values() if start else ():
+            known.place_rows(now_ms, clock_set_back=True)
         answers, self._answers_due = start or self._answers_due, False
         given = list(map(SpaceDelta, profile.spaces)) if start else list(deltas)
         for delta in given:
@@ -160,9 +172,9 @@ class Schedule:
             answers = answers or ABOUT_OFFERS in delta.topics
             if space.personal:
                 for one in list(profile.spaces):
-                    self._run("profiles", one, lambda space: exchange_profiles(profile, space, now_ms))
+                    self._run("profiles", one, lambda space: self._exchange_profiles(space, now_ms))
             elif start or ABOUT_PROFILES in delta.topics or (space.mine is not None and space.mine.length == 1):
-                self._run("profiles", id_, lambda space: exchange_profiles(profile, space, now_ms))
+                self._run("profiles", id_, lambda space: self._exchange_profiles(space, now_ms))
             turn = turn_to_open(space)
             if turn is None:
                 self._epoch_due.pop(id_, None)
@@ -183,6 +195,8 @@ class Schedule:
         times = [at / 1000 for at in self._receipt_due.values()]
         if self._owing:
             times.append(0.0)
+        times += [at / 1000 for at in self._names_due.values()]
+        times += [space.due / 1000 for space in self._profile.spaces.values()]
         if online:
             times += [*self._record_due.values(), *self._epoch_due.values()]
         return min(times, default=inf)
@@ -220,6 +234,12 @@ class Schedule:
                 self._profile.effects.append(Progress("re-keying", done, self._owed))
         if not self._owing:
             self._owed = 0
+
+    def _exchange_profiles(self, space: Space, now_ms: int) -> None:
+        self._names_due.pop(space.id, None)
+        due = exchange_profiles(self._profile, space, now_ms)
+        if due is not None:
+            self._names_due[space.id] = due
 
     def _look_at_marks(self, changed: Iterable[bytes], now_ms: int) -> None:
         """Which spaces owe a receipt, and from when: those that changed, and those whose read mark did."""

@@ -22,8 +22,10 @@ from crdt.log.head import HeadRef, read_head, write_head
 from crdt.log.item import Item, item_of, reseal
 from crdt.log.pack import decode_pack, encode_pack, open_pack, seal_pack
 from crdt.log.padding import pad, unpad
+from crdt.log.stamp import MAX_STAMP
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
+from identity.extension import Extension
 
 KEY, CORE, SPACE = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
 any_bytes = st.binary(max_size=600)
@@ -31,9 +33,12 @@ refs = st.builds(HeadRef, st.binary(min_size=8, max_size=8), st.integers(1, 2**4
 plaintexts = st.builds(
     Plaintext,
     st.sampled_from(Kind),
-    st.integers(0, 2**64 - 1),
+    st.integers(0, MAX_STAMP),
     st.lists(refs, max_size=16, unique_by=lambda head: head.core8).map(tuple),
     st.binary(max_size=3000),
+    st.dictionaries(st.integers(0, 2**53 - 1), st.binary(max_size=300), max_size=4).map(
+        lambda found: tuple(Extension(kind, body) for kind, body in sorted(found.items()))
+    ),
 )
 
 

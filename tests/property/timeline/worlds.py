@@ -143,4 +143,4 @@ def read(entries: Iterable[Entry], shows: Callable[[bytes, int], bool] = _all) -
 
 
 def without_reactions(rows: Iterable[Row]) -> list[Row]:
-    return [replace(row, reactions=()) for row in rows]
+    return [replace(row, marked=False) for row in rows]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from crdt.docs.chat import Consent
 from crdt.docs.guard import Admit, examine
-from crdt.docs.ids import sort_key
+from crdt.docs.ids import writer_id
 from crdt.docs.kinds import DocKind
 from crdt.docs.own import (
     DeviceName,
@@ -20,7 +20,7 @@ from crdt.docs.own import (
     ReadMark,
     Setting,
 )
-from crdt.docs.personal import OwnFact, PersonalView, fold_personal, own_facts_of
+from crdt.docs.personal import OwnFact, Personal, PersonalView, fold_personal, own_facts_of
 from crdt.docs.schema import OwnValue, dump_value
 from crdt.docs.update import make_update
 
@@ -96,10 +96,53 @@ def test_view_shows_chats_profile_settings_devices_and_drafts() -> None:
 
 def test_read_mark_only_moves_forward() -> None:
     mine = Mine()
-    far, near = sort_key(9 << 16, PHONE, 4), sort_key(5 << 16, PHONE, 2)
-    mine.write(DESK, 1, ReadMark(SPACE, far, BEN))
-    mine.write(PHONE, 2, ReadMark(SPACE, near, KEY))
-    assert mine.view().marks == {SPACE: ReadMark(SPACE, far, BEN)}
+    ben, eve = sorted((writer_id(BEN), writer_id(KEY)))
+    mine.write(DESK, 1, ReadMark(SPACE, ((ben, 4), (eve, 1))))
+    mine.write(PHONE, 2, ReadMark(SPACE, ((ben, 2), (eve, 7))))
+    view = mine.view()
+    assert view.marks == {SPACE: {ben: 4, eve: 7}}
+    assert view.markers == {SPACE: {ben: DESK, eve: PHONE}}
+
+
+def test_mark_of_a_clock_ten_years_ahead_covers_nothing_that_comes_later() -> None:
+    mine = Mine()
+    mine.write(PHONE, 10 * 365 * 86_400_000, ReadMark(SPACE, ((writer_id(BEN), 4),)))
+    assert [mine.view().has_read(SPACE, BEN, seq) for seq in (4, 5)] == [True, False]
+    assert not mine.view().has_read(SPACE, KEY, 0)
+
+
+def test_first_device_to_raise_a_mark_is_known_for_each_feed() -> None:
+    mine = Mine()
+    mine.write(DESK, 5, ReadMark(SPACE, ((writer_id(BEN), 4),)))
+    mine.write(PHONE, 2, ReadMark(SPACE, ((writer_id(BEN), 4),)))
+    assert mine.view().markers == {SPACE: {writer_id(BEN): PHONE}}
+
+
+def test_patch_that_names_another_counts_over_it_whatever_their_stamps() -> None:
+    mine = Mine()
+    mine.write(PHONE, 99, OwnContact(BEN, on=True, name="in 2035", blocked=True))
+    wrong = mine.facts[-1].id()
+    assert mine.view().contacts[BEN].name == "in 2035"
+    mine.write(DESK, 3, OwnContact(BEN, name="now", blocked=False))
+    assert mine.view().contacts[BEN].name == "in 2035", "it knows nothing of the other: time decides"
+    mine.write(DESK, 4, OwnContact(BEN, name="now", blocked=False, over=(wrong,)))
+    assert mine.view().contacts[BEN] == OwnContact(BEN, True, "now", blocked=False)
+
+
+def test_patch_names_the_newest_of_every_other_feed_in_the_fields_that_it_sets() -> None:
+    mine = Mine()
+    registers = Personal(lambda core, seq: True)
+    mine.write(PHONE, 1, OwnContact(BEN, name="one"))
+    mine.write(PHONE, 2, OwnContact(BEN, name="two"))
+    mine.write(DESK, 3, OwnContact(BEN, blocked=True), OwnContact(KEY, name="somebody else"))
+    for fact in mine.facts:
+        registers.add(fact)
+    two, blocked = mine.facts[1].id(), mine.facts[2].id()
+    tablet = bytes([9]) * 32
+    assert registers.over(OwnContact(BEN, name="three"), tablet) == (two,)
+    assert registers.over(OwnContact(BEN, name="three", blocked=False), tablet) == tuple(sorted((two, blocked)))
+    assert registers.over(OwnContact(BEN, name="three"), PHONE) == (), "what the same feed said before goes without"
+    assert registers.over(OwnContact(BEN, verified=True), tablet) == ()
 
 
 def test_invites_and_waiting_writers_are_added_and_removed() -> None:
@@ -118,15 +161,16 @@ def test_invites_and_waiting_writers_are_added_and_removed() -> None:
 
 def test_hidden_messages_are_listed_by_message_and_up_to_a_row() -> None:
     mine = Mine()
-    early, late = sort_key(1 << 16, PHONE, 0), sort_key(9 << 16, PHONE, 1)
-    mine.write(PHONE, 1, Hidden(SPACE, KEY, on=True), Hidden(OTHER, on=True, upto=early))
+    mine.write(PHONE, 1, Hidden(SPACE, KEY, on=True), Hidden(OTHER, upto=((writer_id(PHONE), 3),)))
     view = mine.view()
-    assert view.hides(SPACE, KEY, late)
-    assert not view.hides(SPACE, BEN, late)
-    assert view.hides(OTHER, BEN, early)
-    assert not view.hides(OTHER, BEN, late), "what comes after a chat was deleted shows"
-    mine.write(DESK, 2, Hidden(SPACE, KEY, on=False))
-    assert not mine.view().hides(SPACE, KEY, late)
+    assert view.hides(SPACE, KEY, PHONE, 9)
+    assert not view.hides(SPACE, BEN, PHONE, 9)
+    assert view.hides(OTHER, BEN, PHONE, 3)
+    assert not view.hides(OTHER, BEN, PHONE, 4), "what comes after a chat was deleted shows"
+    assert not view.hides(OTHER, BEN, DESK, 0), "whatever its clock says"
+    mine.write(DESK, 2, Hidden(SPACE, KEY, on=False), Hidden(OTHER, upto=((writer_id(PHONE), 2),)))
+    assert not mine.view().hides(SPACE, KEY, PHONE, 9)
+    assert mine.view().cleared == {OTHER: {writer_id(PHONE): 3}}
 
 
 def test_values_beyond_the_end_of_a_closed_feed_are_undone() -> None:

@@ -23,9 +23,18 @@ from crdt.docs.facts import Fact, block_prefix, facts_of, facts_of_deletion, mes
 from crdt.docs.guard import Admit, examine
 from crdt.docs.ids import import_nonce, message_id, writer_id
 from crdt.docs.kinds import DocKind
-from crdt.docs.rows import Row, at_moment, decode_row, drawn, is_late
+from crdt.docs.marks import marks_of, reactions
+from crdt.docs.rows import Row, at_moment, decode_row, is_late, placed_at
 from crdt.docs.schema import ChatValue, dump_value
-from crdt.docs.timeline import TimelinePolicy, fold_message, fold_offers, fold_profiles, fold_receipts, unseen
+from crdt.docs.timeline import (
+    TimelinePolicy,
+    fold_message,
+    fold_offers,
+    fold_profiles,
+    fold_receipts,
+    reaction_counts,
+    unseen,
+)
 from crdt.docs.update import make_update
 from crdt.log.stamp import make_stamp
 
@@ -88,6 +97,13 @@ class Room:
         ids = messages_of(facts)
         rows = [fold_message(one, [fact for fact in facts if fact.message == one], self.policy()) for one in ids]
         return sorted((row for row in rows if row is not None), key=Row.key)
+
+    def reactions(self, message: bytes = HELLO) -> dict[str, tuple[bytes, ...]]:
+        """What is on a message, the same from the last fact to the first."""
+        facts = [fact for fact in self.facts if fact.message == message and reaction_counts(fact, self.policy())]
+        found = reactions(marks_of(facts), MEMBERS.get)
+        assert found == reactions(marks_of(facts[::-1]), MEMBERS.get)
+        return dict(found)
 
     def texts(self) -> list[str]:
         return [row.text for row in self.read()]
@@ -163,10 +179,59 @@ def test_row_shows_the_latest_reaction_of_each_member() -> None:
     room.say(EVE, 2, Reaction(HELLO, "👍", True))
     room.say(PHONE, 3, Reaction(HELLO, "👍", True))
     room.say(DESK, 4, Reaction(HELLO, "👍", False))
-    assert dict(room.row().reactions) == {"👍": (BEN_ID, EVE_ID), "🎉": (BEN_ID,)}
+    assert room.reactions() == {"👍": (BEN_ID, EVE_ID), "🎉": (BEN_ID,)}
+    assert room.row().marked
     room.say(EVE, 5, Reaction(HELLO, "👍", False))
     room.say(BEN, 5, Reaction(HELLO, "👍", False))
-    assert dict(room.row().reactions) == {"🎉": (BEN_ID,)}
+    assert room.reactions() == {"🎉": (BEN_ID,)}
+
+
+def test_taken_back_reaction_stays_off_though_it_was_put_on_by_a_clock_ten_years_ahead() -> None:
+    room = Room()
+    room.say(PHONE, 1, message("hello"))
+    room.say(DESK, 10 * 365 * 1440, Reaction(HELLO, "👍", True))
+    wrong = room.facts[-1].id()
+    room.say(PHONE, 2, Reaction(HELLO, "👍", False))
+    assert room.reactions() == {"👍": (ADA_ID,)}, "written without knowing of the other"
+    room.say(PHONE, 3, Reaction(HELLO, "👍", False, (wrong,)))
+    assert room.reactions() == {}
+
+
+def test_edit_counts_over_one_that_it_names_whatever_their_stamps() -> None:
+    room = Room()
+    room.say(PHONE, 1, message("helo"))
+    room.say(DESK, 10 * 365 * 1440, Edit(HELLO, "hello in 2035"))
+    wrong = room.facts[-1].id()
+    room.say(PHONE, 2, Edit(HELLO, "hello", (wrong,)))
+    assert room.texts() == ["hello"]
+    room.say(PHONE, 3, Edit(HELLO, "hello again", (wrong,)))
+    assert room.texts() == ["hello again"]
+    stray = room.say(BEN, 4, Edit(HELLO, "mine", (room.facts[-1].id(),)))
+    assert room.texts() == ["hello again"], "nobody else takes it out"
+    assert stray == 0
+
+
+def test_profile_counts_over_one_that_it_names_whatever_their_stamps() -> None:
+    room = Room()
+    room.say(DESK, 10 * 365 * 1440, MemberProfile("in 2035"))
+    wrong = room.facts[-1].id()
+    room.say(PHONE, 2, MemberProfile("Ada", over=(wrong,)))
+    assert fold_profiles(room.facts, room.policy()) == {ADA_ID: MemberProfile("Ada")}
+
+
+def test_twenty_emoji_of_a_member_stand_on_a_message_and_no_more() -> None:
+    room = Room()
+    room.say(PHONE, 1, message("hello"))
+    emoji = [chr(0x1F600 + number) for number in range(30)]
+    for number, one in enumerate(emoji):
+        room.say(BEN, 2 + number, Reaction(HELLO, one, True))
+    assert sorted(room.reactions()) == emoji[:20]
+    room.say(BEN, 99, Reaction(HELLO, emoji[3], False))
+    assert sorted(room.reactions()) == [*emoji[:3], *emoji[4:20]]
+    for number, one in enumerate(emoji[15:]):
+        room.say(PHONE, 2 + number, Reaction(HELLO, one, True))
+        room.say(DESK, 2 + number, Reaction(HELLO, chr(0x1F680 + number), True))
+    assert sum(ADA_ID in who for who in room.reactions().values()) == 20
 
 
 def test_deletion_leaves_an_empty_row_in_any_arrival_order() -> None:
@@ -177,7 +242,7 @@ def test_deletion_leaves_an_empty_row_in_any_arrival_order() -> None:
     room.say(BEN, 2, Reaction(HELLO, "👍", True))
     room.say(PHONE, 3, Edit(HELLO, "hello again"))
     row = room.row()
-    assert (row.text, row.deleted, row.edited, row.reactions) == ("", True, False, ())
+    assert (row.text, row.deleted, row.edited, row.marked) == ("", True, False, False)
     assert (row.member, row.at) == (ADA_ID, NOON + 60_000)
     room.say(DESK, 10, message("hello, published again"))
     assert room.row() == row
@@ -231,7 +296,8 @@ def test_entry_beyond_an_end_counts_only_as_a_witnessed_message() -> None:
     room.messages_only.add((BEN, room.delete(BEN, 4, HELLO)))
     room.admins = frozenset([BEN_ID])
     assert room.texts() == ["hello", "seen before the close"]
-    assert room.row().reactions == ()
+    assert room.reactions() == {}
+    assert not room.row().marked
 
 
 def test_message_with_a_lifetime_expires() -> None:
@@ -260,9 +326,23 @@ def test_row_from_a_fast_clock_is_placed_by_arrival_and_a_late_row_is_marked() -
     room.say(DESK, -20, message("written on a train", 1))
     train, now, ahead = room.read()
     assert [is_late(row) for row in (train, now, ahead)] == [True, False, False]
-    earlier, later = replace(now, arrived=NOON + 1), replace(ahead, arrived=NOON - 1)
-    assert [row.text for row in drawn([earlier, later], NOON)] == [ahead.text, "now"]
-    assert [row.text for row in drawn([earlier, later], NOON + 600 * 60_000)] == ["now", ahead.text]
+    placed = replace(ahead, placed=placed_at(ahead.stamp, NOON - 1, NOON))
+    assert placed.placed == NOON - 1
+    assert [row.text for row in sorted((now, placed), key=Row.key)] == [ahead.text, "now"]
+    assert placed_at(ahead.stamp, NOON - 1, NOON + 600 * 60_000) is None, "its stamp has passed"
+    assert decode_row(placed.key(), placed.encode()) == placed
+
+
+def test_row_keeps_its_place_until_its_stamp_has_passed_and_follows_no_clock_of_then() -> None:
+    hour = NOON + 3_600_000
+    stamp = make_stamp(hour)
+    assert placed_at(stamp, NOON, NOON) == NOON
+    assert placed_at(stamp, NOON, hour - 60_000, before=NOON) == NOON, "a minute before it, where it stood"
+    assert placed_at(stamp, hour, hour - 60_000) is None, "new: a minute ahead is not far"
+    assert placed_at(stamp, NOON, hour, before=NOON) is None
+    assert placed_at(stamp, hour + 9, NOON) == NOON, "the clock was ahead when it came"
+    assert placed_at(stamp, hour + 9, NOON + 5, before=NOON) == NOON
+    assert placed_at(stamp, NOON - 9, NOON - 99_999_999, before=NOON) == NOON - 99_999_999, "the clock was set back"
 
 
 def test_imported_message_shows_its_source_and_original_time() -> None:

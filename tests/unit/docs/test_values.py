@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from crdt.docs import chat
 from crdt.docs.chat import Decline, Edit, File, MemberProfile, Message, Reaction, Receipt
 from crdt.docs.ids import client_id, document_key, writer_id
 from crdt.docs.kinds import DocKind
-from crdt.docs.own import OwnContact, OwnDraft, ReadMark
+from crdt.docs.own import Hidden, OwnContact, OwnDraft, ReadMark
 from crdt.docs.schema import dump_value, parse_value
 from crdt.docs.update import make_update
 from crdt.docs.yjs import client_bytes, varuint
@@ -49,7 +50,13 @@ ID = '"id":"' + "A" * 43 + '"'
         Decline(bytes(32), bytes(15)),
         OwnContact(bytes(31)),
         OwnDraft(bytes(32), "x" * 65_537),
-        ReadMark(bytes(32), bytes(25), bytes(32)),
+        ReadMark(bytes(32), ()),
+        ReadMark(bytes(32), (("A" * 16, -1),)),
+        Hidden(bytes(32), on=True),
+        Hidden(bytes(32), bytes(32), upto=(("A" * 16, 1),)),
+        Edit(bytes(32), "a", (bytes(15),)),
+        Edit(bytes(32), "a", (bytes(16), bytes(16))),
+        Edit(bytes(32), "a", tuple(number.to_bytes(16, "big") for number in range(65))),
     ],
 )
 def test_value_out_of_bounds_is_refused_when_written(value: Any) -> None:
@@ -93,6 +100,47 @@ def test_value_out_of_bounds_is_refused_when_written(value: Any) -> None:
 )
 def test_noncanonical_text_is_not_read_as_a_message(text: str) -> None:
     assert parse_value(DocKind.CHAT, "messages", text) is None
+
+
+def test_message_with_one_optional_member_more_is_read_as_it_is_known() -> None:
+    for more in ('[[5,"AAEC"]]', '[[0,""],[300,"AAEC"],[9007199254740991,"/w"]]'):
+        text = "{" + N + ',"text":"hello","ext":' + more + "}"
+        assert parse_value(DocKind.CHAT, "messages", text) == MESSAGE
+    assert chat.MESSAGE.text(MESSAGE, ((5, b"\0\1\2"),)) == "{" + N + ',"text":"hello","ext":[[5,"AAEC"]]}'
+    decline = '{"decline":"' + "A" * 43 + '","id":"' + "A" * 22 + '","ext":[[5,"AAEC"]]}'
+    assert parse_value(DocKind.CHAT, "offers", decline) == Decline(bytes(32), NONCE)
+    contact = "{" + ID + ',"blocked":true,"ext":[[5,"AAEC"]]}'
+    assert parse_value(DocKind.PERSONAL, "contacts", contact) == OwnContact(bytes(32), blocked=True)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "[]",
+        "{}",
+        "null",
+        '[[5,"AAEC"],[5,"AAEC"]]',
+        '[[6,"AAEC"],[5,"AAEC"]]',
+        '[[-1,"AAEC"]]',
+        '[[5.0,"AAEC"]]',
+        '[["5","AAEC"]]',
+        '[[5,"AAED="]]',
+        '[[5,"' + "A" * 5464 + '"]]',
+        "[" + ",".join(f'[{kind},""]' for kind in range(17)) + "]",
+        "[" * 50_000,
+    ],
+)
+def test_list_of_extensions_of_another_form_is_refused(more: str) -> None:
+    assert parse_value(DocKind.CHAT, "messages", "{" + N + ',"text":"hello","ext":' + more + "}") is None
+
+
+def test_extensions_stand_last_and_once() -> None:
+    for text in (
+        "{" + N + ',"ext":[[5,""]],"text":"hello"}',
+        "{" + N + ',"text":"hello","ext":[[5,""]],"life":5}',
+        '{"ext":[[5,""]]}',
+    ):
+        assert parse_value(DocKind.CHAT, "messages", text) is None
 
 
 def test_message_has_exactly_one_text_form() -> None:

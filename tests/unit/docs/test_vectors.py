@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from crdt.docs import chat
 from crdt.docs.chat import (
     Answer,
     Consent,
@@ -23,6 +24,7 @@ from crdt.docs.facts import decode_fact, facts_of, facts_of_deletion
 from crdt.docs.guard import Admit, Refuse, examine
 from crdt.docs.ids import client_id, document_key, import_nonce, message_id, sort_key, split_sort_key, writer_id
 from crdt.docs.kinds import KINDS, DocKind
+from crdt.docs.over import value_id
 from crdt.docs.own import (
     DeviceName,
     Hidden,
@@ -53,6 +55,8 @@ ID = message_id(CORE, NONCE)
 STAMP = 1_790_000_000_000 << 16 | 7
 ARRIVED = 1_790_000_000_123
 MARK = sort_key(STAMP, CORE, 7)
+UPTO = tuple(sorted(((writer_id(CORE), 41), (writer_id(OTHER), 0))))
+OVER = (value_id(OTHER, 300, 1, STAMP, b'{"id":1}'), bytes([255]) * 16)
 FILE = File("sun.jpg", 70_000, CORE, OTHER, "image/jpeg")
 FEED = OfferedFeed(OTHER, CORE, ID, (Consent(CORE, SIGNATURE),))
 
@@ -60,9 +64,10 @@ CHAT_VALUES: list[Value] = [
     Message(NONCE, "hello"),
     Message(NONCE, 'quoted "\\/\n\x1b[0m é漢😀\u2028', ID, 1_100_000_000_000, "ana", 3600, (FILE,)),
     Edit(ID, "hello again"),
+    Edit(ID, "hello once more", OVER),
     Reaction(ID, "👍", True),
     Reaction(ID, "👍", False),
-    Receipt(tuple(sorted(((writer_id(CORE), 41), (writer_id(OTHER), 0))))),
+    Receipt(UPTO),
     Offer(CORE, OTHER, "Picnic", NONCE),
     Offer(CORE, OTHER, "Picnic", NONCE, (OTHER, CORE), (CORE, ID)),
     Answer(CORE, (b"certificate", b"revocation"), (FEED,), NONCE),
@@ -75,13 +80,18 @@ OWN_VALUES: list[Value] = [
     OwnContact(CORE, True, "Ben", "Benjamin", False, False, True, OTHER, (b"certificate",)),
     OwnChat(CORE, True, "group", "active", OTHER, "Picnic", ID, OTHER, False, CORE),
     Setting("theme", "dark"),
-    ReadMark(CORE, MARK, ID),
+    ReadMark(CORE, UPTO),
     OwnDraft(CORE, "half a thou", ID),
     OwnInvite(CORE, True, OTHER, SIGNATURE[:32], 1_790_000_000_000, 1_790_604_800_000, ID),
     OwnWriter(CORE, OTHER, True, ID, CORE, (Consent(CORE, SIGNATURE),)),
     DeviceName(CORE, "phone"),
     Hidden(CORE, ID, True),
-    Hidden(CORE, on=True, upto=MARK),
+    Hidden(CORE, upto=UPTO),
+    OwnContact(CORE, blocked=False, over=OVER),
+]
+EXTENDED = [
+    ("offers", chat.DECLINE.text(Decline(CORE, NONCE), ((5, b"later"),))),
+    ("messages", chat.MESSAGE.text(Message(NONCE, "hello"), ((0, b""), (300, bytes(3))))),
 ]
 VALUES = {DocKind.CHAT: CHAT_VALUES, DocKind.PERSONAL: OWN_VALUES}
 
@@ -123,11 +133,16 @@ def test_document_bytes_equal_the_recorded_vectors() -> None:
             "rules": [{"rule": int(rule), "sentence": rule.sentence} for rule in Rule],
             "names": names,
             "updates": updates,
+            "extended": [[root, text] for root, text in EXTENDED],
             "refused": {"core": CORE.hex(), "seq": 7, "bodies": refused},
         },
     )
     for update in held["updates"]:
         _reads(update)
+    assert [parse_value(DocKind.CHAT, root, text) for root, text in held["extended"]] == [
+        Decline(CORE, NONCE),
+        CHAT_VALUES[0],
+    ]
     for case in held["refused"]["bodies"]:
         assert examine(bytes.fromhex(case["body"]), CORE, 7) == Refuse(Rule(case["rule"])), case["name"]
 
@@ -140,6 +155,9 @@ def _reads(update: Any) -> None:
     assert [[put.root, put.json] for put in verdict.puts] == update["values"]
     read = [parse_value(kind, root, text) for root, text in update["values"]]
     assert read == VALUES[kind][: len(read)]
+    assert [getattr(value, "over", ()) for value in read] == [
+        getattr(value, "over", ()) for value in VALUES[kind][: len(read)]
+    ]
     page = page_content(build_page([PageEntry(core, seq, body)], kind), kind)
     assert [page[put.root][put.key] for put in verdict.puts] == [put.json for put in verdict.puts]
 

@@ -68,16 +68,16 @@ messages = st.builds(
     maybe | st.integers(1, 2**31 - 1),
     some_files,
 )
-receipts = st.dictionaries(writer_ids, seqs, min_size=1, max_size=8).map(
-    lambda read: Receipt(tuple(sorted(read.items())))
-)
+frontiers = st.dictionaries(writer_ids, seqs, min_size=1, max_size=8).map(lambda read: tuple(sorted(read.items())))
+receipts = st.builds(Receipt, frontiers)
+overs = st.sets(st.binary(min_size=16, max_size=16), max_size=3).map(lambda ids: tuple(sorted(ids)))
 consents = st.lists(st.builds(Consent, ids, st.binary(min_size=64, max_size=64)), min_size=1, max_size=6).map(tuple)
 feeds = st.builds(OfferedFeed, ids, ids, ids, consents)
 statements = st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=4).map(tuple)
 chat_values = st.one_of(
     messages,
-    st.builds(Edit, ids, text(60)),
-    st.builds(Reaction, ids, text(8), st.booleans()),
+    st.builds(Edit, ids, text(60), overs),
+    st.builds(Reaction, ids, text(8), st.booleans(), overs),
     receipts,
     st.builds(
         Offer, ids, ids, text(40), nonces, st.lists(ids, max_size=6).map(tuple), st.lists(ids, max_size=16).map(tuple)
@@ -86,7 +86,6 @@ chat_values = st.one_of(
     st.builds(Decline, ids, nonces),
     st.builds(MemberProfile, text(30), maybe | text(60), maybe | files),
 )
-sort_keys = st.binary(min_size=26, max_size=26)
 personal_values = st.one_of(
     st.builds(OwnProfile, maybe | text(30), maybe | text(60, 0), maybe | files),
     st.builds(
@@ -105,7 +104,7 @@ personal_values = st.one_of(
         flags,
     ),
     st.builds(Setting, text(20), maybe | text(40, 0)),
-    st.builds(ReadMark, ids, sort_keys, ids),
+    st.builds(ReadMark, ids, frontiers),
     st.builds(OwnDraft, ids, maybe | text(60, 0), maybe | ids),
     st.builds(
         OwnInvite,
@@ -119,7 +118,8 @@ personal_values = st.one_of(
     ),
     st.builds(OwnWriter, ids, ids, flags, maybe | ids, maybe | ids, consents | st.just(())),
     st.builds(DeviceName, ids, maybe | text(30)),
-    st.builds(Hidden, ids, maybe | ids, flags, maybe | sort_keys),
+    st.builds(Hidden, ids, ids, flags, over=overs),
+    st.builds(Hidden, ids, upto=frontiers),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crdt.docs.own import Hidden, OwnChat, OwnContact, OwnProfile, ReadMark
+from crdt.docs.own import Hidden, OwnChat, OwnContact, OwnProfile
 from crdt.docs.personal import PersonalView
 from sync.engine import news
 from sync.engine.effects import (
@@ -28,7 +28,7 @@ def test_equal_views_tell_nothing() -> None:
 
 
 def test_read_mark_changes_its_chat_in_the_list_and_no_other() -> None:
-    marked = view(marks={CHAT: ReadMark(CHAT, b"upto", MESSAGE)})
+    marked = view(marks={CHAT: {"writer": 7}})
     assert list(news.of_view(view(), marked, ME)) == [ListChanged(CHAT)]
 
 
@@ -39,7 +39,7 @@ def test_hidden_message_is_told_and_its_return_too() -> None:
 
 
 def test_cleared_chat_is_told_as_cleared() -> None:
-    cleared = view(hidden={(CHAT, None): Hidden(CHAT, None, on=True, upto=b"place")})
+    cleared = view(cleared={CHAT: {"writer": 7}})
     assert list(news.of_view(view(), cleared, ME)) == [ListChanged(CHAT, cleared=True)]
 
 

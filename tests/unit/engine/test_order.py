@@ -117,8 +117,8 @@ def test_deletion_hides_its_blocks_in_either_order_of_arrival() -> None:
     assert rows(deletion_first, made.chat) == []
     shown = everything(deletion_first)
     assert everything(messages_first) == shown
-    assert [(row.id, row.deleted, row.text, row.reactions) for row in shown] == [
-        (id_, True, "", ()) for id_ in (made.first, made.second, made.third)
+    assert [(row.id, row.deleted, row.text, row.marked) for row in shown] == [
+        (id_, True, "", False) for id_ in (made.first, made.second, made.third)
     ]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from crdt.docs.chat import Edit, Message, Reaction
 from crdt.docs.ids import message_id
+from crdt.docs.marks import reactions
 from crdt.docs.own import OwnProfile
 from crdt.log.merkle import Tree, leaf_of, roots_at, tail_indexes, verify_range
 from identity.errors import KithkinError
@@ -78,7 +79,9 @@ def test_edits_and_reactions_before_their_message_apply_to_it() -> None:
     profile.write(chat, [[Message(b"m" * 16, "first thought")]], MS + 1)
     profile.commit(MS)
     (row,) = timeline.page(profile.store, chat.id, 10)
-    assert (row.text, row.edited, row.reactions) == ("second thought", True, (("+", (member.id,)),))
+    assert (row.text, row.edited, row.marked) == ("second thought", True, True)
+    marks = timeline.marks_on(profile.store, chat.id, wanted)
+    assert reactions(marks, chat.policy().member) == (("+", (member.id,)),)
 
 
 def test_full_epoch_is_followed_by_a_new_one() -> None:

@@ -25,9 +25,11 @@ from crdt.log.head import HeadRef
 from crdt.log.item import Item, item_of, reseal
 from crdt.log.merkle import leaf_hash
 from crdt.log.padding import pad, padded_size, unpad
+from crdt.log.stamp import MAX_STAMP
 from identity import seal as slow
 from identity.codec import Writer
 from identity.errors import DecodeError
+from identity.extension import Extension
 from tests.support.vectors import matches
 
 EPOCH, CORE, SPACE = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
@@ -139,11 +141,19 @@ def test_malformed_plaintexts_are_refused() -> None:
         TEXT[:20],
         TEXT[:9] + b"\x02" + (bytes(8) + b"\x01" + bytes(16)) * 2,
         TEXT[:9] + b"\x01" + bytes(8) + b"\x00" + bytes(16),
+        b"\x00" + bytes(8) + b"\x00",  # without a list of extensions
+        b"\x00" + bytes(8) + b"\x00\x11" + bytes(500),
+        b"\x00" + bytes(8) + b"\x00\x02\x05\x00\x05\x00",  # a kind twice
+        b"\x00" + (MAX_STAMP + 1).to_bytes(8, "little") + b"\x00\x00",
+        b"\x00" + b"\xff" * 8 + b"\x00\x00",
     ):
         with pytest.raises(DecodeError):
             decode_plaintext(data)
     with pytest.raises(ValueError, match="more heads"):
         encode_plaintext(Plaintext(Kind.MERGE, 1, (HEAD,) * 17, b""))
+    with pytest.raises(ValueError, match="ceiling"):
+        encode_plaintext(Plaintext(Kind.MERGE, MAX_STAMP + 1, (), b""))
+    assert decode_plaintext(encode_plaintext(Plaintext(Kind.MERGE, MAX_STAMP, (), b""))).stamp == MAX_STAMP
 
 
 def test_entry_bytes_equal_the_recorded_vectors() -> None:
@@ -156,7 +166,9 @@ def test_entry_bytes_equal_the_recorded_vectors() -> None:
         (253, Kind.MERGE, b"", b""),
         (70_000, Kind.UPDATE, bytes(5000), b""),
     ):
-        text = encode_plaintext(Plaintext(kind, 1_790_000_000_000 << 16 | seq % 7, (HEAD,) * (seq % 2), body))
+        more = (Extension(5, b"later"), Extension(300, b"")) if seq == 252 else ()
+        stamp = MAX_STAMP if seq == 253 else 1_790_000_000_000 << 16 | seq % 7
+        text = encode_plaintext(Plaintext(kind, stamp, (HEAD,) * (seq % 2), body, more))
         key, tag = message_key(EPOCH, CORE, seq)
         block = seal_entry(key, GRANT_TAG if ride else tag, CORE, SPACE, seq, text, ride)
         made.append(

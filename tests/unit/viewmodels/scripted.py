@@ -27,6 +27,7 @@ def message(number: int, text: str = "", *, mine: bool = False, **changes: Any) 
         "at": AT,
         "state": "queued" if mine else "received",
         "mine": mine,
+        "unread": not mine,
         "order": f"{number:06}",
     }
     return models.Message(**{**fields, **changes})
@@ -43,7 +44,6 @@ class ScriptedService:
     def __init__(self, *messages: models.Message) -> None:
         self.messages = list(messages)
         self.members = 2
-        self.read_order = ""
         self.calls: list[str] = []
         self.released = asyncio.Event()
         self.released.set()
@@ -66,12 +66,11 @@ class ScriptedService:
             kind="group",
             state="active",
             members=self.members,
-            unread=sum(not m.mine and not m.deleted and m.order > self.read_order for m in self.messages),
+            unread=sum(m.unread and not m.deleted for m in self.messages),
             last=newest.at if newest is not None else None,
             preview=newest.text if newest is not None else "",
             preview_author=newest.author_name if newest is not None else "",
             last_order=newest.order if newest is not None else "",
-            read_order=self.read_order,
         )
 
     # ---- the calls

@@ -352,14 +352,14 @@ def test_list_counts_no_message_twice_that_was_read_before_its_event_came() -> N
 @pytest.mark.parametrize(
     ("told", "new", "known"),
     [
-        (message(3), True, True),
+        (message(3, unread=False), True, True),  # read on another device
+        (message(3), True, False),  # late, and unread: is it counted already?
         (message(9, mine=True), True, True),
-        (message(2), True, True),  # the read mark is above it
         (message(7), True, True),  # the newest that is known
         (message(6), True, False),  # late: is it counted already?
         (message(6, "edited"), False, True),
         (message(6, deleted=True), False, False),  # it may have been counted
-        (message(2, deleted=True), False, True),
+        (message(2, deleted=True, unread=False), False, True),
         (message(8), False, False),  # shown again
     ],
 )
@@ -367,7 +367,6 @@ def test_list_reads_again_only_where_an_event_does_not_say_what_is_unread(
     told: models.Message, new: bool, known: bool
 ) -> None:
     service = ScriptedService(message(7))
-    service.read_order = "000005"
     assert (with_message(service.chat(), told, new) is not None) == known
 
 
@@ -375,7 +374,7 @@ def test_list_takes_a_chat_event_as_it_is_and_reads_where_a_chat_is_new_or_empti
     async def story() -> None:
         service = ScriptedService(message(1))
         chats = await listed(service)
-        service.read_order = "000001"
+        service.messages = [message(1, unread=False)]
         chats.take(models.ChatEvent(chat=service.chat()))
         await chats.settled()
         assert ([row.badge for row in chats.state.rows], service.calls) == ([""], [])
