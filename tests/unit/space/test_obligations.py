@@ -358,7 +358,7 @@ def test_person_with_two_members_is_listed_once_and_removed_whole(feeds: Feeds) 
     assert n.root.public not in a.state.people() and len(a.state.roster) == 2
 
 
-@pytest.mark.parametrize(("rank", "code", "stops"), [(0, 11, True), (1, 13, True), (2, 11, False), (0, 10, False)])
+@pytest.mark.parametrize(("rank", "code", "stops"), [(0, 11, True), (1, 13, True), (2, 11, False), (0, 12, False)])
 def test_odd_operation_of_a_later_version_stops_only_by_creator_and_admins(
     feeds: Feeds, rank: int, code: int, stops: bool
 ) -> None:
