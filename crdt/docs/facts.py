@@ -100,17 +100,17 @@ class Fact(NamedTuple):
         return self._replace(value=None, raw=b"")
 
 
-def facts_of(admit: Admit, author_core: bytes, core: bytes, seq: int, stamp: int, arrived: int) -> list[Fact]:
+def facts_of(admit: Admit, author: bytes, core: bytes, seq: int, stamp: int, arrived: int) -> list[Fact]:
     """The facts of an admitted chat update; puts that the schema refuses say nothing.
 
-    author_core: the core key of the feed that the `add` (or `create`) of the writer's member names.
+    author: what the message ids of the writer's member hang on (`message_id`).
     """
     facts = []
     for place, put in enumerate(admit.puts):
         value = parse_value(admit.kind, put.root, put.json)
         match value:
             case Message():
-                about, kind = ABOUT_MESSAGE + message_id(author_core, value.nonce), FactKind.COPY
+                about, kind = ABOUT_MESSAGE + message_id(author, value.nonce), FactKind.COPY
             case Edit():
                 about, kind = ABOUT_MESSAGE + value.message, FactKind.EDIT
             case Reaction():

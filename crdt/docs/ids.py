@@ -65,13 +65,14 @@ def split_sort_key(key: bytes) -> tuple[int, bytes, int]:
     return stamp, writer, seq
 
 
-def message_id(author_core: bytes, nonce: bytes) -> bytes:
+def message_id(author: bytes, nonce: bytes) -> bytes:
     """32 bytes that only this author can claim.
 
-    author_core: the core key of the feed that the author's `add` (or the `create`) names, whichever of the author's
-    devices writes: all of them give the same id to the same nonce, so a message published again keeps it.
+    author: the core key of the feed that the author's `add` (or the `create`) names, whichever of the author's devices
+    writes; in a direct chat the root keys of the author and of the other (64 bytes), so that copies in two direct
+    spaces of one pair of people are one message.  A message published again keeps its id.
     """
-    return blake2b(author_core + nonce, digest_size=32, person=Label.MESSAGE_ID.value).digest()
+    return blake2b(author + nonce, digest_size=32, person=Label.MESSAGE_ID.value).digest()
 
 
 def import_nonce(space: bytes, at_ms: int, source: str, text: str, ordinal: int) -> bytes:

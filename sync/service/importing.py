@@ -98,10 +98,10 @@ class Importer:
 
     def _write(self, made: list[Message], now_ms: int) -> None:
         space, store = writable(self._profile, space_of(self._profile, self._chat)), self._profile.store
-        member = space.state.member(space.mine.core) if space.mine is not None else None
-        if member is None or not made:
+        author = space.members.author(space.mine.core) if space.mine is not None else None
+        if author is None or not made:
             return
-        ids = [message_id(member.core, message.nonce) for message in made]
+        ids = [message_id(author[1], message.nonce) for message in made]
         known = store.get_many(Table.MESSAGE, [space.id + id_ for id_ in ids])
         fresh = [message for message, held in zip(made, known, strict=True) if held is None]
         self._skipped += len(made) - len(fresh)

@@ -235,11 +235,11 @@ def write_messages(profile: Profile, space: Space, messages: Iterable[Message], 
     """One entry a message; their whole ids."""
     given = list(messages)
     mine = space.mine
-    member = space.state.member(mine.core) if mine is not None else None
-    if member is None:
+    author = space.members.author(mine.core) if mine is not None else None
+    if author is None:
         raise KithkinError("not_allowed", "This device is not in that chat yet.")
     profile.write(space, [[message] for message in given], now_ms)
-    return [make_id(member.core, message.nonce) for message in given]
+    return [make_id(author[1], message.nonce) for message in given]
 
 
 def _lifetime(space: Space) -> int | None:

@@ -12,7 +12,7 @@ from crdt.log.merkle import MAX_LENGTH
 from crdt.space.control import ControlBody, ControlEntry, Revoke, SpaceKind, decode_control, encode_control
 from crdt.space.graph import ControlGraph
 from crdt.space.lineage import End, FeedLineage
-from crdt.space.membership import SpaceState
+from crdt.space.membership import Member, SpaceState
 from identity.codec import Reader, Writer
 from sync.account.context import Context
 from sync.replicate.messages import Point, Question
@@ -49,7 +49,7 @@ class Members:
         self._context, self._feed_store, self._changes = context, feed_store, changes
         self._state: SpaceState | None = None
         self._learned: set[bytes] = set()  # control entries whose statements the directory has
-        self._authors: dict[bytes, tuple[bytes, bytes]] = {}  # core -> (member id, core its add names)
+        self._authors: dict[bytes, tuple[bytes, bytes]] = {}  # core -> (member id, what its message ids hang on)
         self._first_after_me: dict[bytes, int] = {}
         for _, value in context.store.scan(Table.CONTROL, feed_store.space, prefix_end(feed_store.space)):
             entry, arrived = decode_stored_control(value)
@@ -137,13 +137,22 @@ class Members:
         return [(core_key(place.writer), place.device) for place in self.state.roster]
 
     def author(self, core: bytes) -> tuple[bytes, bytes] | None:
-        """(member id, core that its add names) of whose feed this is, None while nobody is known to be."""
+        """(member id, what its message ids hang on) of whose feed this is, None while that is not known."""
         found = self._authors.get(core)
         if found is None:
             member = self.state.member(core)
-            if member is not None:
-                found = self._authors[core] = (member.id, member.core)
+            key = self._author_key(member) if member is not None else None
+            if member is not None and key is not None:
+                found = self._authors[core] = (member.id, key)
         return found
+
+    def _author_key(self, member: Member) -> bytes | None:
+        """What `crdt.docs.ids.message_id` takes for a member: in a direct chat the identities of both, once the other
+        is known; else the core key of the feed that its `add` names."""
+        if self.state.kind is not SpaceKind.DIRECT:
+            return member.core
+        others = {one.identity for one in self.state.members.values()} - {member.identity}
+        return member.identity + min(others) if others else None
 
     def first_after_me(self, core: bytes) -> int:
         """The place of the first control entry of a feed that has the admission of me, by whichever device, in its

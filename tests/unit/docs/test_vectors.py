@@ -186,6 +186,12 @@ def test_timeline_bytes_equal_the_recorded_vectors() -> None:
         "docs-timeline",
         {
             "message_id": {"author_core": CORE.hex(), "nonce": NONCE.hex(), "id": ID.hex()},
+            "message_id_direct": {
+                "R_author": OTHER.hex(),
+                "R_other": CORE.hex(),
+                "nonce": NONCE.hex(),
+                "id": message_id(OTHER + CORE, NONCE).hex(),
+            },
             "sort_key": {"stamp": str(STAMP), "core": CORE.hex(), "seq": 7, "key": MARK.hex()},
             "import": [
                 {
