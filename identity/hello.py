@@ -105,6 +105,11 @@ class HelloDialler:
         self._members = {c.device: c for c in members}
         self._state = State.START
 
+    @property
+    def named(self) -> bool:
+        """Whether the other end has shown that it knows Z, and said which device it is."""
+        return self._state is State.NAMED
+
     def start(self) -> list[HelloEffect]:
         """The first message, in the form that the arguments of the constructor give."""
         if self._state is not State.START:
@@ -163,7 +168,12 @@ class HelloListener:
         self._known = known
         self._spaces = spaces
         self._z: bytes | None = None
+        self._late: list[ExpectedDevice] = []
         self._state = State.START
+
+    def admit(self, device: ExpectedDevice) -> None:
+        """One more that may be at the other end: it was introduced on this connection."""
+        self._late.append(device)
 
     def receive(self, message: bytes) -> list[HelloEffect]:
         """What a dialler's message leads to: always an answer of the usual length or silence.  Never raises."""
@@ -174,11 +184,11 @@ class HelloListener:
         except DecodeError:
             return self._stranger()
         if form == KNOWN and self._state is State.START:
-            return self._prove(value, self._known)
+            return self._prove(value, (*self._known, *self._late))
         if form == TOPIC and self._state is State.START:
             return self._name(value)
         if form == PROVE and self._state is State.PROVE and self._z is not None:
-            return self._prove(value, self._spaces[self._z])
+            return self._prove(value, (*self._spaces[self._z], *self._late))
         if form == PROVE and self._state is State.PROVE:
             return [Send(self._rng(PROOF)), *self._stranger()]
         return self._stranger()

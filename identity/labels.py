@@ -15,6 +15,8 @@ class Label(bytes, Enum):
     ROOT = b"kithkin root"
     RECOVER = b"kithkin recover"
     RECOVER_KEM = b"kithkin recov k"
+    DROP = b"kithkin drop"
+    COPY = b"kithkin copy"
     SAFETY = b"kithkin safety"
     DEVICE = b"kithkin device"
     CERTIFICATE = b"kithkin cert"

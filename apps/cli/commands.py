@@ -60,6 +60,17 @@ async def device_revoke(service: Service, args: Args, out: Output) -> None:
     out.line(await service.device_revoke(args.id))
 
 
+async def phrase_check(service: Service, args: Args, out: Output) -> None:
+    from apps.cli.words import read_words
+    from sync.service.models import PhraseChecked
+    from sync.service.phrase import identity_of
+
+    mine = (await service.profile()).identity
+    if identity_of(await read_words(out)) != mine:
+        raise KithkinError("phrase_invalid", "These are good words, but of another identity than this profile's.")
+    out.line(PhraseChecked(identity=mine))
+
+
 # ---- people
 
 
@@ -263,6 +274,7 @@ DEVICE_APPROVE = Asks(device_approve, meets=lambda args: True, check=check_devic
 DEVICE_LIST = Asks(device_list)
 DEVICE_RENAME = Asks(device_rename)
 DEVICE_REVOKE = Asks(device_revoke)
+PHRASE_CHECK = Asks(phrase_check)
 PROFILE_SHOW = Asks(profile_show)
 PROFILE_SET = Asks(profile_set, check=check_profile_set)
 CONTACT_INVITE = Asks(contact_invite)

@@ -111,13 +111,30 @@ def _(value: m.Created, page: Page) -> str:
             page.pairs([("identity", value.identity), ("device", value.device)]),
             "",
             "These 24 words are shown once and kept nowhere: write them down on paper.",
-            "This version cannot recover a profile from them yet.",
+            "They bring your identity, contacts and chats back when every device is lost: `kithkin init --recover`.",
             "",
             *rows,
             "",
             "Next: `kithkin run`, then `kithkin contact invite`.",
         ]
     )
+
+
+@shows
+def _(value: m.Recovered, page: Page) -> str:
+    return "\n".join(
+        [
+            page.pairs([("identity", value.identity), ("device", value.device)]),
+            "",
+            "This device is yours again, and every other one is shut out; link those that you still have anew.",
+            "Next: `kithkin run`. It looks for a contact or device that keeps your contacts and chats, and says so.",
+        ]
+    )
+
+
+@shows
+def _(value: m.PhraseChecked, page: Page) -> str:
+    return f"Right: these are the words of {value.identity}."
 
 
 @shows
@@ -296,6 +313,7 @@ def _(value: m.Status, page: Page) -> str:
         ("online", online),
         *network_rows(value.dht),
         ("outbox", str(value.pending)),
+        ("recovery", f"the 24 words, and {counted(value.kept_by, 'contact')} with a copy of your contacts and chats"),
         ("stored", f"{counted(value.entries, 'entry', 'entries')} in {counted(value.feeds, 'feed')}"),
     ]
     rows += [("peer", peer_row(peer)) for peer in value.peers]

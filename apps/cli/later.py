@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from apps.cli.command import Later
 
-RECOVER = Later("Recovery from the 24 words comes later; keep the words, they will work.")
 RELAY = Later("Relays come later; until then two devices meet when both run.")
 FILES = Later("Files in messages come later; text can be sent now.")
 FILE_SAVE = Later("Files in messages come later, so there is none to save.")

@@ -228,6 +228,8 @@ def _own(top: Group) -> None:
     device.add("rename", commands.DEVICE_RENAME, "rename a device", "ID", "NAME")
     revoke = device.add("revoke", commands.DEVICE_REVOKE, "shut a device out: lost, stolen, or not yours", "ID")
     revoke.add_argument("--yes", action="store_true", help="do not ask")
+    phrase = top.group("phrase", "your 24 words")
+    phrase.add("check", commands.PHRASE_CHECK, "whether the words on standard input are this profile's")
     profile = top.group("profile", "your name and what you say about yourself")
     profile.add("show", commands.PROFILE_SHOW, "show it")
     change = profile.add("set", commands.PROFILE_SET, "change it")

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from apps import VERSION
-from apps.cli import later
 from apps.cli.command import Args, Place, Says, Stands, Window
 from apps.cli.opening import network_of, opened
 from apps.cli.output import Output
@@ -44,10 +43,18 @@ async def refuse_taken(place: Place) -> None:
 
 
 async def init(place: Place, args: Args) -> None:
-    if args.recover:
-        raise KithkinError("not_available_yet", later.RECOVER.sentence)
     await refuse_taken(place)
-    place.out.line(await place.profiles.create_profile(place.folder, new_passphrase(), name=args.name))
+    if args.recover:
+        from apps.cli.words import read_words
+
+        words, secret = await read_words(place.out), new_passphrase()
+        place.out.line(await place.profiles.recover_profile(place.folder, secret, words, name=args.name))
+        return
+    made = await place.profiles.create_profile(place.folder, new_passphrase(), name=args.name)
+    place.out.line(made)
+    from apps.cli.words import ask_back
+
+    await ask_back(made.phrase, place.out)
 
 
 async def link(place: Place, args: Args) -> None:

@@ -19,6 +19,10 @@ class Profiles(Protocol):
         self, folder: Path, passphrase: str | None, *, name: str, kind: str = "device"
     ) -> models.Created: ...
 
+    async def recover_profile(
+        self, folder: Path, passphrase: str | None, phrase: str, *, name: str, kind: str = "device"
+    ) -> models.Recovered: ...
+
     def link_profile(
         self,
         folder: Path,

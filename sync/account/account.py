@@ -12,6 +12,8 @@ from identity.codec import Reader, Writer
 from identity.device import DeviceKeys, decode_device_keys, encode_device_keys, new_device, rotate_prekeys, week_of
 from identity.kem import Kem
 from identity.keys import Random, SigningKey
+from identity.phrase import PhraseKeys
+from identity.statement import Certificate, root_certificate
 from sync.store.port import Batch, Store, Table
 
 TRANSPORTS_KEPT = 10  # eight that peers may still dial, this week's and the next
@@ -50,6 +52,15 @@ def new_account(
 ) -> Account:
     """A device of an identity with fresh keys; kind: what people call it (`phone`, `desktop`, `device`)."""
     return rotate(Account(identity, keys or new_device(rng, now, kem), (), kind), rng, now, kem)
+
+
+def recovered_account(
+    phrase: PhraseKeys, kind: str, rng: Random, now: float, kem: Kem | None
+) -> tuple[Account, Certificate]:
+    """A device made from the words, and its certificate: a new generation of the root key, which keeps no other."""
+    account = new_account(phrase.root.public, kind, rng, now, kem=kem)
+    signing, agreement = account.keys.signing, account.keys.agreement.public
+    return account, root_certificate(phrase.root, signing, agreement, created=int(now), generation=int(now))
 
 
 def rotate(account: Account, rng: Random, now: float, kem: Kem | None) -> Account:

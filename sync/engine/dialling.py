@@ -94,6 +94,7 @@ class Dialling:
         self._next = inf  # when the next attempt is due, as of the last `wake`
         self._seen: object = None  # what `wake` went by last; None: look again
         self._last = 0
+        self.holders: set[bytes] = set()  # devices that keep a copy of my contacts and chats, whoever they are
         self.told: set[bytes] = set()  # devices that were told everything by this one, which is out
         self._owners: tuple[object, dict[bytes, bytes]] = None, {}
 
@@ -102,7 +103,11 @@ class Dialling:
         device counts where the device itself has said nothing."""
         found: dict[bytes, Whereabouts] = {}
         for key, value in self.profile.store.scan(Table.PEER):
-            if self.profile.directory.device(key) is None or self.profile.directory.is_active(key):
+            if (
+                self.profile.directory.device(key) is None
+                or self.profile.directory.is_active(key)
+                or key in self.holders
+            ):
                 found[key] = decode_whereabouts(value)
         said = set(found)
         for space in self.profile.spaces.values():
@@ -158,7 +163,7 @@ class Dialling:
             known = self.profile.directory.device(device)
             if device in connected or known is None or known.identity in blocked:
                 continue
-            if not self.profile.directory.is_active(device):
+            if not self.profile.directory.is_active(device) and device not in self.holders:
                 continue
             if self.silent(known.identity, device):
                 continue

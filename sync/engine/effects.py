@@ -74,6 +74,22 @@ class LeaveTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class PutRecord:
+    """Store this value in the DHT under the key; a higher seq replaces it."""
+
+    key: SigningKey = field(repr=False)
+    value: bytes = field(repr=False)
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SeekRecord:
+    """Look for the value under this public key in the DHT.  What is found comes back as `Engine.sought`."""
+
+    public: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class MessageChanged:
     """A row appeared, changed (fresh False) or went away (gone)."""
 
@@ -233,4 +249,16 @@ Event = (
     | ChatChanged
     | Progress
 )
-Effect = Transmit | Disconnect | Dial | Listen | Unlisten | JoinTopic | LeaveTopic | OnboardingStep | Event
+Effect = (
+    Transmit
+    | Disconnect
+    | Dial
+    | Listen
+    | Unlisten
+    | JoinTopic
+    | LeaveTopic
+    | PutRecord
+    | SeekRecord
+    | OnboardingStep
+    | Event
+)

@@ -26,6 +26,7 @@ from sync.engine.inputs import ConnectionUp, FoundKey
 from sync.engine.onboarding.onboarding import Onboarding
 from sync.engine.peer import Peer, Purpose
 from sync.engine.profile import Profile
+from sync.engine.recovery import Recovery
 from sync.engine.replication import PROTOCOL as SPACE
 from sync.engine.replication import Replication
 from sync.engine.tasks.schedule import Schedule
@@ -52,7 +53,8 @@ class Engine:
         self.peers: dict[int, Peer] = {}
         self.replication = Replication(self.profile)
         self.dialling = Dialling(self.profile, self.peers)
-        self.handshake = DeviceHandshake(self.profile, self.replication, self.peers)
+        self.recovery = Recovery(self.profile, self.dialling, self.peers)
+        self.handshake = DeviceHandshake(self.profile, self.replication, self.recovery, self.peers)
         self.handshake.told_by = self.dialling.told
         self.onboarding = Onboarding(self.profile, self.handshake, self.dialling)
         self.topics = Topics(self.profile)
@@ -78,6 +80,7 @@ class Engine:
         self.transport_keys.start_over()
         self.onboarding.invites.forget_listening()
         self.topics.start()
+        self.recovery.start(now)
         self.candidates.clear()
         self._rotate(now)
         self.tasks.online(now)
@@ -169,6 +172,10 @@ class Engine:
         elif not any(peer.device == device and not peer.closing for peer in self.peers.values()):
             self.dialling.hurry(device, found, now)
 
+    def sought(self, public: bytes, value: bytes, now: float) -> None:
+        """A record that was asked for in the DHT."""
+        self.recovery.sought(public, value, now)
+
     def wake(self, now: float) -> None:
         """Something is due."""
         self._rotate(now)
@@ -189,6 +196,7 @@ class Engine:
             self.tasks.next_wake(online=online),
             self.onboarding.next_wake(),
             self.topics.next_wake(),
+            self.recovery.next_wake(),
             self.candidates.next_wake() if online else inf,
             self.dialling.next_wake(),
             self.replication.next_wake(),
@@ -210,6 +218,7 @@ class Engine:
         self._latest = now
         self.tasks.begin_tick()
         try:
+            self.recovery.work(now)
             for _ in range(ROUNDS):
                 if not self._commit_round(now):
                     break

@@ -41,6 +41,7 @@ from sync.engine.effects import ChatChanged, PeerChanged
 from sync.engine.introduction import FOLLOWS, Introductions, encode_follows
 from sync.engine.peer import Peer
 from sync.engine.profile import Profile
+from sync.engine.recovery import ASK, COPY, INTRODUCE, KEEP, KEPT, REJOIN, Recovery
 from sync.engine.replication import PROTOCOL, Replication, shared_z
 from sync.engine.tasks.admission import retired_writers
 from sync.engine.topics import needs_discovery, rendezvous_secrets
@@ -48,6 +49,7 @@ from sync.space.epochs import open_epoch
 from sync.space.space import Space
 
 SAY, GRANTS, JOIN, OUT = range(4)  # message types of the hello channel
+RECOVERING = frozenset((KEEP, ASK, COPY, REJOIN, KEPT))
 MAX_GRANTS = 8  # epochs handed over at once
 MAX_HANDOVER = 384 * 1024  # bytes of one: a frame has room for it
 MAX_STATEMENTS = 64
@@ -63,9 +65,10 @@ Expect = Callable[[Iterable[tuple[bytes, bytes]]], list[ExpectedDevice]]  # (dev
 class DeviceHandshake:
     """Hello on every connection of the profile."""
 
-    def __init__(self, profile: Profile, replication: Replication, peers: dict[int, Peer]) -> None:
+    def __init__(self, profile: Profile, replication: Replication, recovery: Recovery, peers: dict[int, Peer]) -> None:
         self.profile = profile
         self.replication = replication
+        self.recovery = recovery
         self.peers = peers
         self.introductions = Introductions(profile)
         self.told_by: set[bytes] = set()  # devices that know that this one is out, and whom it shut out itself
@@ -92,6 +95,8 @@ class DeviceHandshake:
                 self._drop(peer, "no device is known at that address")
                 return
             peer.hello = dialler
+            if peer.z is None:
+                self._introduce(peer)
             self._hello(peer, dialler.start(), now)
         else:
             callers = [*self.known(expect), *self._gone(expect)]
@@ -151,13 +156,34 @@ class DeviceHandshake:
             self._late_join(peer, body, now)
         elif type == OUT and peer.device is not None:
             self._removed(peer, body, now)
+        elif type == INTRODUCE and isinstance(peer.hello, HelloListener):
+            self._introduced(peer, body)
+        elif type in RECOVERING and (peer.device is not None or peer.guest is not None):
+            try:
+                self.recovery.receive(peer, type, body, now)
+            except DecodeError:
+                self._drop(peer, "a message about recovery that is none")
         elif type == FOLLOWS and (peer.device is not None or peer.guest is not None):
             self._follows(peer, body, now)
+
+    def _introduce(self, peer: Peer) -> None:
+        """A device that came back with the words is a stranger to everybody: its certificate goes before its proof."""
+        introduction = self.recovery.introduction()
+        if introduction is not None:
+            peer.mux.send(peer.main, INTRODUCE, introduction)
+
+    def _introduced(self, peer: Peer, body: bytes) -> None:
+        try:
+            self.recovery.introduced(cast(HelloListener, peer.hello), body, self.people())
+        except DecodeError:
+            self._drop(peer, "an introduction that is none")
 
     def _hello(self, peer: Peer, effects: Iterable[HelloEffect], now: float) -> None:
         for effect in effects:
             match effect:
                 case Send(data):
+                    if isinstance(peer.hello, HelloDialler) and peer.hello.named:
+                        self._introduce(peer)
                     peer.mux.send(peer.main, SAY, data)
                 case Proved(device):
                     peer.hello = None
@@ -180,6 +206,7 @@ class DeviceHandshake:
             return
         if not self.profile.directory.is_active(device):
             peer.guest = known.identity
+            self.recovery.met(peer)
             self.introductions.tell(peer, known.identity, int(now * 1000), guest=True)
             return
         self.introductions.met(device)
@@ -193,6 +220,7 @@ class DeviceHandshake:
         self.profile.effects.append(PeerChanged(device, True, peer.address))
         self._ask_to_join(peer)
         self.open_spaces(peer, now)
+        self.recovery.met(peer)
         for name in sorted(peer.offers):
             peer.mux.refuse(PROTOCOL, name)
         peer.offers.clear()

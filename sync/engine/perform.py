@@ -38,7 +38,9 @@ from sync.engine.effects import (
     OnboardingStep,
     PeerChanged,
     Progress,
+    PutRecord,
     ReceiptsChanged,
+    SeekRecord,
     Transmit,
     Unlisten,
 )
@@ -66,6 +68,10 @@ class Core(Protocol):
 
     def found(self, found: FoundKey, now: float) -> None:
         """A transport key stands at one of our topics."""
+        ...
+
+    def sought(self, public: bytes, value: bytes, now: float) -> None:
+        """A record that was asked for was found in the DHT."""
         ...
 
     def wake(self, now: float) -> None:
@@ -114,6 +120,14 @@ class Port(Protocol):
 
     def leave_topic(self, topic: bytes) -> None:
         """Is at this topic no more."""
+        ...
+
+    def put_record(self, put: PutRecord) -> None:
+        """Stores a value in the DHT."""
+        ...
+
+    def seek_record(self, public: bytes) -> None:
+        """Looks for a value in the DHT, and reports it to `Driver.sought`."""
         ...
 
     def advance(self, step: OnboardingStep) -> None:
@@ -197,6 +211,10 @@ class Driver(Generic[C]):
 
         self._happened(take)
 
+    def sought(self, public: bytes, value: bytes) -> None:
+        """A record that was asked for was found."""
+        self._happened(lambda: self.core.sought(public, value, self._clock()))
+
     def wake(self) -> None:
         """The time of `next_wake` has come."""
         self._happened(lambda: self.core.wake(self._clock()))
@@ -270,6 +288,10 @@ class Driver(Generic[C]):
                     self._port.join_topic(effect)
                 case LeaveTopic(topic):
                     self._port.leave_topic(topic)
+                case PutRecord():
+                    self._port.put_record(effect)
+                case SeekRecord(public):
+                    self._port.seek_record(public)
                 case CodeShown() | CodeWanted() | CodeWrong() | DeviceLinked() | ContactMet() | OnboardingFailed():
                     self._port.advance(effect)
                 case (

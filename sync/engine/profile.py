@@ -20,7 +20,7 @@ from crdt.log.merkle import Leaf
 from crdt.space.control import SpaceKind
 from identity.codec import Reader, Writer
 from identity.hints import Address, hint_bytes, read_hint
-from identity.kem import Kem
+from identity.kem import CLASSICAL, HYBRID, HybridKey, Kem
 from identity.keys import Random, SigningKey
 from identity.statement import Statement
 from sync.account.account import Account, load_account, put_account, rotate
@@ -38,6 +38,7 @@ from sync.store.port import Batch, Store, Table
 RUN = 250  # entries under one signature
 _PERSONAL = b"personal"
 _RECOVERY = b"recovery"
+_RECOVERING, _INTRODUCES = b"recovering", b"introduces"
 _PORT = b"port"
 _NODES = b"nodes"
 _NOTED = b"noted"  # and the identity of a contact
@@ -54,8 +55,10 @@ class Profile:
         self.kem = kem
         self.effects: list[Effect] = []
         self.spaces: dict[bytes, Space] = {}
+        self._recovery: bytes | None = None  # the phrase's public keys, where it was made
+        self.recovering: bytes | None = None  # counter of the copy found (8) | secret recovery keys
+        self.introduces = False  # made from the words: others know it by its certificate alone
         self._deltas: dict[bytes, SpaceDelta] = {}  # what commits changed and nobody has been told of, by space
-        self.recovery: bytes | None = None
         self.former: Former | None = None  # whose place this device took, not long ago
         self.news = 0  # how often something came that may tell whom to dial, or where
         self._view: PersonalView | None = None
@@ -71,7 +74,9 @@ class Profile:
             raise LookupError("no identity in this profile")
         self.context = Context(self.store, self.rng, account, Directory(account.keys.agreement), self.kem)
         self.context.directory.learn(load_statements(self.store))
-        self.recovery = self.store.get(Table.META, _RECOVERY)
+        self._recovery = self.store.get(Table.META, _RECOVERY)
+        self.recovering = self.store.get(Table.META, _RECOVERING)
+        self.introduces = self.store.get(Table.META, _INTRODUCES) is not None
         self.former = load_former(self.store)
         personal = self.store.get(Table.META, _PERSONAL)
         if personal is None:
@@ -92,6 +97,17 @@ class Profile:
     def out(self) -> bool:
         """Whether this device was shut out of its identity: it shows what it has, and seals nothing more."""
         return self.directory.is_out(self.account.device)
+
+    @property
+    def recovery(self) -> bytes | None:
+        """The phrase's public recovery keys: kept where it was made, read from the settings on linked devices."""
+        if self._recovery is not None:
+            return self._recovery
+        try:
+            told = bytes.fromhex(self.view.settings.get("recovery", ""))
+        except ValueError:
+            return None
+        return told if len(told) in (CLASSICAL, HYBRID) else None
 
     @property
     def account(self) -> Account:
@@ -180,6 +196,14 @@ class Profile:
         """Device statements that did not come in a control entry: kept on their own."""
         fresh = self.directory.learn([statement.encoded for statement in statements])
         put_statements(self.context.batch, fresh)
+
+    def keep_recovering(self, row: bytes | None) -> None:
+        """What the search for my own copy goes by; None: it is over, and the phrase's keys are forgotten."""
+        self.recovering = row
+        if row is None:
+            self.context.batch.delete(Table.META, _RECOVERING)
+        else:
+            self.context.batch.put(Table.META, _RECOVERING, row)
 
     def set_account(self, account: Account) -> None:
         self.context.account = account
@@ -296,10 +320,13 @@ def found_profile(
     now_ms: int,
     rng: Random,
     kem: Kem | None,
+    *,
+    recovering: HybridKey | None = None,
 ) -> None:
     """What `init` writes: the account, its personal space with my profile, and the chat with myself.  One commit.
 
-    recovery: the phrase's public keys, X25519 and perhaps ML-KEM.
+    recovery: the phrase's public keys, X25519 and perhaps ML-KEM; recovering: both halves of them, of a device that was
+    made from the words and looks for its copy.
     """
     context = Context(store, rng, account, Directory(account.keys.agreement), kem)
     put_account(context.batch, account)
@@ -307,6 +334,10 @@ def found_profile(
     personal = found_space(context, SpaceKind.PERSONAL, "", now_ms, key=new_writer(rng), recovery=recovery)
     context.batch.put(Table.META, _PERSONAL, personal.id)
     context.batch.put(Table.META, _RECOVERY, recovery)
+    if recovering is not None:
+        seed = recovering.kem.seed if recovering.kem is not None else b""
+        context.batch.put(Table.META, _RECOVERING, bytes(8) + recovering.agreement.secret + seed)
+        context.batch.put(Table.META, _INTRODUCES, b"\x01")
     own = found_space(context, SpaceKind.SELF, "", now_ms, key=new_writer(rng))
     values = [OwnProfile(name=name), Setting("recovery", recovery.hex()), *first_values(context, own)]
     _write(personal, values, now_ms)

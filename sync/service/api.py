@@ -101,6 +101,13 @@ class Profiles(Protocol):
         `profile_unreadable`, `no_passphrase`."""
         ...
 
+    async def recover_profile(
+        self, folder: Path, passphrase: str | None, phrase: str, *, name: str
+    ) -> models.Recovered:
+        """As `create_profile`, but the identity is that of 24 words, and all its other devices are out.  The node then
+        looks for a copy of the contacts and chats.  Raises `phrase_invalid`."""
+        ...
+
     def link_profile(
         self,
         folder: Path,

@@ -108,6 +108,7 @@ class LocalService(OnboardingCalls, DeviceCalls, ContactCalls, ChatCalls, Messag
             entries=sum(feed.length for feed in feeds),
             address=f"{address[0]}:{address[1]}" if address is not None else None,
             name=profile.view.profile.name or "",
+            kept_by=len(node.engine.recovery.keepers()),
         )
 
     async def stats(self) -> models.Stats:

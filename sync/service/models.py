@@ -50,6 +50,20 @@ class Created(Line):
     phrase: str
 
 
+class Recovered(Line):
+    """A profile made from the 24 words: the same identity, and this device as its only one."""
+
+    identity: str
+    device: str
+
+
+class PhraseChecked(Line):
+    """These words are the profile's."""
+
+    ok: Literal[True] = True
+    identity: str
+
+
 class Ready(Line):
     """The node accepts peers at `address` ("host:port")."""
 
@@ -371,7 +385,8 @@ class Dht(Line):
 
 
 class Status(Line):
-    """`online`: the node accepts peers.  `pending` messages in the outbox; `feeds` and `entries` stored."""
+    """`online`: the node accepts peers.  `pending` messages in the outbox; `feeds` and `entries` stored.  `kept_by`:
+    contacts that keep my newest recovery copy, which the 24 words open."""
 
     identity: str
     device: str
@@ -383,6 +398,7 @@ class Status(Line):
     entries: int
     address: str | None = None
     name: str = ""
+    kept_by: int = 0
 
 
 class PersonMonth(Line):

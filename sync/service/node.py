@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 
 from identity.errors import DecodeError, KithkinError
 from netstack.events import Reason
@@ -154,6 +154,14 @@ class Node:
         if self.topics is not None:
             self.topics.leave(topic)
 
+    def put_record(self, put: e.PutRecord) -> None:
+        """Stores a value in the DHT, in a task of its own."""
+        self._in_dht(lambda host: self._put_record(host, put))
+
+    def seek_record(self, public: bytes) -> None:
+        """Looks for a value in the DHT, in a task of its own."""
+        self._in_dht(lambda host: self._seek_record(host, public))
+
     def advance(self, step: e.OnboardingStep) -> None:
         """A step of a pairing or an invite, for whoever waits for it."""
         waiting = self._conversations.get(step.conversation)
@@ -194,6 +202,24 @@ class Node:
 
     def _incoming(self, connection: Connection) -> None:
         self._attach(connection, None)
+
+    def _in_dht(self, work: Callable[[Host], Coroutine[object, object, None]]) -> None:
+        if self.host is not None and self.host.dht is not None and not self._stopped:
+            task = asyncio.get_running_loop().create_task(work(self.host))
+            self._dials.add(task)
+            task.add_done_callback(self._dials.discard)
+
+    async def _put_record(self, host: Host, put: e.PutRecord) -> None:
+        with contextlib.suppress(OSError, ValueError, TimeoutError):
+            await host.ready()
+            await host.mutable_put(put.key, put.value, put.seq)
+
+    async def _seek_record(self, host: Host, public: bytes) -> None:
+        with contextlib.suppress(OSError, ValueError, TimeoutError):
+            await host.ready()
+            found = await host.mutable_get(public)
+            if found is not None and not self._stopped:
+                self._driver.sought(public, found.value)
 
     async def _dial(self, host: Host, dial: e.Dial) -> None:
         try:

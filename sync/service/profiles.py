@@ -28,7 +28,7 @@ from identity.process import forbid_core_dumps
 from identity.statement import root_certificate
 from netstack.shell.connection import Connection
 from netstack.shell.host import Host
-from sync.account.account import Account, new_account
+from sync.account.account import Account, new_account, recovered_account
 from sync.backup.file import DAMAGED, Progress, silent
 from sync.backup.target import open_backup
 from sync.engine import effects as e
@@ -75,6 +75,21 @@ async def create_profile(folder: Path, passphrase: str | None, *, name: str, kin
         found_profile(store, account, [certificate], keys.recovery.public, name, int(now * 1000), rng, installed())
         _keep_keystore(folder, keystore)
         return models.Created(identity=identity_id(account.identity), device=device_id(account.device), phrase=phrase)
+
+
+async def recover_profile(
+    folder: Path, passphrase: str | None, phrase: str, *, name: str, kind: str = "device"
+) -> models.Recovered:
+    """See `api.Profiles`.  Everything is durable when it returns."""
+    name, kem = check_name(name), installed()
+    keys = await asyncio.to_thread(phrase_keys, phrase, kem)
+    async with _drafted(folder, passphrase) as (store, keystore):
+        now, rng = time.time(), os.urandom
+        account, certificate = recovered_account(keys, kind, rng, now, kem)
+        recovery, now_ms = keys.recovery, int(now * 1000)
+        found_profile(store, account, [certificate], recovery.public, name, now_ms, rng, kem, recovering=recovery)
+        _keep_keystore(folder, keystore)
+        return models.Recovered(identity=identity_id(account.identity), device=device_id(account.device))
 
 
 @contextlib.asynccontextmanager
@@ -357,6 +372,12 @@ class _Linking:
 
     def leave_topic(self, topic: bytes) -> None:
         """A new device is at no topic."""
+
+    def put_record(self, put: e.PutRecord) -> None:
+        """A new device has nothing to store."""
+
+    def seek_record(self, public: bytes) -> None:
+        """A new device looks for nothing."""
 
     def advance(self, step: e.OnboardingStep) -> None:
         """Answers whoever waits in `submit` or `done`."""

@@ -98,7 +98,6 @@ def test_commands_about_myself_answer_with_their_documented_keys(tmp_path: Path)
 @pytest.mark.parametrize(
     "words",
     [
-        ("init", "--name", "x", "--recover"),
         ("chat", "remove", "chat_0", "id_0"),
         ("relay", "run"),
         ("relay", "use", "kithkin:relay/x"),

@@ -16,7 +16,7 @@ from tests.house.names import ROOT
 
 SECTION = (ROOT / "docs" / "protocol.md").read_text("utf-8").split(". Command line\n", 1)[1].split("\n## ", 1)[0]
 EVERYWHERE = {"--help", "--profile", "--json", "--version"}
-NOT_YET_OPTIONS = {"--recover", "--picture", "--file"}
+NOT_YET_OPTIONS = {"--picture", "--file"}
 EVENTS = set(get_args(get_args(models.Event)[0]))
 
 

@@ -459,6 +459,22 @@ class Device:
         if self.world.dht is not None:
             self.world.dht.leave(self, topic)
 
+    def put_record(self, put: e.PutRecord) -> None:
+        if self.world.dht is not None:
+            self.world.dht.put_record(put.key.public, put.seq, put.value)
+
+    def seek_record(self, public: bytes) -> None:
+        core, dht = self.core, self.world.dht
+
+        def found(value: bytes) -> None:
+            driver = self._driver
+            if self.core is core and driver is not None:
+                self._alive(lambda: driver.sought(public, value))
+                self._serve()
+
+        if dht is not None:
+            dht.seek_record(public, found)
+
     def advance(self, step: e.OnboardingStep) -> None:
         self.steps.append(step)
 

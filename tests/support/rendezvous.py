@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LOOKS = (0.0, 0.4, 2.0, 10.0)  # seconds after the announcement
 REFRESH = (600.0, 720.0)  # and between two refreshes
 EXPIRY = 1200.0  # seconds that a record outlives its last refresh
+VALUE_LIFE = 48 * 3600.0  # of mutable values
 RELAYS = (("10.9.9.9", 49737),)
 
 
@@ -44,6 +45,7 @@ class Rendezvous:
         self.asked: list[tuple[Device, bytes]] = []  # keys that were looked for, and by whom
         self._keys: dict[bytes, Record] = {}
         self._topics: dict[bytes, dict[bytes, Record]] = {}
+        self._values: dict[bytes, tuple[int, bytes, float]] = {}  # public key -> seq, value, until
         self._at: dict[tuple[str, bytes], object] = {}  # (device, topic) -> its membership, new each time
 
     # -- what the engine's effects come to ------------------------------------------------------------------------
@@ -64,6 +66,18 @@ class Rendezvous:
         lost = not self.alive or self._luck.random() < self.loss
         found = record.address if record is not None and record.until > self._world.now and not lost else None
         self._world.at(self._luck.uniform(*self._delay) * (1 if found else 5), lambda: then(found))
+
+    def put_record(self, public: bytes, seq: int, value: bytes) -> None:
+        """Keeps a mutable value for 48 hours; a lower number replaces nothing."""
+        held = self._values.get(public)
+        if self.alive and (held is None or held[0] <= seq or held[2] <= self._world.now):
+            self._values[public] = seq, value, self._world.now + VALUE_LIFE
+
+    def seek_record(self, public: bytes, then: Callable[[bytes], None]) -> None:
+        """The value under a key, after a while; nothing where there is none."""
+        held = self._values.get(public)
+        if self.alive and held is not None and held[2] > self._world.now and self._luck.random() >= self.loss:
+            self._world.at(self._luck.uniform(*self._delay), lambda: then(held[1]))
 
     def join(self, device: Device, topic: bytes, key: SigningKey, announce: bool) -> None:
         self.leave(device, topic, key)

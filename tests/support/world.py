@@ -22,7 +22,7 @@ from itertools import count
 from identity.phrase import new_phrase, phrase_keys
 from identity.statement import root_certificate
 from netstack.udp.port import Address
-from sync.account.account import new_account
+from sync.account.account import new_account, recovered_account
 from sync.engine.effects import CodeShown, ContactMet, DeviceLinked, OnboardingFailed
 from sync.engine.profile import Profile, found_profile
 from sync.engine.succession import become_new_device
@@ -71,6 +71,7 @@ class World:
         self.now = 0.0  # seconds of a steady clock: as Unix time a float could not hold microseconds
         self.devices: list[Device] = []
         self.identities: dict[str, bytes] = {}
+        self.words: dict[str, str] = {}  # the phrase of each person
         self.wires = Wires(str(seed), weather)
         self.trace = Trace()
         self.hints = hints
@@ -97,7 +98,21 @@ class World:
         account = type(account)(keys.root.public, own, account.transports, device)
         found_profile(made.store, account, [certificate], keys.recovery.public, name, born * 1000, made.rng, made.kem)
         self.identities[name] = keys.root.public
+        self.words[name] = words
         made.boot()
+        return made
+
+    def recover(self, name: str, device: str = "new phone", *, boot: bool = True) -> Device:
+        """A device made from the words of a person, who has no other: the production recovery."""
+        made = self._device(name, device)
+        keys = phrase_keys(self.words[name], made.kem)
+        account, certificate = recovered_account(keys, device, made.rng, made.now, made.kem)
+        recovery, now_ms = keys.recovery, int(made.now * 1000)
+        found_profile(
+            made.store, account, [certificate], recovery.public, name, now_ms, made.rng, made.kem, recovering=recovery
+        )
+        if boot:
+            made.boot()
         return made
 
     def linked(self, name: str, devices: int = 2) -> tuple[Device, ...]:

@@ -117,6 +117,9 @@ class Linking:
     def found(self, found: FoundKey, now: float) -> None:
         """Nothing is looked for here."""
 
+    def sought(self, public: bytes, value: bytes, now: float) -> None:
+        """Nothing is looked for here."""
+
     def wake(self, now: float) -> None:
         """Nothing waits here: how long the text is shown is for the shell to say."""
 

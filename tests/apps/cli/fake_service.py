@@ -364,6 +364,10 @@ class FakeProfiles:
         self.services[folder].names["profile"] = check_name(name)
         return m.Created(identity="id_ada", device="device_phone", phrase=PHRASE)
 
+    async def recover_profile(self, folder: Path, passphrase: str | None, phrase: str, *, name: str) -> m.Recovered:
+        made = await self.create_profile(folder, passphrase, name=name)
+        return m.Recovered(identity=made.identity, device=made.device)
+
     @contextlib.asynccontextmanager
     async def link_profile(
         self,

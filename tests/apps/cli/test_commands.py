@@ -135,7 +135,6 @@ def test_only_commands_that_reach_other_devices_open_a_network(ada: Desk) -> Non
         ("forge-transcript", "a", "b"),
         ("send", "self", "x", "--file", "picture.png"),
         ("profile", "set", "--picture", "picture.png"),
-        ("init", "--name", "Ada", "--recover"),
     ],
     ids=" ".join,
 )
@@ -164,6 +163,7 @@ device approve T
 device list
 device rename I N
 device revoke I
+phrase check
 profile show
 profile set --name N
 contact invite
@@ -182,6 +182,7 @@ chat rename I T
 chat members I
 chat add I C
 chat admin I C
+chat remove I C
 chat set I history all
 delete-chat C
 send C T

@@ -106,12 +106,11 @@ def test_colours_only_where_a_terminal_is(ada: Desk) -> None:
     assert "\x1b[32mactive" in render(devices, colour=True)
 
 
-def test_words_are_shown_once_and_nothing_promises_recovery_that_is_not_built(desk: Desk) -> None:
+def test_words_are_shown_once_with_what_they_are_good_for(desk: Desk) -> None:
     shown = desk.shown("init", "--name", "Ada").out
     assert " 1 word0 " in shown and "24 word23" in shown
     assert "shown once and kept nowhere: write them down on paper." in shown
-    assert "This version cannot recover a profile from them yet." in shown
-    assert desk.run("init", "--name", "Ada", "--recover").error == "not_available_yet"
+    assert "back when every device is lost: `kithkin init --recover`." in shown
 
 
 def test_safety_number_is_shown_as_three_rows_of_four_whole_groups(ada: Desk) -> None:

@@ -47,6 +47,12 @@ class Shell:
     def leave_topic(self, topic: bytes) -> None:
         self.told.append(topic)
 
+    def put_record(self, put: e.PutRecord) -> None:
+        self.told.append(put)
+
+    def seek_record(self, public: bytes) -> None:
+        self.told.append(public)
+
     def advance(self, step: e.OnboardingStep) -> None:
         self.told.append(step)
 

@@ -1,0 +1,110 @@
+"""Lost devices, as real processes over a DHT of our own: one is shut out; all are lost, and the words help."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from sync.service.testnet import open_testnet
+from tests.support.processes import Profile, Stage
+
+
+async def contacts(profile: Profile) -> list[str]:
+    return [contact.name for contact in (await profile.node.contacts()).contacts]
+
+
+async def standing(profile: Profile, chat: str) -> str:
+    """Why a message cannot be written there yet; empty where it can."""
+    try:
+        me = profile.ready["identity"]
+        members = (await profile.node.chat_members(chat)).members
+        return "" if any(m.id == me and m.state == "active" for m in members) else "outside"
+    except Exception as error:
+        return str(error)
+
+
+async def writes(profile: Profile, chat: str) -> None:
+    await profile.until(lambda: standing(profile, chat), lambda why: not why, f"itself in {chat}")
+
+
+def test_a_lost_phone_is_shut_out_then_all_is_lost_and_the_words_bring_it_back(tmp_path: Path) -> None:
+    """Killed as by a power cut after each main step; what was acknowledged is there at the next start."""
+
+    async def story() -> None:
+        async with open_testnet(8) as net, Stage(tmp_path / "stage") as stage:
+            phone, bob = stage.profile("phone"), stage.profile("bob")
+            made = await phone.ask("init", "--name", "Ada")
+            await bob.ask("init", "--name", "Bob")
+            for one in (phone, bob):
+                one.environment["KITHKIN_BOOTSTRAP"] = net.bootstrap
+                await one.run()
+            chat = await stage.befriend(phone, bob)
+            desk = await stage.link("desk", phone)
+            desk.environment["KITHKIN_BOOTSTRAP"] = net.bootstrap
+            await desk.run()
+            await bob.node.send(chat, "before")
+            await desk.holds(chat, 1)
+            trip = await stage.group(bob, "Trip", phone)
+            await writes(desk, trip)
+
+            # The phone is lost; the desktop shuts it out, is killed at once, and the friend goes on.
+            lost = phone.ready["device"]
+            await phone.kill()
+            asked = await desk.cli("device", "revoke", lost, stdin=b"no\n")
+            assert asked.status == 1 and asked.code == "not_allowed"
+            said = await desk.ask("device", "revoke", lost, "--yes")
+            assert said == {"revoked": lost, "spaces": 4}
+            await desk.kill()
+            await desk.run()
+            states = {device.id: device.state for device in (await desk.node.devices()).devices}
+            assert states == {lost: "revoked", desk.ready["device"]: "active"}
+            again = await desk.cli("device", "revoke", lost, "--yes")
+            assert again.code == "not_allowed"
+            await bob.node.send(chat, "between us")
+            await desk.holds(chat, 2)
+            await bob.until(
+                lambda: notices(bob), lambda told: any("shut a device out" in one for one in told), "a notice"
+            )
+
+            # It comes back, learns it, says so, and shows what it has.
+            await phone.run()
+            await phone.until(lambda: notices(phone), lambda told: "shut out of" in told, "being told")
+            assert await phone.texts(chat) == ["before"]
+            refused = await phone.cli("send", chat, "hello?")
+            assert refused.code == "not_allowed" and "shut out" in refused.last["error"]["message"]
+            await phone.kill()
+
+            # Everything is lost.
+            words = made["phrase"].encode()
+            assert (await desk.ask("phrase", "check", stdin=words))["ok"]
+            await desk.until(desk.node.status, lambda status: status.kept_by == 1, "Bob keeping a copy")
+            await desk.kill()
+            wrong = " ".join(["zebra", *made["phrase"].split()[1:-1], "zebra"]).encode()
+            new = stage.profile("new")
+            assert (await new.cli("init", "--name", "Ada", "--recover", stdin=wrong)).code == "phrase_invalid"
+            back = await new.ask("init", "--name", "Ada", "--recover", stdin=words)
+            assert back["identity"] == made["identity"] and "phrase" not in back
+            new.environment["KITHKIN_BOOTSTRAP"] = net.bootstrap
+            await new.run()
+            await new.kill()
+            await new.run()
+            await new.until(lambda: contacts(new), lambda found: found == ["Bob"], "its contact")
+            await new.kill()
+            await new.run()
+            await writes(new, chat)
+            await new.kill()
+            await new.run()
+            await new.holds(chat, 2)
+            assert await new.texts(chat) == ["before", "between us"]
+            await writes(new, trip)
+            await new.node.send(chat, "it is me")
+            await bob.holds(chat, 3)
+            await bob.node.send(trip, "welcome back")
+            await new.holds(trip, 1)
+            assert [device.state for device in (await new.node.devices()).devices] == ["active"]
+
+    asyncio.run(story())
+
+
+async def notices(profile: Profile) -> str:
+    return " ".join(str(event["notice"]) for event in profile.events if event.get("notice"))
