@@ -113,6 +113,7 @@ class Protomux:
         self._max_parked = max_parked
         self._locals: list[Local | None] = []  # [number - 1]
         self._free: list[int] = []
+        self._resting: list[int] = []  # freed numbers of which somebody may still have to hear that they are closed
         self._remotes: list[Remote | None] = []  # [number - 1]
         self._remote_count = 0
         self._outgoing: dict[Name, deque[int]] = {}  # opened here, not yet there
@@ -146,6 +147,8 @@ class Protomux:
         name = (protocol, id)
         if self._free:
             number = self._free.pop()
+        elif len(self._locals) >= self._max_channels and self._resting:
+            number = self._resting.pop()
         else:
             if len(self._locals) >= self._max_channels:
                 raise ValueError("too many channels")
@@ -213,7 +216,13 @@ class Protomux:
     # the peer's actions
 
     def receive(self, frame: bytes) -> list[Event]:
-        """The events of a frame, after those that `open` left.  Nothing is read after a `Fault`."""
+        """The events of a frame, after those that `open` left.  Nothing is read after a `Fault`.
+
+        A number freed by this frame is given out again after the next one came, when its events were handled: what they
+        say of the old channel must not be taken for the new one.
+        """
+        self._free += self._resting
+        self._resting.clear()
         if self.fault is None and frame:
             try:
                 first = frame[0]
@@ -352,7 +361,7 @@ class Protomux:
 
     def _forget(self, number: int) -> None:
         self._locals[number - 1] = None
-        self._free.append(number)
+        self._resting.append(number)
 
     def _hold(self, number: int, remote: Remote) -> Remote:
         self._remotes[number - 1] = remote

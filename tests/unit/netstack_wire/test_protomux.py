@@ -15,6 +15,11 @@ class Pair:
         self.seen_b: list[Event] = []
         self.frames = 0
 
+    def rest(self) -> None:
+        """Each side hears from the other once more: numbers that were closed are given out again."""
+        self.a.receive(b"")
+        self.b.receive(b"")
+
     def settle(self) -> None:
         moved = True
         while moved:
@@ -65,6 +70,7 @@ def test_offer_of_an_unpaired_protocol_is_rejected() -> None:
     assert pair.seen_a == [ChannelClosed(a, rejected=True)]
     assert pair.seen_b == []
     assert not pair.a.send(a, 0, b"too late")
+    pair.rest()
     assert pair.a.open("chat", b"mine") == a  # the number is free again
 
 
@@ -90,6 +96,7 @@ def test_close_frees_both_numbers_and_late_messages_are_ignored() -> None:
     pair.settle()
     assert pair.seen_b == [ChannelClosed(b, rejected=False)]
     assert pair.seen_a == []
+    pair.rest()
     assert (pair.a.open("next"), pair.b.open("next")) == (a, b)
     pair.settle()
     assert pair.seen_a == [ChannelOpened(a, "next", b"", b"")]
@@ -101,6 +108,7 @@ def test_simultaneous_closes_free_both_numbers() -> None:
     pair.settle()
     pair.a.close(a)
     pair.b.close(b)
+    pair.rest()
     a2 = pair.a.open("chat")
     pair.b.pair("chat")
     pair.settle()
@@ -116,6 +124,7 @@ def test_number_of_a_closed_channel_is_free_only_after_the_peers_answer() -> Non
     assert other != a
     pair.settle()  # the peer rejects both: it wants neither
     assert pair.seen_a == [ChannelClosed(other, rejected=True)]
+    pair.rest()
     assert {pair.a.open("x"), pair.a.open("y")} == {a, other}
 
 
@@ -126,9 +135,26 @@ def test_closing_while_the_peers_open_is_in_flight() -> None:
     pair.settle()
     assert pair.seen_a == []
     assert pair.seen_b == [ChannelOpened(b, "chat", b"", b""), ChannelClosed(b, rejected=False)]
+    pair.rest()
     assert (pair.a.open("x"), pair.b.open("x")) == (a, b)
     pair.settle()
     assert isinstance(pair.seen_a[-1], ChannelOpened)
+
+
+def test_number_is_not_given_out_again_before_its_closing_was_heard() -> None:
+    """One frame closes two channels and offers another: whoever opens it while handling the frame gets a new number."""
+    pair = Pair()
+    a, other = pair.a.open("chat"), pair.a.open("other")
+    b, b_other = pair.b.open("chat"), pair.b.open("other")
+    pair.b.pair("again")
+    pair.settle()
+    pair.a.close(a)
+    pair.a.open("again")
+    pair.a.close(other)
+    (frame,) = pair.a.take_outgoing()
+    closed, offered, closed_too = pair.b.receive(frame)
+    assert (closed, closed_too) == (ChannelClosed(b, rejected=False), ChannelClosed(b_other, rejected=False))
+    assert isinstance(offered, Offered) and pair.b.open("again") not in (b, b_other)
 
 
 def test_two_channels_of_one_name_pair_in_order() -> None:
