@@ -79,6 +79,11 @@ class Indexing:
             message = f"The search index, kept by {self.backend}, cannot be used: {error.message}."
             raise KithkinError("index_failed", message) from error
 
+    async def scrub(self) -> None:
+        """Leaves no word of a removed message in the index's files."""
+        async with self._lock:
+            await self._ask(self._search.scrub)
+
     async def rebuild(self) -> None:
         """Throws the index away; the next `catch_up` feeds it everything."""
         async with self._lock:

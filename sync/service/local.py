@@ -27,7 +27,8 @@ from sync.service.onboarding import OnboardingCalls
 from sync.service.text import check_query
 from sync.service.times import moment
 from sync.space import timeline
-from sync.store.port import Table, prefix_end
+from sync.space.erasing import SCRUB
+from sync.store.port import Batch, Table, prefix_end
 
 Rewrap = Callable[[str | None, bool | None], None]  # (new passphrase, keyring on or off)
 INDEX_PAUSE = 0.5  # seconds of quiet before new messages go into the index
@@ -54,6 +55,20 @@ class LocalService(OnboardingCalls, DeviceCalls, ContactCalls, ChatCalls, Messag
             self._background.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._background
+        with contextlib.suppress(KithkinError):
+            await self._scrub()
+
+    async def _scrub(self) -> None:
+        """What was erased leaves the files: the index forgets it and is written anew, the store's log is emptied."""
+        store = self._profile.store
+        if store.get(Table.META, SCRUB) is None:
+            return
+        await self._indexing.catch_up()
+        await self._indexing.scrub()
+        done = Batch()
+        done.delete(Table.META, SCRUB)
+        store.write(done, durable=False)
+        await asyncio.to_thread(store.scrub)
 
     async def _keep_indexed(self) -> None:
         """Feeds the index once the node has been quiet for a moment, or much has come; a search waits for neither.
@@ -66,6 +81,8 @@ class LocalService(OnboardingCalls, DeviceCalls, ContactCalls, ChatCalls, Messag
                 if count and (count == last or count >= STEP):
                     await self._indexing.catch_up(patient=True)
                     count = 0
+                if not count:
+                    await self._scrub()
                 last = count
             except KithkinError:
                 await asyncio.sleep(INDEX_RETRY)

@@ -19,6 +19,7 @@ from identity.errors import KithkinError
 from sync.engine.profile import Profile
 from sync.service import delivery, models
 from sync.service.domain import Domain, commits, deadline_in
+from sync.service.erasures import erasure_of
 from sync.service.ids import (
     MESSAGE,
     chat_id,
@@ -380,6 +381,7 @@ def model(profile: Profile, space: Space, row: Row, status: delivery.DeliverySta
         unread=not (mine or profile.view.has_read(space.id, row.core, row.seq)),
         mine=mine,
         order=order(row),
+        erased=erasure_of(space, sent) if sent.deleted else None,
     )
 
 

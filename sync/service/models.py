@@ -258,6 +258,15 @@ class File(Line):
     size: int
 
 
+class Erasure(Line):
+    """Of a deleted message: on how many devices of the chat its bytes are gone, as they say themselves."""
+
+    devices: int
+    of_devices: int
+    relays: int = 0
+    of_relays: int = 0
+
+
 class Message(Line):
     """One bubble.  `author` is an identity, `reactions` maps an emoji to identities, `source` is the quoted source of
     an imported line.  `checked` is false while a message from a history pack is not yet verified against its feed;
@@ -265,7 +274,7 @@ class Message(Line):
     where it arrived, on each device elsewhere, until its time has come.  `unread`: of somebody else, and none of my
     marks reaches it (a deleted one is not counted, though).  `order` is opaque text: a chat's messages sort by it, and
     no two have the same.  `proved` is false while nobody has proved to this device that `author` wrote it;
-    `author_name` says then who vouches for that."""
+    `author_name` says then who vouches for that.  `erased` is there for a deleted message alone."""
 
     id: str
     author: str
@@ -287,6 +296,7 @@ class Message(Line):
     mine: bool = False
     order: str = ""
     proved: bool = True
+    erased: Erasure | None = None
 
 
 class Messages(Line):

@@ -154,5 +154,7 @@ def drop_keys(space: Space, now_ms: int) -> None:
         if report is None or not current <= set(report.epochs) or feed is None or feed.opened < wrote:
             behind.append(device)
     for epoch, at in list(keyring.superseded.items()):
-        if droppable(at, now_ms, unopened=behind, pending=bool(space.inbound.sealed)):
+        # What a device that is behind still writes under an epoch with erased entries comes as items.
+        waiting = () if epoch in space.erasing.stained else behind
+        if droppable(at, now_ms, unopened=waiting, pending=bool(space.inbound.sealed)):
             space.epoch_keys.drop(epoch)

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from crdt.docs.facts import Fact, FactKind, facts_of, facts_of_deletion
+from crdt.docs.chat import Message
+from crdt.docs.facts import Fact, FactKind, decode_fact, facts_of, facts_of_deletion
 from crdt.docs.guard import Admit, examine
 from crdt.docs.kinds import DocKind
 from crdt.docs.personal import OwnFact, Personal, decode_own_fact, own_facts_of
 from crdt.docs.timeline import TimelinePolicy, counts_deletion
 from crdt.log.entry import Kind, Plaintext, decode_plaintext, open_entry
 from crdt.log.merkle import Leaf, leaf_of
+from crdt.log.stamp import stamp_ms
 from crdt.space.control import SpaceKind
 from sync.account.context import Context
 from sync.space import timeline
@@ -23,12 +25,25 @@ from sync.space.delta import ChangeLog
 from sync.space.feed import EntryState, Feed
 from sync.space.feed_store import FeedStore
 from sync.space.members import MAX_CORES, Members
-from sync.store.port import Table
+from sync.store.port import Batch, Table
 
 CHUNK = 512  # entries read at once
 READER = 1  # rises with every release that reads more than the one before: what was unread is then tried again
 
 Place = tuple[bytes, int]  # core, seq
+
+
+# Facts that stay without their content when their entry is erased.
+_KEPT = frozenset({FactKind.COPY, FactKind.EDIT, FactKind.REACTION})
+
+
+def expiry(facts: Iterable[Fact]) -> int:
+    """Unix ms at which the lifetime of what an entry says is over; 0 for none."""
+    found = 0
+    for fact in facts:
+        if isinstance(fact.value, Message) and fact.value.lifetime:
+            found = max(found, stamp_ms(fact.stamp) + fact.value.lifetime * 1000)
+    return found
 
 
 class SpaceFacts:
@@ -41,6 +56,8 @@ class SpaceFacts:
         self.facts: list[Fact] = []
         self._context, self._feed_store, self._members, self._changes = context, feed_store, members, changes
         self._clears: dict[Place, list[Fact]] = {}
+        self._named: list[Place] = []
+        self._doomed: list[tuple[bytes, int, int]] = []
         self._own: list[OwnFact] = []  # facts of my own documents that are not committed yet
         self._versions: dict[bytes, int] = {}  # what facts are about -> how often they changed
         self._memo: dict[str, tuple[int, int, Any]] = {}
@@ -71,10 +88,13 @@ class SpaceFacts:
             return
         author = None if self._members.state.stopped else self._members.author(core)
         if author is not None:
-            facts = facts_of(verdict, author[1], core, seq, entry.stamp, now_ms)
-            if len(facts) < len(verdict.puts):
+            made = facts_of(verdict, author[1], core, seq, entry.stamp, now_ms)
+            if len(made) < len(verdict.puts):
                 self.keep_unread(core, seq, now_ms)
-            self.facts += facts
+            self.facts += made
+            expires = expiry(made)
+            if expires or (core, seq) in self._clears:
+                self._doomed.append((core, seq, expires))
         elif core not in self.unfolded and len(self.unfolded) < MAX_CORES:
             self.unfolded.add(core)
             self._changes.row_changed()
@@ -110,7 +130,42 @@ class SpaceFacts:
                 at = place_of(fact)
                 self._clears.setdefault(at, []).append(fact)
                 named.append(at)
+        self._named += named
         return named
+
+    def take_named(self) -> list[Place]:
+        """Blocks that deletions named since the last call."""
+        named, self._named = self._named, []
+        return named
+
+    def take_doomed(self) -> list[tuple[bytes, int, int]]:
+        """(core, seq, end of its lifetime in Unix ms or 0) of updates that came since the last call and are to go."""
+        doomed, self._doomed = self._doomed, []
+        return doomed
+
+    def deletions_of(self, place: Place) -> Sequence[Fact]:
+        """The CLEAR facts about a block, whatever leaf they name and whether they count."""
+        return self._clears.get(place, ())
+
+    def deletions(self) -> Iterable[tuple[Place, Sequence[Fact]]]:
+        """Every block that a deletion names, with the CLEAR facts about it."""
+        return self._clears.items()
+
+    def forget(self, fact: Fact, batch: Batch) -> None:
+        """Its content goes, from here and from the store.  That a message stood there stays, for its place and its id;
+        what else an entry said goes as a whole."""
+        key, row = fact.key(), self._feed_store.space + fact.key()
+        held = next((one for one in self.facts if one.key() == key), None)
+        if held is None:
+            stored = self._context.store.get(Table.FACT, row)
+            held = decode_fact(key, stored) if stored is not None else None
+        self.facts = [one for one in self.facts if one.key() != key]
+        if fact.kind in _KEPT:
+            self.facts.append((held or fact).erased())
+            return
+        batch.delete(Table.FACT, row)
+        self._changes.topic_changed(fact.about)
+        self._versions[fact.about] = self._versions.get(fact.about, 0) + 1
 
     def named_by_deletions(self, core: bytes, seq: int) -> bool:
         """Whether any deletion speaks of the block at this place, with the right or without."""

@@ -316,6 +316,11 @@ class FeedStore:
             return None
         return value[:32], value[32:]
 
+    def forget_item(self, batch: Batch, core: bytes, seq: int) -> None:
+        """Drops the item of one place, if there is one."""
+        if seq in self.item_seqs.get(core, ()):
+            self.take_item(batch, core, seq, (0, b""))
+
     def drop_items(self, batch: Batch, core: bytes) -> None:
         """Forgets the items of a feed."""
         for seq in sorted(self.item_seqs.pop(core, ())):

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from crdt.log.head import HeadRef
 from crdt.log.manifest import core_key
+from crdt.space.erasures import ERASURES, Erased, encode_erasures
 from crdt.space.proof import PROOFS, encode_proofs, writer_proof
 from crdt.space.record import (
     MAX_FRONTIER,
@@ -45,6 +46,7 @@ class Records:
     ) -> None:
         self._context, self._feed_store, self._members = context, feed_store, members
         self._epoch_keys, self._proofs, self._changes = epoch_keys, proofs, changes
+        self.erasures: Callable[[], tuple[Erased, ...]] = tuple  # deletion entries that are carried out here
         self._reports: dict[bytes, Report] = {}
         self._opened: dict[bytes, int] = {}  # core -> the counter of the record that its report is of
         self._heads: dict[bytes, tuple[Report, dict[bytes, HeadRef]]] = {}  # core -> its report, what it has opened
@@ -144,8 +146,10 @@ class Records:
         return True
 
     def _extensions(self, feed: Feed) -> tuple[Extension, ...]:
-        proofs = self._own_proofs(feed)
-        return (Extension(PROOFS, encode_proofs(proofs)),) if proofs else ()
+        found = [Extension(PROOFS, encode_proofs(proofs))] if (proofs := self._own_proofs(feed)) else []
+        if erasures := self.erasures():
+            found.append(Extension(ERASURES, encode_erasures(erasures)))
+        return tuple(sorted(found, key=lambda one: one.kind))
 
     def _own_proofs(self, feed: Feed) -> list[bytes]:
         """That this device writes here: for each reader that, as far as its record tells, opened no grant of mine."""

@@ -27,6 +27,7 @@ from sync.replicate.wants import Claims
 from sync.space import timeline
 from sync.space.delivered import Delivered
 from sync.space.delta import ChangeLog, SpaceDelta
+from sync.space.erasing import Erasing
 from sync.space.facts import SpaceFacts
 from sync.space.feed import Feed, leaf_of_entry
 from sync.space.feed_store import FeedStore
@@ -55,6 +56,7 @@ class Space:
         self.epoch_keys = EpochKeys(context, self.feed_store, self.members, self.proofs, changes)
         self.facts = SpaceFacts(context, self.feed_store, self.members, changes)
         self.inbound = Inbound(context, self.feed_store, self.members, self.epoch_keys, self.facts, changes)
+        self.erasing = Erasing(context, self.feed_store, self.facts, self.epoch_keys.keyring.epoch_of, changes)
         self.outbound = Outbound(context, self.feed_store, self.epoch_keys, self.inbound, changes)
         self.due = timeline.next_due(context.store, space)  # Unix ms at which the next stamp passes that is ahead
         self._misplaced = False  # rows may stand ahead of the clock
@@ -65,6 +67,7 @@ class Space:
         if stored is not None:
             self._read_row(Reader(stored))
         self.records = Records(context, self.feed_store, self.members, self.epoch_keys, self.proofs, changes)
+        self.records.erasures = self.erasing.carried_out
         self.delivered = Delivered(self.feed_store, self.members, self.epoch_keys, self.records, self.proofs)
 
     # -- what most ask for ------------------------------------------------------------------------------------
@@ -193,6 +196,8 @@ class Space:
             self.inbound.unlock(now_ms)
         again = self._after_control(now_ms) if changes.control else {}
         self.inbound.explain()
+        if not self.personal:
+            self.erasing.run(now_ms)
         rows: list[RowChange] = []
         if facts.facts or again:
             taken = facts.take_facts()
@@ -248,6 +253,7 @@ class Space:
             self.facts.catch_up(now_ms)
         moved = self.members.moved(old)
         self.inbound.explain(moved)
+        self.erasing.consider(self.facts.places_cleared(moved))
         return self.facts.shown_otherwise(moved)
 
     # -- the row ----------------------------------------------------------------------------------------------

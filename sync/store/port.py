@@ -41,6 +41,7 @@ class Table(IntEnum):
     MARK = 18  # reactions, beside the rows that they are on
     UNREAD = 19  # entries that this version cannot read, to be tried again by a later one
     BRANCH = 24  # blocks and ends of feeds beside the branch that is kept, with their proofs
+    ERASE = 28  # entries to be erased, and when
 
 
 class Action(IntEnum):

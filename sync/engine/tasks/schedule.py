@@ -12,6 +12,7 @@ it is done once whatever the order of arrival, and again after a crash before it
 | common epoch | a while in which no epoch holds the whole roster | `epochs.py` |
 | offers | a talk about groups, a group's membership, a connection lost | `offers.py` |
 | own devices | any change at all | `admission.py` |
+| erased | a deletion that misses a copy of mine; a day after a lifetime is over | `erasures.py` |
 | receipt | my read mark moved past what the others were told | `receipts.py` |
 | places | the stamp of a row that was ahead has passed, or the clock was set back | `sync.space.timeline` |
 | record | what my last record says of others' feeds does not hold | `sync.space.records` |
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 
+from crdt.docs.deletion import MAX_BLOCKS
 from crdt.docs.facts import ABOUT_OFFERS, ABOUT_PROFILES
 from crdt.docs.personal import Feeds
 from crdt.space.control import SpaceKind
@@ -31,6 +33,7 @@ from sync.engine.peer import Peer
 from sync.engine.profile import Profile
 from sync.engine.tasks.admission import admit_own_devices
 from sync.engine.tasks.epochs import meet_obligations, open_common_epoch, turn_to_open, write_first_entry
+from sync.engine.tasks.erasures import name_erased, name_late_copies
 from sync.engine.tasks.offers import answer_offers
 from sync.engine.tasks.profiles import exchange_profiles
 from sync.engine.tasks.receipts import receipt_due, write_receipt
@@ -40,6 +43,7 @@ from sync.space.space import Space
 
 REKEYED = 8  # spaces a tick, so that a device that is shut out of hundreds stops nothing else meanwhile
 RECORD_GAP = 0.1  # seconds between two records of one space
+NAMING = 86_400.0  # seconds until a deletion names what had its lifetime in my feed
 EPOCH_GAP = 2.0  # seconds until the first device opens an epoch that is lacking, and from each to the next
 
 
@@ -55,6 +59,7 @@ class Schedule:
         self._record_due: dict[bytes, float] = {}
         self._record_last: dict[bytes, float] = {}
         self._epoch_due: dict[bytes, float] = {}
+        self._naming_due: dict[bytes, float] = {}
         self._receipt_due: dict[bytes, int] = {}  # space -> Unix ms from when a receipt is owed
         self._names_due: dict[bytes, int] = {}  # space -> Unix ms from when its contact's name may be noted again
         self._marks: Mapping[bytes, Feeds] = {}  # as they were when that was worked out
@@ -144,6 +149,7 @@ class Schedule:
         for space in self._profile.spaces.values():
             if space.due <= now * 1000:
                 space.place_rows(int(now * 1000))
+        self._run_erasures(now)
 
     def review(self, deltas: Iterable[SpaceDelta], now: float) -> None:
         """Does the tasks that follow from what a commit changed; at the start, and after starting over, all of them.
@@ -170,6 +176,10 @@ class Schedule:
             else:
                 self._run("obligations", id_, lambda space: meet_obligations(profile, space, now_ms))
             answers = answers or ABOUT_OFFERS in delta.topics
+            if start and space.erasing.unnamed:
+                self._naming_due[id_] = now  # since when they wait is not known any more
+            if gone := [change.message for change in delta.rows if change.after is not None and change.after.deleted]:
+                self._run("erased", id_, lambda space: name_late_copies(profile, space, gone, now_ms))
             if space.personal:
                 for one in list(profile.spaces):
                     self._run("profiles", one, lambda space: self._exchange_profiles(space, now_ms))
@@ -197,6 +207,8 @@ class Schedule:
             times.append(0.0)
         times += [at / 1000 for at in self._names_due.values()]
         times += [space.due / 1000 for space in self._profile.spaces.values()]
+        times += [space.erasing.next_due() / 1000 for space in self._profile.spaces.values()]
+        times += self._naming_due.values()
         if online:
             times += [*self._record_due.values(), *self._epoch_due.values()]
         return min(times, default=inf)
@@ -257,6 +269,18 @@ class Schedule:
         for id_ in [id_ for id_, at in self._receipt_due.items() if at <= now_ms]:
             del self._receipt_due[id_]
             self._run("receipt", id_, lambda space: write_receipt(self._profile, space, now_ms))
+
+    def _run_erasures(self, now: float) -> None:
+        """What is due to be erased goes with this commit; what lived out its time in my feed is named once a day."""
+        profile, now_ms = self._profile, int(now * 1000)
+        for id_, space in list(profile.spaces.items()):
+            if space.erasing.next_due() <= now_ms:
+                space.look_again()
+            if not space.erasing.unnamed:
+                self._naming_due.pop(id_, None)
+            elif len(space.erasing.unnamed) >= MAX_BLOCKS or self._naming_due.setdefault(id_, now + NAMING) <= now:
+                self._naming_due[id_] = now + NAMING
+                self._run("erased", id_, lambda space: name_erased(profile, space, now_ms))
 
     def _run_epochs(self, now: float) -> None:
         """Epochs for a roster that no epoch holds: whoever's turn comes first opens one."""

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from identity.errors import KithkinError
+from sync.search.memory import MemorySearch
 from sync.service import importing, local
+from sync.store.port import Table
 from tests.unit.service.offline import OfflineService, offline_service
 
 
@@ -137,5 +139,30 @@ def test_text_whose_escapes_exceed_one_update_is_refused_as_too_long(tmp_path: P
                     await act
                 assert refused.value.code == "text_too_long"
             assert await stored(d) == 2
+
+    asyncio.run(story())
+
+
+def test_a_deleted_text_leaves_the_index_and_both_files_are_scrubbed(tmp_path: Path) -> None:
+    async def story() -> None:
+        scrubbed: list[str] = []
+
+        class Index(MemorySearch):
+            def scrub(self) -> None:
+                scrubbed.append("index")
+                super().scrub()
+
+        async with offline_service(tmp_path, "scrub", Index()) as d:
+            d.disk.scrub = lambda: scrubbed.append("store")  # type: ignore[method-assign]
+            sent = await d.service.send(d.notes, "a canary")
+            assert (await d.service.search("canary")).total == 1
+            await d.service.delete(d.notes, sent.id, everyone=True)
+            assert (await d.service.search("canary")).total == 0
+            message = (await d.service.read(d.notes)).messages[0]
+            assert message.deleted and message.erased is not None and message.erased.devices == 1
+            assert scrubbed == []
+        assert scrubbed == ["index", "store"]
+        assert d.search.count() == 0
+        assert not any(b"canary" in value for table in Table for _, value in d.disk.scan(table))
 
     asyncio.run(story())

@@ -1,0 +1,217 @@
+"""Erasing: the bytes of what was deleted go from this device, and with them the keys that open them.
+
+A deletion hides at once (`crdt.docs.timeline`); this is when and how bytes follow.  What its author deleted goes at
+once, what an admin deleted of somebody else seven days later if the deletion still counts, what had a lifetime when
+that is over.  Only updates that were opened here are erased: control entries and deletions never.  The leaf stays, so
+that proofs stay valid.  `docs/protocol.md`, "Erasing".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import inf
+
+from crdt.docs.timeline import counts_deletion
+from crdt.log.entry import Kind, decode_plaintext, open_entry
+from crdt.log.merkle import leaf_of
+from crdt.space.erasures import Erased
+from sync.account.context import Context
+from sync.space.delta import ChangeLog
+from sync.space.facts import Place, SpaceFacts, expiry
+from sync.space.feed import EntryState, encode_leaf
+from sync.space.feed_store import FeedStore
+from sync.store.port import Table, prefix_end
+
+GRACE_MS = 7 * 86_400_000  # until another author's bytes go
+AT_ONCE = 512  # blocks erased in one commit
+MAX_TOLD = 128  # feeds whose deletions a record tells of: an extension has 4 KiB
+MAX_LEFT = 6  # deletions of one feed that it names as not carried out; those after them count as not carried out
+SCRUB = b"scrub"  # META: bytes were erased that files may still hold, until the shell has scrubbed them
+UNNAMED = (1 << 64) - 1  # erased here for its lifetime; a deletion of mine is to name it
+
+
+class Erasing:
+    """What of one space is to be erased, and when.
+
+    Kept in ERASE rows: space | core | seq (u64 BE) -> due (Unix ms, u64), and space | epoch id -> nothing.
+    epoch_of: the epoch that an entry (core, seq) stands under, None where that is not known.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        feed_store: FeedStore,
+        facts: SpaceFacts,
+        epoch_of: Callable[[bytes, int], bytes | None],
+        changes: ChangeLog,
+    ) -> None:
+        self.unnamed: set[Place] = set()
+        self.stained: set[bytes] = set()  # epochs under which erased entries stood
+        self._due: dict[Place, int] = {}
+        self._look: dict[Place, int] = {}  # to be judged at the next commit -> end of its lifetime, 0 for none
+        self._context, self._feed_store, self._facts = context, feed_store, facts
+        self._changes, self._epoch_of = changes, epoch_of
+        self._waiting: dict[bytes, list[int]] | None = None  # see `_unfinished`; None: to be worked out
+        for key, value in context.store.scan(Table.ERASE, feed_store.space, prefix_end(feed_store.space)):
+            if not value:
+                self.stained.add(key[32:])
+                continue
+            place, due = (key[32:64], int.from_bytes(key[64:], "big")), int.from_bytes(value, "little")
+            if due == UNNAMED:
+                self.unnamed.add(place)
+            else:
+                self._due[place] = due
+
+    # -- what is to go ------------------------------------------------------------------------------------------
+
+    def consider(self, places: Iterable[Place]) -> None:
+        """Whose these blocks are, or who may delete them, has changed: whether and when they go is judged anew."""
+        for place in places:
+            self._look.setdefault(place, 0)
+            self._waiting = None
+
+    def _take(self) -> None:
+        """What the facts of this commit bring: deletions, and updates that have a lifetime or are deleted already."""
+        for place in self._facts.take_named():
+            self._look.setdefault(place, 0)
+            self._waiting = None
+        for core, seq, expires in self._facts.take_doomed():
+            self._look[core, seq] = expires
+            self._waiting = None
+
+    def next_due(self) -> float:
+        """Unix ms from when something is to be erased; infinity if nothing waits."""
+        return min(self._due.values(), default=inf)
+
+    def run(self, now_ms: int) -> None:
+        """Judges what came, and erases what is due, into the open batch."""
+        self._take()
+        for place, expires in self._look.items():
+            self._judge(place, expires, now_ms)
+        self._look.clear()
+        due = sorted((at, place) for place, at in self._due.items() if at <= now_ms)
+        for _, place in due[:AT_ONCE]:
+            self._erase(place, now_ms)
+
+    def _judge(self, place: Place, expires: int, now_ms: int) -> None:
+        feed, held = self._feed_store.feeds.get(place[0]), self._due.get(place)
+        entry = self._feed_store.entry(feed, place[1]) if feed is not None and place[1] < feed.length else None
+        if feed is None or entry is None or entry.state is not EntryState.OPENED:
+            return  # once it is opened, it is looked at again
+        due = self._deleted_at(place, leaf_of(entry.block)[1])
+        if not expires and held is not None and due is None:
+            expires = expiry(self._facts.facts_at(feed, place[1]))
+        if expires:
+            due = expires if due is None else min(due, expires)
+        if due is None:
+            self._drop(place)
+        elif due != held:
+            self._due[place] = due
+            self._put(place, max(due, 0))
+
+    def _deleted_at(self, place: Place, leaf: bytes) -> int | None:
+        """Unix ms from when a deletion that counts takes this block; None while none does."""
+        policy = self._facts.policy()
+        author = policy.member(place[0])
+        if author is None:
+            return None
+        found: int | None = None
+        for fact in self._facts.deletions_of(place):
+            if fact.raw != leaf or not counts_deletion(fact, author, policy):
+                continue
+            at = 0 if policy.member(fact.core) == author else fact.arrived + GRACE_MS
+            found = at if found is None else min(found, at)
+        return found
+
+    # -- how it goes --------------------------------------------------------------------------------------------
+
+    def _erase(self, place: Place, now_ms: int) -> None:
+        core, seq = place
+        feed = self._feed_store.feeds[core]
+        entry = self._feed_store.entry(feed, seq)
+        if entry is None or entry.state is not EntryState.OPENED:
+            self._drop(place)
+            return
+        leaf, batch, space = leaf_of(entry.block), self._context.batch, self._feed_store.space
+        text = decode_plaintext(open_entry(entry.key, core, space, entry.block))
+        if text.kind is not Kind.UPDATE:
+            self._drop(place)
+            return
+        deleted = self._deleted_at(place, leaf[1])
+        facts = self._facts.facts_at(feed, seq)
+        expires = expiry(facts)
+        if (deleted is None or deleted > now_ms) and not 0 < expires <= now_ms:
+            self._judge(place, expires, now_ms)  # it does not count any more
+            return
+        for fact in facts:
+            self._facts.forget(fact, batch)
+        self._feed_store.put_entry(batch, feed, seq, encode_leaf(EntryState.CLEARED, leaf))
+        self._feed_store.forget_item(batch, core, seq)
+        self._stain(core, seq)
+        self._waiting = None
+        batch.put(Table.META, SCRUB, b"")
+        mine = self._feed_store.mine
+        if deleted is None and mine is not None and core == mine.core:
+            del self._due[place]
+            self.unnamed.add(place)
+            self._put(place, UNNAMED)
+        else:
+            self._drop(place)
+        self._changes.frontier_moved()
+
+    def _stain(self, core: bytes, seq: int) -> None:
+        """The key of its epoch would open the bytes where somebody kept them: it goes as soon as nothing needs it."""
+        epoch = self._epoch_of(core, seq)
+        if epoch is not None and epoch not in self.stained:
+            self.stained.add(epoch)
+            self._context.batch.put(Table.ERASE, self._feed_store.space + epoch, b"")
+
+    def _put(self, place: Place, due: int) -> None:
+        key = self._feed_store.space + place[0] + place[1].to_bytes(8, "big")
+        self._context.batch.put(Table.ERASE, key, due.to_bytes(8, "little"))
+
+    def _drop(self, place: Place) -> None:
+        """Nothing is to be done about it any more."""
+        if self._due.pop(place, None) is not None or place in self.unnamed:
+            self.unnamed.discard(place)
+            key = self._feed_store.space + place[0] + place[1].to_bytes(8, "big")
+            self._context.batch.delete(Table.ERASE, key)
+
+    def named(self, places: Iterable[Place]) -> None:
+        """A deletion of mine names these."""
+        for place in places:
+            self._drop(place)
+
+    # -- what others are told -----------------------------------------------------------------------------------
+
+    def carried_out(self) -> tuple[Erased, ...]:
+        """Which deletion entries are carried out here, feed by feed, for my device record."""
+        if self._waiting is None:
+            self._waiting = self._unfinished()
+        found = []
+        for core in sorted(self._waiting)[:MAX_TOLD]:
+            feed = self._feed_store.feeds.get(core)
+            if feed is None or not feed.opened:
+                continue
+            left = self._waiting[core]
+            upto = min([feed.opened, *left[MAX_LEFT:]])
+            found.append(Erased(core[:8], upto, tuple(seq for seq in left[:MAX_LEFT] if seq < upto)))
+        return tuple(found)
+
+    def has_carried_out(self, core: bytes, seq: int) -> bool:
+        """Whether this device has done what the deletion entry at that place asks for."""
+        if self._waiting is None:
+            self._waiting = self._unfinished()
+        return seq not in self._waiting.get(core, ())
+
+    def _unfinished(self) -> dict[bytes, list[int]]:
+        """Core key of each feed with deletion entries -> seqs of those that name a block whose bytes are here."""
+        found: dict[bytes, set[int]] = {}
+        for (core, seq), named in self._facts.deletions():
+            feed = self._feed_store.feeds.get(core)
+            entry = self._feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
+            for fact in named:
+                left = found.setdefault(fact.core, set())
+                if entry is None or entry.state is not EntryState.CLEARED:
+                    left.add(fact.seq)
+        return {core: sorted(left) for core, left in found.items()}
