@@ -7,7 +7,8 @@ nothing of what stands inside a block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from crdt.log.head import Head
 from crdt.log.manifest import core_key
@@ -34,6 +35,7 @@ from sync.space.feed import (
 from sync.store.port import Batch, Store, Table, prefix_end
 
 SPAN = 256  # rows read at once when blocks are served
+_NOTHING: tuple[int, int, Sequence[Leaf]] = (-1, 0, ())
 FORK = 15  # the message type that a fork proof is kept as
 
 
@@ -61,6 +63,7 @@ class FeedStore:
         self._fresh: dict[bytes, bytes] = {}
         self._fresh_nodes: dict[bytes, bytes] = {}
         self._touched: dict[bytes, Feed] = {}
+        self._arriving: tuple[int, int, Sequence[Leaf]] = _NOTHING
         self._load()
 
     def _load(self) -> None:
@@ -186,7 +189,25 @@ class FeedStore:
                 raise LookupError(f"no Merkle node {index} in the store")
             return decode_node(index, value)
         first = first_block(index)
-        return subtree(first, [leaf_of_entry(entry) for entry in self.entries(feed, first, first + span)])
+        return subtree(first, self._leaves(feed, first, first + span))
+
+    def _leaves(self, feed: Feed, start: int, end: int) -> list[Leaf]:
+        """Leaves of a feed, those of blocks that are being taken in and have no entry yet included."""
+        number, at, leaves = self._arriving
+        if number != feed.number or end <= at:
+            return [leaf_of_entry(entry) for entry in self.entries(feed, start, end)]
+        found = [leaf_of_entry(entry) for entry in self.entries(feed, start, at)] if start < at else []
+        return [*found, *leaves[max(start - at, 0) : end - at]]
+
+    @contextmanager
+    def arriving(self, feed: Feed, start: int, leaves: Sequence[Leaf]) -> Iterator[None]:
+        """Within, the feed's tree holds these blocks already, while their entries are put one after the other: a
+        control entry among them may ask for the tree hash at a length that only a later one brings."""
+        self._arriving = feed.number, start, leaves
+        try:
+            yield
+        finally:
+            self._arriving = _NOTHING
 
     # -- what replication asks --------------------------------------------------------------------------------
 

@@ -85,45 +85,46 @@ class Inbound:
         self._changes.feed_grew(writer)
         self._changes.frontier_moved()
         core, has_items = feed.core, feed.core in feed_store.item_seqs
-        for index, block in enumerate(blocks):
-            seq, leaf = start + index, leaves[index]
-            key: bytes | None = None
-            if has_items:
-                item = feed_store.take_item(batch, core, seq, leaf)
-                if item is not None:
-                    key, block = item
-            if isinstance(block, tuple):
-                # Asked for because an item was here, which may be gone meanwhile; or a peer keeps the block back.
-                # Whether a deletion that counts says why follows at the commit, when membership is folded.
-                self._wait_for(core, seq, leaf)
-                feed_store.put_entry(batch, feed, seq, encode_leaf(EntryState.WITHHELD, leaf))
-                if self._facts.named_by_deletions(core, seq):
-                    self._named.add((core, seq))
-                continue
-            try:
-                header = read_block(block, seq)
-            except DecodeError:
-                self._keep_unread(feed, seq, block, b"", now_ms)
-                continue
-            try:
-                if key is None:
-                    key = self._epoch_keys.key_for(feed.core, seq, header, leaf, block)
-                elif header.tag == GRANT_TAG:
-                    self._epoch_keys.key_for(feed.core, seq, header, leaf, block)
-                if key is None:
-                    self._seal(core, seq)
-                    feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.SEALED, block))
+        with feed_store.arriving(feed, start, leaves):
+            for index, block in enumerate(blocks):
+                seq, leaf = start + index, leaves[index]
+                key: bytes | None = None
+                if has_items:
+                    item = feed_store.take_item(batch, core, seq, leaf)
+                    if item is not None:
+                        key, block = item
+                if isinstance(block, tuple):
+                    # Asked for because an item was here, which may be gone meanwhile; or a peer keeps the block back.
+                    # Whether a deletion that counts says why follows at the commit, when membership is folded.
+                    self._wait_for(core, seq, leaf)
+                    feed_store.put_entry(batch, feed, seq, encode_leaf(EntryState.WITHHELD, leaf))
+                    if self._facts.named_by_deletions(core, seq):
+                        self._named.add((core, seq))
                     continue
-                text = open_entry(key, core, feed_store.space, block, header)
-            except DecodeError:
-                # Nothing that its writer signed can be had better: it stays as it is and is never shown.
-                feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.SKIPPED, block))
-                continue
-            try:
-                self.opened(feed, seq, leaf, text, before, leaves, start, now_ms)
-                feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.OPENED, block, key))
-            except DecodeError:
-                self._keep_unread(feed, seq, block, key, now_ms)
+                try:
+                    header = read_block(block, seq)
+                except DecodeError:
+                    self._keep_unread(feed, seq, block, b"", now_ms)
+                    continue
+                try:
+                    if key is None:
+                        key = self._epoch_keys.key_for(feed.core, seq, header, leaf, block)
+                    elif header.tag == GRANT_TAG:
+                        self._epoch_keys.key_for(feed.core, seq, header, leaf, block)
+                    if key is None:
+                        self._seal(core, seq)
+                        feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.SEALED, block))
+                        continue
+                    text = open_entry(key, core, feed_store.space, block, header)
+                except DecodeError:
+                    # Nothing that its writer signed can be had better: it stays as it is and is never shown.
+                    feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.SKIPPED, block))
+                    continue
+                try:
+                    self.opened(feed, seq, leaf, text, before, leaves, start, now_ms)
+                    feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.OPENED, block, key))
+                except DecodeError:
+                    self._keep_unread(feed, seq, block, key, now_ms)
         self.advance(feed)
         return feed
 
