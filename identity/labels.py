@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 
 
 class Label(bytes, Enum):
@@ -65,3 +67,21 @@ class Label(bytes, Enum):
     DATABASE = b"kithkin database"
     INDEX = b"kithkin index"
     BACKUP = b"kithkin backup"
+
+
+SIGNERS: Mapping[Label, str] = MappingProxyType(
+    {
+        Label.CERTIFICATE: "RS",
+        Label.COUNTERSIGN: "S",
+        Label.REVOCATION: "RS",
+        Label.CONSENT: "W",
+        Label.SUCCEED: "W",
+        Label.RECORD: "W",
+    }
+)
+"""Every label that anything is signed under, and the letters of the keys that sign so.
+
+What R and S sign is about devices and nothing else: no signature of an identity covers anything that was said.  Beside
+these there are signatures over bytes of the HyperDHT family, without a label: heads (W), records in the DHT (T and
+keys of one use).
+"""

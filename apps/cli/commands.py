@@ -244,6 +244,11 @@ async def export(service: Service, args: Args, out: Output) -> None:
     out.line(await service.export(args.chat, Path(args.file).absolute(), format=args.format, force=args.force))
 
 
+async def forge(service: Service, args: Args, out: Output) -> None:
+    file, target = Path(args.file).absolute(), Path(args.out).absolute()
+    out.line(await service.forge_transcript(args.chat, file, target, force=args.force))
+
+
 # ---- the node
 
 
@@ -307,6 +312,7 @@ SEARCH = Asks(search)
 OUTBOX = Asks(outbox)
 IMPORT = Asks(import_messages)
 EXPORT = Asks(export)
+FORGE = Asks(forge)
 STATUS = Asks(status)
 STATS = Asks(stats)
 DOCTOR = Asks(doctor)

@@ -301,9 +301,11 @@ def _messages(top: Group) -> None:
     top.add("outbox", commands.OUTBOX, "what is not delivered yet")
     load = top.add("import", commands.IMPORT, "lines {at, from, text} of a JSONL file as messages", "CHAT", "FILE")
     load.add_argument("--skip-bad", action="store_true", help="leave bad lines out")
-    export = top.add("export", commands.EXPORT, "write a chat to a file, or its pages to a folder", "CHAT")
+    export = top.add(
+        "export", commands.EXPORT, "write a chat, or its signed feeds, to a file; its pages to a folder", "CHAT"
+    )
     export.add_argument("file", metavar="FILE")
-    export.add_argument("--format", choices=("jsonl", "yjs"), default="jsonl")
+    export.add_argument("--format", choices=("jsonl", "yjs", "feeds"), default="jsonl")
     export.add_argument("--force", action="store_true", help="replace FILE")
 
 
@@ -330,8 +332,10 @@ def _rest(top: Group) -> None:
     testnet.add_argument("--port", type=port, metavar="P", default=0, help="UDP port of the first (any)")
     _network(top.add("desktop", start.DESKTOP, "start the desktop app"))
     _network(top.add("phone", start.PHONE, "start the phone app"))
-    forge = top.add("forge-transcript", later.FORGE, "show that a transcript proves nothing (not yet)")
-    forge.add_argument("rest", nargs="*")
+    forge = top.add(
+        "forge-transcript", commands.FORGE, "signed feeds with texts that nobody wrote", "CHAT", "FILE", "OUT"
+    )
+    forge.add_argument("--force", action="store_true", help="replace OUT")
     top.add("help", Says(show_help), "this list of commands")
     top.add("version", start.SHOW_VERSION, "the version of this program")
     top.add("demo", start.DEMO, "the story of a phone, a desktop and a friend")

@@ -367,8 +367,16 @@ class Service(Protocol):
     async def export(
         self, chat: str, path: Path, *, format: models.ExportFormat = "jsonl", force: bool = False
     ) -> models.Exported:
-        """Writes a chat to a file that `import_messages` takes (`jsonl`), or its pages to a folder (`yjs`).
-        Raises `file_exists` (unless `force`), `not_allowed`, `disk_full`.
+        """Writes a chat to a file that `import_messages` takes (`jsonl`), its pages to a folder (`yjs`), or its feeds
+        with heads and message keys to a file (`feeds`).  Raises `file_exists` (unless `force`), `not_allowed`,
+        `disk_full`.
+        """
+        ...
+
+    async def forge_transcript(self, chat: str, path: Path, out: Path, *, force: bool = False) -> models.Forged:
+        """Writes to `out` what `export` with `feeds` writes, for the lines `{"at", "from", "text"}` of a file: signed
+        feeds of the members of a chat, in which they say what that file makes them say.  Raises `bad_line`,
+        `not_found`, and as `export`.
         """
         ...
 

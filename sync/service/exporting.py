@@ -1,4 +1,5 @@
-"""Exports one chat: as JSON lines that `import` takes back unchanged, or as Yjs pages for any Yjs implementation.
+"""Exports one chat: as JSON lines that `import` takes back unchanged, as Yjs pages for any Yjs implementation, or as a
+transcript of its feeds.
 
 Both are written a piece at a time, and the loop runs other work in between.  The chat is kept by its id and looked up
 for each piece: between two of them the profile may have been read again from its store.
@@ -22,13 +23,17 @@ from crdt.log.entry import GRANT_TAG, Kind, decode_plaintext, message_key, open_
 from crdt.space.epoch import EpochKey
 from identity.digest import base32
 from identity.errors import KithkinError
+from identity.kem import Kem
+from identity.keys import Random
 from sync.engine.profile import Profile
 from sync.pages.process import PageProcess, SetAside, TooMuch
 from sync.pages.quarantine import aside_in
+from sync.service.forging import Script, forge
 from sync.service.ids import space_of
 from sync.service.messages import shown
 from sync.service.names import author_of_row
 from sync.service.times import show_time
+from sync.service.transcripts import write_feeds
 from sync.space import timeline
 from sync.space.feed import EntryState
 from sync.store.sqlite import is_full
@@ -52,6 +57,20 @@ async def export_lines(profile: Profile, chat: bytes, path: Path, force: bool, n
                 file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
                 count += 1
     return count
+
+
+def export_feeds(profile: Profile, chat: bytes, path: Path, force: bool) -> int:
+    """Writes the feeds of a chat as a transcript; how many entries they hold."""
+    with _target(path, force) as file:
+        return write_feeds(space_of(profile, chat).feed_store, file)
+
+
+async def export_forged(script: Script, path: Path, force: bool, rng: Random, kem: Kem | None) -> int:
+    """Writes a transcript of what was never said; how many texts it holds."""
+    with _target(path, force) as file:
+        space = await asyncio.to_thread(forge, script, rng, kem)
+        await asyncio.to_thread(write_feeds, space.feed_store, file)
+    return len(script.lines)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ DeviceState = Literal["active", "dormant", "revoked"]
 Role = Literal["creator", "admin", "member"]
 History = Literal["all", "none"]
 Sort = Literal["time", "score"]
-ExportFormat = Literal["jsonl", "yjs"]
+ExportFormat = Literal["jsonl", "yjs", "feeds"]
 
 CODES = frozenset(
     """usage profile_in_use profile_not_found profile_unreadable profile_newer wrong_passphrase keystore_corrupt
@@ -457,6 +457,10 @@ class Restored(Line):
     identity: str
     device: str
     lost: str = ""
+
+
+class Forged(Line):
+    forged: int
 
 
 class Check(Line):

@@ -104,7 +104,6 @@ def test_commands_about_myself_answer_with_their_documented_keys(tmp_path: Path)
         ("send", "chat_0", "x", "--file", "f"),
         ("file", "save", "chat_0", "msg_0", "f"),
         ("profile", "set", "--picture", "f"),
-        ("forge-transcript",),
     ],
     ids=" ".join,
 )

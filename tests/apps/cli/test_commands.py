@@ -91,6 +91,8 @@ def test_every_other_command_answers_with_its_documented_keys(ada: Desk, tmp_pat
         (("delete-chat", "c"), ["chat"]),
         (("import", "self", str(lines), "--skip-bad"), ["imported", "skipped"]),
         (("export", "self", str(tmp_path / "out"), "--force"), ["exported"]),
+        (("export", "self", str(tmp_path / "out"), "--format", "feeds", "--force"), ["exported"]),
+        (("forge-transcript", "self", str(lines), str(tmp_path / "out"), "--force"), ["forged"]),
         (("passphrase", "--new-file", str(tmp_path / "passphrase")), ["changed"]),
         (("passphrase", "--keyring", "off"), ["changed"]),
         (("doctor", "--repair"), ["checks"]),
@@ -132,7 +134,6 @@ def test_only_commands_that_reach_other_devices_open_a_network(ada: Desk) -> Non
         ("relay", "run", "--port", "1", "--quota", "10"),
         ("relay", "use", "kithkin:relay/AAAA"),
         ("file", "save", "c", "m", "p"),
-        ("forge-transcript", "a", "b"),
         ("send", "self", "x", "--file", "picture.png"),
         ("profile", "set", "--picture", "picture.png"),
     ],
@@ -199,6 +200,7 @@ export C F
 backup create F
 backup verify F
 backup restore F
+forge-transcript C F O
 status
 stats
 doctor
