@@ -29,13 +29,16 @@ COMMANDS = {
     "doctor": ("doctor", "--repair"),
     "export": ("export", "self", "{tmp}/out.jsonl", "--force"),
     "export pages": ("export", "self", "{tmp}/pages", "--format", "yjs", "--force"),
+    "export feeds": ("export", "self", "{tmp}/feeds", "--format", "feeds", "--force"),
+    "forge": ("forge-transcript", "self", "{tmp}/forged.jsonl", "{tmp}/forged", "--force"),
+    "back up": ("backup", "create", "{tmp}/backup"),
     "import": ("import", "self", "{tmp}/in.jsonl"),
     "passphrase": ("passphrase", "--new-file", "{tmp}/passphrase"),
     "approve": ("device", "approve", "kithkin:pair/AAAA", "--yes"),
 }
 
 
-SPREAD = 5  # `make test` refuses every fifth call, `make soak` each
+SPREAD = 9  # `make test` refuses every ninth call, `make soak` each
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -52,6 +55,8 @@ def test_every_refused_call_is_a_code_and_nothing_is_lost(home: Desk, tmp_path: 
 def refuse_each(home: Desk, folder: Path, name: str, step: int) -> None:
     line = '{"at":"2024-01-01T00:00:00Z","from":"ida","text":"imported kelp"}\n'
     (folder / "in.jsonl").write_text(line)
+    (folder / "forged.jsonl").write_text(line.replace("ida", "me"))
+    home.patch.setenv("KITHKIN_BACKUP_PASSPHRASE_FILE", str(folder / "passphrase"))
     assert home.run("send", "self", "red kestrel").code == 0
     words = [word.replace("{tmp}", str(folder)) for word in COMMANDS[name]]
     with refusing(None) as counted:
