@@ -250,7 +250,8 @@ def _(value: m.Chats, page: Page) -> str:
 @shows
 def _(value: m.Members, page: Page) -> str:
     rows = [(one.id, one.name, one.role, one.state, "yes" if one.proved else "no") for one in value.members]
-    return page.table(("id", "name", "role", "state", "proved"), rows, "Nobody.")
+    table = page.table(("id", "name", "role", "state", "proved"), rows, "Nobody.")
+    return f"{table}\n{one_line(value.reason)}" if value.reason else table
 
 
 @shows
@@ -270,7 +271,8 @@ def _message(one: m.Message, page: Page) -> list[str]:
         ("late", one.late),
         ("clock ahead", one.ahead),
     ]
-    marks = [word for word, holds in [*said, ("unchecked", not one.checked)] if holds]
+    said += [("unchecked", not one.checked), ("not covered", one.covered is False)]
+    marks = [word for word, holds in said if holds]
     head = f"{page.paint(when(one.at), DIM)}  {page.paint(name, BOLD)}"
     head += f"  {page.paint(' '.join(marks), DIM)}" if marks else ""
     body = ["(deleted)"] if one.deleted else escaped(one.text).split("\n")
@@ -317,6 +319,7 @@ def _(value: m.Status, page: Page) -> str:
         ("stored", f"{counted(value.entries, 'entry', 'entries')} in {counted(value.feeds, 'feed')}"),
     ]
     rows += [("peer", peer_row(peer)) for peer in value.peers]
+    rows += [("not covered", f"{one_line(one.title)}: {one_line(one.reason)}") for one in value.uncovered]
     return page.pairs(rows)
 
 

@@ -28,12 +28,14 @@ UNAVAILABLE = Quote("", "This message is not available")
 
 @dataclass(frozen=True, slots=True)
 class ChatState:
-    """`target`: the message that a search led to.  `reply_to` and `editing` are message ids of the composer, `quoted`
-    is the text of either; the composer's field takes `draft` whenever `round` rises.  `full_text`: a long message in
-    full.  `older` and `newer`: the timeline goes on beyond the bubbles."""
+    """`target`: the message that a search led to. `reply_to` and `editing` are message ids of the composer, `quoted`
+    is the text of either; the composer's field takes `draft` whenever `round` rises. `full_text`: a long
+    message in full. `notice`: a sentence about the chat that its members should know. `older` and `newer`: the
+    timeline goes on beyond the bubbles."""
 
     title: str = ""
     subtitle: str = ""
+    notice: str = ""
     initials: str = ""
     shade: int = 0
     kind: models.ChatKind = "direct"
@@ -276,6 +278,7 @@ class Chat(ViewModel[ChatState]):
             shade=shade(title),
             kind=chat.kind,
             state=chat.state,
+            notice=chat.reason,
             subtitle={"self": "Synced to all your devices", "direct": "", "group": count}[chat.kind],
         )
 

@@ -31,11 +31,13 @@ class ListedMember:
 
 @dataclass(frozen=True, slots=True)
 class MembersState:
-    """`number`: the safety number with `contact`, the other person of a direct chat."""
+    """`notice`: why the chat is not covered, in a sentence. `number`: the safety number with `contact`, the other
+    person of a direct chat."""
 
     chat: str = ""
     members: tuple[ListedMember, ...] = ()
     contact: str = ""
+    notice: str = ""
     number: str = ""
     verified: bool = False
     busy: bool = False
@@ -52,14 +54,14 @@ class Members(ViewModel[MembersState]):
 
     async def load(self, chat: str) -> None:
         """Reads the members of that chat."""
-        self._become(chat=chat, members=(), contact="", number="", verified=False)
+        self._become(chat=chat, members=(), notice="", contact="", number="", verified=False)
         await self._read()
 
     async def _read(self) -> None:
         chat = self.state.chat
         with self._working():
-            listed = (await self._service.chat_members(chat)).members
-            self._become(members=tuple(map(member_of, listed)))
+            listed = await self._service.chat_members(chat)
+            self._become(members=tuple(map(member_of, listed.members)), notice=listed.reason)
             contacts = (await self._service.contacts()).contacts
             other = next((contact for contact in contacts if contact.chat == chat), None)
             if other is not None:

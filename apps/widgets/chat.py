@@ -53,6 +53,7 @@ class ChatPage(View):
 
     title = StringProperty("")
     subtitle = StringProperty("")
+    notice = StringProperty("")
     problem = StringProperty("")
     about_title = StringProperty("")
     about_text = StringProperty("")
@@ -99,6 +100,7 @@ class ChatPage(View):
 
     def _draw(self, state: ChatState) -> None:
         self.title, self.subtitle, self.problem = state.title, state.subtitle, state.problem
+        self.notice = state.notice
         self._avatar.letters, self._avatar.shade = state.initials, state.shade
         self._avatar.symbol = {"self": "note-text-outline", "group": "account-group", "direct": ""}[state.kind]
         self.invited = state.state == "invited"

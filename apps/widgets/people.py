@@ -234,6 +234,7 @@ class GroupPage(Page):
 class MembersPage(Page):
     """The members of a chat, and the safety number of a direct one."""
 
+    notice = StringProperty("")
     number = StringProperty("")
     verified = BooleanProperty(False)
     title = StringProperty("")
@@ -249,7 +250,7 @@ class MembersPage(Page):
         if len(groups) == 1:
             groups = [state.number[at : at + 5] for at in range(0, len(state.number), 5)]
         self.number = "\n".join("   ".join(groups[at : at + 4]) for at in range(0, len(groups), 4))
-        self.verified = state.verified
+        self.verified, self.notice = state.verified, state.notice
         self.ids.list.fill(
             [
                 {

@@ -16,7 +16,7 @@ from sync.account.context import new_writer
 from sync.engine.profile import Profile
 from sync.engine.tasks.admission import retired_writers
 from sync.engine.tasks.offers import answer_to, group_talks, make_offer, members_of, offer_is_used, open_offers
-from sync.service import messages, models
+from sync.service import cover, messages, models
 from sync.service.domain import Domain, commits
 from sync.service.ids import chat_id, find_chat, find_contact, find_participant, find_space, identity_id
 from sync.service.messages import shown, writable
@@ -243,6 +243,7 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
     last = _last(profile, space) if space is not None else None
     at = None if last is None else at_moment(last, now_ms)
     author = author_of_row(profile, space, at) if space is not None and at is not None else None
+    open_to = cover.of_chat(space) if space is not None else ()
     return models.Chat(
         id=chat_id(id_),
         title=chat_title(profile, id_),
@@ -255,6 +256,8 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
         preview_author=author.name if author is not None else "",
         preview_proved=author.proved if author is not None else True,
         last_order=messages.order(last) if last is not None else "",
+        covered=not open_to,
+        reason=cover.sentence(profile, space, open_to) if space is not None else "",
     )
 
 
@@ -357,7 +360,9 @@ def _offers(profile: Profile, offered: bytes) -> tuple[Space, list[Offer]]:
 def members(profile: Profile, chat: str) -> models.Members:
     """Who is, was and is invited to be in a chat: by rank, each person once."""
     space = find_space(profile, chat)
-    state = space.state
+    state, open_to = space.state, cover.of_chat(space)
+    behind = {writer.member for writer in state.writers.values() if writer.device in open_to}
+    uncovered = {state.members[member].identity for member in behind}
     listed: dict[bytes, models.Member] = {}
     for member in sorted(state.members.values(), key=lambda m: (m.rank, m.id)):
         active = state.active(member.id)
@@ -381,14 +386,20 @@ def members(profile: Profile, chat: str) -> models.Members:
         if known is not None and not active:
             continue
         listed[member.identity] = models.Member(
-            id=identity_id(member.identity), name=name, role=ROLES[member.rank], state=member_state, proved=proved
+            id=identity_id(member.identity),
+            name=name,
+            role=ROLES[member.rank],
+            state=member_state,
+            proved=proved,
+            covered=member.identity not in uncovered,
         )
     for identity in _invited(profile, space):
         if identity not in listed:
             listed[identity] = models.Member(
                 id=identity_id(identity), name=person_name(profile, identity, space), role="member", state="invited"
             )
-    return models.Members(members=list(listed.values()))
+    reason = cover.sentence(profile, space, open_to)
+    return models.Members(members=list(listed.values()), covered=not open_to, reason=reason)
 
 
 def _invited(profile: Profile, space: Space) -> list[bytes]:

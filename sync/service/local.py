@@ -126,6 +126,7 @@ class LocalService(OnboardingCalls, DeviceCalls, ContactCalls, ChatCalls, Messag
             address=f"{address[0]}:{address[1]}" if address is not None else None,
             name=profile.view.profile.name or "",
             kept_by=len(node.engine.recovery.keepers()),
+            uncovered=status.uncovered(profile),
         )
 
     async def stats(self) -> models.Stats:

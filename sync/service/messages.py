@@ -17,7 +17,7 @@ from crdt.log.entry import Kind
 from crdt.log.merkle import leaf_of
 from identity.errors import KithkinError
 from sync.engine.profile import Profile
-from sync.service import delivery, models
+from sync.service import cover, delivery, models
 from sync.service.domain import Domain, commits, deadline_in
 from sync.service.erasures import erasure_of
 from sync.service.ids import (
@@ -357,6 +357,7 @@ def model(profile: Profile, space: Space, row: Row, status: delivery.DeliverySta
     put = reactions(timeline.marks_on(profile.store, space.id, row.id), space.policy().member) if row.marked else ()
     marked = {member for _, members in put for member in members if member in state.members}
     speaking = {member for member in marked if member_speaks(profile, space, member)}
+    open_to = cover.of_entry(space, row.core, row.seq)
     return models.Message(
         id=message_id(row.id),
         author=identity_id(author.identity),
@@ -382,6 +383,8 @@ def model(profile: Profile, space: Space, row: Row, status: delivery.DeliverySta
         mine=mine,
         order=order(row),
         erased=erasure_of(space, sent) if sent.deleted else None,
+        covered=None if open_to is None else not open_to,
+        reason=cover.sentence(profile, space, open_to or ()),
     )
 
 

@@ -215,6 +215,8 @@ class Chat(Line):
     """`last` is the time of the newest visible message, `preview` the beginning of its text (200 characters).
 
     `last_order` is the `order` of that message ("" where there is none): chats are listed by it, the newest first.
+    `covered`: what is written now stays closed to a recorder who has a quantum computer one day; if not, `reason` is a
+    sentence that names the devices.
     """
 
     id: str
@@ -228,6 +230,8 @@ class Chat(Line):
     preview_author: str = ""
     preview_proved: bool = True
     last_order: str = ""
+    covered: bool = True
+    reason: str = ""
 
 
 class Chats(Line):
@@ -240,17 +244,23 @@ class ChatRef(Line):
 
 class Member(Line):
     """`proved`: this device was shown that whoever writes here as this person is this person; else `name` says who
-    vouches for that."""
+    vouches for that.  `covered`: all of this member's devices get the chat's keys in a way that a quantum computer does
+    not open."""
 
     id: str
     name: str
     role: Role
     state: MemberState
     proved: bool = True
+    covered: bool = True
 
 
 class Members(Line):
+    """`covered`, `reason`: as in a chat."""
+
     members: list[Member]
+    covered: bool = True
+    reason: str = ""
 
 
 class File(Line):
@@ -274,7 +284,8 @@ class Message(Line):
     where it arrived, on each device elsewhere, until its time has come.  `unread`: of somebody else, and none of my
     marks reaches it (a deleted one is not counted, though).  `order` is opaque text: a chat's messages sort by it, and
     no two have the same.  `proved` is false while nobody has proved to this device that `author` wrote it;
-    `author_name` says then who vouches for that.  `erased` is there for a deleted message alone."""
+    `author_name` says then who vouches for that.  `covered` and `reason`: as in a chat, of this message; None where
+    that is not known here, since it came as history.  `erased` is there for a deleted message alone."""
 
     id: str
     author: str
@@ -297,6 +308,8 @@ class Message(Line):
     order: str = ""
     proved: bool = True
     erased: Erasure | None = None
+    covered: bool | None = True
+    reason: str = ""
 
 
 class Messages(Line):
@@ -394,9 +407,18 @@ class Dht(Line):
     lan: bool = False
 
 
+class Uncovered(Line):
+    """A chat that is not covered, and why."""
+
+    chat: str
+    title: str
+    reason: str
+
+
 class Status(Line):
-    """`online`: the node accepts peers.  `pending` messages in the outbox; `feeds` and `entries` stored.  `kept_by`:
-    contacts that keep my newest recovery copy, which the 24 words open."""
+    """`online`: the node accepts peers. `pending` messages in the outbox; `feeds` and `entries` stored. `kept_by`:
+    contacts that keep my newest recovery copy, which the 24 words open. `uncovered`: chats of which a recording
+    could be read by a quantum computer one day."""
 
     identity: str
     device: str
@@ -409,6 +431,7 @@ class Status(Line):
     address: str | None = None
     name: str = ""
     kept_by: int = 0
+    uncovered: list[Uncovered] = Field(default_factory=list)
 
 
 class PersonMonth(Line):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from netstack.udp.port import Address
 from netstack.wire.messages import Firewall
-from sync.service import models
+from sync.engine.profile import Profile
+from sync.service import cover, models
 from sync.service.events import peer_model
+from sync.service.ids import chat_id
+from sync.service.names import chat_title
 from sync.service.node import Node
 
 NATS: dict[Firewall, models.NatKind] = {
@@ -51,6 +54,18 @@ def peers(node: Node) -> list[models.Peer]:
             now = {"address": text_of(connection.address), "path": path, "rtt_ms": rtt}
             shown = shown.model_copy(update=now)
         found.append(shown)
+    return found
+
+
+def uncovered(profile: Profile) -> list[models.Uncovered]:
+    """The chats of this profile that are not covered; see `cover.py`."""
+    found = []
+    for id_ in profile.view.chats:
+        space = profile.spaces.get(id_)
+        devices = cover.of_chat(space) if space is not None else ()
+        if space is not None and devices:
+            reason = cover.sentence(profile, space, devices)
+            found.append(models.Uncovered(chat=chat_id(id_), title=chat_title(profile, id_), reason=reason))
     return found
 
 
