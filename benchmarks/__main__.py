@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks import large
 from benchmarks.corpus import write_lines
+from benchmarks.epochs import epochs
 from benchmarks.guard import guard
 from benchmarks.latency import latency
 from benchmarks.merge import merge
@@ -95,6 +96,7 @@ def one_round(run: Run, peers: Peers, number: int, base: Path, group: str, quick
     for count in (1000, 3000):
         run.note(f"merge {count}", "ours", lambda count=count: merge(scene, group, WRITERS, count))  # type: ignore[misc]
     run.note("guard", "ours", lambda: dict(guard()))
+    run.note("epoch", "ours", lambda: epochs(3))
     run.note("stream", "ours", lambda: dict(stream(MEGABYTES)))
     run.note("stream", "peer", lambda: peer_row(peers.run("stream.js", "secret", MEGABYTES), "mb_per_s"))
     with tempfile.TemporaryDirectory(prefix="kithkin-large-") as held:
@@ -138,6 +140,11 @@ FIGURES = [  # (name, key, what, target)
     ("guard", "page_ms", "a page of 1,000 in a process started for it, ms", ""),
     ("guard", "next_page_ms", "the next one, ms", ""),
     ("guard", "page_here_ms", "the same without a process, ms", ""),
+    ("epoch", "first_ms", "an epoch for 295 devices, first in a week, ms", "400"),
+    ("epoch", "first_bytes", "the same, bytes", "400000"),
+    ("epoch", "shared_ms", "an epoch for 295 devices, later in the week, ms", "150"),
+    ("epoch", "shared_bytes", "the same, bytes", "45000"),
+    ("epoch", "classical_ms", "the same without ML-KEM, ms", ""),
     ("stream", "mb_per_s", "one encrypted stream, MB/s", ""),
     ("start", "seconds", "run to ready, 20,000, s", ""),
     ("start many", "seconds", "run to ready, 200,000, s", ""),
