@@ -12,22 +12,30 @@ from typing import NamedTuple, cast
 
 from crdt.space.control import Close, Succeed, Unknown
 from crdt.space.ends import FeedEnds
-from crdt.space.history import History, Placed, Row
+from crdt.space.growth import REMOVAL_BY_ADMIN, Growing
+from crdt.space.history import History, Placed, Row, admits
 from crdt.space.lineage import End
 from crdt.space.rules import RuleContext, may
-from crdt.space.view import ADMIN, View, admits
+from crdt.space.view import ADMIN, View
 
 MAX_VIEWS = 20_000  # remembered states of pasts; they share what they have in common
 MAX_RESULTS = 64
-REMOVAL_BY_ADMIN = 2 * ADMIN + 1
 
 
 class Result(NamedTuple):
-    """What a set of operations folds to.  counted: bits of operations that count; taken: closes among them."""
+    """What a set of operations folds to.
+
+    counted: bits of operations that count; taken: closes among them; structural: those that change who may do what;
+    plain: no succession hangs on all that is said; even: the structural ones count in every step in which closes were
+    tried, so that no close fell or came by an operation that only counts in between.
+    """
 
     view: View
     counted: int
     taken: int
+    structural: int
+    plain: bool
+    even: bool
 
 
 class _Look:
@@ -47,7 +55,9 @@ class Folder:
         self._ends: FeedEnds = context.ends
         self._views: dict[tuple[int, int], View] = {}
         self._results: dict[int, Result] = {}
+        self._kept = False
         self.void = 0  # operations that can never count
+        self.looks = 0  # operations looked at, ever: what the fold has cost
 
     def judge_closes(self, row: Row) -> None:
         """Judges the closes of a row just appended.  Their pasts never change, so neither does this."""
@@ -76,14 +86,42 @@ class Folder:
             if close.bit & scope:
                 step = self._ends.verdicts[close.index].step
                 steps[step] = steps.get(step, 0) | close.bit
-        taken = 0
+        taken, tried, self._kept = 0, set[int](), False
         for step in sorted(steps):
-            taken |= self._accept(scope, taken, steps[step], step)
-        result = self._count(scope, taken)
+            structural, accepted = self._accept(scope, taken, steps[step], step)
+            tried.add(structural)
+            taken |= accepted
+        result = self._count(scope, taken, tried)
+        self._remember(scope, result)
+        return result
+
+    def _remember(self, scope: int, result: Result) -> None:
         if len(self._results) >= MAX_RESULTS:
             del self._results[next(iter(self._results))]
         self._results[scope] = result
-        return result
+
+    def known(self, scope: int) -> Result | None:
+        """As `fold`, if it is remembered."""
+        return self._results.get(scope & ~self.void)
+
+    def grow(self, row: Row, before: Result) -> Result | None:
+        """What everything folds to with the row appended last, if that follows from what it folded to before."""
+        growing = Growing(self._history, self._ends, before)
+        for placed in row.placed:
+            if placed.bit & self.void:
+                continue
+            self.looks += 1
+            counted = growing.structural & placed.past
+            right = self._right(placed, counted, growing.taken & placed.past)
+            if placed.structural and any(
+                self._right(placed, counted, part & placed.past) != right for part in growing.parts()
+            ):
+                growing.even = False
+            if not growing.takes(placed) if right else placed.close:
+                return None
+        after = Result(growing.view, growing.counted, growing.taken, growing.structural, before.plain, growing.even)
+        self._remember(self._history.all & ~self.void, after)
+        return after
 
     def may(self, placed: Placed, scope: int) -> bool:
         """Whether an operation would have the right to count with all of `scope` as its past."""
@@ -117,20 +155,21 @@ class Folder:
         out = frozenset(core for core in named if self._context.gone(view, core))
         self._ends.judge(close, op, view.rank(member), member, out)
 
-    def _accept(self, scope: int, taken: int, trying: int, step: int) -> int:
-        """Bits of those closes of one step that count.  None of them bears upon another: two of one rank that cut
-        each other off both stand."""
-        view, _, accepted = self._pass(self._history.structural, scope, taken, trying)
+    def _accept(self, scope: int, taken: int, trying: int, step: int) -> tuple[int, int]:
+        """Bits of structural operations that count before this step, and of those closes of it that do.  None of these
+        bears upon another: two of one rank that cut each other off both stand."""
+        view, structural, accepted = self._pass(self._history.structural, scope, taken, trying)
         if step != REMOVAL_BY_ADMIN:
-            return accepted
+            return structural, accepted
         # An admin's removal of somebody whose appointment counts is dropped, whatever parents it names.
         shielded = [c for c in self._history.each(accepted) if self._ends.verdicts[c.index].target in view.admins]
-        return accepted & ~sum(close.bit for close in shielded)
+        return structural, accepted & ~sum(close.bit for close in shielded)
 
-    def _count(self, scope: int, taken: int) -> Result:
+    def _count(self, scope: int, taken: int, tried: set[int]) -> Result:
         """Every operation of the scope, with the closes judged."""
         view, counted, _ = self._pass(self._history.full, scope, taken, 0)
-        return Result(view, counted | taken, taken)
+        structural = counted & self._history.structure
+        return Result(view, counted | taken, taken, structural, not self._kept, tried <= {structural})
 
     def _pass(self, ops: Iterable[Placed], scope: int, taken: int, trying: int) -> tuple[View, int, int]:
         """The state, the operations that count, and of the closes that are tried those that would.
@@ -142,6 +181,7 @@ class Folder:
         look = _Look(scope, taken, None)
         found = self._look(scoped, look)
         if look.kept:
+            self._kept = True
             found = self._look(scoped, _Look(scope, taken, found[0].said))
         return found
 
@@ -149,6 +189,7 @@ class Folder:
         view = View(self._history, self._ends, self._taken(look.taken))
         counted = structural = accepted = 0
         for placed in ops:
+            self.looks += 1
             if not self._counts(placed, view, structural, look):
                 continue
             if placed.close:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import NamedTuple
 
+from crdt.space.answers import MAX_UNANSWERED, Answers
 from crdt.space.consent import verify_op
 from crdt.space.control import MAX_PARENTS, Close, ControlEntry, Op, Parent
 from crdt.space.ends import FeedEnds
@@ -19,8 +21,10 @@ from crdt.space.fold import Folder
 from crdt.space.history import History, Row
 from crdt.space.lineage import START, End, Lineage
 from crdt.space.membership import SpaceState, state_of
+from crdt.space.renewal import renewed
 from crdt.space.rules import Limits, RuleContext
 from crdt.space.standing import Judge, judge
+from crdt.space.strand import Strand
 
 MAX_WAITING = 1000  # entries of one feed
 MAX_WAITING_ALL = 8192
@@ -90,7 +94,11 @@ class ControlGraph:
         self._nowhere: dict[bytes, set[Parent]] = {}  # by hash: parents that are neither complete nor waiting
         self._nowhere_in: dict[bytes, int] = {}  # core key -> how many of them stand there
         self._children: dict[bytes, set[bytes]] = {}  # parent not complete -> entries in waiting that name it
-        self._named: dict[bytes, set[End]] = {}  # core key -> ends that complete closes give it
+        self._named: dict[bytes, Strand] = {}  # core key -> ends that complete closes give it
+        self._stands: dict[bytes, Strand] = {}  # core key -> ends of its complete entries
+        self._masks: dict[bytes, int] = {}  # core key -> bits of their operations
+        self._answers = Answers(self._history)
+        self._crowded: set[bytes] = set()  # entries in waiting for which their feed has no room before it is answered
         self._forked: dict[bytes, int] = {}
         self._tips: set[bytes] = set()
         self._state: SpaceState | None = None
@@ -147,6 +155,7 @@ class ControlGraph:
             if honest and not self._ready(entry):
                 continue
             del self._waiting[entry.id]
+            self._crowded.discard(entry.id)
             self._waiting_of[entry.core] -= 1
             absent = self._absent.pop(entry.id)
             self._absent_of[entry.core] -= absent
@@ -156,6 +165,8 @@ class ControlGraph:
             self._take(entry)
             done.append(entry)
             todo.extend(sorted(self._children.pop(entry.id, ())))
+            if self._crowded and not todo:
+                todo.extend(self._answered_now())
         return done
 
     def _ready(self, entry: ControlEntry) -> bool:
@@ -163,29 +174,61 @@ class ControlGraph:
         for op in entry.ops:
             if isinstance(op, Close) and not all(self._placeable(f.core, f.end) for f in op.feeds):
                 return False
-        ends = self._named.get(entry.core, ())
-        if any(self._known(entry.core, entry.end, end) is None for end in ends):
+        if not self._comparable(self._named, entry.core, entry.end):
             return False
         agreed = [self._known(entry.core, row.entry.end, entry.end) for row in self._beside(entry)]
         if None in agreed:
             return False
-        crowded = False in agreed and self._forked.get(entry.core, 0) >= MAX_FORKED
-        return not crowded or self._wanted(entry)
+        if False in agreed and self._forked.get(entry.core, 0) >= MAX_FORKED and not self._wanted(entry):
+            return False
+        if self._has_room(entry.core, len(entry.ops)) or self._drawn_in(entry):
+            self._crowded.discard(entry.id)
+            return True
+        self._crowded.add(entry.id)
+        return False
+
+    def _has_room(self, core: bytes, more: int) -> bool:
+        mask = self._masks.get(core, 0)
+        return mask.bit_count() + more <= MAX_UNANSWERED or self._answers.has_room(mask, core, more, self.state())
+
+    def _drawn_in(self, entry: ControlEntry) -> bool:
+        """Whether an entry of another feed needs this one, and may need that much."""
+        children = (self._waiting.get(child) for child in sorted(self._children.get(entry.id, ())))
+        cores = {child.core for child in children if child is not None and child.core != entry.core}
+        more, state = len(entry.ops), self.state()
+        return any(self._answers.draws(self._masks.get(core, 0), core, more, state) for core in sorted(cores))
+
+    def _answered_now(self) -> list[bytes]:
+        """Entries that waited for an answer, in feeds that have room again."""
+        feeds = {self._waiting[id_].core for id_ in self._crowded}
+        room = {core for core in feeds if self._has_room(core, 1)}
+        found = [entry for id_ in self._crowded if (entry := self._waiting[id_]).core in room]
+        return [entry.id for entry in sorted(found, key=lambda entry: (entry.core, entry.seq))]
 
     def _beside(self, entry: ControlEntry) -> list[Row]:
-        """Entries of its feed that its parents do not reach: none, for who writes honestly and in one place."""
-        past = 0
+        """Entries of its feed that its parents do not reach, if not all of them are known to lie on its branch: none,
+        for who writes honestly and in one place."""
+        past, mask = 0, self._masks.get(entry.core, 0)
         for parent in entry.parents:
             past |= self._history.rows[parent.hash].reach
-        return [row for row in self._history.by_core.get(entry.core, ()) if row.mask & ~past]
+        if not mask & ~past or self._stands[entry.core].holds(entry.end, self._agreement(entry.core)):
+            return []
+        return [row for row in self._history.by_core[entry.core] if row.mask & ~past]
 
     def _placeable(self, core: bytes, end: End) -> bool:
         if not self._lineage.proved(core, end):
             return False
-        rows = self._history.by_core.get(core, ())
-        if any(self._known(core, row.entry.end, end) is None for row in rows):
-            return False
-        return all(self._known(core, other, end) is not None for other in self._named.get(core, ()))
+        return self._comparable(self._stands, core, end) and self._comparable(self._named, core, end)
+
+    def _comparable(self, strands: dict[bytes, Strand], core: bytes, end: End) -> bool:
+        """Whether it is known how an end lies to all of these of its feed."""
+        strand, known = strands.get(core), self._agreement(core)
+        if strand is None or strand.holds(end, known):
+            return True
+        return all(known(min(other, end), max(other, end)) is not None for other in strand.ends)
+
+    def _agreement(self, core: bytes) -> Callable[[End, End], bool | None]:
+        return partial(self._known, core)
 
     def _wanted(self, entry: ControlEntry) -> bool:
         """Whether an entry of another feed names it: then everybody who takes that one needs it."""
@@ -198,28 +241,46 @@ class ControlGraph:
         if any(not self._agree(entry.core, row.entry.end, entry.end) for row in self._beside(entry)):
             self._forked[entry.core] = self._forked.get(entry.core, 0) + 1
         row = self._history.append(entry)
+        skipped = self._skipping(row)
+        self._stands.setdefault(entry.core, Strand()).put(entry.end)
+        self._masks[entry.core] = self._masks.get(entry.core, 0) | row.mask
         void = sum(p.bit for p in row.placed if not self._verify(self.space, entry, p.op))
-        void |= self._skipping(row)
+        void |= skipped
         self._folder.void |= void
         if void & ~row.mask:
             self._folder.reset()
+            self._state = None
         else:
             self._folder.judge_closes(row)
+            self._renew(row)
         for op in entry.ops:
             if isinstance(op, Close):
                 for feed in op.feeds:
-                    self._named.setdefault(feed.core, set()).add(feed.end)
+                    self._named.setdefault(feed.core, Strand()).put(feed.end)
         self._tips.difference_update(p.hash for p in entry.parents)
         self._tips.add(entry.id)
+
+    def _renew(self, row: Row) -> None:
+        """The state follows from what it was, where that is simple; else it is found when somebody asks."""
+        before, state = self._folder.known(self._history.all & ~row.mask), self._state
         self._state = None
+        after = self._folder.grow(row, before) if before is not None else None
+        if before is not None and after is not None and state is not None:
+            self._state = renewed(self._history, state, row, before, after)
 
     def _skipping(self, row: Row) -> int:
         """Bits of entries that leave out an earlier control entry of their own branch: they never count.
 
         Whoever writes honestly has its own entries in its past; to leave one out is to act from before it.
         """
+        core, end = row.entry.core, row.entry.end
+        strand, skipped = self._stands.get(core), self._masks.get(core, 0) & ~row.past
+        if strand is None or (not skipped and strand.is_top(end)):
+            return 0
+        if skipped and strand.is_top(end) and strand.holds(end, self._agreement(core)):
+            return row.mask
         bits = 0
-        for other in self._history.by_core[row.entry.core]:
+        for other in self._history.by_core[core]:
             early, late = (other, row) if other.entry.seq < row.entry.seq else (row, other)
             if not early.mask & ~late.past or early.entry.seq == late.entry.seq:
                 continue
@@ -301,13 +362,18 @@ class ControlGraph:
     def _compared(self, entry: ControlEntry) -> Iterator[tuple[bytes, End, list[End]]]:
         """(core key, end, ends it must be placed against) of all that the fold may ask about an entry."""
         beside = [row.entry.end for row in self._beside(entry)]
-        yield entry.core, entry.end, [*self._named.get(entry.core, ()), *beside]
+        yield entry.core, entry.end, [*self._ends_named(entry.core), *beside]
         for op in entry.ops:
             if isinstance(op, Close):
                 for feed in op.feeds:
                     rows = self._history.by_core.get(feed.core, ())
-                    others = [*(row.entry.end for row in rows), *self._named.get(feed.core, ())]
+                    others = [*(row.entry.end for row in rows), *self._ends_named(feed.core)]
                     yield feed.core, feed.end, others
+
+    def _ends_named(self, core: bytes) -> list[End]:
+        """Ends that complete closes give a feed."""
+        strand = self._named.get(core)
+        return strand.ends if strand is not None else []
 
     def forks(self) -> tuple[bytes, ...]:
         """Feeds with control entries on more than one branch."""
@@ -335,9 +401,11 @@ class ControlGraph:
         """
         named = self.tips() if parents is None else parents
         entry = ControlEntry(PREVIEW, writer, seq, PREVIEW, LATEST, named, tuple(ops))
+        before = self._folder.fold(self._history.all)
         row = self._history.append(entry)
         try:
             self._folder.judge_closes(row)
+            self._folder.grow(row, before)
             return state_of(self._history, self._folder, self._context, self._history.all)
         finally:
             self._history.take_back(row)

@@ -10,7 +10,7 @@ from bisect import insort
 from collections.abc import Iterator
 from operator import attrgetter
 
-from crdt.space.control import Add, Admin, Admit, Close, ControlEntry, Create, Op, Revoke, Succeed, Unknown
+from crdt.space.control import Add, Admin, Admit, Close, ControlEntry, Create, Op, Revoke, Set, Succeed, Unknown
 from crdt.space.standing import said_in
 
 # Operations that change who may do what.  The rest is judged once, when these are decided.
@@ -75,6 +75,17 @@ class Row:
         return self.past | self.mask
 
 
+def admits(placed: Placed) -> bytes | None:
+    """The core key of the feed that an operation brings in."""
+    match placed.op:
+        case Create() | Succeed():
+            return placed.core
+        case Add() | Admit():
+            return placed.op.core
+        case _:
+            return None
+
+
 _BY_ORDER = attrgetter("order")
 
 
@@ -91,6 +102,9 @@ class History:
         self.placed: dict[int, Placed] = {}
         self.members: dict[bytes, int] = {}  # member id -> index of its create or add
         self.successions: dict[bytes, list[Placed]] = {}  # core key of the old feed -> operations
+        self.admissions: dict[bytes, int] = {}  # core key -> operations that would bring the feed in
+        self.structure = 0  # bits of structural operations
+        self.sets: dict[str, int] = {}  # key -> bits of the operations that set it
         self.all = 0
         self._next = 0
 
@@ -124,8 +138,14 @@ class History:
         del self.rows[row.entry.id]
         self.by_core[row.entry.core].remove(row)
         self.all &= ~row.mask
+        self.structure &= ~row.mask
         for one in row.placed:
             del self.placed[one.index]
+            core = admits(one)
+            if core is not None:
+                self.admissions[core] -= 1
+            if isinstance(one.op, Set):
+                self.sets[one.op.key] &= ~one.bit
             for kept in (self.structural, self.full, self.closes, self.strange):
                 if one in kept:
                     kept.remove(one)
@@ -137,11 +157,17 @@ class History:
     def _enter(self, one: Placed, place: int) -> None:
         self.placed[one.index] = one
         insort(self.full, one, key=_BY_ORDER)
+        self.structure |= one.bit if one.structural else 0
+        core = admits(one)
+        if core is not None:
+            self.admissions[core] = self.admissions.get(core, 0) + 1
         if one.structural or one.close:
             insort(self.structural, one, key=_BY_ORDER)
         if one.close:
             insort(self.closes, one, key=_BY_ORDER)
-        if isinstance(one.op, Unknown):
+        if isinstance(one.op, Set):
+            self.sets[one.op.key] = self.sets.get(one.op.key, 0) | one.bit
+        elif isinstance(one.op, Unknown):
             self.strange.append(one)
         if isinstance(one.op, Create | Add):
             self.members[self.member_id(one.row.entry, place)] = one.index

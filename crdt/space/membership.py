@@ -6,7 +6,7 @@ function of the set of control entries.  How it is found is in `fold.py`; who ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, cast
 
@@ -93,7 +93,8 @@ class Removal(NamedTuple):
 class SpaceState:
     """What counts.  Members are named by entry ids, feeds by core keys; an operation by (entry id, place in it).
 
-    out: devices of writers that are; stopped: an operation of a later version has to stop who does not know it.
+    out: devices of writers that are; stopped: an operation of a later version has to stop who does not know it; over:
+    ids that epochs name as superseded.
     """
 
     space: bytes
@@ -115,6 +116,7 @@ class SpaceState:
     closes: frozenset[tuple[bytes, int]] = frozenset()
     closers: Mapping[bytes, tuple[bytes, ...]] = field(default_factory=dict)
     removals: tuple[Removal, ...] = ()
+    over: frozenset[bytes] = field(default=frozenset(), repr=False)
     agree: Callable[[bytes, End, End], bool] | None = field(default=None, repr=False, compare=False)
 
     def open(self, core: bytes) -> bool:
@@ -222,6 +224,7 @@ def state_of(history: History, folder: Folder, context: RuleContext, scope: int)
         stopped=folder.stopped(scope, result),
         roster=roster_of(view, out, context.limits),
         epochs=_epochs(counted, view, result),
+        over=frozenset(id_ for placed in counted if isinstance(placed.op, Epoch) for id_ in placed.op.superseded),
         successors=dict(view.successor),
         witnessed=_witnessed(counted),
         counted=frozenset(placed.name for placed in counted),
@@ -294,20 +297,25 @@ def _epochs(counted: tuple[Placed, ...], view: View, result: Result) -> dict[byt
     over = {epoch for placed in opened for epoch in cast(Epoch, placed.op).superseded}
     found = {}
     for placed in opened:
-        op, entry = cast(Epoch, placed.op), placed.row.entry
-        found[entry.id] = EpochInfo(
-            id=entry.id,
-            core=entry.core,
-            seq=entry.seq,
-            stamp=entry.stamp,
-            roster=op.roster,
-            supersedes=op.superseded,
-            rendezvous=op.rendezvous,
-            covers=not needed & ~placed.past,
-            superseded=entry.id in over,
-            classical=tuple(op.roster[place] for place in op.classical),
-        )
+        found[placed.row.entry.id] = epoch_info(placed, needed, over)
     return found
+
+
+def epoch_info(placed: Placed, needed: int, over: Container[bytes]) -> EpochInfo:
+    """An epoch that counts.  needed: bits of every close and revocation that counts; over: superseded ids."""
+    op, entry = cast(Epoch, placed.op), placed.row.entry
+    return EpochInfo(
+        id=entry.id,
+        core=entry.core,
+        seq=entry.seq,
+        stamp=entry.stamp,
+        roster=op.roster,
+        supersedes=op.superseded,
+        rendezvous=op.rendezvous,
+        covers=not needed & ~placed.past,
+        superseded=entry.id in over,
+        classical=tuple(op.roster[place] for place in op.classical),
+    )
 
 
 def _witnessed(counted: tuple[Placed, ...]) -> dict[bytes, tuple[End, ...]]:

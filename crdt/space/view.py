@@ -154,14 +154,3 @@ class View:
             self.members, self.admitted = dict(self.members), dict(self.admitted)
             self.successor = dict(self.successor)
             self._own = True
-
-
-def admits(placed: Placed) -> bytes | None:
-    """The core key of the feed that an operation brings in."""
-    match placed.op:
-        case Create() | Succeed():
-            return placed.core
-        case Add() | Admit():
-            return placed.op.core
-        case _:
-            return None

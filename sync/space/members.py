@@ -33,7 +33,10 @@ class FeedBranch:
         self._feed_store, self._feed = feed_store, feed
 
     def root_at(self, length: int) -> bytes | None:
-        return self._feed_store.root_at(self._feed, length)
+        try:
+            return self._feed_store.root_at(self._feed, length)
+        except LookupError:
+            return None  # blocks before it are being taken in: it is known once they are
 
 
 class Members:

@@ -81,12 +81,19 @@ def compare(watch: Watch, rng: random.Random) -> int:
 
 
 def check_replica(replica: Any, mine: Translation, rng: random.Random) -> None:
-    """One replica's own graph, arrived in any order: its state, its epochs, what it shows."""
-    ids = sorted(replica.control())
-    rng.shuffle(ids)
+    """One replica's own graph, arrived in any order or as it was written: its state, its epochs, what it shows.
+
+    Asked now and then in between, so that states follow from those before.
+    """
+    ids = mine.in_order(replica.control())
+    if rng.random() < 0.5:
+        rng.shuffle(ids)
+    often = rng.choice((0.0, 0.3, 1.0))
     graph = mine.graph()
     for i in ids:
         graph.add(mine.entry(i))
+        if rng.random() < often:
+            graph.state()
     assert not graph.missing() and len(graph) == len(ids)
     model_state, state = type(replica).state(replica), graph.state()
     assert mine.differences(model_state, state) == []

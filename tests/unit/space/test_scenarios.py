@@ -500,7 +500,7 @@ def test_later_versions_stop_older_ones_by_odd_operations_of_creator_and_admins_
     a.do(Unknown(13, b""), parents=old)
     circle.settle()
     roster = b.state.roster
-    c.do(Unknown(10, b""))
+    c.do(Unknown(12, b""))
     circle.settle()
     assert not stopped(circle) and b.state.roster == roster
     c.act(Unknown(15, b""))
