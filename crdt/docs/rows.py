@@ -12,7 +12,7 @@ from struct import Struct
 
 from crdt.docs.chat import FILE, MAX_FILES, File
 from crdt.docs.fields import nested, several
-from crdt.docs.ids import SORT_KEY_BYTES, WRITER_BYTES, sort_key
+from crdt.docs.ids import SORT_KEY_BYTES, WRITER_BYTES, sort_key, writer_bytes
 from crdt.log.stamp import stamp_ms
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
@@ -70,7 +70,8 @@ class Row:
 
     def key(self) -> bytes:
         """Unix ms at which it stands | sort key | place | id: rows are drawn in this order, and no two have one key."""
-        return self.stands.to_bytes(8, "big") + self.sort_key + bytes((self.place,)) + self.id
+        stands = self.stamp >> 16 if self.placed is None else self.placed
+        return _key.pack(stands, self.stamp, writer_bytes(self.core), self.seq, self.place, self.id)
 
     def encode(self) -> bytes:
         """member | core | arrived | at | expires | flags | text | what the flags say; the rest is in the key."""

@@ -122,7 +122,7 @@ def fold_message(message: bytes, facts: Iterable[Fact], policy: TimelinePolicy) 
         edited,
         False,
         None if shown.lifetime is None else stamp_ms(live[0].stamp) + shown.lifetime * 1000,
-        any(reaction_counts(fact, policy) for fact in others),
+        bool(others) and any(reaction_counts(fact, policy) for fact in others),
         shown.files,
     )
 

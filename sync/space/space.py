@@ -59,6 +59,7 @@ class Space:
         self.erasing = Erasing(context, self.feed_store, self.facts, self.epoch_keys.keyring.epoch_of, changes)
         self.outbound = Outbound(context, self.feed_store, self.epoch_keys, self.inbound, changes)
         self.due = timeline.next_due(context.store, space)  # Unix ms at which the next stamp passes that is ahead
+        self._placed = False  # the next such stamp may be another after this commit
         self._misplaced = False  # rows may stand ahead of the clock
         self._unread = self.facts.has_unread()
         if self._unread:
@@ -206,6 +207,11 @@ class Space:
         elif self._misplaced or self.due <= now_ms:
             rows = timeline.place_again(self.folding(batch, now_ms))
             self._misplaced = len(rows) >= timeline.SLICE
+        self._placed = (
+            self._placed
+            or self.due <= now_ms
+            or any(change.after is not None and change.after.placed is not None for change in rows)
+        )
         self.epoch_keys.keyring.finish(batch)
         if changes.row:
             changes.row = False
@@ -223,7 +229,8 @@ class Space:
         call for another commit."""
         self.feed_store.committed()
         self.facts.committed()
-        self.due = timeline.next_due(self.context.store, self.id)
+        if self._placed:
+            self._placed, self.due = False, timeline.next_due(self.context.store, self.id)
         if self._changes.control or self._changes.keys or self._misplaced:
             self._changes.touch()
 

@@ -37,8 +37,7 @@ class RowChange:
     after: Row | None
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
+class Fold(NamedTuple):
     """One commit's work on the rows of one space.  number: of a feed, by its core key; now_ms: this device's clock."""
 
     store: Store
@@ -47,6 +46,12 @@ class Fold:
     policy: TimelinePolicy
     number: Callable[[bytes], int]
     now_ms: int
+
+    def last(self) -> int:
+        """Unix ms at which the last stored row stands; 0 where there is none, or none that the clock allows."""
+        rows = self.store.scan(Table.ROW, self.space, prefix_end(self.space), reverse=True, limit=1)
+        stands = int.from_bytes(rows[0][0][32:40], "big") if rows else 0
+        return stands if stands <= self.now_ms + AHEAD_MS else 0
 
 
 class FeedRow(NamedTuple):
@@ -105,6 +110,8 @@ def messages_of_feed(store: Store, space: bytes, core: bytes) -> list[bytes]:
 
 def _fold(work: Fold, message: bytes, fresh: list[Fact], known: bytes | None, *, anew: bool) -> RowChange:
     """known: the message's index entry, None where nothing of it is stored."""
+    if known is None and not anew and len(fresh) == 1 and fresh[0].kind is FactKind.COPY:
+        return _fold_new(work, message, fresh)
     before = known or None
     said, put = fresh, []
     if any(fact.kind is FactKind.REACTION for fact in fresh):
@@ -121,13 +128,36 @@ def _fold(work: Fold, message: bytes, fresh: list[Fact], known: bytes | None, *,
     else:
         row = _stored_row(work, before)
     if row is not None:
-        placed = placed_at(row.stamp, row.arrived, work.now_ms, placed_of_key(before) if before is not None else None)
+        stood = placed_of_key(before) if before is not None else None
+        placed = placed_at(row.stamp, row.arrived, work.now_ms, stood)
+        if placed is not None and placed != stood:
+            placed = max(placed, work.last())  # what came stands at the end, though others stand some minutes ahead
         if placed != row.placed or (marked and not row.deleted) != row.marked:
             row = replace(row, placed=placed, marked=marked and not row.deleted)
     if row is None and (before is not None or known is None):
         work.batch.put(Table.MESSAGE, work.space + message, b"")
     _move(work, message, before, row)
     return RowChange(message, before, row)
+
+
+def _fold_new(work: Fold, message: bytes, fresh: list[Fact]) -> RowChange:
+    """The common case: a message of which nothing is known yet."""
+    row = fold_message(message, fresh, work.policy)
+    batch, space = work.batch, work.space
+    if row is None:
+        batch.put(Table.MESSAGE, space + message, b"")
+        return RowChange(message, None, None)
+    ms = row.stamp >> 16
+    if ms > work.now_ms and (placed := placed_at(row.stamp, row.arrived, work.now_ms)) is not None:
+        row = replace(row, placed=max(placed, work.last()))
+        _move(work, message, None, row)
+        return RowChange(message, None, row)
+    key = row.key()
+    batch.put(Table.MESSAGE, space + message, key)
+    batch.put(Table.ROW, space + key, row.encode())
+    place = _feed_key.pack(work.number(row.core), row.seq, row.place)
+    batch.put(Table.FEED_ROW, place, _feed_value.pack(ms, row.stamp, message, row.deleted))
+    return RowChange(message, None, row)
 
 
 def _stored_row(work: Fold, key: bytes) -> Row | None:
