@@ -176,24 +176,23 @@ def decode_frame(data: bytes) -> tuple[Kind, int, bytes]:
 
 def encode_rows(rows: Iterable[Row]) -> bytes:
     """Each: length of the key (u16), of the value (u32), key, value."""
-    out: list[bytes] = []
-    for key, value in rows:
-        out += (_ROW.pack(len(key), len(value)), key, value)
-    return b"".join(out)
+    pack = _ROW.pack
+    return b"".join([pack(len(key), len(value)) + key + value for key, value in rows])
 
 
 def decode_rows(data: bytes) -> Iterator[Row]:
     """Raises DecodeError for bytes that are no rows."""
-    at, end = 0, len(data)
+    at, end, unpack, size = 0, len(data), _ROW.unpack_from, _ROW.size
     while at < end:
-        if at + _ROW.size > end:
+        if at + size > end:
             raise DecodeError("a row that ends early")
-        key, value = _ROW.unpack_from(data, at)
-        at += _ROW.size
-        if key > MAX_KEY or value > MAX_VALUE or at + key + value > end:
+        key, value = unpack(data, at)
+        middle = at + size + key
+        after = middle + value
+        if key > MAX_KEY or value > MAX_VALUE or after > end:
             raise DecodeError("a row that ends early")
-        yield data[at : at + key], data[at + key : at + key + value]
-        at += key + value
+        yield data[at + size : middle], data[middle:after]
+        at = after
 
 
 def encode_contents(contents: Contents) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
+from itertools import islice
 from typing import NamedTuple
 from zlib import crc32
 
@@ -23,7 +24,7 @@ LARGEST = 1 << 20  # and from which any key does
 CUT = 0xFF
 AT_ONCE = 256 << 10  # bytes that one read of the store is meant to bring
 MAX_READ = 1024  # rows
-PATIENCE = 256
+PATIENCE = 64  # records
 
 
 class Record(NamedTuple):
@@ -32,6 +33,7 @@ class Record(NamedTuple):
     table: Table
     start: bytes
     rows: list[Row]
+    octets: int  # of keys and values, and what each row costs beside them
 
 
 class Sweep:
@@ -45,7 +47,9 @@ class Sweep:
         self._queue = deque((table, b"") for table in tables)
         self._ahead: tuple[Table, bytes, list[Row]] | None = None  # rows read beyond a record, from this key on
         self._read = 16  # rows to ask for at once
-        self._steps = 0
+        self._again = 0  # records that came, or were written in, since the start
+        self._last = {table: rows[0][0] for table in tables if (rows := store.scan(table, reverse=True, limit=1))}
+        self._first = set(self._unread)  # stretches of what was there at the start
 
     @property
     def left(self) -> int:
@@ -54,8 +58,9 @@ class Sweep:
 
     @property
     def restless(self) -> bool:
-        """Whether the store is written in faster than it is read: each stretch was read twice and there are more."""
-        return self._steps > 2 * sum(map(len, self._starts.values())) + PATIENCE
+        """Whether the store is written in as fast as it is read: what it held at first was read, and much of what came
+        since, and there is more."""
+        return self._again > PATIENCE
 
     def written(self, batch: Batch) -> None:
         """A batch was committed to the store."""
@@ -77,36 +82,41 @@ class Sweep:
         """Reads one record; None where nothing is left to read."""
         if not self._queue:
             return None
-        self._steps += 1
         table, start = self._queue.popleft()
+        first = (table, start) in self._first
+        self._first.discard((table, start))
+        self._again += not first
         self._unread.discard((table, start))
         starts = self._starts[table]
         at = bisect_right(starts, start)
-        rows, rest = self._record(table, start, starts[at] if at < len(starts) else None)
+        rows, rest, octets = self._record(table, start, starts[at] if at < len(starts) else None)
         if rest is not None:
             insort(starts, rest)
             self._unread.add((table, rest))
-            self._queue.appendleft((table, rest))
-        return Record(table, start, rows)
+            if first and rest <= self._last.get(table, b""):
+                self._first.add((table, rest))
+                self._queue.appendleft((table, rest))
+            else:
+                self._queue.append((table, rest))
+        return Record(table, start, rows, octets)
 
-    def _record(self, table: Table, start: bytes, end: bytes | None) -> tuple[list[Row], bytes | None]:
-        """The rows of the record that begins a stretch, and the key at which the next one does."""
+    def _record(self, table: Table, start: bytes, end: bytes | None) -> tuple[list[Row], bytes | None, int]:
+        """The rows of the record that begins a stretch, the key at which the next one does, and its size."""
         ahead, self._ahead = self._ahead, None
         rows = ahead[2] if ahead is not None and ahead[:2] == (table, start) else []
         size = at = 0
         whole = False
         while True:
-            while at < len(rows):
-                key, value = rows[at]
-                if at and size >= SMALLEST and (size >= LARGEST or crc32(key) & CUT == 0):
+            for key, value in islice(rows, at, None):
+                if size >= SMALLEST and (size >= LARGEST or crc32(key) & CUT == 0) and at:
                     self._ahead = table, key, rows[at:]
-                    return rows[:at], key
+                    return rows[:at], key, size
                 size += len(key) + len(value) + 6
                 at += 1
             if whole:
-                return rows, None
+                return rows, None, size
             more = self._store.scan(table, rows[-1][0] + b"\0" if rows else start, end, limit=self._read)
             whole = len(more) < self._read
-            octets = sum(len(value) for _, value in more)
+            octets = sum([len(value) for _, value in more])
             self._read = max(1, min(MAX_READ, self._read * 2 if octets < AT_ONCE else self._read // 2))
             rows += more

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from sync.service.domain import Domain, OpenedProfile
 from sync.service.names import chat_title
 from sync.service.plural import counted
 from sync.service.times import show_time
-from sync.store.port import Batch, Store, Table
+from sync.store.port import Batch, Table
+from sync.store.sqlite import SqliteStore
 
 FEW = 8  # records that are read in one piece with the end
 TELL = 8 << 20  # bytes between two words of progress
@@ -66,13 +68,19 @@ class BackupCalls(Domain):
         sweep, read, told = Sweep(store), 0, 0
         store.listeners.append(sweep.written)
         try:
+            writing: asyncio.Task[None] | None = None
             while sweep.left > FEW and not sweep.restless and (record := sweep.step()) is not None:
-                await asyncio.to_thread(target.add, record)
-                read += sum(len(key) + len(value) for key, value in record.rows)
+                if writing is not None:
+                    await writing  # the next record was read meanwhile
+                writing = asyncio.create_task(asyncio.to_thread(target.add, record))
+                read += record.octets
                 if read - told >= TELL:
                     told = read
                     profile.effects.append(Told("backup", read, 0))
                     self._opened.tick()
+                await asyncio.sleep(0)
+            if writing is not None:
+                await writing
             while (record := sweep.step()) is not None:
                 target.add(record)
         finally:
@@ -137,19 +145,40 @@ def lost_chats(opened: BackupFile, contents: Contents, lost: list[Part]) -> str:
     return ", ".join([*some, "and others"] if len(named) > MAX_NAMED else some)
 
 
-def load(opened: BackupFile, contents: Contents, store: Store, progress: Progress) -> None:
-    """Puts every row of a state into an empty store.  Raises `backup_damaged`, `profile_newer`, `disk_full`."""
-    batch, size, done = Batch(), 0, 0
-    for part in contents.parts:
+async def load(opened: BackupFile, parts: Sequence[Part], store: SqliteStore, progress: Progress) -> None:
+    """Puts the rows of parts into an empty store: the next are read and opened while some are written.
+
+    Raises `backup_damaged`, `profile_newer`, `disk_full`.
+    """
+    total, done, at = sum(part.length for part in parts), 0, 0
+    with store.unlogged():
+        reading = asyncio.create_task(asyncio.to_thread(_read, opened, parts, at))
+        while True:
+            batch, at, size = await reading
+            more = at < len(parts)
+            if more:
+                reading = asyncio.create_task(asyncio.to_thread(_read, opened, parts, at))
+            try:
+                await asyncio.to_thread(store.write, batch, durable=False)
+            except BaseException:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+                raise
+            done += size
+            progress(done, total)
+            if not more:
+                return
+
+
+def _read(opened: BackupFile, parts: Sequence[Part], at: int) -> tuple[Batch, int, int]:
+    """(rows of some parts from one on, the part after them, how many bytes)."""
+    batch, size = Batch(), 0
+    while at < len(parts) and size < LOAD:
+        part = parts[at]
         try:
             table = Table(part.table)
         except ValueError:
             raise KithkinError("profile_newer", "That backup was made by a newer version: update Kithkin.") from None
         batch.put_many(table, opened.rows(part))
-        size += part.length
-        done += part.length
-        if size >= LOAD:
-            store.write(batch, durable=False)
-            batch, size = Batch(), 0
-        progress(done, contents.octets)
-    store.write(batch, durable=True)
+        size, at = size + part.length, at + 1
+    return batch, at, size

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import secrets
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +25,7 @@ from identity.digest import base32
 from identity.errors import KithkinError
 from identity.kem import Kem
 from identity.keys import Random
+from identity.private_file import create, draft_of, private_file
 from sync.engine.profile import Profile
 from sync.pages.process import PageProcess, SetAside, TooMuch
 from sync.pages.quarantine import aside_in
@@ -85,18 +86,8 @@ def _target(path: Path, force: bool) -> Iterator[IO[bytes]]:
         if path.exists() and not path.is_file():
             # Renaming over a device or a pipe would take its place.
             raise KithkinError("not_allowed", "That is no file; give another name.")
-        draft = _draft(path)
-        try:
-            with draft.open("xb") as file:
-                yield file
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-
-
-def _draft(path: Path) -> Path:
-    """A name beside it for what is not yet whole; short, because the name itself may be as long as names can be."""
-    return path.with_name(f".kithkin-{secrets.token_hex(8)}")
+        with private_file(path, os.urandom, replace=force) as file:
+            yield file
 
 
 @contextlib.contextmanager
@@ -104,6 +95,8 @@ def _refusals(what: str) -> Iterator[None]:
     """What the system refuses with, in the service's words."""
     try:
         yield
+    except FileExistsError:
+        raise KithkinError("file_exists", f"That {what} exists; give another name or use --force.") from None
     except OSError as error:
         if is_full(error, None):
             raise KithkinError("disk_full", "The disk is full; nothing was exported.") from None
@@ -138,8 +131,8 @@ async def export_pages(
             if not path.is_dir() or any(child.suffix != ".yjs" for child in path.iterdir()):
                 raise KithkinError("not_allowed", "That is no directory of exported pages; give another name.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = _draft(path)
-        draft.mkdir()
+        draft = draft_of(path, os.urandom)
+        draft.mkdir(mode=0o700)
         try:
             count = await _write_pages(profile, chat, draft, now_ms, put_aside)
             if path.exists():
@@ -167,7 +160,8 @@ async def _write_pages(
                 put_aside(one)
             if isinstance(built, TooMuch):
                 raise KithkinError("system_refused", f"A page of this chat was not made: {built.reason}.")
-            (folder / f"{base32(epoch[:10])}.yjs").write_bytes(built.update)
+            with create(folder / f"{base32(epoch[:10])}.yjs") as file:
+                file.write(built.update)
             count += built.count
     return count
 

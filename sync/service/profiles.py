@@ -12,7 +12,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +29,30 @@ from identity.statement import root_certificate
 from netstack.shell.connection import Connection
 from netstack.shell.host import Host
 from sync.account.account import Account, new_account, recovered_account
-from sync.backup.file import DAMAGED, Progress, silent
+from sync.backup.file import DAMAGED, BackupFile, Progress, silent
+from sync.backup.format import Part
 from sync.backup.target import open_backup
 from sync.engine import effects as e
 from sync.engine.engine import Engine
 from sync.engine.onboarding.link import Linking as Core
 from sync.engine.perform import Driver
 from sync.engine.profile import Profile, found_profile, has_account
+from sync.engine.salvage import list_again
+from sync.engine.salvage import salvage as salvage_store
 from sync.engine.succession import become_new_device
 from sync.search.backend import SETTING, open_search
 from sync.search.port import Search
 from sync.service import models
 from sync.service.api import WAIT_SECONDS, Linking, Network
-from sync.service.backups import load, verify_file, whole
+from sync.service.backups import load, lost_chats, verify_file, whole
 from sync.service.folder import close_to_others
 from sync.service.ids import device_id, identity_id
 from sync.service.indexing import Indexing
 from sync.service.local import LocalService
 from sync.service.network import address_of, hints_of, new_host, start_host
 from sync.service.node import Node, up
+from sync.service.place import keep_place, place_of, put_place, was_copied
+from sync.service.plural import counted
 from sync.service.steps import TIMEOUT
 from sync.service.system import system_refusals
 from sync.service.text import check_name
@@ -72,6 +77,7 @@ async def create_profile(folder: Path, passphrase: str | None, *, name: str, kin
             created=int(now),
             generation=int(now),
         )
+        keep_place(store, place_of(folder / STORE))
         found_profile(store, account, [certificate], keys.recovery.public, name, int(now * 1000), rng, installed())
         _keep_keystore(folder, keystore)
         return models.Created(identity=identity_id(account.identity), device=device_id(account.device), phrase=phrase)
@@ -130,23 +136,69 @@ async def restore_backup(
     opened = await asyncio.to_thread(open_backup, path, secret)
     with opened.file:
         survey = await asyncio.to_thread(opened.survey, progress)
-        damaged = salvage and survey.contents is not None and not survey.lost
-        contents = survey.contents if damaged and survey.contents is not None else whole(opened, survey)
+        contents = survey.contents if salvage and survey.contents is not None else whole(opened, survey)
+        gone = {part.offset for part in survey.lost}
+        parts = [part for part in contents.parts if part.offset not in gone]
+        lost = lost_chats(opened, contents, survey.lost) if gone else ""
         async with _drafted(folder, passphrase) as (store, keystore):
-            await asyncio.to_thread(load, opened, contents, store, progress)
-            account = await asyncio.to_thread(_take_over, store)
+            if gone:
+                missing = await _salvage(folder, opened, parts, store, progress)
+                lost += f"; {counted(missing, 'entry', 'entries')} may come from other devices" if missing else ""
+            else:
+                await load(opened, parts, store, progress)
+            account = await asyncio.to_thread(_take_over, store, folder)
             _keep_keystore(folder, keystore)
-            return models.Restored(ok=True, identity=identity_id(account.identity), device=device_id(account.device))
+            return models.Restored(
+                ok=True, identity=identity_id(account.identity), device=device_id(account.device), lost=lost
+            )
 
 
-def _take_over(store: SqliteStore) -> Account:
-    """What was restored goes on as a new device.  Raises `backup_damaged` for rows that are no profile."""
+async def _salvage(
+    folder: Path, opened: BackupFile, parts: Sequence[Part], store: SqliteStore, progress: Progress
+) -> int:
+    """What still opens is put into a store beside, out of which the feeds are taken in anew.  Returns how many entries
+    are missing."""
+    path = folder / f"{STORE}.salvage"
+    spare = await asyncio.to_thread(SqliteStore, path, os.urandom(32))
+    try:
+        await load(opened, parts, spare, progress)
+        now_ms = int(time.time() * 1000)
+        return await asyncio.to_thread(
+            salvage_store, spare, store, os.urandom, installed(), now_ms, lambda taken: progress(taken, 0)
+        )
+    except (DecodeError, LookupError) as error:
+        sentence = "What is left of that backup is no profile: its account or its list of chats is lost."
+        raise KithkinError(DAMAGED, sentence) from error
+    finally:
+        await asyncio.to_thread(spare.close)
+        for piece in folder.glob(f"{path.name}*"):
+            piece.unlink(missing_ok=True)
+
+
+def _take_over(store: SqliteStore, folder: Path) -> Account:
+    """What was restored goes on as a new device, here.  Raises `backup_damaged` for rows that are no profile."""
     try:
         profile = Profile(store, os.urandom, installed())
     except (DecodeError, LookupError) as error:
         raise KithkinError(DAMAGED, f"What that backup holds is no profile of this version: {error}.") from None
-    become_new_device(profile, int(time.time() * 1000))
+    put_place(profile.context.batch, place_of(folder / STORE))
+    now_ms = int(time.time() * 1000)
+    become_new_device(profile, now_ms)
+    if not profile.personal.may_write:
+        raise KithkinError(DAMAGED, "What is left of that backup is no profile: the list of your chats is lost.")
+    list_again(profile, now_ms)
     return profile.account
+
+
+def _settle(store: SqliteStore, folder: Path) -> None:
+    """A store that was copied since it was opened last goes on as a new device: the other copy may be in use."""
+    here = place_of(folder / STORE)
+    if not was_copied(store, here):
+        keep_place(store, here)
+        return
+    profile = Profile(store, os.urandom, installed())
+    put_place(profile.context.batch, here)
+    become_new_device(profile, int(time.time() * 1000))
 
 
 def refuse_existing(folder: Path) -> None:
@@ -249,6 +301,7 @@ async def open_service(
                 "profile_unreadable", "This profile was never linked to the end; delete its folder and link again."
             )
         try:
+            _settle(store, folder)
             engine = Engine(store, os.urandom, time.time(), installed())
         except (DecodeError, LookupError) as error:
             # Pages are authenticated, so this is no flipped bit but a row that this version does not know.

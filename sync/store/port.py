@@ -94,8 +94,13 @@ class Batch:
         self._rows(table, Action.PUT).append((key, value))
 
     def put_many(self, table: Table, rows: Iterable[Row]) -> None:
-        for key, value in rows:
-            self.put(table, key, value)
+        """As `put`, for many rows at once."""
+        given = list(rows)
+        if any(len(key) > MAX_KEY or len(value) > MAX_VALUE for key, value in given):
+            raise ValueError("a row is over the store's bounds")
+        if given:
+            self._length += len(given) - 1
+            self._rows(table, Action.PUT).extend(given)
 
     def delete(self, table: Table, key: bytes) -> None:
         """A key that is not there is no error."""

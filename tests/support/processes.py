@@ -294,6 +294,8 @@ class Stage:
                 "KITHKIN_PROFILE": str(folder),
                 "KITHKIN_PASSPHRASE_FILE": str(self.secret),
                 "KITHKIN_BOOTSTRAP": "",
+                "KITHKIN_BACKUP_PASSPHRASE_FILE": str(self.secret),
+                "KITHKIN_MOVED": "same",  # profiles that were made once are copied for each test
                 "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
                 "TZ": "UTC",
             }
