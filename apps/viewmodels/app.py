@@ -1,18 +1,21 @@
 """The app from start to end: which stage is shown, and the opened service.
 
-starting -> welcome -> create | link -> home
+starting -> welcome -> create | link | restore -> home
          -> locked -> home
          -> stopped (a sentence; may be tried again)
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from apps.viewmodels.backup import Restore
 from apps.viewmodels.firstrun import Create, LaunchOptions, Link, Unlock
 from apps.viewmodels.model import ViewModel
 from apps.viewmodels.session import Session
@@ -31,6 +34,7 @@ class Stage(StrEnum):
     WELCOME = "welcome"
     CREATE = "create"
     LINK = "link"
+    RESTORE = "restore"
     LOCKED = "locked"
     HOME = "home"
     STOPPED = "stopped"
@@ -54,8 +58,10 @@ class App(ViewModel[AppState]):
         self._options = options
         self._stack = contextlib.AsyncExitStack()
         self._starting = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.create = Create(options, self._created)
         self.link = Link(options, self._created)
+        self.restore = Restore(options, self._created, self._in_loop)
         self.unlock = Unlock(self.open)
 
     @property
@@ -67,7 +73,7 @@ class App(ViewModel[AppState]):
         """Opens the profile through a running node, or with a passphrase of the environment or the keyring, or asks."""
         if self._starting:
             return
-        self._starting = True
+        self._starting, self._loop = True, asyncio.get_running_loop()
         self._become(stage=Stage.STARTING, problem="")
         try:
             await self.open(self._options.passphrase)
@@ -84,7 +90,8 @@ class App(ViewModel[AppState]):
 
     def choose(self, stage: Stage) -> None:
         """Goes from the welcome page to creating or linking, and back; not while the recovery words are shown."""
-        if self.state.stage in (Stage.WELCOME, Stage.CREATE, Stage.LINK) and not self.create.state.words:
+        before = (Stage.WELCOME, Stage.CREATE, Stage.LINK, Stage.RESTORE)
+        if self.state.stage in before and not self.create.state.words and not self.restore.state.busy:
             self.link.cancel()
             self._become(stage=stage)
 
@@ -115,6 +122,11 @@ class App(ViewModel[AppState]):
             await self.open(passphrase)
         except KithkinError as refusal:
             self._become(stage=Stage.STOPPED, problem=refusal.message)
+
+    def _in_loop(self, act: Callable[[], None]) -> None:
+        """Called from any thread while a profile is restored."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(act)
 
     def _lost(self, problem: str) -> None:
         """The service ended by itself."""

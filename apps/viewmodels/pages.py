@@ -9,7 +9,8 @@ from apps.viewmodels.model import ViewModel
 
 
 class PageKind(StrEnum):
-    """What a page shows.  `TEXT`: one long message; `DEVICE`: approving a device."""
+    """What a page shows.  `TEXT`: one long message; `DEVICE`: approving a device; `BACKUP`: backing this one
+    up."""
 
     CHATS = "chats"
     CHAT = "chat"
@@ -21,6 +22,7 @@ class PageKind(StrEnum):
     GROUP = "group"
     DEVICE = "device"
     SETTINGS = "settings"
+    BACKUP = "backup"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Literal, Protocol
@@ -33,6 +34,17 @@ class Profiles(Protocol):
         network: Network | None = None,
         wait: float = WAIT_SECONDS,
     ) -> AbstractAsyncContextManager[Linking]: ...
+
+    async def restore_backup(
+        self,
+        folder: Path,
+        passphrase: str | None,
+        path: Path,
+        secret: str,
+        *,
+        salvage: bool = False,
+        progress: Callable[[int, int], None] = ...,
+    ) -> models.Restored: ...
 
     def open_service(
         self, folder: Path, passphrase: str | None, *, network: Network | None = None

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 from apps.viewmodels.approval import Approve
+from apps.viewmodels.backup import BackUp
 from apps.viewmodels.chat import Chat
 from apps.viewmodels.chats import Chats
 from apps.viewmodels.devices import Devices
@@ -48,6 +49,7 @@ class Session:
         self.search = Search(service, self.chats, now)
         self.devices = Devices(service, now)
         self.members = Members(service)
+        self.backup = BackUp(service)
 
     async def start(self) -> None:
         """Follows the events and loads the list.  Raises what the service refuses with."""
@@ -99,7 +101,10 @@ class Session:
             case models.DeviceEvent(device=device, notice=notice):
                 self.devices.changed(device, notice)
             case models.ProgressEvent(what=what, done=done, total=total):
-                self.chats.progress(what, done, total)
+                if what == "backup":
+                    self.backup.progress(done)
+                else:
+                    self.chats.progress(what, done, total)
             case models.GapEvent(chat=of):
                 self._gap(of)
 
@@ -152,6 +157,8 @@ class Session:
                 await self.group.load()
             case PageKind.DEVICE:
                 self.approve.reset()
+            case PageKind.BACKUP:
+                self.backup.reset()
             case PageKind.SETTINGS:
                 await self.devices.load()
             case PageKind.MEMBERS:

@@ -54,6 +54,9 @@ class Welcome(FirstRun):
     def link(self) -> None:
         self.ui.call(self.ui.app.choose, Stage.LINK)
 
+    def restore(self) -> None:
+        self.ui.call(self.ui.app.choose, Stage.RESTORE)
+
 
 class CreateProfile(FirstRun):
     asks_passphrase = BooleanProperty(True)

@@ -315,6 +315,9 @@ class SettingsPage(Page):
     def link(self) -> None:
         self.ui.do(self.ui.home.show(PageKind.DEVICE))
 
+    def backup(self) -> None:
+        self.ui.do(self.ui.home.show(PageKind.BACKUP))
+
     def copy(self) -> None:
         Clipboard.copy(self.identity)
         toast("Identity copied")

@@ -20,6 +20,7 @@ from apps.viewmodels.pages import Page, PageKind, Stack
 from apps.viewmodels.ports import DeviceKind, real_profiles
 from apps.viewmodels.service_thread import ServiceThread
 from apps.widgets import firstrun
+from apps.widgets.backup import BackupPage, RestoreProfile
 from apps.widgets.chat import ChatPage, TextPage
 from apps.widgets.chatlist import ChatList, SearchPage
 from apps.widgets.colours import PRIMARY
@@ -47,6 +48,7 @@ PAGES: dict[PageKind, Callable[[Ui, str], View]] = {
     PageKind.ACCEPT: lambda ui, _: AcceptPage(ui),
     PageKind.GROUP: lambda ui, _: GroupPage(ui),
     PageKind.DEVICE: lambda ui, _: DevicePage(ui),
+    PageKind.BACKUP: lambda ui, _: BackupPage(ui),
     PageKind.SETTINGS: lambda ui, _: SettingsPage(ui),
 }
 STAGES: dict[Stage, Callable[[Ui], View]] = {
@@ -54,6 +56,7 @@ STAGES: dict[Stage, Callable[[Ui], View]] = {
     Stage.WELCOME: firstrun.Welcome,
     Stage.CREATE: firstrun.CreateProfile,
     Stage.LINK: firstrun.LinkDevice,
+    Stage.RESTORE: RestoreProfile,
     Stage.LOCKED: firstrun.Unlock,
     Stage.STOPPED: firstrun.Stopped,
 }
