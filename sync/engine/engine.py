@@ -29,6 +29,7 @@ from sync.engine.profile import Profile
 from sync.engine.recovery import Recovery
 from sync.engine.replication import PROTOCOL as SPACE
 from sync.engine.replication import Replication
+from sync.engine.succession import become_new_device
 from sync.engine.tasks.schedule import Schedule
 from sync.engine.topics import Topics, somebody_missing
 from sync.engine.transport_keys import TransportKeys
@@ -76,6 +77,11 @@ class Engine:
         dial, and be at its topics."""
         self._hints = self.dialling.hints = hints
         self.dialling.online = True
+        self._appear(now)
+        self.tick(now)
+
+    def _appear(self, now: float) -> None:
+        """Says to the shell where this device listens and which topics it is at, and to every space where it is."""
         # Nobody listened while there was no port: everything is said again.
         self.transport_keys.start_over()
         self.onboarding.invites.forget_listening()
@@ -85,7 +91,13 @@ class Engine:
         self._rotate(now)
         self.tasks.online(now)
         self.onboarding.invites.listen(now)
-        self.tick(now)
+
+    def _give_place(self, now: float) -> None:
+        """Another copy of this store wrote on under its keys: this one goes on as a new device."""
+        become_new_device(self.profile, int(now * 1000))
+        self.start_over()
+        if self.dialling.online:
+            self._appear(now)
 
     def opened(self, connection: ConnectionUp, now: float) -> None:
         """A connection is up."""
@@ -222,6 +234,8 @@ class Engine:
             for _ in range(ROUNDS):
                 if not self._commit_round(now):
                     break
+            if self.profile.copied:
+                self._give_place(now)
         except BaseException:
             self.start_over()
             raise

@@ -59,6 +59,7 @@ class Profile:
         self.recovering: bytes | None = None  # counter of the copy found (8) | secret recovery keys
         self.introduces = False  # made from the words: others know it by its certificate alone
         self._deltas: dict[bytes, SpaceDelta] = {}  # what commits changed and nobody has been told of, by space
+        self.copied = False  # a feed of this device has two histories, so another copy of the store wrote it too
         self.former: Former | None = None  # whose place this device took, not long ago
         self.news = 0  # how often something came that may tell whom to dial, or where
         self._view: PersonalView | None = None
@@ -91,6 +92,7 @@ class Profile:
             highest = max((feed.number for feed in space.feed_store.feeds.values()), default=0)
             self.context.last_number = max(self.context.last_number, highest)
         self.personal = self.spaces[personal]
+        self.copied = any(s.mine is not None and s.mine.writer in s.feed_store.proofs for s in self.spaces.values())
         self.directory.take_departed()  # what was known before is no news
 
     @property

@@ -190,6 +190,9 @@ class Replication:
                     pass  # what counts as delivered is what a device says it has opened: its record
                 case ForkFound(writer, proof):
                     space.keep_fork(writer, proof)
+                    # Another copy of this store wrote on: neither may go on under these keys.
+                    mine = space.mine
+                    self.profile.copied = self.profile.copied or (mine is not None and mine.writer == writer)
                 case CaughtUp():
                     self.fetching.look_at(space.id, now)
                     self._look_for_items(space, now)

@@ -8,8 +8,11 @@ One commit: it is done as a whole or not at all.  `docs/protocol.md`, "Clone and
 
 from __future__ import annotations
 
+from crdt.docs.guard import Admit, examine
+from crdt.docs.kinds import DocKind
 from crdt.docs.own import DeviceName, OwnWriter
-from crdt.docs.schema import Value
+from crdt.docs.schema import Value, parse_value
+from crdt.log.entry import Kind, decode_plaintext, open_entry, read_block
 from crdt.space.lineage import START, End
 from crdt.space.moves import succeed
 from identity.device import DeviceKeys, new_device
@@ -21,6 +24,7 @@ from sync.account.directory import put_statements
 from sync.account.former import Former, put_former
 from sync.engine.profile import Profile
 from sync.space.epochs import open_epoch
+from sync.space.feed import EntryState, Feed
 from sync.space.space import Space
 
 
@@ -39,10 +43,13 @@ def become_new_device(profile: Profile, now_ms: int) -> None:
     context.directory.become(keys.agreement)
     profile.forget_port()
     values: list[Value] = [DeviceName(keys.id, name or old.kind)]
+    before = {space.id: space.mine for space in profile.spaces.values() if space.mine is not None}
     for space in sorted(profile.spaces.values(), key=lambda space: not space.personal):
         values += _take_place(profile, space, now_ms)
     if profile.personal.mine is not None:
         profile.note(now_ms, *values)
+    for id_, feed in before.items():
+        publish_again(profile, profile.spaces[id_], feed, now_ms)
     profile.commit(now_ms)
 
 
@@ -93,3 +100,33 @@ def _take_place(profile: Profile, space: Space, now_ms: int) -> list[Value]:
     open_epoch(space, now_ms, ops, recovery=profile.recovery)
     prekey = account.keys.prekey.public
     return [gone, OwnWriter(space.id, new.writer, on=True, device=account.device, prekey=prekey)]
+
+
+def publish_again(profile: Profile, space: Space, feed: Feed, now_ms: int) -> None:
+    """Of a feed that has two histories, what nobody is known to have opened of this one: written once more by the feed
+    that follows, with the nonces it had, so under the same message ids.  The others may keep the other history."""
+    if feed.writer not in space.feed_store.proofs or not space.may_write:
+        return
+    kind = DocKind.PERSONAL if space.personal else DocKind.CHAT
+    groups: list[list[Value]] = []
+    for seq in range(_opened_by_others(space, feed), feed.length):
+        entry = space.feed_store.entry(feed, seq)
+        if entry is None or entry.state is not EntryState.OPENED:
+            continue
+        text = decode_plaintext(open_entry(entry.key, feed.core, space.id, entry.block, read_block(entry.block, seq)))
+        verdict = examine(text.body, feed.core, seq, kind) if text.kind is Kind.UPDATE else None
+        if isinstance(verdict, Admit):
+            values = [parse_value(kind, put.root, put.json) for put in verdict.puts]
+            groups.append([value for value in values if value is not None])
+    profile.write(space, [values for values in groups if values], now_ms)
+
+
+def _opened_by_others(space: Space, feed: Feed) -> int:
+    """How far somebody else is known to have opened this history of a feed."""
+    found = 0
+    for core, report in space.reports.items():
+        for head in report.opened if core != feed.core else ():
+            if head.core8 == feed.core[:8] and found < head.length <= feed.length:
+                root = space.feed_store.root_at(feed, head.length)
+                found = head.length if root is not None and root[:16] == head.root16 else found
+    return found

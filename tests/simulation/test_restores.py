@@ -9,6 +9,7 @@ import pytest
 
 from crdt.space.control import Succeed
 from sync.engine.profile import Profile
+from sync.service.ids import message_id
 from tests.support.device import Device
 from tests.support.world import Message, World
 
@@ -229,3 +230,40 @@ def test_the_old_keys_are_gone_from_a_restored_store() -> None:
     kept = b"".join(value for table in new.store._tables.values() for value in table.values.values())
     assert [secret in kept for secret in secrets] == [False] * 4
     assert isinstance(new.engine.profile, Profile)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_store_set_back_unnoticed_goes_on_as_a_new_device_once_the_fork_shows(seed: int) -> None:
+    """A virtual machine set back as a whole: nothing says so, and the device writes before it meets anybody."""
+    world = World(f"set back {seed}")
+    ada, bob = world.person("Ada"), world.person("Bob")
+    world.friends(ada, bob)
+    for number in range(3):
+        ada.send(bob, f"old {number}")
+    world.settle()
+    backup = ada.store.reopen()
+    for number in range(4):
+        ada.send(bob, f"newer {number}")
+    world.settle()
+    before = device_id(ada)
+    ada.stop()
+    ada.store = backup.reopen(ada.misfortune)
+    world.cut(ada, bob)
+    ada.boot()
+    first = ada.send("Bob", "first after the restore")
+    ada.send("Bob", "second after the restore")
+    world.heal()
+    world.run(60)
+    world.settle()
+
+    assert device_id(ada) != before
+    theirs = world.texts(bob, "Ada")
+    assert {"first after the restore", "second after the restore"} <= set(theirs), theirs
+    assert len(theirs) == len(set(theirs)), "a message that was published again is one message"
+    lost = [m.text for m in world.of(ada, "Bob") if m.state in ("delivered", "read") and m.text not in theirs]
+    assert lost == [], "nothing is shown as delivered that the other side never gets"
+    assert first in [message_id(row.id) for row in bob.rows("Ada")]
+    ada.send("Bob", "and on")
+    bob.send("Ada", "do you read me")
+    world.settle()
+    assert "and on" in world.texts(bob, "Ada") and "do you read me" in world.texts(ada, "Bob")
