@@ -117,7 +117,7 @@ def _fold(work: Fold, message: bytes, fresh: list[Fact], known: bytes | None, *,
     if any(fact.kind is FactKind.REACTION for fact in fresh):
         said = [fact for fact in fresh if fact.kind is not FactKind.REACTION]
         put = [fact for fact in fresh if fact.kind is FactKind.REACTION]
-    if anew:
+    if anew or any(fact.value is None for fact in put):  # what counts has changed, or some of it was erased
         marked = _mark_anew(work, message, put)
     elif put:
         marked = _mark(work, message, put)
@@ -134,6 +134,9 @@ def _fold(work: Fold, message: bytes, fresh: list[Fact], known: bytes | None, *,
             placed = max(placed, work.last())  # what came stands at the end, though others stand some minutes ahead
         if placed != row.placed or (marked and not row.deleted) != row.marked:
             row = replace(row, placed=placed, marked=marked and not row.deleted)
+        if row.deleted and marked:
+            prefix = work.space + message
+            work.batch.delete_range(Table.MARK, prefix, prefix_end(prefix) or b"")
     if row is None and (before is not None or known is None):
         work.batch.put(Table.MESSAGE, work.space + message, b"")
     _move(work, message, before, row)

@@ -352,6 +352,21 @@ def test_one_more_reaction_reads_and_writes_as_much_as_the_first(monkeypatch: Pa
         ada.call(lambda calls: calls.react(chat_id(space.id), id_, "\N{HUNDRED POINTS SYMBOL}"))
 
 
+def test_marks_go_with_their_message() -> None:
+    world = World(107)
+    (ada,) = world.linked("Ada", devices=1)
+    kept, gone = ada.send(NOTES, "kept"), ada.send(NOTES, "gone")
+    for id_ in (kept, gone):
+        ada.react(NOTES, id_, "\N{THUMBS UP SIGN}")
+    space = ada.space(NOTES)
+    first, second = ada.rows(NOTES)
+    ada.delete(NOTES, gone)
+    world.settle()
+    assert [len(timeline.marks_on(ada.store, space.id, row.id)) for row in (first, second)] == [1, 0]
+    write(ada, space, Reaction(second.id, "\N{PARTY POPPER}", True))
+    assert timeline.marks_on(ada.store, space.id, second.id) == []
+
+
 def test_one_more_edit_reads_as_much_as_the_first(monkeypatch: Patch) -> None:
     world = World(103)
     (ada,) = world.linked("Ada", devices=1)
