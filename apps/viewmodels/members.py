@@ -10,6 +10,7 @@ from apps.viewmodels.words import MAX_TITLE, initials, one_line, shade
 from sync.service import models
 from sync.service.api import Service
 
+RANKS: tuple[models.Role, ...] = ("creator", "admin", "member")
 WORDS: dict[models.MemberState, str] = {
     "invited": "invited, not joined yet",
     "active": "",
@@ -31,8 +32,9 @@ class ListedMember:
 
 @dataclass(frozen=True, slots=True)
 class MembersState:
-    """`notice`: why the chat is not covered, in a sentence. `number`: the safety number with `contact`, the other
-    person of a direct chat."""
+    """`notice`: why the chat is not covered, in a sentence.  `number`: the safety number with `contact`, the other
+    person of a direct chat.  `chosen`: the member whose row was tapped; `may_remove` and `may_promote`: what I may do
+    about them; `asks`: a question to be answered before it is done, empty for none."""
 
     chat: str = ""
     members: tuple[ListedMember, ...] = ()
@@ -40,6 +42,10 @@ class MembersState:
     notice: str = ""
     number: str = ""
     verified: bool = False
+    chosen: str = ""
+    may_remove: bool = False
+    may_promote: bool = False
+    asks: str = ""
     busy: bool = False
     problem: str = ""
 
@@ -51,22 +57,68 @@ class Members(ViewModel[MembersState]):
         super().__init__(MembersState())
         self._service = service
         self._reading = Coalesced(self._read)
+        self._listed: dict[str, models.Member] = {}
+        self._me = ""
 
     async def load(self, chat: str) -> None:
         """Reads the members of that chat."""
         self._become(chat=chat, members=(), notice="", contact="", number="", verified=False)
+        self.choose("")
         await self._read()
 
     async def _read(self) -> None:
         chat = self.state.chat
         with self._working():
             listed = await self._service.chat_members(chat)
+            self._me = (await self._service.profile()).identity
+            self._listed = {member.id: member for member in listed.members}
             self._become(members=tuple(map(member_of, listed.members)), notice=listed.reason)
             contacts = (await self._service.contacts()).contacts
             other = next((contact for contact in contacts if contact.chat == chat), None)
             if other is not None:
                 safety = await self._service.contact_verify(other.id)
                 self._become(contact=other.id, number=safety.safety_number, verified=safety.verified)
+
+    def choose(self, id_: str) -> None:
+        """A row was tapped: says what may be done about that member.  The same row again, or "", takes it back."""
+        member, me = self._listed.get(id_), self._listed.get(self._me)
+        if member is None or me is None or id_ in ("", self._me, self.state.chosen) or me.state != "active":
+            self._become(chosen="", may_remove=False, may_promote=False, asks="", problem="")
+            return
+        rank = RANKS.index(me.role)
+        below = rank < 2 and rank < RANKS.index(member.role)
+        self._become(
+            chosen=id_,
+            may_remove=below and member.state in ("active", "invited"),
+            may_promote=rank == 0 and member.role == "member" and member.state == "active",
+            asks="",
+            problem="",
+        )
+
+    def ask_to_remove(self) -> None:
+        """Asks before a member is removed, or an invitation is taken back."""
+        member = self._listed.get(self.state.chosen)
+        if member is None or not self.state.may_remove:
+            return
+        name = one_line(member.name, MAX_TITLE)
+        asks = f"Remove {name} from this group? They keep what they have, and get nothing that is written from now on."
+        self._become(asks=asks if member.state == "active" else f"Take back the invitation of {name}?")
+
+    async def remove(self) -> None:
+        """The question was answered by yes."""
+        if self.state.asks:
+            with self._working():
+                await self._service.chat_remove(self.state.chat, self.state.chosen)
+                self.choose("")
+            await self._read()
+
+    async def promote(self) -> None:
+        """Makes the chosen member an admin."""
+        if self.state.may_promote:
+            with self._working():
+                await self._service.chat_admin(self.state.chat, self.state.chosen)
+                self.choose("")
+            await self._read()
 
     def touched(self, chat: str) -> None:
         """Something about a chat changed that its event does not carry: roles, names, members."""

@@ -238,6 +238,9 @@ class MembersPage(Page):
     number = StringProperty("")
     verified = BooleanProperty(False)
     title = StringProperty("")
+    may_remove = BooleanProperty(False)
+    may_promote = BooleanProperty(False)
+    asks = StringProperty("")
 
     def __init__(self, ui: Ui, id_: str) -> None:
         super().__init__(ui)
@@ -251,6 +254,7 @@ class MembersPage(Page):
             groups = [state.number[at : at + 5] for at in range(0, len(state.number), 5)]
         self.number = "\n".join("   ".join(groups[at : at + 4]) for at in range(0, len(groups), 4))
         self.verified, self.notice = state.verified, state.notice
+        self.may_remove, self.may_promote, self.asks = state.may_remove, state.may_promote, state.asks
         self.ids.list.fill(
             [
                 {
@@ -260,15 +264,24 @@ class MembersPage(Page):
                     "symbol": "",
                     "shade": member.shade,
                     "about": member.about,
-                    "mark": "",
-                    "chosen": False,
+                    "mark": "check" if member.id == state.chosen else "",
+                    "chosen": member.id == state.chosen,
                 }
                 for member in state.members
             ]
         )
 
     def open(self, key: str) -> None:
-        """A member has no page yet."""
+        self.ui.call(self.ui.home.members.choose, key)
+
+    def ask_to_remove(self) -> None:
+        self.ui.call(self.ui.home.members.ask_to_remove)
+
+    def remove_member(self) -> None:
+        self.ui.do(self.ui.home.members.remove())
+
+    def promote(self) -> None:
+        self.ui.do(self.ui.home.members.promote())
 
     def confirm(self) -> None:
         self.ui.do(self.ui.home.members.confirm())

@@ -221,4 +221,19 @@ def test_invited_contact_joins_a_group_and_sends(tmp_path: Path) -> None:
                 ("me", "Bob", False),
             ]
 
+            # The creator removes the member from the page of members: asked first, then told on both sides.
+            me, them = ada.members.state.members
+            ada.members.choose(me.id)
+            assert not ada.members.state.may_remove
+            ada.members.choose(them.id)
+            assert (ada.members.state.may_remove, ada.members.state.may_promote) == (True, True)
+            await ada.members.remove()
+            assert ada.members.state.members[1].about == "", "nothing is done before it is asked"
+            ada.members.ask_to_remove()
+            assert ada.members.state.asks.startswith("Remove Bob from this group?")
+            await ada.members.remove()
+            assert [m.about for m in ada.members.state.members] == ["creator", "was removed"]
+            assert (ada.members.state.chosen, ada.members.state.asks) == ("", "")
+            await until(lambda: theirs.state.state == "removed")
+
     asyncio.run(story())
