@@ -505,6 +505,10 @@ def covered(seqs: AbstractSet[int], ranges: Iterable[tuple[int, int]]) -> set[in
 
 
 def is_past(item: Item, admitted: int) -> bool:
-    """Whether an item is older than this device's admission (a stamp) and no control entry.  Raises DecodeError."""
-    text = decode_plaintext(item.plaintext)
+    """Whether an item is older than this device's admission (a stamp) and no control entry.  One that this version
+    cannot read is kept for a later one."""
+    try:
+        text = decode_plaintext(item.plaintext)
+    except DecodeError:
+        return False
     return text.kind is not Kind.CONTROL and text.stamp < admitted

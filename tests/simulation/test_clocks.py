@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from crdt.docs.update import make_update
 from crdt.log import entry as entries
 from crdt.log.entry import Kind, Plaintext, encode_plaintext, message_key, seal_entry
 from crdt.log.head import sign_head
+from crdt.log.item import Item
 from crdt.log.merkle import leaf_of
 from crdt.log.stamp import CEILING_MS, MAX_STAMP
 from crdt.space.control import Set
 from identity.errors import DecodeError
 from identity.extension import Extension
 from sync.engine.engine import Engine
+from sync.engine.replication import is_past
 from sync.service import chats, delivery, messages
 from sync.service.exporting import export_lines
 from sync.service.ids import chat_id, message_id
@@ -461,6 +464,15 @@ def test_entry_of_another_suite_is_opened_after_the_update(monkeypatch: Patch) -
     world.settle()
     assert [row.text for row in rows(ada, mal)] == ["of a later suite", "plain"]
     nothing_broke(ada, mal)
+
+
+def test_item_that_this_version_cannot_read_is_none_of_the_past() -> None:
+    """A device linked without history drops items of before; of what a later version says it cannot know."""
+    text = encode_plaintext(Plaintext(Kind.UPDATE, 5 << 16, (), b""))
+    item = Item(bytes(32), 7, bytes(8), bytes(32), text)
+    assert is_past(item, 9 << 16)
+    assert not is_past(item, 5 << 16)
+    assert not is_past(replace(item, plaintext=b"\x09" + text[1:]), 9 << 16)
 
 
 # -- for days -------------------------------------------------------------------------------------------------------
