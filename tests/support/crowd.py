@@ -96,18 +96,24 @@ def crowd(
 def reader(profile: Profile, space: Space, other: Other, kem: Kem | None) -> Space:
     """The group as that device sees it, once it was handed every block.  What came before it, which it would get as
     items, it reads with the keys of the epochs that it was not in."""
-    account = Account(other.identity, other.keys, ())
-    context = Context(MemoryStore(), stream("reader"), account, Directory(other.keys.agreement), kem)
-    identities = {member.identity for member in space.state.members.values()}
-    context.directory.learn([told for identity in identities for told in profile.context.directory.encoded(identity)])
-    there = Space(context, space.id, personal=False)
-    there.feed_store.feed(other.writer.public, other.writer)
+    there = stranger(profile, space, other, kem)
     there.members.vouch(space.feed_store.feeds)
     for epoch in space.state.epochs.values():
         if other.keys.id not in {place.device for place in epoch.roster}:
             key = space.keys[epoch.id]
             there.epoch_keys.learn(epoch.id, OpenedGrant(key.secret, key.z, None))
     hand(space, there)
+    return there
+
+
+def stranger(profile: Profile, space: Space, other: Other, kem: Kem | None) -> Space:
+    """The group on that device before it has heard of anything but who is in it."""
+    account = Account(other.identity, other.keys, ())
+    context = Context(MemoryStore(), stream("reader"), account, Directory(other.keys.agreement), kem)
+    identities = {member.identity for member in space.state.members.values()}
+    context.directory.learn([told for identity in identities for told in profile.context.directory.encoded(identity)])
+    there = Space(context, space.id, personal=False)
+    there.feed_store.feed(other.writer.public, other.writer)
     return there
 
 
@@ -154,4 +160,4 @@ def _write(space: Space, author: Other, ops: list[Admit]) -> None:
     space.finish(MS)
 
 
-__all__ = ["MS", "NOW", "Other", "crowd", "founder", "hand", "open_epoch", "reader"]
+__all__ = ["MS", "NOW", "Other", "crowd", "founder", "hand", "open_epoch", "reader", "stranger"]

@@ -8,10 +8,11 @@ from crdt.log.entry import Kind, read_block
 from crdt.space.control import ControlBody, Slots, encode_control
 from crdt.space.grant import MAX_SLOTS, Shared, decode_grant, make_grant
 from identity.kem import CIPHERTEXT
+from sync.engine.hello import MAX_HANDOVER, decode_handover, encode_handover, told_epoch
 from sync.engine.profile import Profile
 from sync.space.outbound import Draft
 from sync.space.space import Space
-from tests.support.crowd import MS, Other, crowd, hand, open_epoch, reader
+from tests.support.crowd import MS, Other, crowd, hand, open_epoch, reader, stranger
 from tests.support.kem import SIMULATED
 
 WEEK = 7 * 86_400_000
@@ -130,3 +131,26 @@ def test_a_slot_waits_for_the_entry_that_carried_its_ciphertext(large: tuple[Pro
     assert try_grant(feed.core, later.start, header, earlier=lambda at: None) is None
     found = try_grant(feed.core, later.start, header, earlier=lambda at: read_block(held[at], at).grant)
     assert found is not None and found.secret == space.keys[epoch].secret
+
+
+def test_a_grant_handed_over_brings_what_its_slots_name(large: tuple[Profile, Space, list[Other]]) -> None:
+    """A device that lacks the feed is told an epoch in messages of their own; one of them has its slot."""
+    profile, space, people = large
+    opened(space)
+    epoch, seqs = opened(space)
+    feed, info = space.mine, space.state.epochs[epoch]
+    assert feed is not None
+    for one in (people[5], people[-1]):
+        there = stranger(profile, space, one, SIMULATED)
+        told = []
+        for seq, block, carriers in space.epoch_keys.told_in(info):
+            assert seq in seqs and carriers
+            message = encode_handover(space.id, feed.writer, seq, block, carriers, [])
+            assert len(message) <= MAX_HANDOVER
+            _, _, at, same, named, _ = decode_handover(message)
+            header, sender = read_block(same, at), [profile.account.keys.agreement.public]
+            found = there.epoch_keys.try_grant(feed.core, at, header, sender, dict(named).get)
+            if found is not None:
+                told.append((told_epoch(found, feed.core, space.id, same, header), found.z))
+                assert there.epoch_keys.try_grant(feed.core, at, header, sender, dict[int, bytes]().get) is None
+        assert told == [(epoch, space.keys[epoch].z)]

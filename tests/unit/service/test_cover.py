@@ -10,6 +10,7 @@ from apps.cli.human import render
 from sync.service import models
 from sync.service.ids import chat_id, message_id
 from sync.service.messages import MessageCalls
+from sync.service.status import uncovered
 from sync.space import timeline
 from sync.space.epochs import open_epoch
 from sync.space.space import Space
@@ -82,6 +83,8 @@ def test_one_device_without_them_is_named_wherever_the_chat_is_shown(world: Worl
     (message,) = messages(ada, space)
     assert (message.covered, message.reason) == (False, said)
     assert "not covered" in render(models.Messages(messages=[message], more=False), colour=False)
+    (shown,) = uncovered(ada.engine.profile)
+    assert (shown.chat, shown.title, shown.reason) == (chat.id, "Bob", said)
     assert listed(bob, bob.space(ada)).reason == SENTENCE.format("this device lacks")
     assert listed(ada, ada.space(NOTES)).covered, "chats that it is not in are covered"
 
