@@ -249,7 +249,9 @@ def _(value: m.Chats, page: Page) -> str:
 
 @shows
 def _(value: m.Members, page: Page) -> str:
-    rows = [(one.id, one.name, one.role, one.state, "yes" if one.proved else "no") for one in value.members]
+    twice = {True: ", runs twice", False: ""}
+    proved = {True: "yes", False: "no"}
+    rows = [(one.id, one.name, one.role, one.state + twice[one.forked], proved[one.proved]) for one in value.members]
     table = page.table(("id", "name", "role", "state", "proved"), rows, "Nobody.")
     return f"{table}\n{one_line(value.reason)}" if value.reason else table
 

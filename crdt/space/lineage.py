@@ -58,6 +58,10 @@ class Prefixes:
             shorter = self._shorter.setdefault((core, end), {})
             shorter.update((one.length, one.root) for one in chain if 0 < one.length < end.length)
 
+    def knows(self, core: bytes) -> bool:
+        """Whether any proof told of this feed."""
+        return core in self._signed
+
     def signed(self, core: bytes, end: End) -> bool:
         """Whether a proof showed this end under a signed head."""
         return end in self._signed.get(core, ())

@@ -14,7 +14,7 @@ from math import inf
 from sync.engine.peer import Peer, SpaceLink
 from sync.engine.profile import Profile
 from sync.replicate.effects import Effect
-from sync.replicate.messages import Point, Question
+from sync.replicate.messages import Point, Question, Stretch
 from sync.space.space import Space
 
 GRACE = 1.0  # seconds until what is lacking is asked for: most of it is on its way
@@ -25,7 +25,7 @@ MAX_LACKS = 16_384  # points that are remembered of one peer
 
 MAX_TOLD = 4096  # control tips that are remembered of one peer
 
-Lack = Point | Question
+Lack = Point | Question | Stretch
 Links = Mapping[bytes, Mapping[int, tuple[Peer, SpaceLink]]]
 Perform = Callable[[Peer, SpaceLink, Iterable[Effect], float], None]
 
@@ -120,9 +120,14 @@ class Fetching:
             points = asks.get(conn)
             if points and link.replicator is not None:
                 self.asked += len(points)
+                stretches = [
+                    effect for s in points if isinstance(s, Stretch) for effect in link.replicator.want_stretch(s)
+                ]
                 blocks = link.replicator.fetch(point for point in points if len(point) == 3)
-                proofs = link.replicator.want_proofs(point for point in points if len(point) == 4)
-                self._perform(peer, link, [*blocks, *proofs], now)
+                proofs = link.replicator.want_proofs(
+                    point for point in points if len(point) == 4 and not isinstance(point, Stretch)
+                )
+                self._perform(peer, link, [*blocks, *proofs, *stretches], now)
 
 
 def lacking(space: Space, links: Iterable[SpaceLink]) -> Iterator[Lack]:
@@ -136,3 +141,4 @@ def lacking(space: Space, links: Iterable[SpaceLink]) -> Iterator[Lack]:
         for seq, leaf in withheld.items():
             yield core, seq, leaf
     yield from space.members.questions()
+    yield from space.feed_store.offshoots.lacking()

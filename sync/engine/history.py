@@ -72,9 +72,9 @@ def next_pack(space: Space, serving: Serving, device: bytes, own: bool, key: byt
         serving.octets += item_cost(item)
         if serving.octets >= PACK_BYTES:
             break
-    else:
-        if work.over:
-            return Pause.PAUSE
+    serving.looked += work.entries
+    if serving.octets < PACK_BYTES and work.over:
+        return Pause.PAUSE
     items, serving.items, serving.octets = serving.items, [], 0
     return seal_pack(encode_pack(items), key) if items else None
 

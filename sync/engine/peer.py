@@ -11,7 +11,7 @@ from crdt.log.item import Item
 from identity.hello import HelloDialler, HelloListener
 from netstack.wire.protomux import Protomux
 from sync.engine.effects import Disconnect, Effect
-from sync.replicate.messages import Point, Question
+from sync.replicate.messages import Point, Question, Stretch
 from sync.replicate.replicator import Replicator
 
 
@@ -40,10 +40,13 @@ class SpaceLink:
     asked: set[int] = field(default_factory=set)
     told: dict[bytes, set[int]] = field(default_factory=dict)  # core -> sealed entries it was asked about already,
     told_at: int = -1  # when this was the counter of its newest record
-    lacks: dict[Point | Question, tuple[float, float]] = field(default_factory=dict)  # asked: again at, after (s)
+    lacks: dict[Point | Question | Stretch, tuple[float, float]] = field(
+        default_factory=dict
+    )  # asked: again at, after (s)
     tips: dict[Point, None] = field(default_factory=dict)  # control entries that the peer told of
     serving: dict[int, Serving] = field(default_factory=dict)
     prekeys: dict[int, bytes] = field(default_factory=dict)  # request of the peer -> its prekey, for keys of packs
+    looked: int = 0  # entries that requests for history made this device look at
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ class Serving:
     items: list[Item] = field(default_factory=list, repr=False)  # of the pack that is being put together
     octets: int = 0  # of these items
     resume: float = inf  # Unix seconds when to go on with it
+    looked: int = 0  # entries looked at since somebody took this number
 
 
 @dataclass(slots=True)

@@ -89,8 +89,7 @@ class Profile:
         for key, _ in self.store.scan(Table.SPACE):
             space = Space(self.context, key, personal=key == personal)
             self.spaces[key] = space
-            highest = max((feed.number for feed in space.feed_store.feeds.values()), default=0)
-            self.context.last_number = max(self.context.last_number, highest)
+            self.context.last_number = max(self.context.last_number, space.feed_store.highest_number)
         self.personal = self.spaces[personal]
         self.copied = any(s.mine is not None and s.mine.writer in s.feed_store.proofs for s in self.spaces.values())
         self.directory.take_departed()  # what was known before is no news

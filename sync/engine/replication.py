@@ -39,6 +39,7 @@ from sync.replicate.effects import (
     ProofAnswered,
     SendMessage,
     StoreRecord,
+    StretchAnswered,
     TipsTold,
     Violation,
 )
@@ -50,6 +51,8 @@ from sync.space.space import Space
 
 PROTOCOL = "kithkin/space/1"
 PAUSE = 0.02  # seconds between two slices of the work for one history request
+LOOKED = 8  # how often requests of one connection may have all of a space looked through
+LOOKED_ANYWAY = 65_536  # entries beside that
 GATE = 60.0  # seconds without a pack after which another peer is asked for the history
 PARKED = 64 << 20  # bytes of items of one space that wait here for their feeds, other than from devices of mine
 MAX_SPANS = min(MAX_FEEDS, 1024)
@@ -211,6 +214,10 @@ class Replication:
                 case ProofAnswered(proved, ends):
                     if self.fetching.answered(link, proved.question, now) and proved.proof is not None:
                         space.take_proof(proved, ends)
+                case StretchAnswered(answer):
+                    asked = self.fetching.answered(link, answer.stretch, now)
+                    if asked and not space.take_stretch(answer, int(now * 1000)):
+                        peer.drop(self.profile.effects, "blocks of a branch that do not lead to its end")
                 case TipsTold(points):
                     self.fetching.told(link, points, now)
                 case Violation(rule):
@@ -234,6 +241,7 @@ class Replication:
             self.perform(peer, link, link.replicator.answer_history(request, (), now, done=True), now)
             return
         link.serving[request] = history.begin(space, spans)
+        link.looked += len(space.graph)
         self._give(peer, link, space, request, now)
 
     def _give(self, peer: Peer, link: SpaceLink, space: Space, request: int, now: float) -> None:
@@ -242,13 +250,15 @@ class Replication:
         if serving is None or replicator is None or peer.device is None:
             return
         serving.resume = inf
-        if not self._member(peer, space):
+        here = sum(feed.length for feed in space.feed_store.feeds.values()) + len(space.graph)
+        if not self._member(peer, space) or link.looked > LOOKED * here + LOOKED_ANYWAY:
             serving.left.clear()
             serving.control.clear()
             serving.items.clear()
         own = peer.identity == self.profile.account.identity
         key = self.profile.rng(32)
         sealed = history.next_pack(space, serving, peer.device, own, key)
+        link.looked, serving.looked = link.looked + serving.looked, 0
         if sealed is history.Pause.PAUSE:
             serving.resume = now + PAUSE
             return
@@ -324,7 +334,6 @@ class Replication:
                 continue  # of nobody who writes here
             elif own or space.feed_store.parked + len(block) + len(item.key) <= PARKED:
                 space.feed_store.put_item(batch, item.core, item.seq, item.key, block)
-        space.look_again()  # a pack is news even where it brings nothing: who waited for it may go on
         link.received += len(items)
         self.profile.effects.append(Progress("history", link.received, 0, space.id))
         self.perform(peer, link, replicator.pack_taken(request, now), now)
@@ -338,7 +347,6 @@ class Replication:
             if feed is not None and request in link.asked:
                 own = peer.identity == self.profile.account.identity
                 space.inbound.deny(feed, [(start, end) for _, start, end in group], own=own)
-                space.look_again()  # an answer is news even where it denies nothing
         if not done:
             return
         link.asked.discard(request)

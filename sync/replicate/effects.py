@@ -11,7 +11,7 @@ from enum import IntEnum
 from crdt.log.head import Head
 from crdt.log.merkle import Leaf, Node, Tree
 from sync.replicate.encoding import encode
-from sync.replicate.messages import Block, Ends, Fetched, Fork, Message, Point, Proved, Span
+from sync.replicate.messages import Block, Ends, Fetched, Fork, Message, Point, Proved, Span, StretchBlocks
 
 
 class Rule(IntEnum):
@@ -183,6 +183,14 @@ class ProofAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class StretchAnswered:
+    """Blocks of a stretch that was asked for; none if the peer does not hold it.  They are not checked: who asked knows
+    the tree that they continue."""
+
+    answer: StretchBlocks
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """The peer broke a rule: close the channel.  Nothing of the message was kept; further calls do nothing."""
 
@@ -203,5 +211,6 @@ Effect = (
     | FetchAnswered
     | TipsTold
     | ProofAnswered
+    | StretchAnswered
     | Violation
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from crdt.log.entry import MAX_BLOCK
 from crdt.log.head import Head, read_head, read_length, write_head
@@ -46,14 +46,18 @@ from sync.replicate.messages import (
     Record,
     Refuse,
     Span,
+    Stretch,
+    StretchBlocks,
     Tips,
     Want,
     WantProofs,
     WantRecords,
     Wants,
+    WantStretch,
 )
 
 _START = bytes((VERSION, SUITE))
+T = TypeVar("T")
 
 
 def _write_leaf(out: Writer, leaf: Leaf) -> None:
@@ -104,7 +108,14 @@ def _read_pair(data: Reader) -> tuple[bytes, int]:
 
 
 def _writers(data: Reader) -> tuple[bytes, ...]:
-    return tuple(data.array(lambda r: r.fixed(32), MAX_FEEDS))
+    return _once(tuple(data.array(lambda r: r.fixed(32), MAX_FEEDS)), lambda writer: writer)
+
+
+def _once(found: tuple[T, ...], of: Callable[[T], bytes]) -> tuple[T, ...]:
+    """No feed twice in one message: each costs a look at what is stored."""
+    if len({of(one) for one in found}) != len(found):
+        raise DecodeError("a feed twice")
+    return found
 
 
 def _flags(data: Reader, known: int) -> int:
@@ -131,8 +142,8 @@ def _write_frontier(out: Writer, m: Frontier) -> None:
 
 def _read_frontier(data: Reader) -> Frontier:
     flags = _flags(data, 3)
-    heads = tuple(data.array(read_head, MAX_PART))
-    records = tuple(data.array(_read_pair, MAX_PART))
+    heads = _once(tuple(data.array(read_head, MAX_PART)), lambda head: head.writer)
+    records = _once(tuple(data.array(_read_pair, MAX_PART)), lambda pair: pair[0])
     return Frontier(bool(flags & 1), bool(flags & 2), heads, records, _writers(data))
 
 
@@ -152,35 +163,44 @@ def _read_wants(data: Reader) -> Wants:
             raise DecodeError("a want of nothing")
         return Want(writer, ticket, start, end, data.fixed(32), data.flag())
 
-    return Wants(tuple(data.array(read, MAX_POINTS)))
+    return Wants(_once(tuple(data.array(read, MAX_POINTS)), lambda want: want.writer))
 
 
 def _write_blocks(out: Writer, m: Blocks) -> None:
     out.raw(m.writer).uint(m.ticket).uint(m.start).fixed_uint(m.head is not None, 1)
     if m.head is not None:
         out.uint(m.head.length).raw(m.head.root).raw(m.head.signature)
-    out.uint(len(m.blocks))
-    for block in m.blocks:
+    _write_block_list(out, m.blocks)
+    out.array(m.tail, _write_leaf)
+
+
+def _write_block_list(out: Writer, blocks: tuple[Block, ...]) -> None:
+    out.uint(len(blocks))
+    for block in blocks:
         if isinstance(block, tuple):
             out.uint(block[0] << 1 | 1).raw(block[1])
         else:
             out.uint(len(block) << 1).raw(block)
-    out.array(m.tail, _write_leaf)
 
 
 def _read_blocks(data: Reader) -> Blocks:
     writer, ticket, start = data.fixed(32), data.uint(MAX_ID), data.uint(MAX_LENGTH)
     head = Head(writer, read_length(data), data.fixed(32), data.fixed(64)) if data.flag() else None
-    count = data.uint(MAX_RANGE)
-    if not count:
+    blocks, tail = _read_range(data)
+    if not blocks:
         raise DecodeError("a range of no blocks")
+    return Blocks(writer, ticket, start, head, blocks, tail)
+
+
+def _read_range(data: Reader) -> tuple[tuple[Block, ...], tuple[Leaf, ...]]:
+    count = data.uint(MAX_RANGE)
     raw = data.rest()
     blocks, at = _read_block_list(raw, count)
     rest = Reader(raw)
     rest.at = at
     tail = _nodes(rest)
     rest.end()
-    return Blocks(writer, ticket, start, head, tuple(blocks), tail)
+    return tuple(blocks), tail
 
 
 def _read_block_list(raw: bytes, count: int) -> tuple[list[Block], int]:
@@ -218,6 +238,31 @@ def _write_branch(out: Writer, m: Branch) -> None:
 
 def _read_branch(data: Reader) -> Branch:
     return Branch(read_head(data), read_length(data), _nodes(data), _nodes(data))
+
+
+def _write_stretch(out: Writer, stretch: Stretch) -> None:
+    out.raw(stretch.core).uint(stretch.start).uint(stretch.length).raw(stretch.root)
+
+
+def _read_stretch(data: Reader) -> Stretch:
+    stretch = Stretch(data.fixed(32), data.uint(MAX_LENGTH), read_length(data), data.fixed(32))
+    if stretch.start >= stretch.length:
+        raise DecodeError("a stretch of nothing")
+    return stretch
+
+
+def _write_stretch_blocks(out: Writer, m: StretchBlocks) -> None:
+    _write_stretch(out, m.stretch)
+    _write_block_list(out, m.blocks)
+    out.array(m.tail, _write_leaf)
+
+
+def _read_stretch_blocks(data: Reader) -> StretchBlocks:
+    stretch = _read_stretch(data)
+    blocks, tail = _read_range(data)
+    if len(blocks) > stretch.length - stretch.start:
+        raise DecodeError("blocks beyond the end of a stretch")
+    return StretchBlocks(stretch, blocks, tail)
 
 
 def _write_record(out: Writer, m: Record) -> None:
@@ -350,12 +395,14 @@ TYPES: dict[int, tuple[type, Callable[[Writer, Any], object], Callable[[Reader],
         lambda data: WantProofs(tuple(data.array(_read_question, MAX_POINTS))),
     ),
     18: (Proved, _write_proved, _read_proved),
+    19: (WantStretch, lambda out, m: _write_stretch(out, m.stretch), lambda data: WantStretch(_read_stretch(data))),
+    20: (StretchBlocks, _write_stretch_blocks, _read_stretch_blocks),
 }
 _NUMBERS = {kind: number for number, (kind, _, _) in TYPES.items()}
 
 
 def _pairs(data: Reader) -> tuple[tuple[bytes, int], ...]:
-    return tuple(data.array(_read_pair, MAX_FEEDS))
+    return _once(tuple(data.array(_read_pair, MAX_FEEDS)), lambda pair: pair[0])
 
 
 def _points(data: Reader) -> tuple[Point, ...]:

@@ -1,4 +1,4 @@
-"""What travels on one `kithkin/space/1` channel: nineteen messages, each at most 320 KiB, every count bounded.
+"""What travels on one `kithkin/space/1` channel: twenty-one messages, each at most 320 KiB, every count bounded.
 
 The channel's name carries the version; the first message, the digest, carries version and suite.  How each is written
 stands in `encoding.py`.  `docs/protocol.md`, "Replication".
@@ -7,6 +7,7 @@ stands in `encoding.py`.  `docs/protocol.md`, "Replication".
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from crdt.log.head import Head
 from crdt.log.merkle import Leaf
@@ -219,6 +220,31 @@ class Proved:
     proof: Proof | None
 
 
+class Stretch(NamedTuple):
+    """A stretch of a branch: of which feed, from which seq on, up to which end (length and tree hash)."""
+
+    core: bytes
+    start: int
+    length: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WantStretch:
+    """Asks for the blocks of a branch from a seq on, up to an end that is proved already."""
+
+    stretch: Stretch
+
+
+@dataclass(frozen=True, slots=True)
+class StretchBlocks:
+    """Blocks from the start of a stretch on, as many as fit, and the nodes from there to its end; none: not held."""
+
+    stretch: Stretch
+    blocks: tuple[Block, ...] = field(repr=False)
+    tail: tuple[Leaf, ...] = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Fork:
     """Two signed heads that cannot be one history.
@@ -256,4 +282,6 @@ Message = (
     | Tips
     | WantProofs
     | Proved
+    | WantStretch
+    | StretchBlocks
 )

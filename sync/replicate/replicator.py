@@ -23,6 +23,7 @@ from sync.replicate.effects import (
     ProofAnswered,
     Rule,
     StoreRecord,
+    StretchAnswered,
     TipsTold,
     Violation,
     send,
@@ -55,11 +56,14 @@ from sync.replicate.messages import (
     Record,
     Refuse,
     Span,
+    Stretch,
+    StretchBlocks,
     Tips,
     Want,
     WantProofs,
     WantRecords,
     Wants,
+    WantStretch,
 )
 from sync.replicate.proof import ends_of
 from sync.replicate.remote import Admits, Remote
@@ -68,6 +72,7 @@ from sync.replicate.view import FeedView, anchor_of, frontier_digest, roots_of
 from sync.replicate.wants import Claims
 
 T = TypeVar("T")
+MAX_SHOWN = 4  # wants of one feed that are answered by showing another branch; more are refused
 MAX_FETCHES = 1024  # points to be sent to a peer, or asked of it
 
 VerifyRecord = Callable[[bytes, int, bytes], bool]  # (writer, counter, signed bytes): is it that writer's record
@@ -90,7 +95,9 @@ class Replicator:
         self._records: dict[bytes, int] = {}  # counters the peer has, or was sent
         self._fetching: set[Point] = set()
         self._proving: set[Question] = set()
+        self._stretches: set[Stretch] = set()
         self._tips: set[Point] = set()  # told to the peer
+        self._shown: dict[bytes, int] = {}  # writer -> how often a want was answered by another branch
         self._ours: tuple[dict[bytes, Head], dict[bytes, int], tuple[bytes, ...]] | None = None  # what we say we hold
         self._digest = b""
         self._opened = False  # their digest came
@@ -206,6 +213,13 @@ class Replicator:
         self._proving.update(fresh)
         return [send(WantProofs(tuple(part))) for part in _parts(fresh, MAX_POINTS)]
 
+    def want_stretch(self, stretch: Stretch) -> list[Effect]:
+        """Asks for blocks of a branch up to a proved end; `StretchAnswered` follows."""
+        if self._closed or stretch in self._stretches or len(self._stretches) >= MAX_FETCHES:
+            return []
+        self._stretches.add(stretch)
+        return [send(WantStretch(stretch))]
+
     def tips_changed(self, now: float) -> list[Effect]:
         """Other control entries than before are named by none: those that do not come with their feed are told."""
         if self._closed or not self._exchanged:
@@ -215,7 +229,7 @@ class Replicator:
     @property
     def room(self) -> int:
         """How many more points, or questions, the peer may be asked."""
-        return MAX_FETCHES - max(len(self._fetching), len(self._proving))
+        return MAX_FETCHES - max(len(self._fetching), len(self._proving), len(self._stretches))
 
     def ask_history(self, spans: tuple[Span, ...] | None, prekey: bytes = b"") -> tuple[int, list[Effect]]:
         """(request, effects): asks for items of these spans, or of everything; prekey: to which packs are sealed.
@@ -298,6 +312,17 @@ class Replicator:
                 return []
             case Proved():
                 return self._proved(message, size)
+            case WantStretch(stretch):
+                if len(self._out.stretches) >= MAX_FETCHES:
+                    return [Violation(Rule.TOO_MANY)]
+                self._out.stretches.append(stretch)
+                return []
+            case StretchBlocks(stretch):
+                self._inflow.give_back(size)
+                if stretch not in self._stretches:
+                    return [Violation(Rule.UNASKED)]
+                self._stretches.discard(stretch)
+                return [StretchAnswered(message)]
             case Fork():
                 return self._remote.fork(message)
 
@@ -399,7 +424,11 @@ class Replicator:
             if head is None or max(want.end, want.start + 1) > head.length:
                 refused.append(want.writer)
             elif anchor_of(roots_of(self._view, want.writer, want.start)) != want.anchor:
-                effects.append(send(branch_of(self._view, head, want.start)))
+                shown = self._shown[want.writer] = self._shown.get(want.writer, 0) + 1
+                if shown <= MAX_SHOWN:
+                    effects.append(send(branch_of(self._view, head, want.start)))
+                else:
+                    refused.append(want.writer)
             else:
                 self._out.jobs.pop(want.writer, None)
                 self._out.jobs[want.writer] = Job(want.writer, want.ticket, want.start, want.end, want.leaves)
@@ -475,7 +504,7 @@ class Replicator:
         return effects
 
 
-_PAID = (Blocks, Record, HistoryPiece, Fetched, Proved)  # what credit counts
+_PAID = (Blocks, Record, HistoryPiece, Fetched, Proved, StretchBlocks)  # what credit counts
 
 
 def _parts(items: Sequence[T], size: int) -> list[Sequence[T]]:

@@ -23,6 +23,8 @@ from sync.replicate.messages import (
     Proved,
     Question,
     Record,
+    Stretch,
+    StretchBlocks,
 )
 from sync.replicate.ranges import make_range
 from sync.replicate.view import FeedView
@@ -67,6 +69,7 @@ class Outflow:
         self.records: dict[bytes, None] = {}
         self.points: deque[Point] = deque()
         self.questions: deque[Question] = deque()
+        self.stretches: deque[Stretch] = deque()
         self._misses = 0
         self.parcels: deque[Parcel | HistoryAnswer] = deque()
 
@@ -115,6 +118,11 @@ class Outflow:
             proof = self._view.prove(question) if self._misses < MAX_MISSES else None
             self._misses += proof is None
             return [self._paid(Proved(question, proof))]
+        if self.stretches:
+            stretch = self.stretches.popleft()
+            held = self._view.stretch(stretch, CHUNK) if self._misses < MAX_MISSES else None
+            self._misses += held is None
+            return [self._paid(held or StretchBlocks(stretch, (), ()))]
         self._turn = not self._turn
         if self.jobs and (self._turn or not self.parcels):
             return [self._serve(self.jobs.pop(next(iter(self.jobs))))]

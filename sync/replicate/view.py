@@ -13,7 +13,7 @@ from crdt.log.head import Head
 from crdt.log.merkle import Node, Tree, roots_at
 from identity.digest import digest
 from identity.labels import Label
-from sync.replicate.messages import Block, Fetched, Fork, Point, Proof, Question
+from sync.replicate.messages import Block, Fetched, Fork, Point, Proof, Question, Stretch, StretchBlocks
 
 
 class FeedView(Protocol):
@@ -58,6 +58,10 @@ class FeedView(Protocol):
 
     def prove(self, question: Question) -> Proof | None:
         """The proof of an end, at the length asked for or another one; None if it is not held."""
+
+    def stretch(self, stretch: Stretch, limit: int) -> StretchBlocks | None:
+        """Blocks of a branch from the start on, at most `limit` bytes unless the first two alone are longer, never half
+        a pair of leaves; None if that end is not held."""
 
     def tips(self) -> Mapping[Point, bool]:
         """Control entries that no other names, empty for who has no key; True: on the branch that is kept here."""

@@ -392,6 +392,7 @@ def members(profile: Profile, chat: str) -> models.Members:
             state=member_state,
             proved=proved,
             covered=member.identity not in uncovered,
+            forked=any(w.writer in space.feed_store.proofs for w in state.writers.values() if w.member == member.id),
         )
     for identity in _invited(profile, space):
         if identity not in listed:

@@ -198,7 +198,7 @@ async def _pages(profile: Profile, chat: bytes) -> dict[bytes, list[PageEntry]]:
                 break
             for index, entry in enumerate(space.feed_store.entries(feed, start, min(start + PIECE, feed.length))):
                 seq = start + index
-                if entry.state is not EntryState.OPENED or not space.state.shows(core, seq):
+                if entry.state is not EntryState.OPENED or not space.members.shows(core, seq):
                     continue
                 header = read_block(entry.block)
                 text = decode_plaintext(open_entry(entry.key, core, space.id, entry.block, header))

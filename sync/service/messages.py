@@ -352,7 +352,7 @@ def model(profile: Profile, space: Space, row: Row, status: delivery.DeliverySta
     sent, row = row, at_moment(row, now_ms)
     state = space.state
     author = author_of_row(profile, space, row)
-    writer = state.writers.get(row.core)
+    writer = state.writers.get(space.members.feed_of(row.core))
     mine = author.mine
     put = reactions(timeline.marks_on(profile.store, space.id, row.id), space.policy().member) if row.marked else ()
     marked = {member for _, members in put for member in members if member in state.members}

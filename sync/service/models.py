@@ -245,7 +245,7 @@ class ChatRef(Line):
 class Member(Line):
     """`proved`: this device was shown that whoever writes here as this person is this person; else `name` says who
     vouches for that.  `covered`: all of this member's devices get the chat's keys in a way that a quantum computer does
-    not open."""
+    not open.  `forked`: a device of theirs signed two histories here: a copy of its profile runs, or it lies."""
 
     id: str
     name: str
@@ -253,6 +253,7 @@ class Member(Line):
     state: MemberState
     proved: bool = True
     covered: bool = True
+    forked: bool = False
 
 
 class Members(Line):

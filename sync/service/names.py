@@ -87,7 +87,7 @@ def author_of(profile: Profile, space: Space, core: bytes) -> Author:
 
 def author_of_row(profile: Profile, space: Space, row: Row) -> Author:
     """Who wrote a message."""
-    return author_of(profile, space, row.core)
+    return author_of(profile, space, space.members.feed_of(row.core))
 
 
 def vouched_name(profile: Profile, space: Space, core: bytes) -> str:

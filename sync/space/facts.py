@@ -68,17 +68,18 @@ class SpaceFacts:
 
     # -- entries ----------------------------------------------------------------------------------------------
 
-    def update(self, entry: Plaintext, core: bytes, seq: int, now_ms: int) -> None:
-        """What an update says, if the guard admits it.  What this version cannot read of it is kept for a later one."""
+    def update(self, entry: Plaintext, core: bytes, seq: int, now_ms: int, offshoot: bytes | None = None) -> None:
+        """What an update says, if the guard admits it.  What this version cannot read of it is kept for a later one.
+        offshoot: the name of the offshoot that it stands on."""
         personal = self._members.personal
         verdict = examine(entry.body, core, seq, DocKind.PERSONAL if personal else DocKind.CHAT)
         if not isinstance(verdict, Admit):
-            self.keep_unread(core, seq, now_ms)
+            self.keep_unread(offshoot or core, seq, now_ms)
             return
         if personal:
-            said = own_facts_of(verdict, core, seq, entry.stamp)
+            said = own_facts_of(verdict, offshoot or core, seq, entry.stamp)
             if len(said) < len(verdict.puts):
-                self.keep_unread(core, seq, now_ms)
+                self.keep_unread(offshoot or core, seq, now_ms)
             for own in said:
                 self._context.batch.put(Table.PERSONAL, own.key(), own.encode())
                 self._own.append(own)
@@ -88,12 +89,12 @@ class SpaceFacts:
             return
         author = None if self._members.state.stopped else self._members.author(core)
         if author is not None:
-            made = facts_of(verdict, author[1], core, seq, entry.stamp, now_ms)
+            made = facts_of(verdict, author[1], offshoot or core, seq, entry.stamp, now_ms)
             if len(made) < len(verdict.puts):
-                self.keep_unread(core, seq, now_ms)
+                self.keep_unread(offshoot or core, seq, now_ms)
             self.facts += made
             expires = expiry(made)
-            if expires or (core, seq) in self._clears:
+            if offshoot is None and (expires or (core, seq) in self._clears):
                 self._doomed.append((core, seq, expires))
         elif core not in self.unfolded and len(self.unfolded) < MAX_CORES:
             self.unfolded.add(core)
@@ -229,7 +230,7 @@ class SpaceFacts:
         group = state.kind is SpaceKind.GROUP
 
         def member(core: bytes) -> bytes | None:
-            writer = state.writers.get(core)
+            writer = state.writers.get(self._members.feed_of(core))
             return writer.member if writer is not None else None
 
         def may_delete(deleter: bytes, author: bytes) -> bool:
@@ -245,7 +246,7 @@ class SpaceFacts:
             leaf = None if entry is None else entry.leaf or leaf_of(entry.block)
             return [fact for fact in found if leaf is not None and fact.raw == leaf[1]]
 
-        return TimelinePolicy(member, state.shows, may_delete, clears, state.within)
+        return TimelinePolicy(member, self._members.shows, may_delete, clears, self._members.acts)
 
     def remember(self, name: str, about: bytes, fold: Callable[[], Any]) -> Any:
         """A fold of the facts about something, until another such fact comes or membership changes."""
@@ -292,7 +293,8 @@ class SpaceFacts:
     def shown_otherwise(self, moved: set[bytes]) -> dict[bytes, None]:
         """Messages to fold again where these feeds show otherwise than before."""
         found: dict[bytes, None] = {}
-        for core in sorted(moved):
+        names = {offshoot.name for offshoot in self._feed_store.offshoots.held.values() if offshoot.core in moved}
+        for core in sorted(moved | names):
             found.update(dict.fromkeys(timeline.messages_of_feed(self._context.store, self._feed_store.space, core)))
         if moved:
             clears = (fact for named in self._clears.values() for fact in named if fact.core in moved)

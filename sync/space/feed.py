@@ -7,7 +7,6 @@ eight blocks and more are stored; smaller ones are hashed again from the blocks 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -165,13 +164,3 @@ def decode_node(index: int, value: bytes) -> Node:
 def worth_a_row(node: Node) -> bool:
     """Whether a Merkle node is stored: small ones are made again from their blocks."""
     return span_of(node.index) >= STORED_SPAN
-
-
-def subtree(first: int, leaves: Sequence[Leaf]) -> Node:
-    """The root over a full, aligned run of leaves that starts at block `first`."""
-    size, hash_ = leaves[0]
-    if len(leaves) == 1:
-        return Node(2 * first, size, hash_)
-    # Inside an aligned run the tree looks as it does at the start of a feed; only indexes are shifted.
-    root = Tree().extend(leaves)[0].roots[0]
-    return Node(2 * first + root.index, root.size, root.hash)

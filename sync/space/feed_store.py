@@ -12,10 +12,10 @@ from contextlib import contextmanager
 
 from crdt.log.head import Head
 from crdt.log.manifest import core_key
-from crdt.log.merkle import Leaf, Node, Tree, first_block, leaf_hash, roots_at, span_of, tree_hash
+from crdt.log.merkle import Leaf, Node, Tree, first_block, join, leaf_hash, roots_at, span_of, tail_indexes, tree_hash
 from identity.keys import SigningKey
 from sync.replicate.encoding import decode, encode
-from sync.replicate.messages import Block, Fetched, Fork, Point, Proof, Question
+from sync.replicate.messages import MAX_RANGE, Block, Fetched, Fork, Point, Proof, Question, Stretch, StretchBlocks
 from sync.replicate.proof import make_proof, proof_indexes
 from sync.space.branches import Branches
 from sync.space.feed import (
@@ -29,11 +29,13 @@ from sync.space.feed import (
     leaf_of_entry,
     load_feeds,
     put_feed,
-    subtree,
     worth_a_row,
 )
+from sync.space.offshoots import Offshoots
 from sync.store.port import Batch, Store, Table, prefix_end
 
+MAX_PAIR = 1 << 20
+MAX_SMALL = 16_384  # nodes over few blocks that are remembered
 SPAN = 256  # rows read at once when blocks are served
 _NOTHING: tuple[int, int, Sequence[Leaf]] = (-1, 0, ())
 FORK = 15  # the message type that a fork proof is kept as
@@ -57,11 +59,13 @@ class FeedStore:
         self.item_seqs: dict[bytes, set[int]] = {}
         self.parked = 0  # bytes of all items kept
         self.branches = Branches(store, space)
+        self.offshoots = Offshoots(store, space)
         self.control_tips: Callable[[], Mapping[Point, bool]] = dict  # what the space's members say
         self._number = number
         self._touch = touch
         self._fresh: dict[bytes, bytes] = {}
         self._fresh_nodes: dict[bytes, bytes] = {}
+        self._small: dict[bytes, Node] = {}  # nodes over few blocks, made from them: who asks again pays no hashing
         self._touched: dict[bytes, Feed] = {}
         self._arriving: tuple[int, int, Sequence[Leaf]] = _NOTHING
         self._load()
@@ -84,6 +88,21 @@ class FeedStore:
         for key, value in self.store.scan(Table.ITEM, self.space, prefix_end(self.space)):
             self.item_seqs.setdefault(key[32:64], set()).add(int.from_bytes(key[64:], "big"))
             self.parked += len(value)
+
+    def next_number(self) -> int:
+        """A local number for a feed or an offshoot, given once."""
+        return self._number()
+
+    def number_of(self, core: bytes) -> int:
+        """The local number of a feed or an offshoot, by what stands in its facts.  Raises KeyError."""
+        offshoot = self.offshoots.by_name.get(core)
+        return self.feeds[core].number if offshoot is None else offshoot.number
+
+    @property
+    def highest_number(self) -> int:
+        """The highest local number in use here, 0 for none."""
+        feeds = [feed.number for feed in self.feeds.values()]
+        return max([*feeds, *(offshoot.number for offshoot in self.offshoots.held.values())], default=0)
 
     # -- feeds ------------------------------------------------------------------------------------------------
 
@@ -146,6 +165,7 @@ class FeedStore:
         self._fresh.clear()
         self._fresh_nodes.clear()
         self.branches.committed()
+        self.offshoots.committed()
 
     @property
     def changed(self) -> bool:
@@ -188,8 +208,23 @@ class FeedStore:
             if value is None:
                 raise LookupError(f"no Merkle node {index} in the store")
             return decode_node(index, value)
-        first = first_block(index)
-        return subtree(first, self._leaves(feed, first, first + span))
+        found = self._small.get(entry_key(feed.number, index))
+        return self._make_small(feed, first_block(index), span) if found is None else found
+
+    def _make_small(self, feed: Feed, first: int, span: int) -> Node:
+        """The node over a few blocks, and all below it: who asks for any of them again pays no hashing."""
+        if len(self._small) >= MAX_SMALL:
+            self._small.clear()
+        row = []
+        for seq, leaf in enumerate(self._leaves(feed, first, first + span), first):
+            row.append(Node(2 * seq, *leaf))
+        if len(row) != span:
+            raise LookupError(f"blocks from {first} on are not all in the store")
+        while True:
+            self._small.update((entry_key(feed.number, node.index), node) for node in row)
+            if len(row) == 1:
+                return row[0]
+            row = [join([left], [right])[0] for left, right in zip(row[::2], row[1::2], strict=True)]
 
     def _leaves(self, feed: Feed, start: int, end: int) -> list[Leaf]:
         """Leaves of a feed, those of blocks that are being taken in and have no entry yet included."""
@@ -291,6 +326,18 @@ class FeedStore:
         if feed is not None and head is not None and length <= head.length and self.root_at(feed, length) == root:
             return make_proof(head, length, at, self.nodes_of(feed, proof_indexes(head, length, at)))
         return self.branches.prove(question)
+
+    def stretch(self, stretch: Stretch, limit: int) -> StretchBlocks | None:
+        core, start, length, root = stretch
+        feed = self.feeds.get(core)
+        if feed is None or feed.head is None or length > feed.head.length or self.root_at(feed, length) != root:
+            return None
+        blocks = self.blocks(feed.writer, start, min(length, start + MAX_RANGE), limit)
+        stop = start + len(blocks)
+        if stop % 2 and stop < length:  # pairs of leaves are not parted
+            blocks = blocks[:-1] or self.blocks(feed.writer, start, start + 2, MAX_PAIR)
+        tail = self.nodes_of(feed, tail_indexes(start + len(blocks), length))
+        return StretchBlocks(stretch, tuple(blocks), tuple((node.size, node.hash) for node in tail))
 
     def tips(self) -> Mapping[Point, bool]:
         return self.control_tips()

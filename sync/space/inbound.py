@@ -11,21 +11,23 @@ from collections.abc import Set as AbstractSet
 
 from crdt.log.entry import GRANT_TAG, Kind, decode_plaintext, open_entry, read_block
 from crdt.log.head import Head, HeadRef, leading
-from crdt.log.merkle import Leaf, Node, Tree, leaf_hash, leaf_of
+from crdt.log.merkle import Leaf, Node, Tree, leaf_hash, leaf_of, roots_at
 from crdt.log.stamp import stamp_may_lead
 from crdt.space.control import ControlEntry, SpaceKind, decode_control
+from crdt.space.lineage import End
 from crdt.space.record import MAX_RANGES, Range
 from identity.codec import Reader, Writer
 from identity.errors import DecodeError
 from sync.account.context import Context
-from sync.replicate.messages import Block, Fetched
+from sync.replicate.messages import Block, Fetched, StretchBlocks
 from sync.replicate.proof import shown
 from sync.space.delta import ChangeLog
 from sync.space.facts import Place, SpaceFacts
-from sync.space.feed import EntryState, Feed, StoredEntry, encode_entry, encode_leaf, encode_unread
+from sync.space.feed import EntryState, Feed, StoredEntry, encode_entry, encode_leaf, encode_unread, leaf_of_entry
 from sync.space.feed_store import FeedStore
 from sync.space.keys import EpochKeys
 from sync.space.members import Members
+from sync.space.offshoots import Offshoot
 from sync.space.places import Places
 
 MAX_DENIED = 4096  # spans of denied entries that a restart remembers
@@ -137,6 +139,10 @@ class Inbound:
         """Tries what an earlier version could not read: this one may know more."""
         batch, feed_store = self._context.batch, self._feed_store
         for core, seq, arrived in self._facts.unread():
+            offshoot = feed_store.offshoots.by_name.get(core)
+            if offshoot is not None:
+                self._read_offshoot_again(offshoot, seq, arrived)
+                continue
             feed = feed_store.feeds.get(core)
             entry = feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
             if feed is None or entry is None or entry.state not in (EntryState.UNREAD, EntryState.OPENED):
@@ -272,6 +278,7 @@ class Inbound:
                 if beside is not None:
                     self.take_beside(beside.fetched, now_ms)
         self._changes.keys = False
+        self._unlock_offshoots(now_ms)
         return any_opened
 
     def unlock_item(self, feed: Feed, seq: int, key: bytes, block: bytes, now_ms: int) -> bool:
@@ -342,6 +349,95 @@ class Inbound:
         control = ControlEntry(hash_, proof.head.writer, seq, root, entry.stamp, body.parents, body.ops)
         self._epoch_keys.read(control)
         self._members.add(control, now_ms)
+
+    def begin_offshoots(self) -> None:
+        """Opens an offshoot for each feed that a close ends on another branch than the one that is kept."""
+        offshoots, feed_store = self._feed_store.offshoots, self._feed_store
+        for core, end in self._members.state.ends.items():
+            parting = self._members.parting(core)
+            if parting is None or (core, end) in offshoots.held:
+                continue
+            feed = feed_store.feeds[core]
+            start = parting.same - parting.same % 2  # pairs of leaves come whole
+            roots = tuple(feed_store.nodes_of(feed, roots_at(start)))
+            offshoots.begin(self._context.batch, feed_store.next_number, core, feed.writer, end, Tree(start, roots))
+            self._changes.frontier_moved()
+
+    def take_stretch(self, answer: StretchBlocks, now_ms: int) -> bool:
+        """Takes blocks of an offshoot.  False: they do not belong under its end."""
+        core, _, length, root = answer.stretch
+        offshoot = self._feed_store.offshoots.held.get((core, End(length, root)))
+        if offshoot is None:
+            return True
+        batch, feed, tree = self._context.batch, self._feed_store.feeds.get(core), offshoot.tree
+        taken = self._feed_store.offshoots.take(batch, offshoot, answer)
+        if not taken:
+            return taken is not None
+        known: list[End] = []  # the last length that both branches have, and the first that they have not
+        for seq, block, leaf in taken:
+            tree = tree.extend([leaf])[0]
+            kept = self._feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
+            if kept is not None and leaf_of_entry(kept)[1] == leaf[1]:
+                known = [End(tree.length, tree.hash())]
+                self._feed_store.offshoots.put(batch, offshoot, seq, encode_leaf(EntryState.PASSED, leaf))
+                continue
+            if len(known) < 2:
+                known.append(End(tree.length, tree.hash()))
+            if not isinstance(block, tuple):
+                self._read_offshoot(offshoot, seq, block, leaf, tree, now_ms)
+        self._feed_store.branches.prefixes.learn(core, known, [offshoot.end])
+        self._members.forget_partings()
+        self._changes.control_came()
+        return True
+
+    def _read_offshoot(
+        self, offshoot: Offshoot, seq: int, block: bytes, leaf: Leaf, tree: Tree | None, now_ms: int
+    ) -> None:
+        """What an entry of an offshoot says, if a key opens it.  tree: the branch with it as its last; without that
+        control entries are left to come by their hash, with their proof."""
+        offshoots, batch, core = self._feed_store.offshoots, self._context.batch, offshoot.core
+        try:
+            header = read_block(block, seq)
+            key = self._epoch_keys.key_for(core, seq, header, leaf, block, beside=True)
+            if key is None:
+                return
+            entry = decode_plaintext(open_entry(key, core, self._feed_store.space, block, header))
+            offshoots.put(batch, offshoot, seq, encode_entry(EntryState.OPENED, block, key))
+            if entry.kind is Kind.UPDATE:
+                self._facts.update(entry, core, seq, now_ms, offshoot.name)
+            elif entry.kind is Kind.DELETION and not self._members.personal:
+                self._named.update(self._facts.deletion(entry, offshoot.name, seq, now_ms))
+            elif entry.kind is Kind.CONTROL and tree is not None:
+                body = decode_control(entry.body)
+                control = ControlEntry(leaf[1], offshoot.writer, seq, tree.hash(), entry.stamp, body.parents, body.ops)
+                self._epoch_keys.read(control)
+                self._members.add(control, now_ms)
+        except DecodeError:
+            offshoots.put(batch, offshoot, seq, encode_entry(EntryState.SKIPPED, block))
+
+    def _read_offshoot_again(self, offshoot: Offshoot, seq: int, arrived: int) -> None:
+        entry = self._feed_store.offshoots.entry(offshoot, seq)
+        if entry is not None and entry.state is EntryState.OPENED:
+            text = open_entry(entry.key, offshoot.core, self._feed_store.space, entry.block)
+            self._facts.update(decode_plaintext(text), offshoot.core, seq, arrived, offshoot.name)
+
+    def restore_offshoot(self, core: bytes, seq: int, block: bytes, now_ms: int) -> bool:
+        """Takes the block of an offshoot's entry of which only the leaf came.  Whether there is one."""
+        leaf = leaf_of(block)
+        of_feed = [offshoot for offshoot in self._feed_store.offshoots.held.values() if offshoot.core == core]
+        offshoot = next((offshoot for offshoot in of_feed if offshoot.withheld.get(seq) == leaf[1]), None)
+        if offshoot is None:
+            return False
+        self._feed_store.offshoots.put(self._context.batch, offshoot, seq, encode_entry(EntryState.SEALED, block))
+        self._read_offshoot(offshoot, seq, block, leaf, None, now_ms)
+        return True
+
+    def _unlock_offshoots(self, now_ms: int) -> None:
+        for offshoot in self._feed_store.offshoots.held.values():
+            for seq in sorted(offshoot.sealed):
+                entry = self._feed_store.offshoots.entry(offshoot, seq)
+                if entry is not None:
+                    self._read_offshoot(offshoot, seq, entry.block, leaf_of(entry.block), None, now_ms)
 
     def unlock_beside(self, core: bytes, seq: int, key: bytes, block: bytes, now_ms: int) -> None:
         """Opens a block beside the kept branch with the key of an item, if it waits for one."""

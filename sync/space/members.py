@@ -6,6 +6,7 @@ The rows of CONTROL hold every entry that was opened, complete or not, so that s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from crdt.log.manifest import core_key
 from crdt.log.merkle import MAX_LENGTH
@@ -19,11 +20,25 @@ from sync.replicate.messages import Point, Question
 from sync.space.delta import ChangeLog
 from sync.space.feed import Feed
 from sync.space.feed_store import FeedStore
+from sync.space.offshoots import Offshoot
 from sync.store.port import Table, prefix_end
 
 MAX_CORES = 4096  # feeds on somebody's word, and feeds whose author is not known yet
 
 Shape = tuple[dict[bytes, End], frozenset[bytes], dict[bytes, tuple[End, ...]]]  # ends, admins, witnessed
+
+
+class Parting(NamedTuple):
+    """The kept branch of a feed goes another way than its end.
+
+    same: a length at which both are known to be equal; differ: the smallest at which they are known not to be;
+    witnessed: up to where witnesses cover the kept branch.
+    """
+
+    end: End
+    same: int
+    differ: int
+    witnessed: int
 
 
 class FeedBranch:
@@ -54,6 +69,8 @@ class Members:
         self._learned: set[bytes] = set()  # control entries whose statements the directory has
         self._authors: dict[bytes, tuple[bytes, bytes]] = {}  # core -> (member id, what its message ids hang on)
         self._first_after_me: dict[bytes, int] = {}
+        self._partings: dict[bytes, Parting | None] = {}
+        self._last_partings: dict[bytes, Parting | None] = {}
         for _, value in context.store.scan(Table.CONTROL, feed_store.space, prefix_end(feed_store.space)):
             entry, arrived = decode_stored_control(value)
             self.graph.add(entry)
@@ -116,14 +133,72 @@ class Members:
             found.append((core, end.length, end.root, at or min(held, end.length)))
         return found
 
+    def feed_of(self, core: bytes) -> bytes:
+        """The core key of the feed that a fact is of: offshoots have names of their own."""
+        offshoot = self._feed_store.offshoots.by_name.get(core)
+        return core if offshoot is None else offshoot.core
+
+    def parting(self, core: bytes) -> Parting | None:
+        """How the branch that is kept of a closed feed lies to its end; None where it agrees with it."""
+        if core not in self._partings:
+            end = self.state.ends.get(core)
+            self._partings[core] = self._find_parting(core, end) if end is not None else None
+        return self._partings[core]
+
+    def _find_parting(self, core: bytes, end: End) -> Parting | None:
+        feed, prefixes = self._feed_store.feeds.get(core), self._feed_store.branches.prefixes
+        if feed is None or (feed.writer not in self._feed_store.proofs and not prefixes.knows(core)):
+            return None
+        lengths = {**prefixes.shorter(core, end), end.length: end.root}
+        same = 0
+        for length in sorted(lengths):
+            if not 0 < length <= feed.length:
+                continue
+            if self._feed_store.root_at(feed, length) != lengths[length]:
+                witnessed = self.state.witnessed.get(core, ())
+                mine = (w.length for w in witnessed if self._feed_store.root_at(feed, w.length) == w.root)
+                return Parting(end, same, length, max(mine, default=0))
+            same = length
+        return None
+
+    def parted(self) -> set[bytes]:
+        """Closed feeds of whose parting something else is known than at the last call."""
+        now = {core: self.parting(core) for core in self.state.ends}
+        before, self._last_partings = self._last_partings, now
+        return {core for core, parting in now.items() if before.get(core) != parting}
+
+    def forget_partings(self) -> None:
+        """More is known of branches."""
+        self._partings.clear()
+
+    def shows(self, core: bytes, seq: int) -> bool:
+        """Whether an entry that is here is seen, on whichever branch it stands."""
+        offshoot = self._feed_store.offshoots.by_name.get(core)
+        if offshoot is not None:
+            return self._decided(offshoot)
+        parting = self.parting(core)
+        if parting is None or seq + 1 < parting.differ:
+            return self.state.shows(core, seq)
+        return seq < parting.witnessed
+
+    def acts(self, core: bytes, seq: int) -> bool:
+        """Whether an entry that is here counts with its author's rank, on whichever branch it stands."""
+        offshoot = self._feed_store.offshoots.by_name.get(core)
+        if offshoot is not None:
+            return self._decided(offshoot)
+        parting = self.parting(core)
+        return (parting is None or seq + 1 < parting.differ) and self.state.within(core, seq)
+
+    def _decided(self, offshoot: Offshoot) -> bool:
+        return offshoot.core in self.state.writers and self.state.ends.get(offshoot.core) == offshoot.end
+
     def names(self, block: bytes) -> bool:
         """Whether a block (by its hash) is known as a control entry, itself or as the parent of one."""
         return self.graph.names(block)
 
     def within(self, core: bytes, seq: int) -> bool:
         """Own documents count within what closes admit; before the graph is complete nothing is known to be out."""
-        state = self.state
-        return core not in state.ends or state.within(core, seq)
+        return self.feed_of(core) not in self.state.ends or self.acts(core, seq)
 
     def is_direct(self, one: bytes, other: bytes) -> bool:
         """Whether this is the chat of exactly these two identities, as far as its control entries are here."""
@@ -238,6 +313,7 @@ class Members:
         self.version += 1
         old, self._authors = self._authors, {}
         self._first_after_me.clear()
+        self._partings.clear()
         self.learn_devices()
         if self._outside and self._writes():
             self._outside = False

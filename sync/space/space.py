@@ -22,7 +22,7 @@ from identity.codec import Reader, Writer
 from identity.errors import KithkinError
 from identity.keys import SigningKey
 from sync.account.context import Context
-from sync.replicate.messages import Ends, Fetched, Fork, Proved
+from sync.replicate.messages import Ends, Fetched, Fork, Proved, StretchBlocks
 from sync.replicate.wants import Claims
 from sync.space import timeline
 from sync.space.delivered import Delivered
@@ -169,11 +169,17 @@ class Space:
             entry = self.feed_store.entry(feed, seq)
             if entry is None or leaf_of_entry(entry)[1] == hash_:
                 return
-        self.inbound.take_beside(fetched, now_ms)
+        if not self.inbound.restore_offshoot(core, seq, fetched.block, now_ms):
+            self.inbound.take_beside(fetched, now_ms)
+
+    def take_stretch(self, answer: StretchBlocks, now_ms: int) -> bool:
+        """Blocks of another branch up to the end of a close.  False: they do not belong there."""
+        return self.inbound.take_stretch(answer, now_ms)
 
     def take_proof(self, proved: Proved, ends: Ends) -> None:
         """A checked proof of an end that control entries wait for."""
         if self.feed_store.branches.keep(self.context.batch, proved, ends):
+            self.members.forget_partings()
             self._changes.control_came()
 
     def keep_fork(self, writer: bytes, proof: Fork) -> None:
@@ -221,8 +227,8 @@ class Space:
 
     def folding(self, batch: Batch, now_ms: int) -> timeline.Fold:
         """What folds the rows of this space into a batch."""
-        feeds = self.feed_store.feeds
-        return timeline.Fold(self.context.store, batch, self.id, self.policy(), lambda core: feeds[core].number, now_ms)
+        number = self.feed_store.number_of
+        return timeline.Fold(self.context.store, batch, self.id, self.policy(), number, now_ms)
 
     def committed(self) -> None:
         """The batch is durable: what was read through it is in the store.  What opened while the space was finished may
@@ -258,7 +264,8 @@ class Space:
             return {}
         if not self.state.stopped:
             self.facts.catch_up(now_ms)
-        moved = self.members.moved(old)
+        moved = self.members.moved(old) | self.members.parted()
+        self.inbound.begin_offshoots()
         self.inbound.explain(moved)
         self.erasing.consider(self.facts.places_cleared(moved))
         return self.facts.shown_otherwise(moved)

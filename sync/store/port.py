@@ -42,6 +42,7 @@ class Table(IntEnum):
     UNREAD = 19  # entries that this version cannot read, to be tried again by a later one
     BRANCH = 24  # blocks and ends of feeds beside the branch that is kept, with their proofs
     ERASE = 28  # entries to be erased, and when
+    OFFSHOOT = 25  # what lies within the end of a close on another branch than the one that is kept
 
 
 class Action(IntEnum):

@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
+from crdt.log import merkle
 from crdt.log.entry import Kind, Plaintext, encode_plaintext, message_key, seal_entry
-from crdt.log.head import sign_head
+from crdt.log.head import Head, sign_head
 from crdt.log.merkle import leaf_of
 from identity.codec import Writer
 from sync.engine import history
 from sync.engine.engine import Engine
 from sync.engine.peer import Peer, SpaceLink
-from sync.replicate.encoding import encode
-from sync.replicate.messages import HistoryAnswer, HistoryRequest, Span
+from sync.replicate import ranges
+from sync.replicate import replicator as replicators
+from sync.replicate.encoding import TYPES, encode
+from sync.replicate.messages import (
+    Ack,
+    Blocks,
+    Branch,
+    Credit,
+    Digest,
+    Fetch,
+    Fetched,
+    Fork,
+    Frontier,
+    HistoryAnswer,
+    HistoryPiece,
+    HistoryRequest,
+    Message,
+    Proof,
+    Proved,
+    Record,
+    Refuse,
+    Span,
+    Stretch,
+    StretchBlocks,
+    Tips,
+    Want,
+    WantProofs,
+    WantRecords,
+    Wants,
+    WantStretch,
+)
+from sync.space import feed as feeds
+from sync.space import feed_store as feed_stores
+from sync.space import inbound
 from sync.space.feed import Feed, StoredEntry
 from sync.space.feed_store import FeedStore
 from sync.space.space import Space
@@ -25,9 +60,9 @@ from tests.support.device import Device
 Patch = pytest.MonkeyPatch
 
 
-def write_junk(device: Device, space: Space, count: int) -> None:
+def write_junk(device: Device, space: Space, count: int, size: int = 0) -> None:
     """So many entries of its own feed under keys that nobody has."""
-    text = encode_plaintext(Plaintext(Kind.MERGE, 1, (), b""))
+    text = encode_plaintext(Plaintext(Kind.UPDATE, 1, (), bytes(size)))
 
     def junk(engine: Engine) -> None:
         feed = must(space.mine)
@@ -108,6 +143,8 @@ def test_spans_that_overlap_end_the_connection_before_any_work(answer: bool, mon
     kind, _ = encode(HistoryAnswer(1, False, ()) if answer else HistoryRequest(1, ()))
     body.uint(1).fixed_uint(0, 1)
     body.array(spans, lambda out, span: out.raw(span[0]).uint(span[1]).uint(span[2]))
+    if not answer:
+        body.buffer(b"")
 
     def ask(engine: Engine) -> None:
         there, at = link(mal, ada, space)
@@ -149,3 +186,146 @@ def test_not_for_you_is_looked_up_once_for_each_span(monkeypatch: Patch) -> None
     assert len(looked) <= waiting
     monkeypatch.undo()
     nothing_broke(ada, bob)
+
+
+# -- every message, at its worst --------------------------------------------------------------------------------
+
+
+class Steps:
+    """Work of a stretch of code: function calls, hashed bytes (a block of 64 for a step) and signatures (200 steps)."""
+
+    def __init__(self, patch: Patch) -> None:
+        self.count = 0
+        self._patch = patch
+
+    def __enter__(self) -> Steps:
+        def calls(frame: object, event: str, argument: object) -> None:
+            self.count += event in ("call", "c_call")
+
+        hashed, verified = merkle.leaf_hash, Head.verify
+
+        def leaf_hash(block: bytes) -> bytes:
+            self.count += len(block) // 64
+            return hashed(block)
+
+        def verify(self_: Head) -> bool:
+            self.count += 200
+            return verified(self_)
+
+        for module in (merkle, feed_stores, feeds, inbound, replicators, ranges):
+            if hasattr(module, "leaf_hash"):
+                self._patch.setattr(module, "leaf_hash", leaf_hash)
+        self._patch.setattr(Head, "verify", verify)
+        sys.setprofile(calls)
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        sys.setprofile(None)
+        self._patch.undo()
+
+
+def keys_of(count: int) -> list[bytes]:
+    return [count.to_bytes(4, "big") + number.to_bytes(4, "big") + bytes(24) for number in range(count)]
+
+
+def signed(feed: Feed, space: Space, length: int) -> Head:
+    """A head that its writer signed long ago, within what is stored."""
+    assert feed.key is not None
+    nodes = space.feed_store.nodes_of(feed, merkle.roots_at(length))
+    return sign_head(feed.key, merkle.Tree(length, tuple(nodes)))
+
+
+def worst_of(kind: type, mine: Feed, space: Space, other: Feed) -> list[list[Message]]:
+    """Hostile content of one message type: as much of it as may be, or as costly as a member can make it.
+
+    mine: the feed of the liar, which is here whole; other: a feed of somebody else that is here.
+    """
+    core, writer, nothing = mine.core, mine.writer, bytes(32)
+    leaves = tuple((2**40, nothing) for _ in range(48))
+    points = [(core, seq % mine.length, seq.to_bytes(32, "big")) for seq in range(1024)]
+    questions = [(core, 1 + seq % mine.length, seq.to_bytes(32, "big"), 0) for seq in range(1024)]
+    head = signed(mine, space, mine.length)
+    ends = [signed(mine, space, length) for length in range(mine.length - 31, mine.length + 1)]
+    junk = [Head(key, 2**30, nothing, bytes(64)) for key in keys_of(1024)]
+    blocks: dict[type, list[list[Message]]] = {
+        Digest: [[Digest(nothing, True)]],
+        Frontier: [
+            [Frontier(True, True, tuple(junk), tuple((key, 2**40) for key in keys_of(1024)), tuple(keys_of(4096)))],
+            [Frontier(heads=(one,)) for one in ends],
+            [Frontier(heads=(replace(head, signature=bytes(64)),))],
+        ],
+        Wants: [
+            [Wants(tuple(Want(key, 1, 0, 0, nothing) for key in keys_of(256)))],
+            [Wants((Want(writer, n + 1, mine.length - 1, 0, nothing),)) for n in range(256)],
+        ],
+        Blocks: [
+            [Blocks(writer, 0, 0, None, tuple((0, nothing) for _ in range(2048)), leaves)],
+            [Blocks(writer, 0, mine.length, None, tuple(b"" for _ in range(2048)), leaves)],
+            [Blocks(other.writer, 0, other.length, None, (bytes(200_000),), leaves)],
+        ],
+        Credit: [[Credit(2**31)] * 100],
+        Ack: [[Ack(tuple((key, 2**40) for key in keys_of(4096)))]],
+        Refuse: [[Refuse(tuple(keys_of(4096)))]],
+        Branch: [
+            [Branch(one, 1, leaves, leaves) for one in ends],
+            [Branch(head, mine.length, leaves, leaves)],
+        ],
+        Record: [[Record(writer, 2**50 + n, bytes(60_000)) for n in range(4)], [Record(nothing, 1, b"")] * 100],
+        WantRecords: [[WantRecords(tuple(keys_of(4096)))], [WantRecords((writer,))] * 100],
+        HistoryRequest: [
+            [HistoryRequest(1, tuple((writer, seq, seq + 1) for seq in range(0, 8192, 2)))],
+            [HistoryRequest(n + 1, None) for n in range(4)],
+            [HistoryRequest(n + 1, ((writer, 0, 2**40),)) for n in range(4)],
+        ],
+        HistoryPiece: [[HistoryPiece(1, 0, 0, False, nothing, bytes(262_144))]],
+        HistoryAnswer: [[HistoryAnswer(1, False, tuple((writer, seq, seq + 1) for seq in range(0, 8192, 2)))]],
+        Fetch: [[Fetch(tuple(points[at : at + 256])) for at in range(0, 1024, 256)]],
+        Fetched: [[Fetched(points[0], bytes(200_000), Proof(head, 0, leaves, leaves, leaves))]],
+        Fork: [
+            [Fork(head, replace(head, root=nothing), 1, leaves, leaves, leaves, leaves)],
+            [Fork(one, replace(one, root=nothing)) for one in ends],
+        ],
+        Tips: [[Tips(tuple(points))] * 4],
+        WantProofs: [[WantProofs(tuple(questions[at : at + 256])) for at in range(0, 1024, 256)]],
+        Proved: [[Proved(questions[0], Proof(head, 0, leaves, leaves, leaves))]],
+        WantStretch: [[WantStretch(Stretch(core, n, mine.length, nothing)) for n in range(200)]],
+        StretchBlocks: [[StretchBlocks(Stretch(core, 0, 3000, nothing), tuple(b"" for _ in range(2048)), leaves)]],
+    }
+    return blocks[kind]
+
+
+def test_no_message_costs_more_than_its_bytes_suggest(monkeypatch: Patch) -> None:
+    """Mal's feed is here with blocks that nobody can read, some of them long; he sends Ada the worst of each type."""
+    world, ada, mal, bob = three(34)
+    world.grouped("club", bob, ada, mal)
+    club = mal.space("club")
+    write_junk(mal, club, 700)
+    write_junk(mal, club, 16, size=200_000)
+    world.run(60)
+    there = ada.space("club")
+    mine, others = must(club.mine), must(bob.space("club").mine)
+    assert there.feed_store.feeds[mine.core].length == mine.length
+    stored = there.feed_store.feeds[mine.core].tree.size
+    dear: list[tuple[str, int, int]] = []
+    for kind, _, _ in TYPES.values():
+        for messages in worst_of(kind, mine, club, there.feed_store.feeds[others.core]):
+            ada.restart()
+            world.run(3)
+            at = peer(ada, mal)
+            bodies = [encode(message) for message in messages]
+            space_link = at.links[there.id]
+            with Steps(monkeypatch) as steps:
+                for type_, body in bodies:
+                    ada.engine.replication.receive(at, space_link, type_, body, ada.now)
+            # What it stored here before is hashed at most once; a request for history is worked off in slices.
+            allowed = stored // 64 + (len(messages) * history.SLICE_ENTRIES * 12 if kind is HistoryRequest else 20_000)
+            size = sum(len(body) for _, body in bodies)
+            if steps.count > allowed + 4 * size:
+                dear.append((kind.__name__, steps.count, size))
+            ada.engine.start_over()
+    assert dear == []
+    ada.restart()
+    world.settle()
+    ada.send("club", "still here")
+    world.settle()
+    assert "still here" in world.texts(bob, "club")

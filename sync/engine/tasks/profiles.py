@@ -27,9 +27,9 @@ def exchange_profiles(profile: Profile, space: Space, now_ms: int) -> int | None
     known = fold_profiles(facts, space.policy())
     state, own = space.state, profile.view.profile
     me = state.writers[mine.core].member
-    want = MemberProfile(own.name or "", own.about or None)
-    if own.name and known.get(me) != want:
-        profile.write(space, [[want]], now_ms)
+    current = MemberProfile(own.name or "", own.about or None)
+    if own.name and known.get(me) != current:
+        profile.write(space, [[current]], now_ms)
     due: int | None = None
     if space.kind is SpaceKind.DIRECT:
         for member, told in known.items():

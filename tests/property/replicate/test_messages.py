@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,11 +31,14 @@ from sync.replicate.messages import (
     Proved,
     Record,
     Refuse,
+    Stretch,
+    StretchBlocks,
     Tips,
     Want,
     WantProofs,
     WantRecords,
     Wants,
+    WantStretch,
 )
 from sync.replicate.replicator import Replicator
 from tests.unit.replicate.nodes import Feeds
@@ -40,6 +46,11 @@ from tests.unit.replicate.nodes import Feeds
 
 def tuples(of: st.SearchStrategy[object], size: int = 4) -> st.SearchStrategy[tuple[object, ...]]:
     return st.lists(of, max_size=size).map(tuple)
+
+
+def feeds(of: st.SearchStrategy[Any], name: Callable[[Any], bytes]) -> st.SearchStrategy[tuple[object, ...]]:
+    """A few of these, no feed twice."""
+    return st.lists(of, max_size=4, unique_by=name).map(tuple)
 
 
 key = st.binary(min_size=32, max_size=32)
@@ -55,9 +66,12 @@ span = st.tuples(key, seq, st.just(MAX_LENGTH))
 spans = st.lists(span, max_size=4, unique_by=lambda span: span[0]).map(lambda found: tuple(sorted(found)))
 point = st.tuples(key, seq, key)
 block = st.binary(max_size=50) | st.tuples(st.integers(0, 2**19), key)
+counters = feeds(st.tuples(key, count), lambda pair: pair[0])
+writers = feeds(key, lambda key: key)
 want = st.builds(Want, key, number, seq, st.just(0) | st.just(MAX_LENGTH), key, st.booleans())
 proof = st.builds(Proof, head, seq, nodes, nodes, nodes)
 question = st.tuples(key, st.integers(2**39, MAX_LENGTH), key, seq)
+stretch = st.builds(Stretch, key, seq, st.just(MAX_LENGTH), key)
 
 
 @st.composite
@@ -73,15 +87,15 @@ pieces = st.builds(
 ) | st.builds(HistoryPiece, number, number, number, st.booleans(), st.just(b""), st.binary(max_size=99))
 each: list[st.SearchStrategy[Message]] = [
     st.builds(Digest, key, st.booleans()),
-    st.builds(Frontier, st.booleans(), st.booleans(), tuples(head), tuples(st.tuples(key, count)), tuples(key)),
-    st.builds(Wants, tuples(want)),
+    st.builds(Frontier, st.booleans(), st.booleans(), feeds(head, lambda head: head.writer), counters, writers),
+    st.builds(Wants, feeds(want, lambda want: want.writer)),
     ranges(),
     st.builds(Credit, number),
-    st.builds(Ack, tuples(st.tuples(key, count))),
-    st.builds(Refuse, tuples(key)),
+    st.builds(Ack, counters),
+    st.builds(Refuse, writers),
     st.builds(Branch, head, length, nodes, nodes),
     st.builds(Record, key, count, st.binary(max_size=99)),
-    st.builds(WantRecords, tuples(key)),
+    st.builds(WantRecords, writers),
     st.builds(HistoryRequest, number, st.none() | spans, st.binary(max_size=99)),
     pieces,
     st.builds(HistoryAnswer, number, st.booleans(), spans),
@@ -90,6 +104,8 @@ each: list[st.SearchStrategy[Message]] = [
     st.builds(Tips, tuples(point)),
     st.builds(WantProofs, tuples(question)),
     st.builds(Proved, question, st.none() | proof),
+    st.builds(WantStretch, stretch),
+    st.builds(StretchBlocks, stretch, tuples(block), nodes),
     st.builds(Fork, head, head, seq, nodes, nodes, nodes, nodes),
 ]
 anything = st.one_of(each)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from crdt.log.head import Head, sign_head
 from crdt.log.manifest import core_key
-from crdt.log.merkle import Leaf, Node, Tree, leaf_of, roots_at, tree_hash
+from crdt.log.merkle import Leaf, Node, Tree, leaf_of, roots_at, tail_indexes, tree_hash
 from identity.keys import SigningKey
 from sync.replicate.effects import (
     Acked,
@@ -25,11 +25,12 @@ from sync.replicate.effects import (
     ProofAnswered,
     SendMessage,
     StoreRecord,
+    StretchAnswered,
     TipsTold,
     Violation,
 )
 from sync.replicate.encoding import TYPES, decode
-from sync.replicate.messages import Block, Blocks, Fetched, Fork, Point, Proof, Question
+from sync.replicate.messages import Block, Blocks, Fetched, Fork, Point, Proof, Question, Stretch, StretchBlocks
 from sync.replicate.proof import make_proof, proof_indexes
 from sync.replicate.replicator import Replicator
 from sync.replicate.wants import Claims
@@ -134,6 +135,15 @@ class Feeds:
         if feed is None or feed.head is None or length > feed.head.length or feed.root(length) != root:
             return None
         return feed.proof(length, at)
+
+    def stretch(self, stretch: Stretch, limit: int) -> StretchBlocks | None:
+        core, start, length, root = stretch
+        feed = self.feed_of(core)
+        if feed is None or length > feed.tree.length or feed.root(length) != root:
+            return None
+        stop = min(length, start + 4)  # a few at a time
+        tail = tuple((feed.made[i].size, feed.made[i].hash) for i in tail_indexes(stop, length))
+        return StretchBlocks(stretch, tuple(feed.blocks[start:stop]), tail)
 
     def tips(self) -> Mapping[Point, bool]:
         return self.held_tips
@@ -257,6 +267,8 @@ class Peer:
                     assert (fetched.block is None) == (not ends)
                 case ProofAnswered(proved, ends):
                     self.seen.append(f"proof of {proved.question[1]} from {other}: {[length for length, _ in ends]}")
+                case StretchAnswered(answer):
+                    self.seen.append(f"stretch from {answer.stretch.start} of {other}: {len(answer.blocks)}")
                 case TipsTold(points):
                     self.seen.append(f"tips from {other}: {[seq for _, seq, _ in points]}")
                 case Violation(rule):

@@ -31,9 +31,12 @@ from sync.replicate.messages import (
     Question,
     Record,
     Refuse,
+    Stretch,
+    StretchBlocks,
     WantProofs,
     WantRecords,
     Wants,
+    WantStretch,
 )
 from sync.replicate.replicator import Replicator
 from sync.replicate.serving import MAX_MISSES
@@ -453,6 +456,8 @@ def test_unrequested_or_misordered_messages_close_the_channel_with_their_rule(mo
         ([digest, *[Fetch((point,) * 256)] * 5], Rule.TOO_MANY),
         ([digest, *[WantProofs(((bytes(32), 1, bytes(32), 0),) * 256)] * 5], Rule.TOO_MANY),
         ([digest, Proved((bytes(32), 1, bytes(32), 0), None)], Rule.UNASKED),
+        ([digest, StretchBlocks(Stretch(bytes(32), 0, 1, bytes(32)), (), ())], Rule.UNASKED),
+        ([digest, *[WantStretch(Stretch(bytes(32), n, 9999, bytes(32))) for n in range(1025)]], Rule.TOO_MANY),
         ([digest, *records], Rule.FLOOD),
     ]
     for moves, rule in attempts:
@@ -716,3 +721,20 @@ def test_points_looked_up_in_vain_have_a_bound() -> None:
         world.run()
     assert len(looked) == MAX_MISSES
     assert sum("fetched" in line for line in world["Bo"].seen) == 6 * 1024
+
+
+def test_stretch_of_a_branch_is_served_by_who_holds_its_end() -> None:
+    world = World("Ada", "Bo")
+    world["Ada"].write(*numbered("Ada", 9))
+    world.link("Ada", "Bo")
+    world.run()
+    feed = world["Ada"].view.of(writer_key("Ada").public)
+    core = core_key(writer_key("Ada").public)
+    for one in (Stretch(core, 2, 7, feed.root(7)), Stretch(core, 6, 7, feed.root(7)), Stretch(core, 2, 7, bytes(32))):
+        world["Bo"].perform("Ada", world["Bo"].links["Ada"].replicator.want_stretch(one))
+    world.run()
+    assert [line for line in world["Bo"].seen if "stretch" in line] == [
+        "stretch from 2 of Ada: 4",
+        "stretch from 6 of Ada: 1",
+        "stretch from 2 of Ada: 0",
+    ]

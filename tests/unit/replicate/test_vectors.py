@@ -24,11 +24,14 @@ from sync.replicate.messages import (
     Proved,
     Record,
     Refuse,
+    Stretch,
+    StretchBlocks,
     Tips,
     Want,
     WantProofs,
     WantRecords,
     Wants,
+    WantStretch,
 )
 from sync.replicate.view import anchor_of, frontier_digest
 from tests.support.vectors import matches
@@ -36,6 +39,7 @@ from tests.unit.replicate.nodes import Feed, writer_key
 
 KEY = writer_key("vector")
 W = KEY.public
+OTHER = writer_key("other").public
 
 
 def feed(*blocks: bytes) -> tuple[Feed, Head]:
@@ -53,12 +57,13 @@ def test_message_bytes_equal_the_recorded_vectors() -> None:
     two, other = feed(b"zero", b"uno")
     point = (head.core, 1, leaf_hash(b"one"))
     root = five.root(4)
+    stretch = Stretch(head.core, 2, 4, root)
     fork = Fork(other, head, 2, leaves(two, 1), (), leaves(five, 1), leaves(five, 5, 8))
     examples: list[Message] = [
         Digest(frontier_digest({W: head}, {W: 3}, [W]), True),
         Frontier(True, False, (head,), ((W, 3),), (W,)),
         Frontier(),
-        Wants((Want(W, 1, 2, 0, anchor_of([five.made[1]])), Want(W, 2, 0, 4, anchor_of([]), True))),
+        Wants((Want(W, 1, 2, 0, anchor_of([five.made[1]])), Want(OTHER, 2, 0, 4, anchor_of([]), True))),
         Blocks(W, 1, 2, head, (b"two", leaf_of(b"three")), leaves(five, 8)),
         Blocks(W, 0, 4, None, (bytes(300),), ()),
         Credit(262_144),
@@ -79,6 +84,9 @@ def test_message_bytes_equal_the_recorded_vectors() -> None:
         WantProofs(((head.core, 4, root, 2),)),
         Proved((head.core, 4, root, 2), Proof(head, 2, leaves(five, 1), leaves(five, 5), leaves(five, 8))),
         Proved((head.core, 4, root, 0), None),
+        WantStretch(stretch),
+        StretchBlocks(stretch, (b"two", leaf_of(b"three")), ()),
+        StretchBlocks(stretch, (), ()),
         fork,
         Fork(head, Head(W, 5, two.tree.hash(), other.signature)),
     ]
