@@ -11,14 +11,13 @@ from identity.codec import Reader, Writer
 from identity.device import DeviceKeys, device_id
 from identity.device_set import MAX_DEVICES, active_devices, generation_of, sendable
 from identity.errors import DecodeError
-from identity.inner import BROKEN, REFUSE, Failed, Send, failed, hear, read_refusal, say, say_refusal
+from identity.inner import BROKEN, REFUSE, SESSION, Failed, Send, failed, hear, read_refusal, say, say_refusal
 from identity.keys import Random, to_agreement
 from identity.labels import Label
 from identity.noise import XKPSK0, NoiseSession
 from identity.pairing import (
     DECLINED,
     MAX_JOIN,
-    SESSION,
     ApproverEffect,
     AskApproval,
     Certified,

@@ -23,6 +23,8 @@ SENTENCES = {
     "timeout": "The other side went away before it was done.",
 }
 
+SESSION = 300  # seconds from the first good message of a pairing or an invite to the last
+
 
 @dataclass(frozen=True, slots=True)
 class Send:

@@ -29,7 +29,6 @@ from identity.proof import same
 from identity.statement import MAX_STATEMENT_SET, PREFIX, Statement, decode_statements, encode_statements
 
 PROTOCOL = "kithkin/invite/1"
-SESSION = 300  # seconds
 MAX_PROFILE = 4 * 1024
 MAX_EXTRA = 8 * 1024
 MAX_JOIN = 4 * 1024

@@ -8,11 +8,10 @@ from identity.codec import Reader, Writer
 from identity.device import DeviceKeys
 from identity.device_set import active_devices
 from identity.errors import DecodeError
-from identity.inner import BROKEN, REFUSE, Failed, Send, failed, hear, read_refusal, say, say_refusal
+from identity.inner import BROKEN, REFUSE, SESSION, Failed, Send, failed, hear, read_refusal, say, say_refusal
 from identity.invite import (
     MAX_EXTRA,
     MAX_JOIN,
-    SESSION,
     UNPROVED,
     DirectSpace,
     InviteDone,

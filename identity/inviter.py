@@ -7,11 +7,10 @@ from enum import Enum
 from identity.codec import Reader, Writer
 from identity.device import DeviceKeys
 from identity.errors import DecodeError
-from identity.inner import BROKEN, REFUSE, Failed, Send, Stray, failed, hear, read_refusal, say, say_refusal
+from identity.inner import BROKEN, REFUSE, SESSION, Failed, Send, Stray, failed, hear, read_refusal, say, say_refusal
 from identity.invite import (
     MAX_EXTRA,
     MAX_JOIN,
-    SESSION,
     UNPROVED,
     DirectSpace,
     InviteAsked,

@@ -13,7 +13,7 @@ from identity.codec import Reader, Writer
 from identity.device import DeviceKeys, device_id
 from identity.device_set import active_devices
 from identity.errors import DecodeError
-from identity.inner import BROKEN, REFUSE, Failed, Send, Stray, failed, hear, read_refusal, say
+from identity.inner import BROKEN, REFUSE, SESSION, Failed, Send, Stray, failed, hear, read_refusal, say
 from identity.keys import AgreementKey, Random
 from identity.labels import Label
 from identity.noise import XKPSK0, NoiseSession
@@ -21,7 +21,6 @@ from identity.pairing import (
     DECLINED,
     MAX_BODY,
     MAX_JOIN,
-    SESSION,
     Claimed,
     Granted,
     JoinerEffect,

@@ -31,7 +31,6 @@ from identity.keys import agree, check_point
 from identity.statement import MAX_STATEMENT_SET, PREFIX, Certificate, Statement, decode_statements, encode_statements
 
 PROTOCOL = "kithkin/pair/1"
-SESSION = 600  # seconds from the first good message to the last
 DECLINED = b""  # instead of Noise 3, which would tell D: the person said no
 MAX_NAME = 64  # bytes
 MAX_BODY = 256

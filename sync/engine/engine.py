@@ -14,6 +14,7 @@ from math import inf
 from crdt.docs.facts import ABOUT_PROFILES
 from identity.errors import KithkinError
 from identity.hello import PROTOCOL as HELLO
+from identity.inner import SESSION
 from identity.kem import Kem
 from identity.keys import Random
 from netstack.wire.protomux import ChannelClosed, ChannelOpened, Fault, Message, Offered, Protomux
@@ -40,7 +41,6 @@ from sync.store.port import Store
 ROUNDS = 32  # what follows from what follows: a bound, never reached by honest states
 BACKWARDS = 1.0  # seconds that the clock may go back without anything being due anew
 HELLO_TIME = 15.0  # a connection that proves nothing in this time is closed
-ONBOARDING_TIME = 300.0  # and a pairing or an invite that comes to no end in this
 MAX_UNPROVED = 64  # connections under T that others dialled and that proved nothing yet; the oldest makes room
 HEARTBEAT = 30.0  # seconds after which `wake` is due even if nothing happened
 FRAME = 400 * 1024  # bytes of a frame that we write
@@ -90,7 +90,7 @@ class Engine:
         self.candidates.clear()
         self._rotate(now)
         self.tasks.online(now)
-        self.onboarding.invites.listen(now)
+        self._listen(now)
 
     def _give_place(self, now: float) -> None:
         """Another copy of this store wrote on under its keys: this one goes on as a new device."""
@@ -150,7 +150,7 @@ class Engine:
             return
         for link in list(peer.links.values()):
             self.replication.forget_link(peer, link)
-        self.onboarding.lost(peer)
+        self.onboarding.lost(peer, now)
         if peer.device is not None:
             self.tasks.connection_lost()
             if not any(p.device == peer.device for p in self.peers.values() if not p.closing):
@@ -220,7 +220,7 @@ class Engine:
     @staticmethod
     def _deadline(peer: Peer) -> float:
         """When a connection whose other end has proved nothing is given up."""
-        return peer.since + (HELLO_TIME if peer.purpose is Purpose.HELLO else ONBOARDING_TIME)
+        return peer.since + (HELLO_TIME if peer.purpose is Purpose.HELLO else SESSION)
 
     def tick(self, now: float) -> None:
         """Commits, tells the peers, and does what follows, until nothing more does.  Raises what the store raises; then
@@ -308,6 +308,16 @@ class Engine:
             self.start_over()
             self._drop(peer, "a message that could not be dealt with")
 
+    def _listen(self, now: float) -> None:
+        """Answers my invites, and lets go of the spaces of those that came to nothing."""
+        self.onboarding.invites.listen(now)
+        for id_ in self.onboarding.invites.forgotten:
+            for peer in list(self.peers.values()):
+                link = peer.links.get(id_)
+                if link is not None:
+                    self.replication.close_link(peer, link)
+        self.onboarding.invites.forgotten.clear()
+
     def _defect(self, defect: Exception) -> None:
         """A background task raised what nobody foresaw: kept for whoever looks, and what it half did is forgotten."""
         self.faults.append(defect)
@@ -332,7 +342,7 @@ class Engine:
             self.replication.propagate(delta, now)
         self.tasks.review(deltas, now)
         if any(delta.membership or delta.space == self.profile.personal.id for delta in deltas):
-            self.onboarding.invites.listen(now)
+            self._listen(now)
             for peer in list(self.peers.values()):
                 self.handshake.open_spaces(peer, now)
                 self._events(peer, now)
@@ -360,7 +370,7 @@ class Engine:
         profile, departed = self.profile, self.profile.directory.take_departed()
         profile.effects += news.of_departed(profile, departed)
         if profile.out and not self._was_out:
-            self.onboarding.invites.listen(now)
+            self._listen(now)
             for peer in self.peers.values():
                 self._drop(peer, "this device was shut out")
         if profile.out and departed:
@@ -389,7 +399,7 @@ class Engine:
         self.dialling.where = Whereabouts(int(now * 1000), transports, self._hints)
         if rotated or not self.tasks.starting:
             self.tasks.keys_rotated(now)
-        self.onboarding.invites.listen(now)
+        self._listen(now)
 
     # -- frames -----------------------------------------------------------------------------------------------
 

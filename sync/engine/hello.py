@@ -124,6 +124,7 @@ class DeviceHandshake:
         if self.profile.out:
             return {self.profile.account.identity}
         found = {self.profile.account.identity, *self.profile.view.contacts}
+        found.update(joining.person.identity for joining in self.profile.joinings.values())
         for space in self.profile.spaces.values():
             found.update(member.identity for member in space.state.members.values())
         return found

@@ -28,12 +28,13 @@ from sync.account.context import Context, new_writer
 from sync.account.directory import Directory, load_statements, put_statements
 from sync.account.former import KEPT_MS, Former, forget_former, load_former
 from sync.engine.effects import Effect, MessageChanged
+from sync.engine.joining import drop_joining, load_joinings
 from sync.space.delta import SpaceDelta
 from sync.space.epochs import ensure_key, found_space
 from sync.space.outbound import Draft
 from sync.space.replaced import naming
 from sync.space.space import Space
-from sync.store.port import Batch, Store, Table
+from sync.store.port import Batch, Store, Table, prefix_end
 
 RUN = 250  # entries under one signature
 _PERSONAL = b"personal"
@@ -43,6 +44,18 @@ _PORT = b"port"
 _NODES = b"nodes"
 _NOTED = b"noted"  # and the identity of a contact
 MAX_NODES = 64  # DHT nodes kept
+SPACE_TABLES = (  # whose keys begin with a space id
+    Table.SPACE,
+    Table.FEED,
+    Table.CONTROL,
+    Table.EPOCH,
+    Table.RECORD,
+    Table.FACT,
+    Table.ROW,
+    Table.ITEM,
+    Table.MESSAGE,
+    Table.INDEX,
+)
 KINDS = {SpaceKind.PERSONAL: "personal", SpaceKind.SELF: "self", SpaceKind.DIRECT: "direct", SpaceKind.GROUP: "group"}
 
 
@@ -79,6 +92,7 @@ class Profile:
         self.recovering = self.store.get(Table.META, _RECOVERING)
         self.introduces = self.store.get(Table.META, _INTRODUCES) is not None
         self.former = load_former(self.store)
+        self.joinings = dict(load_joinings(self.store))
         personal = self.store.get(Table.META, _PERSONAL)
         if personal is None:
             raise LookupError("no personal space in this profile")
@@ -139,6 +153,20 @@ class Profile:
         self.spaces[space.id] = space
         space.found()
         return space
+
+    def forget(self, space: bytes) -> None:
+        """A space that came to nothing goes, with all that is stored of it."""
+        gone, batch = self.spaces.pop(space), self.context.batch
+        self.context.changed.pop(space, None)
+        self._deltas.pop(space, None)
+        end = prefix_end(space) or space + b"\xff"  # no id is all ones
+        for table in SPACE_TABLES:
+            batch.delete_range(table, space, end)
+        for feed in gone.feed_store.feeds.values():
+            for table in (Table.ENTRY, Table.NODE):
+                batch.delete_range(table, feed.number.to_bytes(4, "big"), (feed.number + 1).to_bytes(4, "big"))
+        self.joinings.pop(space, None)
+        drop_joining(batch, space)
 
     def port(self) -> int:
         """The UDP port kept from the last run, 0 for none."""

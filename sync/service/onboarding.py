@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 from identity.errors import KithkinError
-from sync.engine.effects import ContactMet, OnboardingFailed
+from sync.engine.effects import ContactMet
 from sync.service import models
 from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, Approval
 from sync.service.approval import PendingApproval
@@ -15,12 +14,11 @@ from sync.service.domain import Domain, OpenedProfile, deadline_in
 from sync.service.ids import chat_id, identity_id
 from sync.service.network import address_of, hints_of
 from sync.service.node import Node
-from sync.service.steps import TIMEOUT, next_step
+from sync.service.steps import next_step, refusal
 from sync.service.times import moment
 
 MAX_HINTS = 6  # addresses in an invite
 MAX_EXPIRES = 366 * 86_400
-RETRY = 0.3  # seconds between two attempts to reach whoever made an invite
 
 
 class OnboardingCalls(Domain):
@@ -66,20 +64,15 @@ class OnboardingCalls(Domain):
     async def contact_accept(self, text: str, *, wait: float = WAIT_SECONDS) -> models.Accepted:
         onboarding, node = self._node.engine.onboarding, self._node
         deadline = deadline_in(wait)
-        while True:
-            conversation = onboarding.invites.accept(text, node.clock())
-            with node.steps(conversation) as steps:
-                node.tick()
-                step = await next_step(steps, deadline)
-            if isinstance(step, ContactMet):
-                await self._let_in(step.space, deadline)
-                return models.Accepted(contact=identity_id(step.identity), chat=chat_id(step.space))
-            if isinstance(step, OnboardingFailed) and step.code != "timeout":
-                raise KithkinError(step.code, step.sentence)
-            # Nobody there yet: the inviter's node may start in the time we were given.
-            if deadline_in(RETRY) >= deadline:
-                raise TIMEOUT
-            await asyncio.sleep(RETRY)
+        # The engine tries again for all the time we were given: the inviter's node may start in it.
+        conversation = onboarding.invites.accept(text, node.clock(), wait)
+        with node.steps(conversation) as steps:
+            node.tick()
+            step = await next_step(steps, deadline)
+        if not isinstance(step, ContactMet):
+            raise refusal(step)
+        await self._let_in(step.space, deadline)
+        return models.Accepted(contact=identity_id(step.identity), chat=chat_id(step.space))
 
     async def _let_in(self, id_: bytes, deadline: float) -> None:
         """Waits for the entry that lets this device write in a chat, so that who accepts can write at once."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from identity.device import DeviceKeys
-from identity.inner import Failed, Send
-from identity.invite import SESSION, DirectSpace, InviteAsked, InviteeJoined, Person, SpaceOffered, person_of
+from identity.inner import SESSION, Failed, Send
+from identity.invite import DirectSpace, InviteAsked, InviteeJoined, Person, SpaceOffered, person_of
 from identity.invite_code import InviteCode, new_invite
 from identity.invitee import Invitee
 from identity.inviter import Inviter

@@ -13,10 +13,9 @@ from identity.codec import Reader
 from identity.device import DeviceKeys, new_device
 from identity.device_set import active_devices
 from identity.errors import DecodeError
-from identity.inner import Failed, Send, Stray
+from identity.inner import SESSION, Failed, Send, Stray
 from identity.joiner import Display, Joiner
 from identity.pairing import (
-    SESSION,
     AskApproval,
     Certified,
     Claimed,

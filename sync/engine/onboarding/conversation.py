@@ -50,11 +50,20 @@ class Conversations:
         self._open: dict[int, Conversation] = {}
         self._last = 0
 
-    def begin(self, now: float) -> Conversation:
-        """A new one; `dial` follows once it is known what to dial."""
+    def begin(self, now: float, patience: float = PATIENCE) -> Conversation:
+        """A new one; `dial` follows once it is known what to dial.  patience: seconds for which it dials again."""
         self._last += 1
-        made = self._open[self._last] = Conversation(self._last, now + PATIENCE)
+        made = self._open[self._last] = Conversation(self._last, now + patience)
         return made
+
+    def begin_again(self, one: Conversation, now: float) -> bool:
+        """An invite whose connection broke, or whose inviter went away, is tried from its start while there is time.  A
+        pairing is not: its text is for one connection."""
+        if one.invite is None or self._open.get(one.id) is not one or now + AGAIN >= one.until:
+            return False
+        one.peer, one.invitee, one.person, one.space = None, None, None, b""
+        one.again = now + AGAIN
+        return True
 
     def get(self, number: int) -> Conversation | None:
         return self._open.get(number)
@@ -98,10 +107,11 @@ class Conversations:
         else:
             self._closed(one)
 
-    def lost(self, peer: Peer) -> None:
-        """A connection is gone, and with it the conversation that was held on it."""
+    def lost(self, peer: Peer, now: float) -> None:
+        """A connection is gone, and with it the conversation that was held on it, unless that can begin again."""
         for one in [one for one in self._open.values() if one.peer == peer.conn]:
-            self._closed(one)
+            if not self.begin_again(one, now):
+                self._closed(one)
 
     def cancel(self, number: int) -> None:
         """Nobody waits for it any more."""

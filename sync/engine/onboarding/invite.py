@@ -27,7 +27,8 @@ from sync.account.context import new_writer
 from sync.engine.dialling import Dialling
 from sync.engine.effects import ChatChanged, ContactChanged, ContactMet, Listen, Unlisten
 from sync.engine.hello import DeviceHandshake
-from sync.engine.onboarding.conversation import Conversation, Conversations
+from sync.engine.joining import GRACE, Joining, drop_joining, put_joining
+from sync.engine.onboarding.conversation import PATIENCE, Conversation, Conversations
 from sync.engine.onboarding.messages import decode_answer, decode_profile, encode_answer, encode_profile
 from sync.engine.peer import Peer, Purpose
 from sync.engine.profile import Profile
@@ -58,6 +59,7 @@ class Invites:
         self._dialling = dialling
         self._conversations = conversations
         self._answering: dict[int, Answering] = {}  # by connection
+        self.forgotten: list[bytes] = []  # offered spaces that came to nothing, whose links are to be closed
         self._listening: dict[bytes, InviteCode] = {}
 
     # -- given ------------------------------------------------------------------------------------------------
@@ -83,7 +85,9 @@ class Invites:
         return code
 
     def listen(self, now: float) -> None:
-        """Answers every invite of mine that has not expired; called whenever my personal space changed."""
+        """Answers every invite of mine that has not expired, and ends what this device answered itself; called whenever
+        my personal space or a membership changed, and now and then."""
+        self._end_joinings(now)
         live: dict[bytes, InviteCode] = {}
         for key, invite in self._profile.view.invites.items() if not self._profile.out else ():
             if invite.seed is None or invite.payload is None or (invite.expires or 0) < now:
@@ -152,6 +156,10 @@ class Invites:
                     pass
 
     def _asked(self, peer: Peer, answering: Answering, person: Person, now: float) -> None:
+        contact = self._profile.view.contacts.get(person.identity)
+        if contact is not None and contact.blocked:
+            peer.drop(self._profile.effects, "an invite used by somebody who is blocked")  # and told nothing
+            return
         space = self.direct(person.identity)
         if space is not None and space.mine is not None and space.z is not None:
             offered = DirectSpace(space.id, space.mine.writer, space.z)
@@ -234,14 +242,48 @@ class Invites:
             self._dialling.remember(person.device, where)
         profile.effects += [ContactChanged(person.identity), ChatChanged(space.id)]
 
+    def _end_joinings(self, now: float) -> None:
+        """Offered spaces: where this device was let in the invite has its end, as if DONE had come; where nothing came
+        in time the space goes."""
+        profile, now_ms = self._profile, int(now * 1000)
+        for id_, joining in list(profile.joinings.items()):
+            space = profile.spaces.get(id_)
+            if space is not None and self._let_in(space, joining.person.identity):
+                self._meet(space, joining.person, now_ms)
+            elif space is None or now > joining.until:
+                self._forget(id_)
+
+    def _let_in(self, space: Space, identity: bytes) -> bool:
+        return space.may_write and space.members.is_direct(self._profile.account.identity, identity)
+
+    def _forget(self, id_: bytes) -> None:
+        if id_ in self._profile.spaces and id_ not in self._profile.view.chats:
+            self._profile.forget(id_)
+            self.forgotten.append(id_)
+        elif self._profile.joinings.pop(id_, None) is not None:
+            drop_joining(self._profile.context.batch, id_)
+
+    def _meet(self, space: Space, person: Person, now_ms: int) -> None:
+        """The other side let this device in: a contact and a chat."""
+        joining = self._profile.joinings.pop(space.id, None)
+        drop_joining(self._profile.context.batch, space.id)
+        self.befriend(space, person, now_ms)
+        for id_, other in list(self._profile.joinings.items()):
+            # What the same device offered before is not known there: it would have offered it again.
+            if joining is not None and (other.invite, other.person.device) == (joining.invite, person.device):
+                self._forget(id_)
+
     # -- accepted ---------------------------------------------------------------------------------------------
 
-    def accept(self, text: str, now: float) -> int:
-        """Starts to accept an invite; `OnboardingStep`s follow.  Raises what `read_invite` raises."""
+    def accept(self, text: str, now: float, patience: float = PATIENCE) -> int:
+        """Starts to accept an invite; `OnboardingStep`s follow.  Raises what `read_invite` raises.
+
+        patience: seconds for which it is tried again where nobody answers or the line breaks.
+        """
         payload = read_invite(text, now, self._profile.account.identity)
         if self._profile.out:
             raise KithkinError("not_allowed", SHUT_OUT)
-        one = self._conversations.begin(now)
+        one = self._conversations.begin(now, patience)
         one.invite = payload
         self._conversations.dial(one, now)
         return one.id
@@ -275,7 +317,8 @@ class Invites:
                 case Send(data):
                     peer.mux.send(peer.main, 0, data)
                 case Failed():
-                    self._conversations.fail(one, effect)
+                    if effect.code != "timeout" or not self._conversations.begin_again(one, now):
+                        self._conversations.fail(one, effect)
                     peer.drop(self._profile.effects, effect.sentence)
                 case SpaceOffered(person, offered):
                     self._offered(peer, one, person, offered, now)
@@ -292,6 +335,10 @@ class Invites:
             return
         profile.learn(person.statements)
         one.person, one.space = person, offered.space
+        if offered.space not in profile.view.chats and one.invite is not None:
+            joining = Joining(one.invite.key, one.invite.expires + GRACE, person)
+            profile.joinings[offered.space] = joining
+            put_joining(profile.context.batch, offered.space, joining)
         space = profile.space(offered.space)
         key = profile.own_feed(space)
         if space.state.creator is None:
@@ -326,7 +373,7 @@ class Invites:
         space, now_ms = self._profile.spaces.get(one.space), int(now * 1000)
         if space is None or one.person is None:
             return
-        self.befriend(space, one.person, now_ms)
+        self._meet(space, one.person, now_ms)
         self._profile.commit(now_ms)
         met = ContactMet(one.id, one.person.identity, one.person.device, one.space)
         self._conversations.end(one, met)

@@ -56,10 +56,10 @@ class Onboarding:
         """A dial of a conversation came to nothing."""
         self.conversations.dial_failed(pending.conversation, now)
 
-    def lost(self, peer: Peer) -> None:
+    def lost(self, peer: Peer, now: float) -> None:
         """A connection is gone."""
         self.invites.lost(peer)
-        self.conversations.lost(peer)
+        self.conversations.lost(peer, now)
 
     def wake(self, now: float) -> None:
         """Conversations whose dial came to nothing dial again."""
