@@ -25,7 +25,8 @@ class OwnProfile:
 
 @dataclass(frozen=True, slots=True)
 class OwnContact:
-    """A person, by identity (root key).  An empty `name` goes back to `profile`, the name they gave themselves."""
+    """A person, by identity (root key).  An empty `name` goes back to `profile`, the name they gave themselves.
+    `blocked` and `deleted` are a person's own word: what a device notes by itself never carries them."""
 
     identity: bytes
     on: bool | None = None
@@ -33,6 +34,7 @@ class OwnContact:
     profile: str | None = None
     pending: bool | None = None
     blocked: bool | None = None
+    deleted: bool | None = None
     verified: bool | None = None
     space: bytes | None = None  # our direct space
     statements: tuple[bytes, ...] = ()  # their device statements as last seen
@@ -157,6 +159,7 @@ CONTACT = Shape(
         Member("profile", "profile", _LOOSE, optional=True),
         Member("pending", "pending", FLAG, optional=True),
         Member("blocked", "blocked", FLAG, optional=True),
+        Member("deleted", "deleted", FLAG, optional=True),
         Member("verified", "verified", FLAG, optional=True),
         Member("space", "space", KEY, optional=True),
         Member("statements", "statements", STATEMENTS, optional=True, default=()),

@@ -208,7 +208,7 @@ class Personal:
     def view(self) -> PersonalView:
         """What all facts so far say."""
         view = PersonalView(profile=next(iter(self._all(OwnProfile).values()), OwnProfile()))
-        view.contacts.update((key[0], value) for key, value in self._present(OwnContact).items())
+        view.contacts.update((k[0], value) for k, value in self._present(OwnContact).items() if not value.deleted)
         view.chats.update((key[0], value) for key, value in self._present(OwnChat).items())
         view.settings.update((key[0], value.value) for key, value in self._all(Setting).items() if value.value)
         for space, held in sorted(self._marks.items()):

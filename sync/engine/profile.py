@@ -55,6 +55,10 @@ SPACE_TABLES = (  # whose keys begin with a space id
     Table.ITEM,
     Table.MESSAGE,
     Table.INDEX,
+    Table.AHEAD,
+    Table.MARK,
+    Table.BRANCH,
+    Table.UNREAD,
 )
 KINDS = {SpaceKind.PERSONAL: "personal", SpaceKind.SELF: "self", SpaceKind.DIRECT: "direct", SpaceKind.GROUP: "group"}
 
@@ -163,7 +167,7 @@ class Profile:
         for table in SPACE_TABLES:
             batch.delete_range(table, space, end)
         for feed in gone.feed_store.feeds.values():
-            for table in (Table.ENTRY, Table.NODE):
+            for table in (Table.ENTRY, Table.NODE, Table.FEED_ROW):
                 batch.delete_range(table, feed.number.to_bytes(4, "big"), (feed.number + 1).to_bytes(4, "big"))
         self.joinings.pop(space, None)
         drop_joining(batch, space)

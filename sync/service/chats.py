@@ -16,6 +16,7 @@ from sync.account.context import new_writer
 from sync.engine.profile import Profile
 from sync.engine.tasks.admission import retired_writers
 from sync.engine.tasks.offers import answer_to, group_talks, make_offer, members_of, offer_is_used, open_offers
+from sync.engine.twins import listed_id, rows, stands_first, twin_ids, twins_of
 from sync.service import cover, messages, models
 from sync.service.domain import Domain, commits
 from sync.service.ids import chat_id, find_chat, find_contact, find_participant, find_space, identity_id
@@ -175,7 +176,13 @@ class ChatCalls(Domain):
     @commits
     def delete_chat(self, chat: str) -> models.ChatRef:
         """Hides everything so far on my devices: of each feed all up to its last message that is here."""
-        profile, id_ = self._profile, find_chat(self._profile, chat)
+        id_ = find_chat(self._profile, chat)
+        for twin in twin_ids(self._profile, id_):
+            self._clear(twin)
+        return _ref(id_)
+
+    def _clear(self, id_: bytes) -> None:
+        profile = self._profile
         space = profile.spaces.get(id_)
         held = profile.view.cleared.get(id_, {})
         upto: list[tuple[str, int]] = []
@@ -188,7 +195,6 @@ class ChatCalls(Domain):
         upto.sort()
         pieces = [tuple(upto[at : at + MAX_RECEIPT]) for at in range(0, len(upto), MAX_RECEIPT)]
         profile.note(self._now_ms, *(Hidden(id_, upto=piece) for piece in pieces))
-        return _ref(id_)
 
     def _control(self, space: Space, op: Op, refusal: str) -> models.ChatRef:
         """Writes one control operation if this device may, else raises `not_allowed` with that sentence."""
@@ -220,15 +226,20 @@ def _ref(id_: bytes) -> models.ChatRef:
 
 def is_listed(profile: Profile, id_: bytes) -> bool:
     """Whether a chat stands in the list: not declined, not deleted, not the second of two with one person."""
-    chat, view = profile.view.chats[id_], profile.view
+    chat = profile.view.chats[id_]
     if chat.state == "declined":
         return False
-    if chat.kind == "direct" and chat.peer is not None:
-        twins = [c.space for c in view.chats.values() if c.kind == "direct" and c.peer == chat.peer]
-        if id_ != min(twins):
-            return False
-    cleared, space = view.cleared.get(id_), profile.spaces.get(id_)
-    if cleared is None or chat.kind == "self":
+    if id_ != listed_id(profile, id_):
+        return False
+    if chat.kind == "self":
+        return True
+    return any(_has_more(profile, twin) for twin in twin_ids(profile, id_))
+
+
+def _has_more(profile: Profile, id_: bytes) -> bool:
+    """Whether a space was never cleared, or holds a message from after that."""
+    cleared, space = profile.view.cleared.get(id_), profile.spaces.get(id_)
+    if cleared is None:
         return True
     return space is not None and any(
         timeline.rows_of_feed(profile.store, feed.number, cleared.get(writer_id(core), -1) + 1, limit=1)
@@ -240,9 +251,9 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
     """A chat as the list shows it."""
     chat, space = profile.view.chats[id_], profile.spaces.get(id_)
     kind: models.ChatKind = "self" if chat.kind == "self" else "direct" if chat.kind == "direct" else "group"
-    last = _last(profile, space) if space is not None else None
+    where, last = _last(profile, space) if space is not None else (space, None)
     at = None if last is None else at_moment(last, now_ms)
-    author = author_of_row(profile, space, at) if space is not None and at is not None else None
+    author = author_of_row(profile, where, at) if where is not None and at is not None else None
     open_to = cover.of_chat(space) if space is not None else ()
     return models.Chat(
         id=chat_id(id_),
@@ -261,16 +272,17 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
     )
 
 
-def _last(profile: Profile, space: Space) -> Row | None:
+def _last(profile: Profile, space: Space) -> tuple[Space, Row | None]:
     before: bytes | None = None
+    twins = twins_of(profile, space)
     while True:
-        rows = timeline.page(profile.store, space.id, LAST, before=before)
-        for row in reversed(rows):
-            if shown(profile, space, row):
-                return row
-        if len(rows) < LAST or not is_listed(profile, space.id):
-            return None
-        before = rows[0].key()
+        found = rows(profile, twins, LAST, before=before)
+        for twin, row in reversed(found):
+            if shown(profile, twin, row) and (len(twins) == 1 or stands_first(profile, twins, twin, row)):
+                return twin, row
+        if len(found) < LAST or not is_listed(profile, listed_id(profile, space.id)):
+            return space, None
+        before = found[0][1].key()
 
 
 def state_of(profile: Profile, id_: bytes) -> models.ChatState:

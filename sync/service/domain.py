@@ -8,7 +8,6 @@ changes the profile is a plain function under `@commits`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import wraps
@@ -16,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sync.engine.engine import Engine
 from sync.engine.profile import Profile
+from sync.engine.twins import twin_ids
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -70,13 +70,17 @@ class Domain:
         await asyncio.sleep(0)
 
     async def _change_of(self, space: bytes, deadline: float) -> bool:
-        """Waits for the next change in a space, at most until the deadline; False if that has passed already."""
+        """Waits for the next change in a space or a twin of it, at most until the deadline; False if that has passed
+        already."""
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
             return False
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(left):  # `wait_for` of 3.11 may swallow a Ctrl-C
-                await self._opened.changed(space).wait()
+        waits = [asyncio.ensure_future(self._opened.changed(id_).wait()) for id_ in twin_ids(self._profile, space)]
+        try:
+            await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
         return True
 
 

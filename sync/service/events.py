@@ -8,6 +8,7 @@ from crdt.docs.ids import writer_id
 from sync.engine import effects as e
 from sync.engine.profile import Profile
 from sync.engine.tasks.receipts import receipts_of
+from sync.engine.twins import listed_id, stands_first, twins_of
 from sync.service import chats, contacts, delivery, messages, models
 from sync.service.ids import chat_id, device_id, identity_id, message_id
 from sync.service.names import device_name, person_name
@@ -42,11 +43,11 @@ class EventMapper:
         match event:
             case e.MessageChanged(space=id_, message=message, gone=True):
                 if id_ in profile.spaces:
-                    yield models.GoneEvent(chat=chat_id(id_), id=message_id(message))
+                    yield models.GoneEvent(chat=chat_id(listed_id(profile, id_)), id=message_id(message))
             case e.MessageChanged(space=id_, message=message, fresh=fresh):
                 yield from self._message(id_, message, fresh, now_ms)
             case e.MessageHidden(space=id_, message=message, hidden=True):
-                yield models.GoneEvent(chat=chat_id(id_), id=message_id(message))
+                yield models.GoneEvent(chat=chat_id(listed_id(profile, id_)), id=message_id(message))
             case e.MessageHidden(space=id_, message=message):
                 yield from self._message(id_, message, False, now_ms)
             case e.DeliveryChanged(space=id_, core=core, start=start, end=end):
@@ -55,7 +56,7 @@ class EventMapper:
                 yield from self._receipts(id_, now_ms)
             case e.NamesChanged(space=id_):
                 if id_ in profile.view.chats:
-                    yield models.GapEvent(chat=chat_id(id_))
+                    yield models.GapEvent(chat=chat_id(listed_id(profile, id_)))
             case e.PeerChanged(device=device, connected=connected, address=address):
                 yield models.PeerEvent(peer=peer_model(profile, device, address), connected=connected)
             case e.DeviceChanged(device=device, notice=notice):
@@ -67,7 +68,7 @@ class EventMapper:
                 if id_ in profile.view.chats:
                     yield models.ChatEvent(chat=chats.model(profile, id_, now_ms))
                 if isinstance(event, e.ListChanged) and event.cleared:
-                    yield models.GapEvent(chat=chat_id(id_))
+                    yield models.GapEvent(chat=chat_id(listed_id(profile, id_)))
             case e.Progress(what=what, done=done, total=total, space=chat):
                 shown = chat_id(chat) if chat is not None and chat in profile.view.chats else None
                 yield models.ProgressEvent(what=what, done=done, total=total, chat=shown)
@@ -76,9 +77,11 @@ class EventMapper:
         profile, space = self._profile, self._profile.spaces.get(id_)
         row = timeline.find_row(profile.store, id_, message) if space is not None else None
         if space is not None and row is not None and messages.shown(profile, space, row):
+            if not stands_first(profile, twins_of(profile, space), space, row):
+                return
             status = delivery.status_of(space)
             line = messages.model(profile, space, row, status, now_ms)
-            yield models.MessageEvent(chat=chat_id(id_), message=line, new=fresh)
+            yield models.MessageEvent(chat=chat_id(listed_id(profile, id_)), message=line, new=fresh)
 
     def _receipts(self, id_: bytes, now_ms: int) -> Iterator[models.Event]:
         space = self._profile.spaces.get(id_)
@@ -103,7 +106,7 @@ class EventMapper:
             return
         end = min(end, feed.length)
         if end - start > MAX_STATUS:
-            yield models.GapEvent(chat=chat_id(id_))
+            yield models.GapEvent(chat=chat_id(listed_id(self._profile, id_)))
         status = delivery.status_of(space)
         for seq in range(max(start, end - MAX_STATUS), end):
             for message in space.facts.messages_at(feed, seq):
@@ -112,7 +115,7 @@ class EventMapper:
                     continue
                 one = status.of(row, now_ms)
                 yield models.StatusEvent(
-                    chat=chat_id(id_),
+                    chat=chat_id(listed_id(self._profile, id_)),
                     id=message_id(message),
                     state=one.state,
                     delivered=one.delivered,

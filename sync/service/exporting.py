@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from crdt.docs.page import PageEntry, admitted_updates
-from crdt.docs.rows import Row, at_moment
+from crdt.docs.rows import at_moment
 from crdt.docs.timeline import unseen
 from crdt.log.entry import GRANT_TAG, Kind, decode_plaintext, message_key, open_entry, read_block
 from crdt.space.epoch import EpochKey
@@ -27,6 +27,8 @@ from identity.kem import Kem
 from identity.keys import Random
 from identity.private_file import create, draft_of, private_file
 from sync.engine.profile import Profile
+from sync.engine.twins import Placed, stands_first, twins_of
+from sync.engine.twins import rows as rows_of
 from sync.pages.process import PageProcess, SetAside, TooMuch
 from sync.pages.quarantine import aside_in
 from sync.service.forging import Script, forge
@@ -48,8 +50,7 @@ async def export_lines(profile: Profile, chat: bytes, path: Path, force: bool, n
     space_of(profile, chat)
     with _target(path, force) as file:
         async for rows in _pieces(profile, chat):
-            space = space_of(profile, chat)
-            for row in rows:
+            for space, row in rows:
                 row = at_moment(row, now_ms)
                 if row.deleted or not row.text:
                     continue
@@ -103,16 +104,20 @@ def _refusals(what: str) -> Iterator[None]:
         raise KithkinError("not_allowed", f"That {what} cannot be written: {error.strerror}.") from None
 
 
-async def _pieces(profile: Profile, chat: bytes) -> AsyncIterator[list[Row]]:
-    """The rows that are shown to me, oldest first."""
+async def _pieces(profile: Profile, chat: bytes) -> AsyncIterator[list[Placed]]:
+    """The rows that are shown to me, oldest first, each with its space."""
     after: bytes = b""
     while True:
-        rows = timeline.page(profile.store, chat, PIECE, after=after)
-        space = space_of(profile, chat)
-        yield [row for row in rows if shown(profile, space, row)]
-        if len(rows) < PIECE:
+        twins = twins_of(profile, space_of(profile, chat))
+        found = rows_of(profile, twins, PIECE, after=after)
+        yield [
+            (twin, row)
+            for twin, row in found
+            if shown(profile, twin, row) and (len(twins) == 1 or stands_first(profile, twins, twin, row))
+        ]
+        if len(found) < PIECE:
             return
-        after = rows[-1].key()
+        after = found[-1][1].key()
         await asyncio.sleep(0)
 
 

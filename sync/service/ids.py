@@ -98,10 +98,7 @@ def find_participant(profile: Profile, space: Space, text: str) -> bytes:
     return among(text, IDENTITY, known, "member")
 
 
-def find_message(profile: Profile, space: Space, text: str) -> bytes:
-    """The whole message id in a chat."""
+def find_message(profile: Profile, space: Space, text: str) -> bytes | None:
+    """The whole message id in one space, None where no single message there has that shown id."""
     prefix = prefix_of(text, MESSAGE)
-    found = None if prefix is None else timeline.find_message(profile.store, space.id, prefix)
-    if found is None:
-        raise not_found("message")
-    return found
+    return None if prefix is None else timeline.find_message(profile.store, space.id, prefix)

@@ -18,6 +18,7 @@ from typing import TypeVar
 from crdt.docs.rows import at_moment
 from identity.errors import KithkinError
 from sync.engine.profile import Profile
+from sync.engine.twins import listed_id, twin_ids
 from sync.search.port import MAX_LIMIT, Document, Hit, Query, Search, Sort
 from sync.service import models
 from sync.service.ids import IDENTITY, chat_id, find_chat, identity_id, message_id, prefix_of
@@ -151,7 +152,7 @@ class Indexing:
         check_query(query)
         started = time.perf_counter()
         profile = self._profile
-        chats = (find_chat(profile, chat),) if chat is not None else ()
+        chats = tuple(twin_ids(profile, find_chat(profile, chat))) if chat is not None else ()
         authors, sources = self._people(author) if author is not None else ((), ())
         await self.catch_up()
         asked = Query(
@@ -200,7 +201,7 @@ class Indexing:
         author = author_of_row(profile, space, row) if space is not None and row is not None else None
         return models.Hit(
             id=message_id(hit.id),
-            chat=chat_id(hit.chat),
+            chat=chat_id(listed_id(profile, hit.chat)),
             author=identity_id(hit.author),
             text=hit.text,
             snippet=hit.snippet,

@@ -17,6 +17,7 @@ from crdt.log.entry import Kind
 from crdt.log.merkle import leaf_of
 from identity.errors import KithkinError
 from sync.engine.profile import Profile
+from sync.engine.twins import Placed, copies_of, homes, listed_id, rows, stands_first, twin_ids, twins_of
 from sync.service import cover, delivery, models
 from sync.service.domain import Domain, commits, deadline_in
 from sync.service.erasures import erasure_of
@@ -57,7 +58,7 @@ class MessageCalls(Domain):
         space = find_space(profile, chat)
         check_text(text)
         writable(profile, space)
-        reply_to = find_message(profile, space, reply) if reply is not None else None
+        reply_to = find_row(profile, space, reply)[1].id if reply is not None else None
         message = Message(profile.rng(NONCE_BYTES), text, reply_to=reply_to, lifetime=_lifetime(space))
         (id_,) = write_messages(profile, space, [message], self._now_ms)
         return models.Sent(id=message_id(id_), state="queued")
@@ -77,7 +78,7 @@ class MessageCalls(Domain):
         if wait > 0 and after is None:
             newest = page(self._profile, space_of(self._profile, id_), 1, None, None, self._now_ms).messages
             after = newest[-1].id if newest else None
-            while not newest and not timeline.page(self._profile.store, id_, 1):
+            while not newest and not rows(self._profile, twins_of(self._profile, space_of(self._profile, id_)), 1):
                 if not await self._change_of(id_, deadline):
                     break
         while True:
@@ -87,13 +88,15 @@ class MessageCalls(Domain):
 
     async def message(self, id: str, *, chat: str | None = None) -> models.Message:
         profile, now_ms, prefix = self._profile, self._now_ms, prefix_of(id, MESSAGE)
-        chats = list(profile.view.chats) if chat is None else [find_chat(profile, chat)]
+        chats = list(profile.view.chats) if chat is None else twin_ids(profile, find_chat(profile, chat))
         for id_ in chats if prefix is not None else ():
             space = profile.spaces.get(id_)
             whole = timeline.find_message(profile.store, id_, prefix) if prefix is not None else None
-            row = timeline.find_row(profile.store, id_, whole) if whole is not None else None
-            if space is not None and row is not None and shown(profile, space, row):
-                return model(profile, space, row, delivery.status_of(space), now_ms)
+            if space is None or whole is None:
+                continue
+            for twin, row in copies_of(profile, twins_of(profile, space), whole)[:1]:
+                if shown(profile, twin, row):
+                    return model(profile, twin, row, delivery.status_of(twin), now_ms)
         raise not_found("message")
 
     @commits
@@ -102,13 +105,13 @@ class MessageCalls(Domain):
         profile = self._profile
         space = find_space(profile, chat)
         if upto is not None:
-            row = find_row(profile, space, upto)
-        elif rows := timeline.page(profile.store, space.id, 1):
-            row = rows[0]
+            row = find_row(profile, space, upto)[1]
+        elif newest := rows(profile, twins_of(profile, space), 1):
+            row = newest[0][1]
         else:
             return models.ReadUpto(read_upto=None)
-        if not profile.out:  # whoever was shut out reads on, and tells nobody
-            profile.note(self._now_ms, *(ReadMark(space.id, feeds) for feeds in newly_read(profile, space, row)))
+        for twin in twins_of(profile, space) if not profile.out else ():  # whoever was shut out reads on, untold
+            profile.note(self._now_ms, *(ReadMark(twin.id, feeds) for feeds in newly_read(profile, twin, row)))
         return models.ReadUpto(read_upto=message_id(row.id))
 
     @commits
@@ -116,12 +119,13 @@ class MessageCalls(Domain):
         profile = self._profile
         space = find_space(profile, chat)
         check_text(text)
-        row = find_row(profile, writable(profile, space), message)
+        space, row = find_row(profile, writable(profile, space), message)
         if not is_mine(profile, space, row):
             raise KithkinError("not_allowed", "Only its author can edit a message.")
         if at_moment(row, self._now_ms).deleted:
             raise KithkinError("not_allowed", "That message was deleted.")
-        profile.write(space, [[Edit(row.id, text)]], self._now_ms)
+        for twin, _ in _own_copies(profile, space, row):
+            profile.write(twin, [[Edit(row.id, text)]], self._now_ms)
         return _ref(row)
 
     @commits
@@ -129,14 +133,16 @@ class MessageCalls(Domain):
         """Hides a message on my devices, or asks all devices to delete it."""
         profile = self._profile
         space = find_space(profile, chat)
-        row = find_row(profile, space, message)
+        found, row = find_row(profile, space, message)
         if not everyone:
-            profile.note(self._now_ms, Hidden(space.id, row.id, on=True))
+            for twin, _ in copies_of(profile, twins_of(profile, space), row.id):
+                profile.note(self._now_ms, Hidden(twin.id, row.id, on=True))
             return _ref(row)
-        me = _member(writable(profile, space))
-        if row.member != me and not space.policy().may_delete(me, row.member):
+        me = _member(writable(profile, found))
+        if row.member != me and not found.policy().may_delete(me, row.member):
             raise KithkinError("not_allowed", "Only its author or an admin can delete a message for everyone.")
-        write_deletion(profile, space, row, self._now_ms)
+        for twin, copy in _own_copies(profile, found, row):
+            write_deletion(profile, twin, copy, self._now_ms)
         return _ref(row)
 
     @commits
@@ -145,7 +151,7 @@ class MessageCalls(Domain):
         profile = self._profile
         space = find_space(profile, chat)
         emoji = check_emoji(emoji)
-        row = find_row(profile, writable(profile, space), message)
+        space, row = find_row(profile, writable(profile, space), message)
         if at_moment(row, self._now_ms).deleted:
             raise KithkinError("not_allowed", "That message was deleted.")
         me, marks = _member(space), timeline.marks_on(profile.store, space.id, row.id)
@@ -153,7 +159,8 @@ class MessageCalls(Domain):
         used = {mark.emoji for mark in marks if space.mine is not None and mark.core == space.mine.core}
         if emoji not in used and len(used) >= MAX_EMOJI:
             raise KithkinError("not_allowed", f"At most {MAX_EMOJI} different reactions of yours fit on one message.")
-        profile.write(space, [[Reaction(row.id, emoji, not there)]], self._now_ms)
+        for twin, _ in _own_copies(profile, space, row):
+            profile.write(twin, [[Reaction(row.id, emoji, not there)]], self._now_ms)
         return _ref(row)
 
     @commits
@@ -161,18 +168,21 @@ class MessageCalls(Domain):
         """Withdraws a message that no other device has."""
         profile = self._profile
         space = find_space(profile, chat)
-        row = find_row(profile, writable(profile, space), message)
-        mine = space.mine
-        if mine is None or row.core != mine.core:
-            raise KithkinError("not_allowed", "Only the device that wrote a message can withdraw it.")
-        core8 = mine.core[:8]
-        for core, report in space.reports.items():
-            if core != mine.core and any(h.core8 == core8 and h.length > row.seq for h in report.stored):
-                raise KithkinError(
-                    "not_allowed", "Another device has that message already; delete it for everyone instead."
-                )
-        write_deletion(profile, space, row, self._now_ms)
-        profile.note(self._now_ms, Hidden(space.id, row.id, on=True))
+        found, row = find_row(profile, writable(profile, space), message)
+        copies = _own_copies(profile, found, row)
+        for twin, copy in copies:
+            mine = twin.mine
+            if mine is None or copy.core != mine.core:
+                raise KithkinError("not_allowed", "Only the device that wrote a message can withdraw it.")
+            core8 = mine.core[:8]
+            for core, report in twin.reports.items():
+                if core != mine.core and any(h.core8 == core8 and h.length > copy.seq for h in report.stored):
+                    raise KithkinError(
+                        "not_allowed", "Another device has that message already; delete it for everyone instead."
+                    )
+        for twin, copy in copies:
+            write_deletion(profile, twin, copy, self._now_ms)
+            profile.note(self._now_ms, Hidden(twin.id, row.id, on=True))
         return _ref(row)
 
     async def outbox(self) -> models.Outbox:
@@ -200,7 +210,7 @@ def outbox(profile: Profile, now_ms: int) -> list[models.Pending]:
             found.append(
                 models.Pending(
                     id=message_id(row.id),
-                    chat=chat_id(id_),
+                    chat=chat_id(listed_id(profile, id_)),
                     state=one.state,
                     delivered=one.delivered,
                     devices=one.devices,
@@ -232,14 +242,21 @@ def writable(profile: Profile, space: Space) -> Space:
     return space
 
 
+def _own_copies(profile: Profile, space: Space, row: Row) -> list[Placed]:
+    """The copies of a message in the spaces where this device may write, that in `space` among them."""
+    copies = copies_of(profile, twins_of(profile, space), row.id)
+    return [(twin, copy) for twin, copy in copies if twin is space or twin.may_write]
+
+
 def write_messages(profile: Profile, space: Space, messages: Iterable[Message], now_ms: int) -> list[bytes]:
-    """One entry a message; their whole ids."""
+    """One entry a message, in each space where devices of the chat wait for it; their whole ids."""
     given = list(messages)
     mine = space.mine
     author = space.members.author(mine.core) if mine is not None else None
     if author is None:
         raise KithkinError("not_allowed", "This device is not in that chat yet.")
-    profile.write(space, [[message] for message in given], now_ms)
+    for home in homes(profile, space):
+        profile.write(home, [[message] for message in given], now_ms)
     return [make_id(author[1], message.nonce) for message in given]
 
 
@@ -247,12 +264,14 @@ def _lifetime(space: Space) -> int | None:
     return claimed_lifetime(space.state.settings.get("lifetime", b""))
 
 
-def find_row(profile: Profile, space: Space, text: str) -> Row:
-    """The row of a shown message id.  Raises `not_found`."""
-    row = timeline.find_row(profile.store, space.id, find_message(profile, space, text))
-    if row is None:
+def find_row(profile: Profile, space: Space, text: str) -> Placed:
+    """The row of a shown message id, and the space of the copy that is shown.  Raises `not_found`."""
+    twins = twins_of(profile, space)
+    found = {message for twin in twins if (message := find_message(profile, twin, text)) is not None}
+    copies = copies_of(profile, twins, found.pop()) if len(found) == 1 else []
+    if not copies:
         raise not_found("message")
-    return row
+    return copies[0]
 
 
 def is_mine(profile: Profile, space: Space, row: Row) -> bool:
@@ -280,24 +299,27 @@ def page(
 ) -> models.Messages:
     """A page of the timeline, oldest first: the newest, or what is next to the shown id `before` or `after`."""
     limit = max(1, min(limit, MAX_LIMIT))
-    low = find_row(profile, space, after).key() if after is not None else None
-    high = find_row(profile, space, before).key() if before is not None else None
-    rows: list[Row] = []
-    forward = after is not None
-    while len(rows) <= limit:
-        found = timeline.page(profile.store, space.id, limit + 1, before=high, after=low)
-        seen = [row for row in found if shown(profile, space, row)]
-        rows = [*rows, *seen] if forward else [*seen, *rows]
+    low = find_row(profile, space, after)[1].key() if after is not None else None
+    high = find_row(profile, space, before)[1].key() if before is not None else None
+    twins, forward = twins_of(profile, space), after is not None
+    kept: list[Placed] = []
+    while len(kept) <= limit:
+        found = rows(profile, twins, limit + 1, before=high, after=low)
+        seen = [(twin, row) for twin, row in found if shown(profile, twin, row)]
+        if len(twins) > 1:
+            seen = [(twin, row) for twin, row in seen if stands_first(profile, twins, twin, row)]
+        kept = [*kept, *seen] if forward else [*seen, *kept]
         if len(found) <= limit:
             break
         if forward:
-            low = found[-1].key()
+            low = found[-1][1].key()
         else:
-            high = found[0].key()
-    more = len(rows) > limit
-    rows = rows[:limit] if forward else rows[-limit:]
-    status = delivery.status_of(space)
-    return models.Messages(messages=[model(profile, space, row, status, now_ms) for row in rows], more=more)
+            high = found[0][1].key()
+    more = len(kept) > limit
+    kept = kept[:limit] if forward else kept[-limit:]
+    status = {twin.id: delivery.status_of(twin) for twin in twins}
+    listed = [model(profile, twin, row, status[twin.id], now_ms) for twin, row in kept]
+    return models.Messages(messages=listed, more=more)
 
 
 def shown(profile: Profile, space: Space, row: Row) -> bool:
@@ -315,15 +337,23 @@ def others_feeds(space: Space) -> list[Feed]:
 
 def unread(profile: Profile, space: Space) -> int:
     """Messages of others that none of my marks reaches, counted up to a thousand."""
-    count, view = 0, profile.view
+    twins = twins_of(profile, space)
+    if len(twins) == 1:
+        return len(_unread(profile, space))
+    return min(len(set().union(*(_unread(profile, twin) for twin in twins))), UNREAD_MAX)
+
+
+def _unread(profile: Profile, space: Space) -> set[bytes]:
+    """Ids of the unread messages of one space, at most a thousand."""
+    found, view = set[bytes](), profile.view
     marks, cleared = view.marks.get(space.id, {}), view.cleared.get(space.id, {})
     for feed in others_feeds(space):
         name = writer_id(feed.core)
         start = max(marks.get(name, -1), cleared.get(name, -1)) + 1
-        if start < feed.length and count < UNREAD_MAX:
-            rows = timeline.rows_of_feed(profile.store, feed.number, start, limit=UNREAD_MAX - count)
-            count += sum(not row.deleted and (space.id, row.message) not in view.hidden for row in rows)
-    return count
+        if start < feed.length and len(found) < UNREAD_MAX:
+            ahead = timeline.rows_of_feed(profile.store, feed.number, start, limit=UNREAD_MAX - len(found))
+            found |= {row.message for row in ahead if not row.deleted and (space.id, row.message) not in view.hidden}
+    return found
 
 
 def newly_read(profile: Profile, space: Space, row: Row) -> Iterator[tuple[tuple[str, int], ...]]:
@@ -335,8 +365,8 @@ def newly_read(profile: Profile, space: Space, row: Row) -> Iterator[tuple[tuple
         name = writer_id(feed.core)
         start = held = marks.get(name, -1)
         while held + 1 < feed.length:
-            rows = timeline.rows_of_feed(profile.store, feed.number, held + 1, limit=MARKED)
-            read = list(takewhile(lambda one, core=feed.core: one.row_key(core) <= upto, rows))  # type: ignore[misc]
+            next_ = timeline.rows_of_feed(profile.store, feed.number, held + 1, limit=MARKED)
+            read = list(takewhile(lambda one, core=feed.core: one.row_key(core) <= upto, next_))  # type: ignore[misc]
             held = read[-1].seq if read else held
             if len(read) < MARKED:
                 break

@@ -160,7 +160,7 @@ class Invites:
         if contact is not None and contact.blocked:
             peer.drop(self._profile.effects, "an invite used by somebody who is blocked")  # and told nothing
             return
-        space = self.direct(person.identity)
+        space = self._chat_of(person)
         if space is not None and space.mine is not None and space.z is not None:
             offered = DirectSpace(space.id, space.mine.writer, space.z)
             answering.space = space.id
@@ -216,8 +216,29 @@ class Invites:
         )
         return self._profile.spaces[found[0]] if found else None
 
-    def befriend(self, space: Space, person: Person, now_ms: int) -> None:
-        """Contact and chat in the personal space, and my feed there for my other devices to see."""
+    def _chat_of(self, person: Person) -> Space | None:
+        """The direct space in which that very device writes, the lowest of several.  Any other device gets a new one,
+        also where there is one with its identity: whoever writes there may be lost, and nobody could let it in."""
+        found = [
+            space
+            for id_, space in sorted(self._profile.spaces.items())
+            if (chat := self._profile.view.chats.get(id_)) is not None
+            and (chat.kind, chat.peer) == ("direct", person.identity)
+            and space.may_write
+            and any(
+                writer.open and writer.device == person.device
+                for writer in space.state.writers.values()
+                if space.state.members[writer.member].identity == person.identity
+            )
+        ]
+        return found[0] if found else None
+
+    def befriend(self, space: Space, person: Person, now_ms: int, *, accepted: bool = False) -> None:
+        """Contact and chat in the personal space, and my feed there for my other devices to see.
+
+        accepted: this person accepted an invite, and so takes back a deletion; answering one carries nothing that a
+        person sets, so that an answer by a device that has not heard of a deletion undoes none.
+        """
         profile, mine = self._profile, space.mine
         name, where = decode_profile(person.profile)
         profile.note(
@@ -227,6 +248,7 @@ class Invites:
                 on=True,
                 profile=name,
                 pending=False,
+                deleted=False if accepted else None,
                 space=space.id,
                 statements=tuple(statement.encoded for statement in person.statements)[:64],
             ),
@@ -267,7 +289,7 @@ class Invites:
         """The other side let this device in: a contact and a chat."""
         joining = self._profile.joinings.pop(space.id, None)
         drop_joining(self._profile.context.batch, space.id)
-        self.befriend(space, person, now_ms)
+        self.befriend(space, person, now_ms, accepted=True)
         for id_, other in list(self._profile.joinings.items()):
             # What the same device offered before is not known there: it would have offered it again.
             if joining is not None and (other.invite, other.person.device) == (joining.invite, person.device):

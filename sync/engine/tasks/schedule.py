@@ -37,6 +37,7 @@ from sync.engine.tasks.erasures import name_erased, name_late_copies
 from sync.engine.tasks.offers import answer_offers
 from sync.engine.tasks.profiles import exchange_profiles
 from sync.engine.tasks.receipts import receipt_due, write_receipt
+from sync.engine.tasks.twins import share_with_twins
 from sync.space.delta import SpaceDelta
 from sync.space.obligations import owes_epoch
 from sync.space.space import Space
@@ -180,6 +181,8 @@ class Schedule:
                 self._naming_due[id_] = now  # since when they wait is not known any more
             if gone := [change.message for change in delta.rows if change.after is not None and change.after.deleted]:
                 self._run("erased", id_, lambda space: name_late_copies(profile, space, gone, now_ms))
+            if space.kind is SpaceKind.DIRECT and (start or delta.membership):
+                self._run("twins", id_, lambda space: share_with_twins(profile, space, now_ms))
             if space.personal:
                 for one in list(profile.spaces):
                     self._run("profiles", one, lambda space: self._exchange_profiles(space, now_ms))

@@ -64,6 +64,16 @@ def test_contact_merges_the_latest_fields_of_both_devices() -> None:
     assert mine.view().contacts[BEN].name == "Benny"
 
 
+def test_what_answering_notes_brings_no_deleted_contact_back() -> None:
+    mine = Mine()
+    mine.write(PHONE, 1, OwnContact(BEN, on=True, profile="Ben", pending=False, space=SPACE))
+    mine.write(PHONE, 2, OwnContact(BEN, deleted=True, blocked=True))
+    mine.write(DESK, 3, OwnContact(BEN, on=True, profile="Ben again", pending=False, space=SPACE))
+    assert mine.view().contacts == {}
+    mine.write(PHONE, 4, OwnContact(BEN, deleted=False))
+    assert mine.view().contacts[BEN].blocked and mine.view().contacts[BEN].profile == "Ben again"
+
+
 def test_view_shows_chats_profile_settings_devices_and_drafts() -> None:
     mine = Mine()
     mine.write(

@@ -77,7 +77,7 @@ CHAT_VALUES: list[Value] = [
 ]
 OWN_VALUES: list[Value] = [
     OwnProfile("Ada", "", FILE),
-    OwnContact(CORE, True, "Ben", "Benjamin", False, False, True, OTHER, (b"certificate",)),
+    OwnContact(CORE, True, "Ben", "Benjamin", False, False, False, True, OTHER, (b"certificate",)),
     OwnChat(CORE, True, "group", "active", OTHER, "Picnic", ID, OTHER, False, CORE),
     Setting("theme", "dark"),
     ReadMark(CORE, UPTO),
