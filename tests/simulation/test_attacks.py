@@ -682,7 +682,7 @@ def test_known_group_is_not_taken_for_a_private_chat() -> None:
     world.grouped("club", ada, mal, bob)
     club = mal.space("club")
     private = ada.space(mal).id
-    mal.engine.onboarding.invites.direct = lambda identity: club  # type: ignore[method-assign]
+    mal.engine.onboarding.invites.chat_of = lambda person: club  # type: ignore[method-assign]
     world.friends(mal, ada, settle=False)
     assert refused(ada)
     world.run(5)
@@ -703,7 +703,7 @@ def test_unknown_group_is_not_taken_for_a_private_chat() -> None:
     world.friends(mal, eve)
     world.grouped("club", mal, eve)
     club = mal.space("club")
-    mal.engine.onboarding.invites.direct = lambda identity: club  # type: ignore[method-assign]
+    mal.engine.onboarding.invites.chat_of = lambda person: club  # type: ignore[method-assign]
     world.friends(mal, ada, settle=False)
     world.run(10)
     with pytest.raises(KithkinError):

@@ -160,7 +160,7 @@ class Invites:
         if contact is not None and contact.blocked:
             peer.drop(self._profile.effects, "an invite used by somebody who is blocked")  # and told nothing
             return
-        space = self._chat_of(person)
+        space = self.chat_of(person)
         if space is not None and space.mine is not None and space.z is not None:
             offered = DirectSpace(space.id, space.mine.writer, space.z)
             answering.space = space.id
@@ -216,7 +216,7 @@ class Invites:
         )
         return self._profile.spaces[found[0]] if found else None
 
-    def _chat_of(self, person: Person) -> Space | None:
+    def chat_of(self, person: Person) -> Space | None:
         """The direct space in which that very device writes, the lowest of several.  Any other device gets a new one,
         also where there is one with its identity: whoever writes there may be lost, and nobody could let it in."""
         found = [
