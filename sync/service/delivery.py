@@ -67,8 +67,8 @@ class DeliveryStatus:
 
 
 def over(row: Row, now_ms: int) -> bool:
-    """Whether nobody waits for a message any more: its lifetime has passed, or a year."""
-    return (row.expires is not None and row.expires <= now_ms) or now_ms - stamp_ms(row.stamp) > EXPIRES_MS
+    """Whether nobody waits for a message any more: its lifetime has passed, it is deleted, or a year has passed."""
+    return at_moment(row, now_ms).deleted or now_ms - stamp_ms(row.stamp) > EXPIRES_MS
 
 
 def status_of(space: Space) -> DeliveryStatus:
