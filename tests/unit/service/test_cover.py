@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from apps.cli.human import render
-from sync.service import models
+from identity.kem import Kem, installed, is_hybrid
+from sync.service import models, profiles
 from sync.service.ids import chat_id, message_id
 from sync.service.messages import MessageCalls
 from sync.service.status import uncovered
@@ -133,3 +136,26 @@ def test_an_author_without_them_is_the_reason_and_nobody_else(world: World) -> N
     for other in (bob, cleo):
         assert listed(other, other.space("club")).reason == SENTENCE.format("a device of Ada lacks")
         assert world.texts(other, "club") == ["hello", "hello to you"]
+
+
+def test_a_profile_on_disk_has_the_librarys_keys_and_covered_chats(tmp_path: Path) -> None:
+    async def story() -> None:
+        await profiles.create_profile(tmp_path / "ada", "a passphrase", name="Ada")
+        async with profiles.open_service(tmp_path / "ada", "a passphrase") as service:
+            (notes,) = (await service.chats()).chats
+            sent = await service.send(notes.id, "hello")
+            assert notes.covered and (await service.message(sent.id)).covered
+            assert (await service.status()).uncovered == []
+            profile = service._profile
+            keys = profile.account.keys.prekey
+            assert keys.kem is not None and keys.kem.public == must(installed()).public(keys.kem.seed)
+            assert profile.recovery is not None and is_hybrid(profile.recovery)
+            epochs = [epoch for space in profile.spaces.values() for epoch in space.state.epochs.values()]
+            assert len(epochs) >= 2 and not any(epoch.classical for epoch in epochs)
+
+    asyncio.run(story())
+
+
+def must(kem: Kem | None) -> Kem:
+    assert kem is not None
+    return kem
