@@ -248,7 +248,7 @@ class Storm:
             )
             assert space.mine is not None and space.state.open(space.mine.core), f"{name} may not write in {kind}"
         for name, space in others:
-            mine, theirs = shape_of(first[1], rows=whole), shape_of(space, rows=whole)
+            mine, theirs = (shape_of(one, rows=whole, deleted=False) for one in (first[1], space))
             for one, other in zip(mine, theirs, strict=True):
                 assert one == other, f"{kind} differs between {first[0]} and {name}:\n{one}\n{other}"
 
@@ -272,12 +272,14 @@ class Storm:
                 assert shape_of(space) == shape_of(twin.profile.spaces[id_]), f"{device.name} after a restart"
 
 
-def shape_of(space: Space, *, rows: bool = True) -> tuple[object, ...]:
-    """What all devices of a space must agree on."""
+def shape_of(space: Space, *, rows: bool = True, deleted: bool = True) -> tuple[object, ...]:
+    """What all devices of a space must agree on.  deleted: with the rows of deleted messages, which a device does not
+    have that came when the bytes were gone already."""
     state, shown = space.state, []
     if rows and not space.personal:
         # When a row arrived is each device's own business.
-        shown = [replace(row, arrived=0) for row in timeline.page(space.context.store, space.id, 100_000)]
+        stored = timeline.page(space.context.store, space.id, 100_000)
+        shown = [replace(row, arrived=0) for row in stored if deleted or not row.deleted]
     return (
         sorted(
             (f.writer.hex()[:8], f.length, f.opened, f.tree.hash().hex()[:8]) for f in space.feed_store.feeds.values()
