@@ -7,7 +7,7 @@ here verifies feeds: who adds an entry has found its block under a signed head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -20,7 +20,7 @@ from crdt.space.ends import FeedEnds
 from crdt.space.fold import Folder
 from crdt.space.history import History, Row
 from crdt.space.lineage import START, End, Lineage
-from crdt.space.membership import SpaceState, state_of
+from crdt.space.membership import EpochInfo, SpaceState, state_of
 from crdt.space.renewal import renewed
 from crdt.space.rules import Limits, RuleContext
 from crdt.space.standing import Judge, judge
@@ -102,6 +102,7 @@ class ControlGraph:
         self._forked: dict[bytes, int] = {}
         self._tips: set[bytes] = set()
         self._state: SpaceState | None = None
+        self._epochs: Mapping[bytes, EpochInfo] = {}  # of the last state
 
     # -- arrival ----------------------------------------------------------------------------------------------
 
@@ -290,6 +291,10 @@ class ControlGraph:
 
     # -- what is here -----------------------------------------------------------------------------------------
 
+    def waits(self) -> bool:
+        """Whether any entry is here that is not complete."""
+        return bool(self._waiting)
+
     def status(self, entry: bytes) -> EntryStatus:
         """Where an entry stands, by its block hash."""
         if entry in self._history.rows:
@@ -389,7 +394,9 @@ class ControlGraph:
     def state(self) -> SpaceState:
         """The state of all complete entries."""
         if self._state is None:
-            self._state = state_of(self._history, self._folder, self._context, self._history.all)
+            known = self._epochs
+            self._state = state_of(self._history, self._folder, self._context, self._history.all, known)
+        self._epochs = self._state.epochs
         return self._state
 
     def preview(
@@ -406,7 +413,7 @@ class ControlGraph:
         try:
             self._folder.judge_closes(row)
             self._folder.grow(row, before)
-            return state_of(self._history, self._folder, self._context, self._history.all)
+            return state_of(self._history, self._folder, self._context, self._history.all, self._epochs)
         finally:
             self._history.take_back(row)
 

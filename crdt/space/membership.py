@@ -22,7 +22,7 @@ from crdt.space.control import (
     Witness,
 )
 from crdt.space.fold import Folder, Result
-from crdt.space.history import History, Placed
+from crdt.space.history import History, Placed, Row
 from crdt.space.lineage import End
 from crdt.space.rules import Limits, RuleContext
 from crdt.space.view import CREATOR, View
@@ -94,7 +94,7 @@ class SpaceState:
     """What counts.  Members are named by entry ids, feeds by core keys; an operation by (entry id, place in it).
 
     out: devices of writers that are; stopped: an operation of a later version has to stop who does not know it; over:
-    ids that epochs name as superseded.
+    ids that epochs name as superseded; unaware: members whose add did not know of a removal of their identity.
     """
 
     space: bytes
@@ -116,6 +116,7 @@ class SpaceState:
     closes: frozenset[tuple[bytes, int]] = frozenset()
     closers: Mapping[bytes, tuple[bytes, ...]] = field(default_factory=dict)
     removals: tuple[Removal, ...] = ()
+    unaware: frozenset[bytes] = frozenset()
     over: frozenset[bytes] = field(default=frozenset(), repr=False)
     agree: Callable[[bytes, End, End], bool] | None = field(default=None, repr=False, compare=False)
 
@@ -178,8 +179,10 @@ def fold(graph: Graph) -> SpaceState:
     return graph.state()
 
 
-def state_of(history: History, folder: Folder, context: RuleContext, scope: int) -> SpaceState:
-    """The state of a set of operations closed under pasts (bits of `history`)."""
+def state_of(
+    history: History, folder: Folder, context: RuleContext, scope: int, known: Mapping[bytes, EpochInfo] | None = None
+) -> SpaceState:
+    """The state of a set of operations closed under pasts (bits of `history`).  known: epochs of another state."""
     result = folder.fold(scope)
     view = result.view
     name = _names(history)
@@ -208,6 +211,7 @@ def state_of(history: History, folder: Folder, context: RuleContext, scope: int)
         if a.member is not None
     }
     counted = tuple(placed for placed in history.full if placed.bit & result.counted)
+    removals = _removals(counted, name, context)
     settings = _settings(counted)
     title = settings.get("title", b"").decode("utf-8", "replace") if "title" in settings else _title(view, history)
     return SpaceState(
@@ -223,14 +227,15 @@ def state_of(history: History, folder: Folder, context: RuleContext, scope: int)
         out=frozenset(view.admitted[core].device for core in out),
         stopped=folder.stopped(scope, result),
         roster=roster_of(view, out, context.limits),
-        epochs=_epochs(counted, view, result),
+        epochs=_epochs(counted, view, result, known or {}),
         over=frozenset(id_ for placed in counted if isinstance(placed.op, Epoch) for id_ in placed.op.superseded),
         successors=dict(view.successor),
         witnessed=_witnessed(counted),
         counted=frozenset(placed.name for placed in counted),
         closes=frozenset(placed.name for placed in counted if placed.close),
         closers=_closers(counted),
-        removals=_removals(counted, name, context),
+        removals=removals,
+        unaware=_unaware(removals, members, history),
         agree=context.ends.agree,
     )
 
@@ -289,7 +294,9 @@ def _settings(counted: tuple[Placed, ...]) -> dict[str, bytes]:
     return found
 
 
-def _epochs(counted: tuple[Placed, ...], view: View, result: Result) -> dict[bytes, EpochInfo]:
+def _epochs(
+    counted: tuple[Placed, ...], view: View, result: Result, known: Mapping[bytes, EpochInfo]
+) -> dict[bytes, EpochInfo]:
     needed = result.taken
     for placed in view.revokes:
         needed |= placed.bit
@@ -297,7 +304,10 @@ def _epochs(counted: tuple[Placed, ...], view: View, result: Result) -> dict[byt
     over = {epoch for placed in opened for epoch in cast(Epoch, placed.op).superseded}
     found = {}
     for placed in opened:
-        found[placed.row.entry.id] = epoch_info(placed, needed, over)
+        id_ = placed.row.entry.id
+        info = known.get(id_)
+        same = info is not None and (info.covers, info.superseded) == (not needed & ~placed.past, id_ in over)
+        found[id_] = info if info is not None and same else epoch_info(placed, needed, over)
     return found
 
 
@@ -334,6 +344,18 @@ def _removals(counted: tuple[Placed, ...], name: dict[int, bytes], context: Rule
         if verdict is not None and not verdict.own and verdict.target is not None:
             found.append(Removal(placed.row.entry.id, name[verdict.target]))
     return tuple(found)
+
+
+def _unaware(removals: tuple[Removal, ...], members: Mapping[bytes, Member], history: History) -> frozenset[bytes]:
+    removed: dict[bytes, list[Row]] = {}
+    for removal in removals:
+        removed.setdefault(members[removal.member].identity, []).append(history.rows[removal.entry])
+    found = set()
+    for member in members.values() if removed else ():
+        row = history.rows[member.id]
+        if any(r is not row and r.mask & ~row.past for r in removed.get(member.identity, ())):
+            found.add(member.id)
+    return frozenset(found)
 
 
 def _closers(counted: tuple[Placed, ...]) -> dict[bytes, tuple[bytes, ...]]:

@@ -92,9 +92,29 @@ def obligations(
     return (
         *told,
         *_closes_of_lost(graph, core, {revoke.device for revoke in told}, frontiers or {}),
-        *_removals(graph, core, _brought_back(graph), frontiers or {}),
+        *_removals(graph, core, _brought_back(state), frontiers or {}),
         *_witnesses(state, opened),
         *_longer_closes(graph, state, core, frontiers or {}),
+    )
+
+
+def may_owe(
+    state: SpaceState,
+    core: bytes,
+    *,
+    opened: Iterable[FeedEnd],
+    frontiers: Mapping[bytes, End],
+    lost: Mapping[bytes, tuple[bytes, ...]],
+) -> bool:
+    """Whether `obligations` may find any, by the state alone."""
+    me, old = state.member(core), state.successors.get(core)
+    longer = old is not None and old in state.ends and old in frontiers and frontiers[old] > state.ends[old]
+    return bool(
+        lost
+        or longer
+        or any(w.out and w.open and me is not None and w.member == me.id for w in state.writers.values())
+        or _brought_back(state)
+        or _witnesses(state, opened)
     )
 
 
@@ -116,19 +136,14 @@ def _closes_of_lost(
     return [*close_own(graph, lost, frontiers)] if lost else []
 
 
-def _brought_back(graph: ControlGraph) -> list[Member]:
+def _brought_back(state: SpaceState) -> list[Member]:
     """Members in a group whose add did not know that their identity had been removed: removal wins.
 
     A removal is a close by somebody of another member; leaving is none.
     """
-    state = graph.state()
-    if state.kind is not SpaceKind.GROUP or not state.removals:
+    if state.kind is not SpaceKind.GROUP or not state.unaware:
         return []
-    found = []
-    for identity, members in state.people().items():
-        removals = [r for r in state.removals if state.members[r.member].identity == identity]
-        found += [m for m in members if any(r.entry != m.id and not graph.precedes(r.entry, m.id) for r in removals)]
-    return found
+    return [m for members in state.people().values() for m in members if m.id in state.unaware]
 
 
 def _removals(

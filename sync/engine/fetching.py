@@ -132,10 +132,10 @@ class Fetching:
 
 def lacking(space: Space, links: Iterable[SpaceLink]) -> Iterator[Lack]:
     """What a peer may have: blocks by place and hash, and proofs of ends."""
-    for parent in space.graph.missing():
+    for parent in space.members.missing():
         yield parent.core, parent.seq, parent.hash
     for point in dict.fromkeys(point for link in links for point in link.tips):
-        if not space.graph.names(point[2]):
+        if not space.members.names(point[2]):
             yield point
     for core, withheld in space.inbound.withheld.items():
         for seq, leaf in withheld.items():

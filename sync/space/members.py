@@ -13,7 +13,9 @@ from crdt.log.merkle import MAX_LENGTH
 from crdt.space.control import ControlBody, ControlEntry, Revoke, SpaceKind, decode_control, encode_control
 from crdt.space.graph import ControlGraph
 from crdt.space.lineage import End, FeedLineage
-from crdt.space.membership import Member, SpaceState
+from crdt.space.membership import SpaceState
+from crdt.space.operations import Parent
+from crdt.space.snapshot import Admitted, Snapshot, Tip, decode_snapshot, encode_snapshot
 from identity.codec import Reader, Writer
 from sync.account.context import Context
 from sync.replicate.messages import Point, Question
@@ -23,6 +25,8 @@ from sync.space.feed_store import FeedStore
 from sync.space.offshoots import Offshoot
 from sync.store.port import Table, prefix_end
 
+MIN_SNAPSHOT = 64  # control entries; fewer are folded as fast as a snapshot is read
+SNAPSHOT_MS = 60_000  # between two snapshots of a space
 MAX_CORES = 4096  # feeds on somebody's word, and feeds whose author is not known yet
 
 Shape = tuple[dict[bytes, End], frozenset[bytes], dict[bytes, tuple[End, ...]]]  # ends, admins, witnessed
@@ -48,10 +52,7 @@ class FeedBranch:
         self._feed_store, self._feed = feed_store, feed
 
     def root_at(self, length: int) -> bytes | None:
-        try:
-            return self._feed_store.root_at(self._feed, length)
-        except LookupError:
-            return None  # blocks before it are being taken in: it is known once they are
+        return self._feed_store.root_at(self._feed, length)
 
 
 class Members:
@@ -59,24 +60,26 @@ class Members:
 
     def __init__(self, context: Context, feed_store: FeedStore, changes: ChangeLog, *, personal: bool) -> None:
         self.personal = personal
-        self.graph = ControlGraph(feed_store.space, FeedLineage(self._branches, feed_store.branches.prefixes))
+        self._graph: ControlGraph | None = None  # read from the store when somebody needs more than the state
+        self._tips: tuple[Tip, ...] = ()  # of the snapshot, until then
+        self._kept_at = 0  # Unix ms when the last snapshot was put
+        self._snapshot_due = False  # the one in the store is of another state
+        self._stamps: dict[bytes, int] = {}  # core -> the lowest stamp of an entry that brings the feed in
         self.arrived: dict[bytes, int] = {}  # core -> Unix ms when its admission came
         self.vouched: set[bytes] = set()  # cores that a proved member sent items of
         self.awaited: dict[bytes, bytes] = {}  # core -> the device whose feed will follow it, and brings its end
         self.version = 0  # how often membership changed
         self._context, self._feed_store, self._changes = context, feed_store, changes
         self._state: SpaceState | None = None
-        self._learned: set[bytes] = set()  # control entries whose statements the directory has
+        self._unlearned: dict[bytes, ControlEntry] = {}  # whose statements the directory lacks
+        self._said: dict[bytes | None, dict[bytes, None]] = {}  # identity (None: any member) -> statements it has
         self._authors: dict[bytes, tuple[bytes, bytes]] = {}  # core -> (member id, what its message ids hang on)
         self._first_after_me: dict[bytes, int] = {}
         self._partings: dict[bytes, Parting | None] = {}
         self._last_partings: dict[bytes, Parting | None] = {}
-        for _, value in context.store.scan(Table.CONTROL, feed_store.space, prefix_end(feed_store.space)):
-            entry, arrived = decode_stored_control(value)
-            self.graph.add(entry)
-            self._note_arrival(entry, arrived)
-        self.graph.recheck()
-        self.learn_devices()
+        if not self._read_snapshot():
+            self._snapshot_due = len(self.graph) > 0
+            self.learn_devices()
         feed_store.control_tips = self.tips
         self._outside = not self._writes()
         # What the rows in the store were folded by: the next change of membership is compared with it.
@@ -87,6 +90,59 @@ class Members:
     def _branches(self, core: bytes) -> Sequence[FeedBranch]:
         feed = self._feed_store.feeds.get(core)
         return (FeedBranch(self._feed_store, feed),) if feed is not None and feed.length else ()
+
+    # -- the graph, and what stands for it at the start --------------------------------------------------------
+
+    @property
+    def graph(self) -> ControlGraph:
+        """All control entries; loading them costs as much as taking them in did."""
+        if self._graph is None:
+            space = self._feed_store.space
+            self._graph = ControlGraph(space, FeedLineage(self._branches, self._feed_store.branches.prefixes))
+            for _, value in self._context.store.scan(Table.CONTROL, space, prefix_end(space)):
+                entry, arrived = decode_stored_control(value)
+                self._graph.add(entry)
+                self._note_arrival(entry, arrived)
+            self._graph.recheck()
+        return self._graph
+
+    def _read_snapshot(self) -> bool:
+        """The state as of the last snapshot, if it is over the very entries that are in the store."""
+        store, space = self._context.store, self._feed_store.space
+        value = store.get(Table.FOLD, space)
+        snapshot = decode_snapshot(value, lambda *ends: bool(self.graph.agree(*ends))) if value is not None else None
+        if value is not None and snapshot is None:
+            self._changes.control_came()  # another version folded this: what it could not show, this one may
+        if snapshot is None or store.extent(Table.CONTROL, space, prefix_end(space)) != (
+            snapshot.entries,
+            snapshot.octets,
+        ):
+            return False
+        self._state, self._tips = snapshot.state, snapshot.tips
+        self.arrived = {one.core: one.arrived for one in snapshot.admitted}
+        self._stamps = {one.core: one.stamp for one in snapshot.admitted}
+        for identity, statements in snapshot.said:
+            self._learn(identity, statements)
+        return True
+
+    def keep_snapshot(self, now_ms: int) -> None:
+        """Puts the state beside the entries, so that the next start need not fold them: at most once a minute, and only
+        where nothing waits and this saves more than it costs."""
+        graph, store, space = self._graph, self._context.store, self._feed_store.space
+        if not self._snapshot_due or graph is None or len(graph) < MIN_SNAPSHOT or graph.waits():
+            return
+        if 0 <= now_ms - self._kept_at < SNAPSHOT_MS:
+            return
+        entries, octets = store.extent(Table.CONTROL, space, prefix_end(space))
+        if entries != len(graph):
+            return  # some are in the open batch
+        tips = tuple(Tip(p, entry.root) for p in graph.tips() if (entry := graph.entry(p.hash)) is not None)
+        admitted = tuple(Admitted(c, at, self._stamps[c]) for c, at in self.arrived.items() if c in self.state.writers)
+        said = tuple((identity, tuple(statements)) for identity, statements in self._said.items())
+        self._context.batch.put(
+            Table.FOLD, space, encode_snapshot(Snapshot(entries, octets, tips, admitted, said, self.state))
+        )
+        self._kept_at, self._snapshot_due = now_ms, False
 
     # -- what is known ----------------------------------------------------------------------------------------
 
@@ -104,30 +160,34 @@ class Members:
     @property
     def missing_cores(self) -> Collection[bytes]:
         """Feeds in which control entries stand that others wait for."""
-        return self.graph.missing_cores()
+        return self._graph.missing_cores() if self._graph is not None else ()
 
     @property
     def admitted(self) -> int:
         """The stamp of the entry that lets this device in; beyond every stamp before that entry is here."""
-        core = self._feed_store.mine.core if self._feed_store.mine is not None else b""
-        stamps = [
-            entry.stamp for entry in self.graph.entries() if any(getattr(op, "core", None) == core for op in entry.ops)
-        ]
-        return min(stamps, default=1 << 64)
+        mine = self._feed_store.mine
+        return self._stamps.get(mine.core, 1 << 64) if mine is not None else 1 << 64
 
     def tips(self) -> dict[Point, bool]:
         """Control entries that no other names; True: on the branch that is kept of their feed."""
         found: dict[Point, bool] = {}
-        for core, seq, hash_ in self.graph.tips():
-            entry, feed = self.graph.entry(hash_), self._feed_store.feeds.get(core)
-            kept = feed is not None and entry is not None and self._feed_store.root_at(feed, seq + 1) == entry.root
-            found[core, seq, hash_] = kept
+        tips = self._tips
+        if self._graph is not None:
+            graph = self._graph
+            tips = tuple(Tip(p, entry.root) for p in graph.tips() if (entry := graph.entry(p.hash)) is not None)
+        for (core, seq, hash_), root in ((tip.parent, tip.root) for tip in tips):
+            feed = self._feed_store.feeds.get(core)
+            found[core, seq, hash_] = feed is not None and self._feed_store.root_at(feed, seq + 1) == root
         return found
+
+    def missing(self) -> tuple[Parent, ...]:
+        """Parents of control entries that are nowhere."""
+        return self._graph.missing() if self._graph is not None else ()
 
     def questions(self) -> list[Question]:
         """Proofs that control entries in waiting wait for."""
         found: list[Question] = []
-        for core, end, at in self.graph.questions():
+        for core, end, at in self._graph.questions() if self._graph is not None else ():
             feed = self._feed_store.feeds.get(core)
             held = feed.length if feed is not None else 0
             found.append((core, end.length, end.root, at or min(held, end.length)))
@@ -194,6 +254,8 @@ class Members:
 
     def names(self, block: bytes) -> bool:
         """Whether a block (by its hash) is known as a control entry, itself or as the parent of one."""
+        if self._graph is None and any(tip.parent.hash == block for tip in self._tips):
+            return True
         return self.graph.names(block)
 
     def within(self, core: bytes, seq: int) -> bool:
@@ -215,22 +277,13 @@ class Members:
         return [(core_key(place.writer), place.device) for place in self.state.roster]
 
     def author(self, core: bytes) -> tuple[bytes, bytes] | None:
-        """(member id, what its message ids hang on) of whose feed this is, None while that is not known."""
+        """(member id, core that its add names) of whose feed this is, None while nobody is known to be."""
         found = self._authors.get(core)
         if found is None:
             member = self.state.member(core)
-            key = self._author_key(member) if member is not None else None
-            if member is not None and key is not None:
-                found = self._authors[core] = (member.id, key)
+            if member is not None:
+                found = self._authors[core] = (member.id, member.core)
         return found
-
-    def _author_key(self, member: Member) -> bytes | None:
-        """What `crdt.docs.ids.message_id` takes for a member: in a direct chat the identities of both, once the other
-        is known; else the core key of the feed that its `add` names."""
-        if self.state.kind is not SpaceKind.DIRECT:
-            return member.core
-        others = {one.identity for one in self.state.members.values()} - {member.identity}
-        return member.identity + min(others) if others else None
 
     def first_after_me(self, core: bytes) -> int:
         """The place of the first control entry of a feed that has the admission of me, by whichever device, in its
@@ -271,10 +324,11 @@ class Members:
 
     def add(self, entry: ControlEntry, now_ms: int) -> None:
         """A control entry was opened; the fold follows in `refold`."""
+        graph = self.graph  # as the store has it, before this entry
         self._context.batch.put(Table.CONTROL, self._feed_store.space + entry.id, encode_stored_control(entry, now_ms))
         self._changes.control_came()
         self._note_arrival(entry, now_ms)
-        self.graph.add(entry)
+        graph.add(entry)
         self._state = None
 
     def _note_arrival(self, entry: ControlEntry, now_ms: int) -> None:
@@ -282,33 +336,39 @@ class Members:
             core = getattr(op, "core", None)
             if isinstance(core, bytes):
                 self.arrived.setdefault(core, now_ms)
+                self._stamps[core] = min(self._stamps.get(core, entry.stamp), entry.stamp)
+        if any(getattr(op, "statements", ()) for op in entry.ops):
+            self._unlearned[entry.id] = entry
 
     def recheck(self) -> None:
         """Entries whose parents stand in feeds that grew may be complete now."""
-        if self.graph.recheck():
+        if self._graph is not None and self._graph.recheck():
             self._state = None
 
     def learn_devices(self) -> None:
         """Device statements of operations that count, each for the identity that it may speak of."""
-        state, directory, space = self.state, self._context.directory, self._feed_store.space
-        for entry in self.graph.entries():
-            if entry.id in self._learned:
-                continue
+        state = self.state
+        for entry in list(self._unlearned.values()):
             for place, op in enumerate(entry.ops):
                 statements = getattr(op, "statements", ())
                 if not statements or (entry.id, place) not in state.counted:
                     continue
                 member = state.member(entry.core)
                 identity = getattr(op, "identity", None) or (member.identity if member is not None else None)
-                if isinstance(op, Revoke):
-                    directory.learn(statements, {m.identity for m in state.members.values()}, space)
-                elif identity is not None:
-                    directory.learn(statements, {identity}, space)
-                self._learned.add(entry.id)
+                if isinstance(op, Revoke) or identity is not None:
+                    self._learn(None if isinstance(op, Revoke) else identity, statements)
+                self._unlearned.pop(entry.id, None)
+
+    def _learn(self, identity: bytes | None, statements: Sequence[bytes]) -> None:
+        """identity: of whom they may speak; None: of any member."""
+        only = {identity} if identity is not None else {m.identity for m in self.state.members.values()}
+        self._context.directory.learn(statements, only, self._feed_store.space)
+        self._said.setdefault(identity, {}).update(dict.fromkeys(statements))
 
     def refold(self) -> dict[bytes, tuple[bytes, bytes]]:
         """Membership changed.  Returns the authors as they were before."""
         self._changes.control = False
+        self._snapshot_due = True
         self._changes.membership_changed()
         self.version += 1
         old, self._authors = self._authors, {}

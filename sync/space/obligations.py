@@ -65,4 +65,6 @@ def owed_ops(space: Space) -> tuple[Op, ...]:
         root = space.feed_store.root_at(feed, feed.opened) if feed.opened else None
         if root is not None and core != mine.core:
             opened.append(FeedEnd(feed.writer, feed.opened, root))
+    if not moves.may_owe(state, mine.core, opened=opened, frontiers=frontiers, lost=lost):
+        return ()
     return moves.obligations(space.graph, mine.core, opened=opened, frontiers=frontiers, lost=lost)

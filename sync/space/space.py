@@ -201,6 +201,8 @@ class Space:
             self.members.recheck()
         if changes.keys:
             self.inbound.unlock(now_ms)
+        if not changes.control:
+            self.members.keep_snapshot(now_ms)
         again = self._after_control(now_ms) if changes.control else {}
         self.inbound.explain()
         if not self.personal:

@@ -40,6 +40,7 @@ class Table(IntEnum):
     AHEAD = 17  # rows that stand where they arrived until their stamps have passed
     MARK = 18  # reactions, beside the rows that they are on
     UNREAD = 19  # entries that this version cannot read, to be tried again by a later one
+    FOLD = 23  # the fold of a space's control entries, made again where it does not fit them
     BRANCH = 24  # blocks and ends of feeds beside the branch that is kept, with their proofs
     ERASE = 28  # entries to be erased, and when
     OFFSHOOT = 25  # what lies within the end of a close on another branch than the one that is kept
