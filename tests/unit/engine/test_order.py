@@ -68,6 +68,10 @@ class Written:
             body = encode_deletion(Deletion(self.first, tuple(sorted(blocks))))
             space.append([Draft(Kind.DELETION, lambda seq: body)], MS + 1)
 
+        self.source = desk.space(NOTES)
+        told = self.source.feed_store.by_writer[self.phone]
+        # As they were sent: whoever carries out the deletion has them no more.
+        self.sent = self.source.feed_store.blocks(self.phone, 0, told.length, 1 << 30)
         desk.do(delete)
         self.source = desk.space(NOTES)
         mine = self.source.mine
@@ -91,6 +95,8 @@ def step(profile: Profile, source: Space, writer: bytes, count: int) -> None:
     if end == known.length:
         return
     blocks = source.feed_store.blocks(writer, known.length, end, 1 << 30)
+    if writer == written().phone:
+        blocks = written().sent[known.length : end]
     leaves = [leaf_of(block) for block in blocks if isinstance(block, bytes)]
     tree, nodes = known.extend(leaves)
     head = there.head if end == there.length else None
