@@ -1,6 +1,6 @@
 """The app from start to end: which stage is shown, and the opened service.
 
-starting -> welcome -> create | link | restore -> home
+starting -> welcome -> create | link | restore | recover -> home
          -> locked -> home
          -> stopped (a sentence; may be tried again)
 """
@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from apps.viewmodels.backup import Restore
-from apps.viewmodels.firstrun import Create, LaunchOptions, Link, Unlock
+from apps.viewmodels.firstrun import Create, LaunchOptions, Link, Recover, Unlock
 from apps.viewmodels.model import ViewModel
 from apps.viewmodels.session import Session
 from sync.service.api import KithkinError, Service
@@ -35,6 +35,7 @@ class Stage(StrEnum):
     CREATE = "create"
     LINK = "link"
     RESTORE = "restore"
+    RECOVER = "recover"
     LOCKED = "locked"
     HOME = "home"
     STOPPED = "stopped"
@@ -62,6 +63,7 @@ class App(ViewModel[AppState]):
         self.create = Create(options, self._created)
         self.link = Link(options, self._created)
         self.restore = Restore(options, self._created, self._in_loop)
+        self.recover = Recover(options, self._created)
         self.unlock = Unlock(self.open)
 
     @property
@@ -90,7 +92,7 @@ class App(ViewModel[AppState]):
 
     def choose(self, stage: Stage) -> None:
         """Goes from the welcome page to creating or linking, and back; not while the recovery words are shown."""
-        before = (Stage.WELCOME, Stage.CREATE, Stage.LINK, Stage.RESTORE)
+        before = (Stage.WELCOME, Stage.CREATE, Stage.LINK, Stage.RESTORE, Stage.RECOVER)
         if self.state.stage in before and not self.create.state.words and not self.restore.state.busy:
             self.link.cancel()
             self._become(stage=stage)

@@ -25,8 +25,18 @@ class ListedDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """Whether to shut a device out: what that does, in sentences."""
+
+    id: str
+    name: str
+    effects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DevicesState:
-    """`network` says whether anybody is connected; `notice` is a sentence about a device of mine, to be shown once."""
+    """`network` says whether anybody is connected; `notice` is a sentence about a device of mine, to be shown once.
+    `fresh`: the device that was linked just now, until somebody keeps it or shuts it out.  `question`: asked now."""
 
     name: str = ""
     initials: str = ""
@@ -35,6 +45,8 @@ class DevicesState:
     devices: tuple[ListedDevice, ...] = ()
     network: str = ""
     notice: str = ""
+    fresh: str = ""
+    question: Question | None = None
     busy: bool = False
     problem: str = ""
 
@@ -103,6 +115,10 @@ class Devices(ViewModel[DevicesState]):
             self.reload()
         if notice:
             self._become(notice=one_line(notice, 200))
+            if device.state == "active" and not device.this:
+                self._become(fresh=device.id)
+        if device.state != "active" and device.id == self.state.fresh:
+            self._become(fresh="")
 
     def reload(self) -> None:
         """Reads everything again soon."""
@@ -111,6 +127,34 @@ class Devices(ViewModel[DevicesState]):
     def close(self) -> None:
         """Ends what is under way."""
         self._loading.close()
+
+    def told(self, notice: str) -> None:
+        """Something about somebody's devices, to be shown once."""
+        self._become(notice=one_line(notice, 200))
+
+    async def ask(self, device: str) -> None:
+        """Asks whether to shut a device out; `shut_out` does it, `keep` does not."""
+        listed = self._listed.get(device)
+        if listed is not None and (listed.this or listed.state == "revoked"):
+            return
+        with self._working():
+            loss = await self._service.device_revocation(device)
+            self._become(question=Question(loss.device, one_line(loss.name, MAX_TITLE), tuple(loss.effects)))
+
+    async def shut_out(self) -> None:
+        """Yes to the question."""
+        question = self.state.question
+        if question is None or self.state.busy:
+            return
+        with self._working():
+            await self._service.device_revoke(question.id)
+            self._become(question=None, fresh="")
+        if not self.state.problem:
+            await self.load()
+
+    def keep(self) -> None:
+        """No to the question, or to the undo of a fresh link."""
+        self._become(question=None, fresh="", problem="")
 
     def noticed(self) -> None:
         """The notice was shown."""

@@ -12,6 +12,7 @@ from apps.viewmodels.model import ViewModel
 from apps.viewmodels.pictures import modules
 from apps.viewmodels.ports import DeviceKind, Profiles
 from sync.service.api import KithkinError, Linking, Network
+from sync.service.phrase import asked_back
 
 Opened = Callable[[str | None], Awaitable[None]]
 """Called with the passphrase of a profile that is to be opened."""
@@ -45,22 +46,25 @@ def new_passphrase(options: LaunchOptions, typed: str, again: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CreateState:
-    """`words`: the 24 recovery words, from the profile's making until they were noted."""
+    """`words`: the 24 recovery words, from the profile's making until they were noted.  `asked`: the place of the one
+    that is asked back now, 0 before."""
 
     asks_passphrase: bool
     busy: bool = False
     problem: str = ""
     words: tuple[str, ...] = ()
+    asked: int = 0
 
 
 class Create(ViewModel[CreateState]):
-    """`create`, show `words`, `noted`; then the profile is opened."""
+    """`create`, show `words`, `noted`, an `answer` for each word asked back; then the profile is opened."""
 
     def __init__(self, options: LaunchOptions, opened: Opened) -> None:
         super().__init__(CreateState(asks_passphrase=options.passphrase is None))
         self._options = options
         self._opened = opened
         self._passphrase: str | None = None
+        self._places: list[int] = []
 
     async def create(self, name: str, passphrase: str, again: str) -> None:
         """Creates the profile; its recovery words are in the state until `noted`."""
@@ -73,13 +77,60 @@ class Create(ViewModel[CreateState]):
             self._passphrase = secret
             self._become(words=tuple(made.phrase.split()))
 
-    async def noted(self) -> None:
-        """The person wrote the words down: they are forgotten here, and the profile opens."""
-        if not self.state.words or self.state.busy:
+    def noted(self) -> None:
+        """The person wrote the words down: three of them are asked back."""
+        if self.state.words and not self.state.busy and not self.state.asked:
+            self._places = list(asked_back())
+            self._become(asked=self._places.pop(0), problem="")
+
+    def again(self) -> None:
+        """Back to the words, which are shown as long as they were not answered."""
+        self._become(asked=0, problem="")
+
+    async def answer(self, word: str) -> None:
+        """The word asked back.  After the third right one the words are forgotten here, and the profile opens."""
+        words, asked = self.state.words, self.state.asked
+        if not words or not asked or self.state.busy:
+            return
+        if word.strip().lower() != words[asked - 1]:
+            self._become(problem=f"That is not word {asked}. Look at what you wrote down.")
+            return
+        if self._places:
+            self._become(asked=self._places.pop(0), problem="")
             return
         secret, self._passphrase = self._passphrase, None
-        self._become(words=())
+        self._become(words=(), asked=0, problem="")
         await self._opened(secret)
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverState:
+    """`problem` names the place of a word that is in no list."""
+
+    asks_passphrase: bool
+    busy: bool = False
+    problem: str = ""
+
+
+class Recover(ViewModel[RecoverState]):
+    """`recover` from the 24 words; then the profile is opened, and its node looks for contacts and chats."""
+
+    def __init__(self, options: LaunchOptions, opened: Opened) -> None:
+        super().__init__(RecoverState(asks_passphrase=options.passphrase is None))
+        self._options = options
+        self._opened = opened
+
+    async def recover(self, name: str, words: str, passphrase: str, again: str) -> None:
+        """Makes a device of the identity of these words, and opens it."""
+        if self.state.busy:
+            return
+        done = False
+        with self._working():
+            secret, options = new_passphrase(self._options, passphrase, again), self._options
+            await options.profiles.recover_profile(options.folder, secret, words, name=name, kind=options.kind)
+            done = True
+        if done:
+            await self._opened(secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,9 @@ class Session:
                 if chat.id in self._chats:
                     self._chats[chat.id].changed(chat)
                 self.members.touched(chat.id)
-            case models.ContactEvent(contact=contact):
+            case models.ContactEvent(contact=contact, notice=notice):
+                if notice:
+                    self.devices.told(notice)
                 self.chats.reload()  # titles follow names
                 self.group.contact(contact)
             case models.PeerEvent(peer=peer, connected=connected):

@@ -45,6 +45,7 @@ class ChatList(View):
     name = StringProperty("")
     network = StringProperty("")
     notice = StringProperty("")
+    fresh = BooleanProperty(False)
     empty = BooleanProperty(False)
 
     def __init__(self, ui: Ui) -> None:
@@ -78,6 +79,15 @@ class ChatList(View):
             ]
         ).open(animation=False)
 
+    def keep(self) -> None:
+        """The device that was linked just now is mine."""
+        self.ui.call(self.ui.home.devices.keep)
+
+    def undo(self) -> None:
+        """It is not: asks, and shuts it out."""
+        self.ui.do(self.ui.home.devices.ask(self.ui.home.devices.state.fresh))
+        self.show("settings")
+
     def _toggle_theme(self) -> None:
         self.ui.call(self.ui.app.set_dark, not self.ui.app.state.dark)
 
@@ -85,7 +95,7 @@ class ChatList(View):
         self._theme_button.icon = "weather-sunny" if state.dark else "weather-night"
 
     def _draw_network(self, state: DevicesState) -> None:
-        self.name, self.network = state.name, state.network
+        self.name, self.network, self.fresh = state.name, state.network, bool(state.fresh)
         if state.notice:
             toast(state.notice, 8)
             self.ui.call(self.ui.home.devices.noticed)

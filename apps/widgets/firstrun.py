@@ -10,7 +10,7 @@ from kivy.properties import BooleanProperty, NumericProperty, StringProperty
 from kivy.uix.boxlayout import BoxLayout
 
 from apps.viewmodels.app import Stage
-from apps.viewmodels.firstrun import CreateState, LinkState, UnlockState
+from apps.viewmodels.firstrun import CreateState, LinkState, RecoverState, UnlockState
 from apps.widgets.controls import toast
 from apps.widgets.view import Ui, View, load
 
@@ -57,6 +57,9 @@ class Welcome(FirstRun):
     def restore(self) -> None:
         self.ui.call(self.ui.app.choose, Stage.RESTORE)
 
+    def recover(self) -> None:
+        self.ui.call(self.ui.app.choose, Stage.RECOVER)
+
 
 class CreateProfile(FirstRun):
     asks_passphrase = BooleanProperty(True)
@@ -96,15 +99,60 @@ class Phrase(FirstRun):
         super().__init__(ui)
         for number, word in enumerate(ui.app.create.state.words, 1):
             self.ids.words.add_widget(Word(number=number, word=word))
-        self._armed = False
 
     def noted(self) -> None:
-        """Asks once more, since the words cannot be shown again."""
-        if not self._armed:
-            self._armed = True
-            self.ids.noted.said = "Yes, I have them on paper"
-            return
-        self.ui.do(self.ui.app.create.noted())
+        """Three of them are asked back."""
+        self.ui.call(self.ui.app.create.noted)
+
+
+class Asked(FirstRun):
+    """The words are asked back, one after another."""
+
+    asked = NumericProperty(0)
+
+    def __init__(self, ui: Ui) -> None:
+        super().__init__(ui, asked=ui.app.create.state.asked)
+        self.follow(ui.app.create, self._draw)
+        self.focus("word")
+
+    def _draw(self, state: CreateState) -> None:
+        self.show_trouble(state)
+        if state.asked and state.asked != self.asked:
+            self.asked = state.asked
+            self.focus("word")
+
+    def answer(self) -> None:
+        word, self.ids.word.text = self.ids.word.text, ""
+        self.ui.do(self.ui.app.create.answer(word))
+        self.focus("word")
+
+    def again(self) -> None:
+        self.ui.call(self.ui.app.create.again)
+
+
+class RecoverProfile(FirstRun):
+    """Makes a device from the 24 words."""
+
+    asks_passphrase = BooleanProperty(True)
+
+    def __init__(self, ui: Ui) -> None:
+        super().__init__(ui)
+        self.follow(ui.app.recover, self._draw)
+        self.focus("words")
+
+    def _draw(self, state: RecoverState) -> None:
+        self.show_trouble(state)
+        self.asks_passphrase = state.asks_passphrase
+
+    def named(self) -> None:
+        if self.asks_passphrase:
+            self.ids.passphrase.focus = True
+        else:
+            self.recover()
+
+    def recover(self) -> None:
+        ids = self.ids
+        self.ui.do(self.ui.app.recover.recover(ids.name.text, ids.words.text, ids.passphrase.text, ids.again.text))
 
 
 class LinkDevice(FirstRun):

@@ -293,6 +293,8 @@ class SettingsPage(Page):
     letters = StringProperty("")
     shade = NumericProperty(0)
     identity = StringProperty("")
+    question = StringProperty("")
+    effects = StringProperty("")
     rows = ListProperty([])
 
     def __init__(self, ui: Ui) -> None:
@@ -303,6 +305,9 @@ class SettingsPage(Page):
     def _draw(self, state: DevicesState) -> None:
         self.show_trouble(state)
         self.letters, self.shade, self.identity = state.initials, state.shade, state.identity
+        asked = state.question
+        self.question = f"Shut out {asked.name}?" if asked is not None else ""
+        self.effects = "\n".join(f"•  {sentence}" for sentence in asked.effects) if asked is not None else ""
         self.ids.list.fill(
             [
                 {
@@ -320,7 +325,14 @@ class SettingsPage(Page):
         )
 
     def open(self, key: str) -> None:
-        """A device has no page yet."""
+        """Asks whether to shut the device out."""
+        self.ui.do(self.ui.home.devices.ask(key))
+
+    def shut_out(self) -> None:
+        self.ui.do(self.ui.home.devices.shut_out())
+
+    def keep(self) -> None:
+        self.ui.call(self.ui.home.devices.keep)
 
     def rename(self) -> None:
         self.ui.do(self.ui.home.devices.rename(self.ids.name.text))

@@ -57,6 +57,7 @@ STAGES: dict[Stage, Callable[[Ui], View]] = {
     Stage.CREATE: firstrun.CreateProfile,
     Stage.LINK: firstrun.LinkDevice,
     Stage.RESTORE: RestoreProfile,
+    Stage.RECOVER: firstrun.RecoverProfile,
     Stage.LOCKED: firstrun.Unlock,
     Stage.STOPPED: firstrun.Stopped,
 }
@@ -195,7 +196,7 @@ class KithkinWindow(MDApp):
         style = "Dark" if state.dark else "Light"
         if self.theme_cls.theme_style != style:
             self.theme_cls.theme_style = style
-        words = bool(create.words)
+        words = firstrun.Asked if create.asked else firstrun.Phrase if create.words else None
         wanted = (state.stage, state.session, words)
         if wanted != self._shown:
             self._shown = wanted
@@ -203,12 +204,12 @@ class KithkinWindow(MDApp):
         if isinstance(self._view, firstrun.Stopped):
             self._view.problem = state.problem
 
-    def _view_of(self, state: AppState, words: bool) -> View:
+    def _view_of(self, state: AppState, words: Callable[[Ui], View] | None) -> View:
         if state.stage is Stage.HOME and state.session is not None:
             ui = Ui(self._thread, self.model, self.wide, state.session)
             return TwoPanes(ui) if self.wide else OnePane(ui)
-        if words:
-            return firstrun.Phrase(self._ui)
+        if words is not None:
+            return words(self._ui)
         return STAGES.get(state.stage, firstrun.Starting)(self._ui)
 
     def _show(self, view: View) -> None:

@@ -40,6 +40,9 @@ def of_view(before: PersonalView, after: PersonalView, device: bytes) -> Iterato
     """What my devices agree on now and did not before.  device: this one, in whose name its own changes are told."""
     if (before.profile, before.devices) != (after.profile, after.devices):
         yield DeviceChanged(device)
+    if device in before.devices:  # else this one is new itself, and hears of all the others
+        for linked in after.devices.keys() - before.devices.keys():
+            yield DeviceChanged(linked, linked_notice(after.devices[linked]))
     cleared = {space for space, upto in after.cleared.items() if before.cleared.get(space) != upto}
     for key in dict.fromkeys((*before.hidden, *after.hidden)):
         old, new = before.hidden.get(key), after.hidden.get(key)
@@ -65,6 +68,11 @@ def of_names(before: PersonalView, after: PersonalView, spaces: Iterable[Space])
     for space in spaces if renamed else ():
         if space.kind is SpaceKind.GROUP and any(m.identity in renamed for m in space.state.members.values()):
             yield NamesChanged(space.id)
+
+
+def linked_notice(name: str) -> str:
+    """What people are told on every device when one was linked."""
+    return f'A new device was linked: "{name}"'
 
 
 def of_departed(profile: Profile, departed: Iterable[KnownDevice]) -> Iterator[Event]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -185,10 +187,25 @@ def create(phone: Screen, album: Album) -> None:
     phone.wait("I wrote them down", kind="Action")
     assert sum(seen.kind == "Word" for seen in phone.look()) == 0  # the row has no text itself, its labels have
     album.keep(phone, "words")
+    labels = [seen.said for seen in phone.look()]
+    words = {int(number): word for number, word in pairwise(labels) if number.isdigit() and word.isalpha()}
+    assert len(words) == 24
     phone.click("I wrote them down", kind="Action")
-    phone.click("Yes, I have them on paper", kind="Action")
+    album.keep(phone, "asked")
+    answered: set[int] = set()
+    while len(answered) < 3:
+        phone.until(lambda: bool(asked_words(phone) - answered))
+        (place,) = asked_words(phone) - answered
+        phone.fill(f"Word {place}", words[place])
+        phone.key("Return")
+        answered.add(place)
     phone.wait("Notes to self")
     album.keep(phone, "first")
+
+
+def asked_words(screen: Screen) -> set[int]:
+    """Places of the words that the page asks for."""
+    return {int(found[1]) for seen in screen.look() if (found := re.fullmatch(r"Word (\d+)", seen.said))}
 
 
 def menu(screen: Screen, words: str) -> None:

@@ -37,8 +37,16 @@ async def person(folder: Path, name: str) -> AsyncIterator[Session]:
     """The session of a new profile."""
     async with started(folder) as app:
         await app.create.create(name, "", "")
-        await app.create.noted()
+        await note_words(app)
         yield home(app)
+
+
+async def note_words(app: App) -> None:
+    """Says that the words are written down, and answers those that are asked back."""
+    words = app.create.state.words
+    app.create.noted()
+    while app.create.state.asked:
+        await app.create.answer(words[app.create.state.asked - 1])
 
 
 def stage_of(app: App) -> Stage:

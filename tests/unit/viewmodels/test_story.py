@@ -10,7 +10,7 @@ import segno
 from apps.viewmodels.app import Stage
 from apps.viewmodels.approval import ApprovalStep
 from apps.viewmodels.pages import PageKind
-from tests.unit.viewmodels.stage import SECRET, friends, home, person, stage_of, started, until
+from tests.unit.viewmodels.stage import SECRET, friends, home, note_words, person, stage_of, started, until
 
 
 def test_first_run_shows_recovery_words_once_and_opens_the_profile(tmp_path: Path) -> None:
@@ -30,7 +30,18 @@ def test_first_run_shows_recovery_words_once_and_opens_the_profile(tmp_path: Pat
             assert (len(create.state.words), create.state.problem) == (24, "")
             app.choose(Stage.WELCOME)  # the words must be noted first
             assert stage_of(app) is Stage.CREATE
-            await create.noted()
+            create.noted()
+            words = create.state.words
+            first = create.state.asked
+            await create.answer("zebra" if words[first - 1] != "zebra" else "abandon")
+            assert create.state.problem == f"That is not word {first}. Look at what you wrote down."
+            create.again()
+            create.noted()
+            asked = []
+            while create.state.asked:
+                asked.append(create.state.asked)
+                await create.answer(f" {words[create.state.asked - 1].upper()} ")
+            assert len(asked) == 3 and asked == sorted(set(asked))
             assert create.state.words == ()
             session = home(app)
             assert [row.title for row in session.chats.state.rows] == ["Notes to self"]
@@ -235,5 +246,61 @@ def test_invited_contact_joins_a_group_and_sends(tmp_path: Path) -> None:
             assert [m.about for m in ada.members.state.members] == ["creator", "was removed"]
             assert (ada.members.state.chosen, ada.members.state.asks) == ("", "")
             await until(lambda: theirs.state.state == "removed")
+
+    asyncio.run(story())
+
+
+def test_fresh_link_is_undone_from_its_notice_and_a_lost_device_is_shut_out(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with (
+            person(tmp_path / "ada", "Ada") as ada,
+            started(tmp_path / "desk", "desktop", given=None) as desktop,
+        ):
+            desktop.choose(Stage.LINK)
+            linking = asyncio.create_task(desktop.link.begin("Desk", SECRET, SECRET))
+            await until(lambda: bool(desktop.link.state.text))
+            await ada.show(PageKind.DEVICE)
+            await ada.approve.read(desktop.link.state.text)
+            confirming = asyncio.create_task(ada.approve.confirm())
+            await until(lambda: ada.approve.state.step is ApprovalStep.DIGITS)
+            await desktop.link.submit(ada.approve.state.digits)
+            await confirming
+            await linking
+            devices = ada.devices
+            await until(lambda: bool(devices.state.fresh))
+            assert devices.state.notice == 'A new device was linked: "Desk"'
+            fresh = devices.state.fresh
+            await devices.ask(fresh)
+            question = devices.state.question
+            assert question is not None and (question.id, question.name) == (fresh, "Desk")
+            assert any("read what people write who have not heard" in effect for effect in question.effects)
+            devices.keep()
+            assert (devices.state.question, devices.state.fresh) == (None, "")
+            await devices.ask(next(device.id for device in devices.state.devices if device.this))
+            assert devices.state.question is None  # this one is shut out from another
+            await devices.ask(fresh)
+            await devices.shut_out()
+            await until(lambda: [d.about for d in devices.state.devices if d.id == fresh] == ["Revoked"])
+            theirs = home(desktop).devices
+            await until(lambda: "shut out of your account" in theirs.state.notice)
+
+    asyncio.run(story())
+
+
+def test_words_recover_an_identity_in_the_window(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with started(tmp_path / "ada") as app:
+            await app.create.create("Ada", "", "")
+            words = " ".join(app.create.state.words)
+            await note_words(app)
+            identity = home(app).devices.state.identity
+        async with started(tmp_path / "new") as app:
+            app.choose(Stage.RECOVER)
+            await app.recover.recover("Ada", words.replace(words.split()[4], "kithkin", 1), "", "")
+            assert app.recover.state.problem == "Word 5 is not in the word list; check its spelling."
+            await app.recover.recover("Ada", words, "", "")
+            devices = home(app).devices
+            assert devices.state.identity == identity
+            assert [device.about for device in devices.state.devices] == ["This device"]
 
     asyncio.run(story())
