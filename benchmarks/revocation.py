@@ -29,14 +29,14 @@ def revocation(chats: int) -> dict[str, float]:
     lost = phone.engine.profile.account.device
     world.cut(phone, desk)
     desk.events.clear()
-    before, began, longest = desk.commits, time.perf_counter(), 0.0
+    before, began, cpu, longest = desk.commits, time.perf_counter(), time.process_time(), 0.0
     profile, engine = desk.engine.profile, desk.engine
     desk.do(lambda engine: shut_out(profile, lost, int(desk.now * 1000)))
     while engine.tasks.owing:
         tick = time.perf_counter()
         desk._tick()
         longest = max(longest, time.perf_counter() - tick)
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     left = sum(lost in space.devices() for space in profile.spaces.values())
     told = sum(isinstance(event, Progress) and event.what == "re-keying" for event in desk.events)
     if left:
@@ -44,6 +44,7 @@ def revocation(chats: int) -> dict[str, float]:
     return {
         "chats": chats,
         "seconds": round(seconds, 3),
+        "cpu_s": round(cpu, 3),
         "longest_tick_s": round(longest, 3),
         "commits": desk.commits - before,
         "progress": told,

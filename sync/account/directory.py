@@ -150,6 +150,15 @@ class Directory:
             family.decisive = relevant(family.rooted.values(), identity)
         return family.decisive
 
+    def know_former(self, certificate: Certificate) -> None:
+        """A device of a generation that the root key replaced, before its certificate was known here: it may be met,
+        and is out."""
+        device = KnownDevice(certificate.device, certificate.identity, certificate.signing, certificate.agreement)
+        family = self._families.get(certificate.identity)
+        if family is not None:
+            family.devices.setdefault(device.id, device)
+            self._owners.setdefault(device.id, device)
+
     def out(self, identity: bytes, devices: Iterable[bytes]) -> frozenset[bytes]:
         """Those of these devices of the identity that its statements do not show as standing: revoked, fallen with
         their issuer, or left out by the root key's newest word."""

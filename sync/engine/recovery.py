@@ -60,7 +60,7 @@ from sync.store.port import Table, prefix_end
 KEEP, ASK, COPY, REJOIN, INTRODUCE, KEPT = range(5, 11)  # message types of the hello channel
 COPY_GAP = 5.0  # seconds between a change of my contacts and chats and the next copy
 RECORD_GAP = 12 * 3600.0  # seconds between two times that a record is put: nodes keep it for 48 h
-ALONE = 20.0  # seconds without a device of a contact after which this one says that it keeps their copy
+AFTER = 20.0  # seconds after the start, or after a first copy came, until this device says that it keeps it
 SEEK_FIRST, SEEK_LONGEST = 5.0, 600.0  # seconds between two looks for my own copy, doubling
 SETTLE = 60.0  # seconds after a copy was found in which a newer one may come
 MAX_CERTIFICATES = 2  # of one holder in a record: its own, and that of the device that let it in
@@ -191,7 +191,7 @@ class Recovery:
 
     # -- others' copies -------------------------------------------------------------------------------------------
 
-    def _keep(self, peer: Peer, body: bytes) -> None:
+    def _keep(self, peer: Peer, body: bytes, now: float) -> None:
         """Keeps a contact's copy in place of an older one.  Raises DecodeError."""
         reader, identity = Reader(body), cast(bytes, peer.identity)
         if reader.fixed(2) != PREFIX:
@@ -202,7 +202,7 @@ class Recovery:
             return
         if held is None or copy_counter(held.copy) < counter:
             self._profile.context.batch.put(Table.META, _KEPT + identity, seed + secret + copy)
-            self._record_at.setdefault(identity, inf)
+            self._record_at.setdefault(identity, now + AFTER)
             held = KeptCopy(DropSlot(SigningKey.from_seed(seed), secret), copy)
         # Said with the commit that keeps it: frames leave after that.
         peer.mux.send(peer.main, KEPT, Writer().fixed_uint(copy_counter(held.copy), 8).finish())
@@ -244,22 +244,18 @@ class Recovery:
     # -- records --------------------------------------------------------------------------------------------------
 
     def _put_records(self, now: float) -> None:
-        """Says in the DHT that I have a copy, mine and those of contacts who have no device here."""
+        """Says in the DHT that I have a copy, mine and those of contacts: also while a device of theirs is here, which
+        may be in a thief's hands."""
         profile = self._profile
         me, slots = profile.account.identity, {}
         if profile.recovery is not None:
             slots[me] = drop_slot(profile.recovery, 0)
         if not self._record_at:
             for key, _ in profile.store.scan(Table.META, _KEPT, prefix_end(_KEPT)):
-                self._record_at[key[len(_KEPT) :]] = now + ALONE
+                self._record_at[key[len(_KEPT) :]] = now + AFTER
             self._record_at[me] = now + 1.0
-        here = {peer.identity for peer in self._peers.values() if peer.device is not None and not peer.closing}
         for identity, at in list(self._record_at.items()):
-            if identity != me and identity in here:
-                self._record_at[identity] = inf
-            elif identity != me and at == inf:
-                self._record_at[identity] = now + ALONE
-            elif at <= now:
+            if at <= now:
                 self._record_at[identity] = now + RECORD_GAP
                 kept = self.kept(identity) if identity != me else None
                 slot = slots.get(identity) or (kept.slot if kept is not None else None)
@@ -312,8 +308,11 @@ class Recovery:
             device, certificates, where = decode_holder(open_record(slot, value))
         except DecodeError:
             return
-        self._profile.directory.learn([certificate.encoded for certificate in certificates])
-        if self._profile.directory.device(device) is None and certificates[0].device != device:
+        directory, me = self._profile.directory, self._profile.account.identity
+        directory.learn([certificate.encoded for certificate in certificates])
+        if certificates[0].identity == me:
+            directory.know_former(certificates[0])
+        if directory.device(device) is None:
             return
         self._dialling.holders.add(device)
         self._dialling.remember(device, where)
@@ -486,7 +485,7 @@ class Recovery:
         elif type == KEPT:
             self._kept_by(peer, body)
         elif type == KEEP and not self._profile.out:
-            self._keep(peer, body)
+            self._keep(peer, body, now)
         elif type == REJOIN and not self._profile.out:
             self._let_back(peer, body, now)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from sync.engine.effects import DeviceChanged
+from sync.store.memory import When
+from sync.store.port import Table
 from tests.support.device import Device
 from tests.support.world import World
 
@@ -13,6 +17,10 @@ SEEDS = (1, 2)
 
 def notices(device: Device) -> str:
     return " ".join(event.notice for event in device.events if isinstance(event, DeviceChanged))
+
+
+def back(device: Device) -> bool:
+    return device.up and device.knows("Bob")
 
 
 def lose(world: World, *devices: Device) -> None:
@@ -45,3 +53,101 @@ def test_words_bring_identity_contacts_and_chats_back_when_everything_is_lost(se
     world.settle()
     assert world.texts(bob, "Ada")[-2:] == world.texts(new, "Bob")[-2:] == ["it is me", "welcome back"]
     assert new.engine.profile.view.contacts.keys() == {world.identities["Bob"]}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_thief_with_the_phone_is_out_once_the_words_are_used(seed: int) -> None:
+    """The stolen phone is on all the time; what is written after its author knows better opens nowhere there."""
+    world = World(seed, dht=True)
+    stolen, bob = world.person("Ada"), world.person("Bob")
+    world.friends(stolen, bob)
+    bob.send("Ada", "before")
+    world.settle()
+    world.run(10)
+    new = world.recover("Ada")
+    world.run_until(lambda: new.knows("Bob"), "coming back", 900)
+    world.settle()
+    bob.send("Ada", "not for a thief")
+    new.send("Bob", "nor this")
+    world.settle()
+    assert stolen.engine.profile.out and "shut out of your account" in notices(stolen)
+    assert world.texts(stolen, "Bob") == ["before"]
+    assert world.texts(new, "Bob") == ["before", "not for a thief", "nor this"]
+    assert not any(place.device == stolen.engine.profile.account.device for place in bob.space("Ada").state.roster)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_device_that_was_left_at_home_gives_its_copy_and_is_linked_anew(seed: int) -> None:
+    """Nobody else is about: the old desktop is found by the record of own devices."""
+    world = World(seed, dht=True)
+    phone, desk = world.linked("Ada")
+    bob = world.person("Bob")
+    world.friends(phone, bob)
+    world.settle()
+    world.run(10)
+    bob.stop()
+    lose(world, phone)
+    new = world.recover("Ada")
+    world.run_until(lambda: "Recovered: 1 contact and 1 chat" in notices(new), "finding the copy", 900)
+    assert desk.engine.profile.out
+    bob.boot()
+    world.run_until(lambda: new.knows("Bob"), "coming back", 900)
+    world.settle()
+    tablet = world.link(new, "tablet")
+    bob.send("Ada", "both of you")
+    world.settle()
+    assert world.texts(new, "Bob") == world.texts(tablet, "Bob") == ["both of you"]
+    assert "both of you" not in world.texts(desk, "Bob")
+
+
+def test_without_anybody_awake_the_identity_is_there_and_the_search_goes_on() -> None:
+    world = World(3, dht=True)
+    phone, bob = world.person("Ada"), world.person("Bob")
+    world.friends(phone, bob)
+    world.settle()
+    world.run(10)
+    bob.stop()
+    lose(world, phone)
+    new = world.recover("Ada")
+    new.send("notes", "alone for now")
+    world.run(600)
+    before = new.engine.recovery.recovering
+    assert not new.engine.profile.view.contacts and before is not None
+    bob.boot()
+    world.run_until(lambda: new.knows("Bob"), "coming back", 1500)
+    world.run(90)
+    assert new.store.get(Table.META, b"recovering") is None  # the phrase's keys are forgotten
+    world.run(30)
+    assert new.engine.recovery.keepers() == [world.identities["Bob"]]
+
+
+@pytest.mark.parametrize("when", list(When))
+def test_a_kill_at_any_store_call_of_coming_back_loses_nothing(when: When) -> None:
+    for kill in (2, 19, 41):
+        world = World(kill, dht=True)
+        phone, bob = world.person("Ada"), world.person("Bob")
+        world.friends(phone, bob)
+        bob.send("Ada", "before")
+        world.settle()
+        world.run(10)
+        lose(world, phone)
+        new = world.recover("Ada")
+        world.restart_after = lambda device: 1.0
+        new.misfortune.crash_in, new.misfortune.when = kill, when
+        world.run_until(partial(back, new), f"coming back after a kill at {kill}", 1500)
+        new.misfortune.crash_in = None
+        world.settle()
+        assert world.texts(new, "Bob") == ["before"]
+
+
+def test_words_of_somebody_else_bring_nothing_of_mine() -> None:
+    world = World(5, dht=True)
+    ada, bob, eve = world.person("Ada"), world.person("Bob"), world.person("Eve")
+    world.friends(ada, bob)
+    world.friends(eve, bob)
+    world.run(10)
+    new = world.recover("Eve")
+    world.run_until(lambda: new.knows("Bob"), "coming back", 900)
+    world.settle()
+    assert new.engine.profile.view.contacts.keys() == {world.identities["Bob"]}
+    assert not ada.engine.profile.out and eve.engine.profile.out
