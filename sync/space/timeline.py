@@ -47,11 +47,11 @@ class Fold(NamedTuple):
     number: Callable[[bytes], int]
     now_ms: int
 
-    def last(self) -> int:
-        """Unix ms at which the last stored row stands; 0 where there is none, or none that the clock allows."""
+    def after(self) -> int:
+        """Unix ms behind the last stored row; 0 where there is none, or none that the clock allows."""
         rows = self.store.scan(Table.ROW, self.space, prefix_end(self.space), reverse=True, limit=1)
         stands = int.from_bytes(rows[0][0][32:40], "big") if rows else 0
-        return stands if stands <= self.now_ms + AHEAD_MS else 0
+        return stands + 1 if stands < self.now_ms + AHEAD_MS else 0
 
 
 class FeedRow(NamedTuple):
@@ -131,7 +131,7 @@ def _fold(work: Fold, message: bytes, fresh: list[Fact], known: bytes | None, *,
         stood = placed_of_key(before) if before is not None else None
         placed = placed_at(row.stamp, row.arrived, work.now_ms, stood)
         if placed is not None and placed != stood:
-            placed = max(placed, work.last())  # what came stands at the end, though others stand some minutes ahead
+            placed = max(placed, work.after())  # what came stands at the end, though others stand some minutes ahead
         if placed != row.placed or (marked and not row.deleted) != row.marked:
             row = replace(row, placed=placed, marked=marked and not row.deleted)
         if row.deleted and marked:
@@ -152,7 +152,7 @@ def _fold_new(work: Fold, message: bytes, fresh: list[Fact]) -> RowChange:
         return RowChange(message, None, None)
     ms = row.stamp >> 16
     if ms > work.now_ms and (placed := placed_at(row.stamp, row.arrived, work.now_ms)) is not None:
-        row = replace(row, placed=max(placed, work.last()))
+        row = replace(row, placed=max(placed, work.after()))
         _move(work, message, None, row)
         return RowChange(message, None, row)
     key = row.key()
