@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 
+from crdt.docs.facts import ABOUT_PROFILES
 from crdt.docs.kinds import DocKind
 from crdt.docs.own import DeviceName, OwnChat, OwnProfile, OwnWriter, Setting
 from crdt.docs.personal import PersonalView
@@ -78,6 +79,7 @@ class Profile:
         self._deltas: dict[bytes, SpaceDelta] = {}  # what commits changed and nobody has been told of, by space
         self.copied = False  # a feed of this device has two histories, so another copy of the store wrote it too
         self.former: Former | None = None  # whose place this device took, not long ago
+        self.names = 0  # how often somebody told another name in some chat
         self.news = 0  # how often something came that may tell whom to dial, or where
         self._view: PersonalView | None = None
         self._view_version = 0  # of the registers that `_view` was made from
@@ -316,6 +318,7 @@ class Profile:
             deltas.append(delta)
         if any(delta.records or delta.membership or delta.space == self.personal.id for delta in deltas):
             self.news += 1
+        self.names += sum(ABOUT_PROFILES in delta.topics for delta in deltas)
         batch, self.context.batch = self.context.batch, Batch()
         if len(batch):
             # Records alone are not worth a sync: what they say of this device is durable already, a lost one is told

@@ -40,7 +40,7 @@ class Author:
 
 
 _told: WeakKeyDictionary[Space, tuple[tuple[object, ...], Mapping[bytes, str]]] = WeakKeyDictionary()
-_looks: WeakKeyDictionary[Profile, tuple[PersonalView, Looks]] = WeakKeyDictionary()
+_looks: WeakKeyDictionary[Profile, tuple[PersonalView, int, Looks]] = WeakKeyDictionary()
 
 
 def told_profiles(space: Space) -> Mapping[bytes, MemberProfile]:
@@ -128,8 +128,14 @@ def plain_name(profile: Profile, identity: bytes, space: Space | None = None) ->
     if identity == profile.account.identity:
         return visible(view.profile.name or "") or shown
     contact = view.contacts.get(identity)
-    if contact is not None and (contact.name or contact.profile):
-        return visible(contact.name or contact.profile or "") or shown
+    if contact is not None and contact.name:
+        return visible(contact.name) or shown
+    # What they call themselves now stands in the direct chat; my devices note it once a day at most.
+    direct = profile.spaces.get(contact.space) if contact is not None and contact.space is not None else None
+    if direct is not None and (told := _told_names(profile, direct).get(identity)):
+        return told
+    if contact is not None and contact.profile:
+        return visible(contact.profile) or shown
     return _told_names(profile, space).get(identity, shown) if space is not None else shown
 
 
@@ -151,14 +157,14 @@ def _told_names(profile: Profile, space: Space) -> Mapping[bytes, str]:
 def _looks_of_view(profile: Profile) -> Looks:
     """What my contacts and I look like, by name."""
     view, held = profile.view, _looks.get(profile)
-    if held is not None and held[0] is view:
-        return held[1]
+    if held is not None and held[0] is view and held[1] == profile.names:
+        return held[2]
     found: dict[str, set[bytes]] = {}
     for identity in (profile.account.identity, *view.contacts):
         for look in looks_of(plain_name(profile, identity)):
             found.setdefault(look, set()).add(identity)
     made = {look: frozenset(who) for look, who in found.items()}
-    _looks[profile] = view, made
+    _looks[profile] = view, profile.names, made
     return made
 
 

@@ -43,6 +43,7 @@ def exchange_profiles(profile: Profile, space: Space, now_ms: int) -> int | None
                 profile.keep_noted(identity, now_ms)
                 profile.effects.append(ContactChanged(identity))
             else:
+                profile.effects.append(ContactChanged(identity))  # the name is shown from the chat meanwhile
                 due = last + NOTE_GAP_MS
     return due
 
