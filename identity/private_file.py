@@ -34,9 +34,12 @@ def open_existing(path: Path, *, write: bool) -> IO[bytes]:
     """A file that is there; a link, a pipe and a folder are none.  Raises OSError."""
     flags = _OLD if write else _OLD & ~os.O_RDWR | os.O_RDONLY
     file = os.fdopen(os.open(path, flags), "r+b" if write else "rb")
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            raise OSError(22, "it is no file", str(path))
+    except BaseException:
         file.close()
-        raise OSError(22, "it is no file", str(path))
+        raise
     return file
 
 

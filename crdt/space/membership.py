@@ -349,10 +349,11 @@ def _removals(counted: tuple[Placed, ...], name: dict[int, bytes], context: Rule
 def _unaware(removals: tuple[Removal, ...], members: Mapping[bytes, Member], history: History) -> frozenset[bytes]:
     removed: dict[bytes, list[Row]] = {}
     for removal in removals:
-        removed.setdefault(members[removal.member].identity, []).append(history.rows[removal.entry])
+        if removal.member in members:  # else the add that it ends fell with another close
+            removed.setdefault(members[removal.member].identity, []).append(history.rows[removal.entry])
     found = set()
     for member in members.values() if removed else ():
-        row = history.rows[member.id]
+        row = history.placed[history.members[member.id]].row
         if any(r is not row and r.mask & ~row.past for r in removed.get(member.identity, ())):
             found.add(member.id)
     return frozenset(found)

@@ -89,7 +89,17 @@ chat_values = st.one_of(
 personal_values = st.one_of(
     st.builds(OwnProfile, maybe | text(30), maybe | text(60, 0), maybe | files),
     st.builds(
-        OwnContact, ids, flags, maybe | text(20, 0), maybe | text(20, 0), flags, flags, flags, maybe | ids, statements
+        OwnContact,
+        ids,
+        flags,
+        maybe | text(20, 0),
+        maybe | text(20, 0),
+        flags,
+        flags,
+        flags,
+        flags,
+        maybe | ids,
+        statements,
     ),
     st.builds(
         OwnChat,
