@@ -25,7 +25,8 @@ _PLACE = b"place"
 
 
 def place_of(path: Path) -> bytes:
-    """16 bytes, or none where the file system says nothing that lasts."""
+    """16 bytes, or none where the file system says nothing that lasts.  It opens and closes the file, which ends every
+    lock that this process has on it: `sync.store.sqlite` calls it before it takes any."""
     try:
         real = path.resolve(strict=True)
         if _file_system(real, MOUNTS.read_text("utf-8", "surrogateescape")) not in LASTING:

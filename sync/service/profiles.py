@@ -77,7 +77,7 @@ async def create_profile(folder: Path, passphrase: str | None, *, name: str, kin
             created=int(now),
             generation=int(now),
         )
-        keep_place(store, place_of(folder / STORE))
+        keep_place(store, store.seen)
         found_profile(store, account, [certificate], keys.recovery.public, name, int(now * 1000), rng, installed())
         _keep_keystore(folder, keystore)
         return models.Created(identity=identity_id(account.identity), device=device_id(account.device), phrase=phrase)
@@ -146,7 +146,7 @@ async def restore_backup(
                 lost += f"; {counted(missing, 'entry', 'entries')} may come from other devices" if missing else ""
             else:
                 await load(opened, parts, store, progress)
-            account = await asyncio.to_thread(_take_over, store, folder)
+            account = await asyncio.to_thread(_take_over, store)
             _keep_keystore(folder, keystore)
             return models.Restored(
                 ok=True, identity=identity_id(account.identity), device=device_id(account.device), lost=lost
@@ -175,13 +175,13 @@ async def _salvage(
             piece.unlink(missing_ok=True)
 
 
-def _take_over(store: SqliteStore, folder: Path) -> Account:
+def _take_over(store: SqliteStore) -> Account:
     """What was restored goes on as a new device, here.  Raises `backup_damaged` for rows that are no profile."""
     try:
         profile = Profile(store, os.urandom, installed())
     except (DecodeError, LookupError) as error:
         raise KithkinError(DAMAGED, f"What that backup holds is no profile of this version: {error}.") from None
-    put_place(profile.context.batch, place_of(folder / STORE))
+    put_place(profile.context.batch, store.seen)
     now_ms = int(time.time() * 1000)
     become_new_device(profile, now_ms)
     if not profile.personal.may_write:
@@ -190,9 +190,9 @@ def _take_over(store: SqliteStore, folder: Path) -> Account:
     return profile.account
 
 
-def _settle(store: SqliteStore, folder: Path) -> None:
+def _settle(store: SqliteStore) -> None:
     """A store that was copied since it was opened last goes on as a new device: the other copy may be in use."""
-    here = place_of(folder / STORE)
+    here = store.seen
     if not was_copied(store, here):
         keep_place(store, here)
         return
@@ -226,7 +226,7 @@ def _draft(folder: Path, passphrase: str | None) -> Iterator[tuple[SqliteStore, 
             child.unlink() if not child.is_dir() else shutil.rmtree(child)
     store: SqliteStore | None = None
     try:
-        store = SqliteStore(folder / STORE, derive(database_key, Label.DATABASE))
+        store = SqliteStore(folder / STORE, derive(database_key, Label.DATABASE), look=place_of)
         yield store, keystore
     finally:
         if store is not None:
@@ -293,7 +293,7 @@ async def open_service(
     """See `api.Profiles`."""
     forbid_core_dumps()
     database_key = await asyncio.to_thread(_database_key, folder, passphrase)
-    store = SqliteStore(folder / STORE, derive(database_key, Label.DATABASE))
+    store = SqliteStore(folder / STORE, derive(database_key, Label.DATABASE), look=place_of)
     search: Search | None = None
     try:
         if not has_account(store):
@@ -301,7 +301,7 @@ async def open_service(
                 "profile_unreadable", "This profile was never linked to the end; delete its folder and link again."
             )
         try:
-            _settle(store, folder)
+            _settle(store)
             engine = Engine(store, os.urandom, time.time(), installed())
         except (DecodeError, LookupError) as error:
             # Pages are authenticated, so this is no flipped bit but a row that this version does not know.

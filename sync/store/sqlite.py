@@ -66,14 +66,18 @@ class SqliteStore:
     """`Store` in one encrypted file and its log.  Calls may come from any thread; one at a time is served.
 
     `key`: 32 random bytes, used as they are (no slow derivation: the keystore has done that).  `vfs` names the file
-    layer below the encryption; tests put a simulated disk there.  Raises KithkinError: profile_in_use (another process
+    layer below the encryption; tests put a simulated disk there.  `look` may read the file's surroundings before it is
+    locked; what it returns is kept in `seen`.  Raises KithkinError: profile_in_use (another process
     has it), profile_newer, profile_unreadable (wrong key, damaged, not a store, no permission), disk_full.
     """
 
-    def __init__(self, path: Path, key: bytes, *, vfs: str | None = None) -> None:
+    def __init__(
+        self, path: Path, key: bytes, *, vfs: str | None = None, look: Callable[[Path], bytes] | None = None
+    ) -> None:
         if len(key) != KEY:
             raise ValueError("a store key has 32 bytes")
         self.path = path
+        self.seen = b""
         self.listeners: list[Callable[[Batch], None]] = []
         self._lock = threading.Lock()
         self._synchronous = ""
@@ -86,6 +90,9 @@ class SqliteStore:
             )
         try:
             _create(path)
+            # SQLite's locks are those of the process: closing any other descriptor of this file would let them go, so
+            # whoever wants to look at the file does it now, and nobody opens it later.
+            self.seen = look(path) if look is not None else b""
             with library_path(path, limit=MAX_PATH) as name:  # SQLite follows it to the real path, which it keeps
                 self._database = apsw.Connection(name, vfs=None if vfs is None else f"multipleciphers-{vfs}")
             self._prepare(self._database, key)

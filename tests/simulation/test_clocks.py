@@ -419,8 +419,9 @@ def test_entry_that_an_earlier_version_could_not_read_is_read_after_the_update(m
     def read_facts(*given: Any) -> list[Fact]:
         return [fact for fact in facts_of(*given) if not isinstance(fact.value, Edit)]
 
-    ada.stop()
     gone, edited = mal.send(ada, "to be deleted"), mal.send(ada, "to be edited")
+    world.settle()
+    ada.stop()
     mal.delete(ada, gone)
     mal.edit(ada, edited, "edited")
     mal.send(ada, "plain")
