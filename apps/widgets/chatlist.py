@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from kivy.properties import BooleanProperty, NumericProperty, StringProperty
-from kivy.uix.recycleview import RecycleView
 
 from apps.viewmodels.app import AppState
 from apps.viewmodels.chats import ChatsState, ListedChat
@@ -17,14 +16,6 @@ from apps.widgets.view import Ui, View, load
 
 load("chatlist.kv")
 SYMBOLS = {"self": "note-text-outline", "group": "account-group", "direct": ""}
-
-
-class Recycled(RecycleView):
-    """A list whose rows call `open` of their page with the key of the row that was tapped."""
-
-    def fill(self, rows: list[dict[str, Any]]) -> None:
-        """rows: the attributes of each row.  Kivy draws nothing anew where they are equal."""
-        self.data = rows
 
 
 class ChatRow(TapBox):

@@ -20,6 +20,7 @@ from kivy.uix.behaviors import ButtonBehavior
 from kivy.uix.boxlayout import BoxLayout
 from kivy.uix.label import Label
 from kivy.uix.modalview import ModalView
+from kivy.uix.recycleview import RecycleView
 from kivy.uix.widget import Widget
 from kivymd.app import MDApp
 from kivymd.uix.button import MDButton, MDIconButton
@@ -324,3 +325,11 @@ def toast(said: str, seconds: float = 4.0) -> None:
 def is_dark() -> bool:
     app = MDApp.get_running_app()
     return app is not None and app.theme_cls.theme_style == "Dark"
+
+
+class Recycled(RecycleView):
+    """A list whose rows call `open` of their page with the key of the row that was tapped."""
+
+    def fill(self, rows: list[dict[str, Any]]) -> None:
+        """rows: the attributes of each row.  Kivy draws nothing anew where they are equal."""
+        self.data = rows

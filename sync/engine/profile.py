@@ -79,6 +79,7 @@ class Profile:
         self._deltas: dict[bytes, SpaceDelta] = {}  # what commits changed and nobody has been told of, by space
         self.copied = False  # a feed of this device has two histories, so another copy of the store wrote it too
         self.former: Former | None = None  # whose place this device took, not long ago
+        self.told_names: dict[bytes, str] = {}  # identity -> the name that windows were told, before it is noted
         self.names = 0  # how often somebody told another name in some chat
         self.news = 0  # how often something came that may tell whom to dial, or where
         self._view: PersonalView | None = None

@@ -43,7 +43,9 @@ def exchange_profiles(profile: Profile, space: Space, now_ms: int) -> int | None
                 profile.keep_noted(identity, now_ms)
                 profile.effects.append(ContactChanged(identity))
             else:
-                profile.effects.append(ContactChanged(identity))  # the name is shown from the chat meanwhile
+                if profile.told_names.get(identity) != told.name:  # it is shown from the chat meanwhile
+                    profile.told_names[identity] = told.name
+                    profile.effects.append(ContactChanged(identity))
                 due = last + NOTE_GAP_MS
     return due
 
