@@ -13,7 +13,7 @@ from crdt.log.merkle import MAX_LENGTH
 from crdt.space.control import ControlBody, ControlEntry, Revoke, SpaceKind, decode_control, encode_control
 from crdt.space.graph import ControlGraph
 from crdt.space.lineage import End, FeedLineage
-from crdt.space.membership import SpaceState
+from crdt.space.membership import Member, SpaceState
 from crdt.space.operations import Parent
 from crdt.space.snapshot import Admitted, Snapshot, Tip, decode_snapshot, encode_snapshot
 from identity.codec import Reader, Writer
@@ -277,13 +277,22 @@ class Members:
         return [(core_key(place.writer), place.device) for place in self.state.roster]
 
     def author(self, core: bytes) -> tuple[bytes, bytes] | None:
-        """(member id, core that its add names) of whose feed this is, None while nobody is known to be."""
+        """(member id, what its message ids hang on) of whose feed this is, None while that is not known."""
         found = self._authors.get(core)
         if found is None:
             member = self.state.member(core)
-            if member is not None:
-                found = self._authors[core] = (member.id, member.core)
+            key = self._author_key(member) if member is not None else None
+            if member is not None and key is not None:
+                found = self._authors[core] = (member.id, key)
         return found
+
+    def _author_key(self, member: Member) -> bytes | None:
+        """What `crdt.docs.ids.message_id` takes for a member: in a direct chat the identities of both, once the other
+        is known; else the core key of the feed that its `add` names."""
+        if self.state.kind is not SpaceKind.DIRECT:
+            return member.core
+        others = {one.identity for one in self.state.members.values()} - {member.identity}
+        return member.identity + min(others) if others else None
 
     def first_after_me(self, core: bytes) -> int:
         """The place of the first control entry of a feed that has the admission of me, by whichever device, in its

@@ -137,7 +137,12 @@ def test_a_kill_at_any_store_call_of_coming_back_loses_nothing(when: When) -> No
         world.run_until(partial(back, new), f"coming back after a kill at {kill}", 1500)
         new.misfortune.crash_in = None
         # Not `settle`: after such a kill the devices go on committing (docs/evidence/trust.md), and that is open.
-        world.run_until(lambda: world.texts(new, "Bob") == ["before"], "what was said before", 400)
+        world.run_until(partial(reads, world, new), "what was said before", 400)
+
+
+def reads(world: World, device: Device) -> bool:
+    """Whether it shows what was said before everything was lost."""
+    return world.texts(device, "Bob") == ["before"]
 
 
 def test_words_of_somebody_else_bring_nothing_of_mine() -> None:

@@ -378,11 +378,12 @@ class World:
         """Messages as this device shows them: of one chat, or of all its chats together in order of time."""
         profile, now_ms = device.engine.profile, int(device.now * 1000)
         spaces = [device.space(chat)] if chat is not None else chats_of(device)
-        found = []
+        found, seen = [], set()
         for space in spaces:
             status = delivery.status_of(space)
             for row in timeline.page(profile.store, space.id, 100_000):
-                if messages.shown(profile, space, row) and not row.deleted:
+                if messages.shown(profile, space, row) and not row.deleted and row.id not in seen:
+                    seen.add(row.id)  # a copy in another direct space of the same two people is the same message
                     state = messages.model(profile, space, row, status, now_ms).state
                     found.append((row.key(), Message(row.text, state)))
         return [message for _, message in sorted(found, key=lambda pair: pair[0])]
