@@ -92,6 +92,8 @@ class Peer:
     by_channel: dict[int, SpaceLink] = field(default_factory=dict)
     granted: dict[bytes, frozenset[bytes]] = field(default_factory=dict)  # space -> epochs handed over
     closing: bool = False
+    asked_copy: bool = False  # it was asked for the copy that brings an identity back, once a connection
+    owes_copy: bool = False  # and has not answered yet
     told_out: set[bytes] = field(default_factory=set)  # groups of which it was told that it was removed
     guest: bytes | None = None  # proved a device that is out: the identity of which it was
     former: bool = False  # this side proves the device whose place it took

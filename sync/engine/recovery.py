@@ -14,6 +14,7 @@ from math import inf
 from typing import cast
 
 from crdt.docs.own import OwnChat, OwnContact, OwnProfile, OwnWriter
+from crdt.docs.personal import PersonalView
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Add, SpaceKind
@@ -86,8 +87,10 @@ class Recovery:
         self._dialling = dialling
         self._peers = peers
         self.online = False
-        self._seen: object = None
+        self._seen: tuple[int, int, PersonalView] | None = None  # what the copy was last looked at for
         self._copy_at = inf
+        self._found_now = False  # a copy came in this tick
+        self._meet_at = inf  # when everybody connected is asked to let me back in
         self._record_at: dict[bytes, float] = {}  # whose record (mine: my identity) -> when it is put next
         self._seek_at, self._seek_wait = 0.0, SEEK_FIRST
         self._seeking: dict[bytes, DropSlot] = {}  # public key of a record asked for
@@ -100,6 +103,9 @@ class Recovery:
         self.online = True
         self._record_at.clear()
         self._seek_at, self._seek_wait = now, SEEK_FIRST
+        row = self._profile.recovering
+        if row is not None and row[:8] != bytes(8):
+            self._settled = min(self._settled, now + SETTLE)  # a copy was found before this start
 
     def work(self, now: float) -> None:
         """Whatever is due: a copy after a change, records, the search for my own copy."""
@@ -107,12 +113,19 @@ class Recovery:
         if profile.out:
             return
         view = profile.view
-        seen = (profile.directory.version, profile.news, id(view.contacts), id(view.chats))
-        if seen != self._seen:
+        seen = (profile.directory.version, profile.news, view)
+        if self._seen is None or seen[:2] != self._seen[:2] or view is not self._seen[2]:
             self._seen, self._copy_at = seen, min(self._copy_at, now + COPY_GAP)
         if self._copy_at <= now:
             self._copy_at = inf
             self._renew_copy(now)
+        if self._meet_at <= now:
+            self._meet_at = inf
+            for peer in self._peers.values():
+                if peer.device is not None and not peer.closing:
+                    self.met(peer)
+        if self._found_now:
+            self._found_now, self._meet_at = False, now  # chats are asked for once this tick has kept what was found
         if self.online:
             self._put_records(now)
             self._seek(now)
@@ -121,7 +134,7 @@ class Recovery:
         """Unix seconds at which `work` is due; infinity if nothing waits."""
         if self._profile.out:
             return inf
-        times = [self._copy_at]
+        times = [self._copy_at, self._meet_at]
         if self.online:
             times += self._record_at.values()
             if self.recovering is not None:
@@ -317,20 +330,22 @@ class Recovery:
         self._dialling.holders.add(device)
         self._dialling.remember(device, where)
 
-    def _found(self, peer: Peer, body: bytes, now: float) -> None:
-        """A copy of mine: what is in it becomes my contacts and chats, where it is newer than what was found before."""
+    def _found(self, body: bytes, now: float) -> bool:
+        """A copy of mine: what is in it becomes my contacts and chats, where it is newer than what was found before.
+        Whether it was.  Raises DecodeError."""
         profile, keys = self._profile, self.recovering
         if keys is None:
-            return
+            return False
         counter, _, text = open_copy(body, keys, profile.context.kem)
         row = cast(bytes, profile.recovering)
         if counter <= int.from_bytes(row[:8], "little"):
-            return
+            return False
         copy = decode_copy(text)
         self._take(copy, now)
         profile.keep_recovering(counter.to_bytes(8, "little") + row[8:])
         self._settled = now + SETTLE
         profile.effects.append(DeviceChanged(profile.account.device, found_notice(copy)))
+        return True
 
     def _take(self, copy: RecoveryCopy, now: float) -> None:
         profile, now_ms = self._profile, int(now * 1000)
@@ -460,7 +475,8 @@ class Recovery:
         """A device is proved: a contact gets my copy to keep; who has mine is asked for it; chats are asked to let me
         in."""
         profile = self._profile
-        if self.recovering is not None:
+        if self.recovering is not None and not peer.asked_copy:
+            peer.asked_copy = peer.owes_copy = True
             peer.mux.send(peer.main, ASK, b"")
         if peer.device is None or profile.out:
             return
@@ -474,10 +490,10 @@ class Recovery:
     def receive(self, peer: Peer, type: int, body: bytes, now: float) -> None:
         """One message of a proved device.  Raises DecodeError for what is none."""
         if type == COPY:
-            self._found(peer, body, now)
-            for other in self._peers.values():
-                if other.device is not None and not other.closing:
-                    self.met(other)
+            asked, peer.owes_copy = peer.owes_copy, False
+            if not asked or not self._found(body, now):
+                return  # one answer for one question: whoever sends more moves nothing here
+            self._found_now = True
         elif peer.device is None:
             return
         elif type == ASK:

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from sync.engine.effects import DeviceChanged
+from sync.engine.recovery import COPY, Recovery
 from sync.store.memory import When
 from sync.store.port import Table
 from tests.support.device import Device
@@ -136,13 +137,8 @@ def test_a_kill_at_any_store_call_of_coming_back_loses_nothing(when: When) -> No
         new.misfortune.crash_in, new.misfortune.when = kill, when
         world.run_until(partial(back, new), f"coming back after a kill at {kill}", 1500)
         new.misfortune.crash_in = None
-        # Not `settle`: after such a kill the devices go on committing (docs/evidence/trust.md), and that is open.
-        world.run_until(partial(reads, world, new), "what was said before", 400)
-
-
-def reads(world: World, device: Device) -> bool:
-    """Whether it shows what was said before everything was lost."""
-    return world.texts(device, "Bob") == ["before"]
+        world.settle()
+        assert world.texts(new, "Bob") == ["before"]
 
 
 def test_words_of_somebody_else_bring_nothing_of_mine() -> None:
@@ -156,3 +152,34 @@ def test_words_of_somebody_else_bring_nothing_of_mine() -> None:
     world.settle()
     assert new.engine.profile.view.contacts.keys() == {world.identities["Bob"]}
     assert not ada.engine.profile.out and eve.engine.profile.out
+
+
+def test_a_copy_that_nobody_asked_for_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two bytes of a contact once made a device send its whole copy to everybody it was connected to."""
+    world = World(8, dht=True)
+    ada, bob, eve = world.person("Ada"), world.person("Bob"), world.person("Eve")
+    world.friends(ada, bob)
+    world.friends(ada, eve)
+    world.run(10)
+    given: list[bytes] = []
+    monkeypatch.setattr(Recovery, "_give", lambda self, peer, sealed: given.append(sealed))
+    me = ada.engine.profile.account.device
+    (peer,) = [peer for peer in eve.engine.peers.values() if peer.device == me]
+    for body in (b"", bytes(40), bytes(4096)):
+        eve.do(lambda engine, body=body: peer.mux.send(peer.main, COPY, body))  # type: ignore[misc]
+    world.settle()
+    assert given == [] and ada.engine.faults == []
+
+
+def test_a_device_that_comes_back_asks_each_connection_once() -> None:
+    """It once asked again at every answer, for as long as it waited for a newer copy."""
+    world = World(9, dht=True)
+    phone, bob = world.person("Ada"), world.person("Bob")
+    world.friends(phone, bob)
+    world.run(10)
+    lose(world, phone)
+    new = world.recover("Ada")
+    world.run_until(partial(back, new), "coming back", 900)
+    before = world.trace.count["datagram"]
+    world.run(20)
+    assert world.trace.count["datagram"] - before < 600
