@@ -277,12 +277,18 @@ def _message(one: m.Message, page: Page) -> list[str]:
     marks = [word for word, holds in said if holds]
     head = f"{page.paint(when(one.at), DIM)}  {page.paint(name, BOLD)}"
     head += f"  {page.paint(' '.join(marks), DIM)}" if marks else ""
-    body = ["(deleted)"] if one.deleted else escaped(one.text).split("\n")
+    body = [_deleted(one)] if one.deleted else escaped(one.text).split("\n")
     if one.reply_to is not None:
         body.insert(0, f"reply to {one.reply_to}")
     if one.reactions:
         body.append("  ".join(f"{one_line(mark)} {len(who)}" for mark, who in sorted(one.reactions.items())))
     return [f"{head}  {page.paint(one.id, DIM)}", *(f"    {line}" for line in body)]
+
+
+def _deleted(one: m.Message) -> str:
+    if one.erased is None:
+        return "(deleted)"
+    return f"(deleted on {one.erased.devices} of {counted(one.erased.of_devices, 'device')})"
 
 
 def _shown_author(one: m.Message | m.Hit) -> str:

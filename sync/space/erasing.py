@@ -9,6 +9,7 @@ that proofs stay valid.  `docs/protocol.md`, "Erasing".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from heapq import heapify, heappop, heappush, nsmallest
 from math import inf
 
 from crdt.docs.timeline import counts_deletion
@@ -48,10 +49,11 @@ class Erasing:
         self.unnamed: set[Place] = set()
         self.stained: set[bytes] = set()  # epochs under which erased entries stood
         self._due: dict[Place, int] = {}
+        self._queue: list[tuple[int, Place]] = []  # a heap over `_due`; what is not in there any more is passed over
         self._look: dict[Place, int] = {}  # to be judged at the next commit -> end of its lifetime, 0 for none
         self._context, self._feed_store, self._facts = context, feed_store, facts
         self._changes, self._epoch_of = changes, epoch_of
-        self._waiting: dict[bytes, list[int]] | None = None  # see `_unfinished`; None: to be worked out
+        self._left: dict[bytes, dict[int, set[Place]]] | None = None  # see `_unfinished`; None: to be worked out
         for key, value in context.store.scan(Table.ERASE, feed_store.space, prefix_end(feed_store.space)):
             if not value:
                 self.stained.add(key[32:])
@@ -61,6 +63,8 @@ class Erasing:
                 self.unnamed.add(place)
             else:
                 self._due[place] = due
+        self._queue = [(due, place) for place, due in self._due.items()]
+        heapify(self._queue)
 
     # -- what is to go ------------------------------------------------------------------------------------------
 
@@ -68,20 +72,25 @@ class Erasing:
         """Whose these blocks are, or who may delete them, has changed: whether and when they go is judged anew."""
         for place in places:
             self._look.setdefault(place, 0)
-            self._waiting = None
 
     def _take(self) -> None:
         """What the facts of this commit bring: deletions, and updates that have a lifetime or are deleted already."""
         for place in self._facts.take_named():
             self._look.setdefault(place, 0)
-            self._waiting = None
+            if self._left is not None:
+                self._note_left(self._left, place)
+        for place in self._facts.take_explained():
+            if self._left is not None:
+                self._forget_left(place)
+                self._note_left(self._left, place)
         for core, seq, expires in self._facts.take_doomed():
             self._look[core, seq] = expires
-            self._waiting = None
 
     def next_due(self) -> float:
         """Unix ms from when something is to be erased; infinity if nothing waits."""
-        return min(self._due.values(), default=inf)
+        while self._queue and self._due.get(self._queue[0][1]) != self._queue[0][0]:
+            heappop(self._queue)
+        return self._queue[0][0] if self._queue else inf
 
     def run(self, now_ms: int) -> None:
         """Judges what came, and erases what is due, into the open batch."""
@@ -89,9 +98,10 @@ class Erasing:
         for place, expires in self._look.items():
             self._judge(place, expires, now_ms)
         self._look.clear()
-        due = sorted((at, place) for place, at in self._due.items() if at <= now_ms)
-        for _, place in due[:AT_ONCE]:
-            self._erase(place, now_ms)
+        for _ in range(AT_ONCE):
+            if self.next_due() > now_ms:
+                break
+            self._erase(heappop(self._queue)[1], now_ms)
 
     def _judge(self, place: Place, expires: int, now_ms: int) -> None:
         feed, held = self._feed_store.feeds.get(place[0]), self._due.get(place)
@@ -107,7 +117,8 @@ class Erasing:
             self._drop(place)
         elif due != held:
             self._due[place] = due
-            self._put(place, max(due, 0))
+            heappush(self._queue, (due, place))
+            self._put(place, due)
 
     def _deleted_at(self, place: Place, leaf: bytes) -> int | None:
         """Unix ms from when a deletion that counts takes this block; None while none does."""
@@ -148,7 +159,7 @@ class Erasing:
         self._feed_store.put_entry(batch, feed, seq, encode_leaf(EntryState.CLEARED, leaf))
         self._feed_store.forget_item(batch, core, seq)
         self._stain(core, seq)
-        self._waiting = None
+        self._forget_left(place)
         batch.put(Table.META, SCRUB, b"")
         mine = self._feed_store.mine
         if deleted is None and mine is not None and core == mine.core:
@@ -186,32 +197,43 @@ class Erasing:
 
     def carried_out(self) -> tuple[Erased, ...]:
         """Which deletion entries are carried out here, feed by feed, for my device record."""
-        if self._waiting is None:
-            self._waiting = self._unfinished()
-        found = []
-        for core in sorted(self._waiting)[:MAX_TOLD]:
+        unfinished, found = self._unfinished(), []
+        for core in sorted(unfinished)[:MAX_TOLD]:
             feed = self._feed_store.feeds.get(core)
             if feed is None or not feed.opened:
                 continue
-            left = self._waiting[core]
+            left = nsmallest(MAX_LEFT + 1, unfinished[core])
             upto = min([feed.opened, *left[MAX_LEFT:]])
             found.append(Erased(core[:8], upto, tuple(seq for seq in left[:MAX_LEFT] if seq < upto)))
         return tuple(found)
 
     def has_carried_out(self, core: bytes, seq: int) -> bool:
         """Whether this device has done what the deletion entry at that place asks for."""
-        if self._waiting is None:
-            self._waiting = self._unfinished()
-        return seq not in self._waiting.get(core, ())
+        return seq not in self._unfinished().get(core, {})
 
-    def _unfinished(self) -> dict[bytes, list[int]]:
-        """Core key of each feed with deletion entries -> seqs of those that name a block whose bytes are here."""
-        found: dict[bytes, set[int]] = {}
-        for (core, seq), named in self._facts.deletions():
-            feed = self._feed_store.feeds.get(core)
-            entry = self._feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
-            for fact in named:
-                left = found.setdefault(fact.core, set())
-                if entry is None or entry.state is not EntryState.CLEARED:
-                    left.add(fact.seq)
-        return {core: sorted(left) for core, left in found.items()}
+    def _unfinished(self) -> dict[bytes, dict[int, set[Place]]]:
+        """Core key of each feed with deletion entries -> deletion (seq) -> blocks it names that are here."""
+        if self._left is None:
+            self._left = {}
+            for place, _ in self._facts.deletions():
+                self._note_left(self._left, place)
+        return self._left
+
+    def _note_left(self, left: dict[bytes, dict[int, set[Place]]], place: Place) -> None:
+        feed = self._feed_store.feeds.get(place[0])
+        entry = self._feed_store.entry(feed, place[1]) if feed is not None and place[1] < feed.length else None
+        gone = entry is not None and entry.state is EntryState.CLEARED
+        for fact in self._facts.deletions_of(place):
+            of_feed = left.setdefault(fact.core, {})
+            if not gone:
+                of_feed.setdefault(fact.seq, set()).add(place)
+
+    def _forget_left(self, place: Place) -> None:
+        """The bytes of a block are gone: a deletion that named no other is carried out."""
+        for fact in self._facts.deletions_of(place) if self._left is not None else ():
+            of_feed = (self._left or {}).get(fact.core, {})
+            places = of_feed.get(fact.seq)
+            if places is not None:
+                places.discard(place)
+                if not places:
+                    del of_feed[fact.seq]

@@ -57,6 +57,7 @@ class SpaceFacts:
         self._context, self._feed_store, self._members, self._changes = context, feed_store, members, changes
         self._clears: dict[Place, list[Fact]] = {}
         self._named: list[Place] = []
+        self._explained: list[Place] = []
         self._doomed: list[tuple[bytes, int, int]] = []
         self._own: list[OwnFact] = []  # facts of my own documents that are not committed yet
         self._versions: dict[bytes, int] = {}  # what facts are about -> how often they changed
@@ -138,6 +139,15 @@ class SpaceFacts:
         """Blocks that deletions named since the last call."""
         named, self._named = self._named, []
         return named
+
+    def explained(self, place: Place) -> None:
+        """A block that is not here counts as erased now, or as missing."""
+        self._explained.append(place)
+
+    def take_explained(self) -> list[Place]:
+        """Blocks of which that was found out since the last call."""
+        explained, self._explained = self._explained, []
+        return explained
 
     def take_doomed(self) -> list[tuple[bytes, int, int]]:
         """(core, seq, end of its lifetime in Unix ms or 0) of updates that came since the last call and are to go."""

@@ -568,6 +568,7 @@ class Inbound:
                 self._wait_for(core, seq, entry.leaf)
             state = EntryState.CLEARED if erased else EntryState.WITHHELD
             self._feed_store.put_entry(self._context.batch, feed, seq, encode_leaf(state, entry.leaf))
+            self._facts.explained((core, seq))
             self._changes.frontier_moved()
             self.advance(feed)
 

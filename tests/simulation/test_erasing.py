@@ -120,6 +120,19 @@ def test_a_device_that_slept_erases_when_it_comes_back_and_until_then_does_not_c
     assert holds(ada) == []
 
 
+def test_a_device_that_never_got_the_bytes_confirms_that_they_are_gone() -> None:
+    world, ada, bob, cem = trio("never got")
+    cem.stop()
+    message = bob.send(CLUB, SECRET)
+    world.settle()
+    bob.delete(CLUB, message)
+    world.settle()
+    assert erased(bob, CLUB) == [(2, 3)]
+    cem.boot()
+    world.settle()
+    assert holds(cem) == [] and erased(bob, CLUB) == erased(ada, CLUB) == [(3, 3)]
+
+
 def test_a_new_device_gets_nothing_of_what_was_deleted_before() -> None:
     world = World("new device")
     phone, bob = world.person("Ada"), world.person("Bob")

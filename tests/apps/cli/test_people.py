@@ -149,6 +149,7 @@ def test_init_link_and_an_offline_status_say_the_next_step(desk: Desk) -> None:
 
 def test_every_model_can_be_shown() -> None:
     message = m.Message(id="msg", author="id", author_name="", device="d", text="", at=AT, state="queued", deleted=True)
+    erased = message.model_copy(update={"erased": m.Erasure(devices=2, of_devices=3)})
     imported = message.model_copy(update={"deleted": False, "text": "old", "source": "irc", "checked": False})
     hit = m.Hit(id="msg", chat="c", author="id", text="t", snippet="t", at=AT, score=1.0)
     device = m.Device(id="d", name="n", this=False, added=AT, last_seen=AT, state="revoked")
@@ -157,6 +158,7 @@ def test_every_model_can_be_shown() -> None:
     peer = m.Peer(device="d", identity="i", name="desk", address="127.0.0.1:1")
     shown: list[tuple[m.Line, list[str]]] = [
         (m.Messages(messages=[message, imported], more=True), ["…", "(deleted)", "(quoting irc)", "unchecked"]),
+        (m.Messages(messages=[erased], more=False), ["(deleted on 2 of 3 devices)"]),
         (m.Hits(hits=[hit], total=3, took_ms=1.2), ["3 found in 1 ms"]),
         (
             m.Hits(hits=[hit.model_copy(update={"author_name": "Ada", "source": "trey"})], total=1, took_ms=1.2),
