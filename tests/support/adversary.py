@@ -21,7 +21,6 @@ from sync.space.epochs import ensure_key, open_epoch
 from sync.space.feed import Feed
 from sync.space.outbound import Draft
 from sync.space.space import Space
-from sync.store.port import Table
 from tests.support.device import Device
 from tests.support.world import World
 
@@ -30,19 +29,16 @@ BOUND = 24  # entries that an honest device may write because of one adversary, 
 
 
 class Cast:
-    """Ada, Bob and Mal know one another and are in one group, Ada's unless `creator` names another; Bob is an admin
-    where `admin`, Mal where `rank` is 1."""
+    """Ada, Bob and Mal know one another and are in Ada's group; Mal is an admin where `rank` is 1."""
 
-    def __init__(self, seed: str, *, rank: int = 2, admin: bool = False, creator: str = "Ada") -> None:
+    def __init__(self, seed: str, *, rank: int = 2) -> None:
         self.world = world = World(seed)
         self.ada, self.mal, self.bob = world.person("Ada"), world.person("Mal"), world.person("Bob")
         for one, other in ((self.ada, self.mal), (self.ada, self.bob), (self.bob, self.mal)):
             world.friends(one, other)
-        first = next(device for device in self.all if device.owner == creator)
-        world.grouped(CLUB, first, *(device for device in self.all if device is not first))
-        for device, wanted in ((self.mal, rank == 1), (self.bob, admin)):
-            if wanted:
-                self.call(first, "chat_admin", device)
+        world.grouped(CLUB, self.ada, self.mal, self.bob)
+        if rank == 1:
+            self.call(self.ada, "chat_admin", self.mal)
         world.settle()
         self._before = {device: self._written(device) for device in self.honest}
 
@@ -169,8 +165,3 @@ class Cast:
     def _written(device: Device) -> int:
         spaces = device.engine.profile.spaces.values()
         return sum(space.mine.length for space in spaces if space.mine is not None)
-
-    @staticmethod
-    def stored(device: Device) -> int:
-        """Bytes of entries in a device's store."""
-        return sum(len(value) for _, value in device.store.scan(Table.ENTRY))
