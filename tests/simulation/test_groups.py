@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from crdt.docs.own import OwnChat
 from identity.errors import KithkinError
 from sync.engine.hello import OUT, encode_out
 from sync.service import chats
@@ -292,3 +293,26 @@ def test_whoever_declined_is_asked_again_by_another_offer() -> None:
     ada.send(CLUB, "welcome after all")
     world.settle()
     assert world.texts(bob, CLUB) == ["welcome after all"]
+
+
+def test_an_offer_that_reaches_one_device_after_another_joined_stays_joined() -> None:
+    """The phone hears of the offer alone, later than the desktop said yes: its note must not undo that."""
+    world = World("late offer")
+    ada = world.person("Ada")
+    phone, desk = world.linked("Bob", 2)
+    world.friends(ada, phone)
+    world.settle()
+    world.cut(phone, [ada, desk])
+    group = ada.group(CLUB, desk)
+    world.settle()
+    desk.join(CLUB)
+    world.settle()
+    ada.send(CLUB, "hello")
+    world.settle()
+    # What a device notes that has the offer and not yet the answer.
+    note = OwnChat(group, on=True, kind="group", state="invited", title=CLUB)
+    phone.do(lambda engine: engine.profile.note(int(phone.now * 1000), note))
+    world.heal().settle()
+    for device in (phone, desk):
+        assert state_of(device) == "active", device
+        assert world.texts(device, CLUB) == ["hello"], device

@@ -22,6 +22,10 @@ def admit_own_devices(profile: Profile, now_ms: int) -> None:
         if was_wrongly_told(profile, chat):
             _return(profile, chat, now_ms)
             continue
+        if joined_elsewhere(profile, chat):
+            profile.note(now_ms, OwnChat(id_, state="active"))
+            profile.effects.append(ChatChanged(id_))
+            continue
         if chat.state != "active" or not profile.personal.may_write:
             continue
         waiting = profile.view.waiting_writers(id_)
@@ -36,6 +40,12 @@ def admitted(profile: Profile, id_: bytes) -> bool:
     """Whether a feed of this device is a writer there."""
     space = profile.spaces.get(id_)
     return space is not None and space.mine is not None and space.mine.core in space.state.writers
+
+
+def joined_elsewhere(profile: Profile, chat: OwnChat) -> bool:
+    """Whether a device of mine took an offer for an invitation while another had said yes to it already: then a feed of
+    mine is named there.  Feeds of an earlier time in that chat are not: they were taken off with my membership."""
+    return chat.state == "invited" and chat.kind == "group" and bool(profile.view.waiting_writers(chat.space))
 
 
 def was_wrongly_told(profile: Profile, chat: OwnChat) -> bool:
