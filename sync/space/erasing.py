@@ -2,8 +2,9 @@
 
 A deletion hides at once (`crdt.docs.timeline`); this is when and how bytes follow.  What its author deleted goes at
 once, what an admin deleted of somebody else seven days later if the deletion still counts, what had a lifetime when
-that is over.  Only updates that were opened here are erased: control entries and deletions never.  The leaf stays, so
-that proofs stay valid.  `docs/protocol.md`, "Erasing".
+that is over.  Control entries and deletions are never erased; of a block that no key here opens, nobody who erased it
+can say more, so it goes unless a control entry names it.  The leaf stays, so that proofs stay valid.
+`docs/protocol.md`, "Erasing".
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from crdt.space.erasures import Erased
 from sync.account.context import Context
 from sync.space.delta import ChangeLog
 from sync.space.facts import Place, SpaceFacts, expiry
-from sync.space.feed import EntryState, encode_leaf
+from sync.space.feed import EntryState, StoredEntry, encode_leaf
 from sync.space.feed_store import FeedStore
+from sync.space.inbound import Inbound
 from sync.store.port import Table, prefix_end
 
 GRACE_MS = 7 * 86_400_000  # until another author's bytes go
@@ -44,6 +46,7 @@ class Erasing:
         feed_store: FeedStore,
         facts: SpaceFacts,
         epoch_of: Callable[[bytes, int], bytes | None],
+        inbound: Inbound,
         changes: ChangeLog,
     ) -> None:
         self.unnamed: set[Place] = set()
@@ -52,7 +55,7 @@ class Erasing:
         self._queue: list[tuple[int, Place]] = []  # a heap over `_due`; what is not in there any more is passed over
         self._look: dict[Place, int] = {}  # to be judged at the next commit -> end of its lifetime, 0 for none
         self._context, self._feed_store, self._facts = context, feed_store, facts
-        self._changes, self._epoch_of = changes, epoch_of
+        self._changes, self._epoch_of, self._inbound = changes, epoch_of, inbound
         self._left: dict[bytes, dict[int, set[Place]]] | None = None  # see `_unfinished`; None: to be worked out
         for key, value in context.store.scan(Table.ERASE, feed_store.space, prefix_end(feed_store.space)):
             if not value:
@@ -106,7 +109,7 @@ class Erasing:
     def _judge(self, place: Place, expires: int, now_ms: int) -> None:
         feed, held = self._feed_store.feeds.get(place[0]), self._due.get(place)
         entry = self._feed_store.entry(feed, place[1]) if feed is not None and place[1] < feed.length else None
-        if feed is None or entry is None or entry.state is not EntryState.OPENED:
+        if feed is None or entry is None or not self._may_go(entry):
             return  # once it is opened, it is looked at again
         due = self._deleted_at(place, leaf_of(entry.block)[1])
         if not expires and held is not None and due is None:
@@ -119,6 +122,12 @@ class Erasing:
             self._due[place] = due
             heappush(self._queue, (due, place))
             self._put(place, due)
+
+    def _may_go(self, entry: StoredEntry) -> bool:
+        """Whether a stored block may be erased, as far as its state tells."""
+        if entry.state in (EntryState.SEALED, EntryState.DENIED):
+            return not self._inbound.is_named(leaf_of(entry.block)[1])
+        return entry.state is EntryState.OPENED
 
     def _deleted_at(self, place: Place, leaf: bytes) -> int | None:
         """Unix ms from when a deletion that counts takes this block; None while none does."""
@@ -140,14 +149,15 @@ class Erasing:
         core, seq = place
         feed = self._feed_store.feeds[core]
         entry = self._feed_store.entry(feed, seq)
-        if entry is None or entry.state is not EntryState.OPENED:
+        if entry is None or not self._may_go(entry):
             self._drop(place)
             return
         leaf, batch, space = leaf_of(entry.block), self._context.batch, self._feed_store.space
-        text = decode_plaintext(open_entry(entry.key, core, space, entry.block))
-        if text.kind is not Kind.UPDATE:
-            self._drop(place)
-            return
+        if entry.state is EntryState.OPENED:
+            text = decode_plaintext(open_entry(entry.key, core, space, entry.block))
+            if text.kind is not Kind.UPDATE:
+                self._drop(place)
+                return
         deleted = self._deleted_at(place, leaf[1])
         facts = self._facts.facts_at(feed, seq)
         expires = expiry(facts)
@@ -158,6 +168,8 @@ class Erasing:
             self._facts.forget(fact, batch)
         self._feed_store.put_entry(batch, feed, seq, encode_leaf(EntryState.CLEARED, leaf))
         self._feed_store.forget_item(batch, core, seq)
+        if entry.state is not EntryState.OPENED:
+            self._inbound.let_go(feed, seq)
         self._stain(core, seq)
         self._forget_left(place)
         batch.put(Table.META, SCRUB, b"")

@@ -539,6 +539,15 @@ class Inbound:
                 self._close(feed, seq, entry, EntryState.DENIED)
         self.advance(feed)
 
+    def let_go(self, feed: Feed, seq: int) -> None:
+        """A block that no key opened was erased: nothing waits for it any more."""
+        self._forget(feed.core, seq)
+        self.advance(feed)
+
+    def is_named(self, block: bytes) -> bool:
+        """Whether a block, by its hash, is known as a control entry or as the parent of one."""
+        return self._members.names(block)
+
     def explain(self, moved: Collection[bytes] | None = None) -> None:
         """Settles which blocks that are not here were erased, and which are missing: once a commit, when membership is
         folded.  moved: where it is folded anew, feeds that show otherwise than before; what deletions in them or about

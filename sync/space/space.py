@@ -56,7 +56,9 @@ class Space:
         self.epoch_keys = EpochKeys(context, self.feed_store, self.members, self.proofs, changes)
         self.facts = SpaceFacts(context, self.feed_store, self.members, changes)
         self.inbound = Inbound(context, self.feed_store, self.members, self.epoch_keys, self.facts, changes)
-        self.erasing = Erasing(context, self.feed_store, self.facts, self.epoch_keys.keyring.epoch_of, changes)
+        self.erasing = Erasing(
+            context, self.feed_store, self.facts, self.epoch_keys.keyring.epoch_of, self.inbound, changes
+        )
         self.outbound = Outbound(context, self.feed_store, self.epoch_keys, self.inbound, changes)
         self.due = timeline.next_due(context.store, space)  # Unix ms at which the next stamp passes that is ahead
         self._placed = False  # the next such stamp may be another after this commit
