@@ -1,4 +1,7 @@
-"""Storms: eighteen that are always the same, three of which found faults, and five new ones in every run.  `make soak` does five hundred."""
+"""Storms: eighteen that are always the same, three of which found faults, and five new ones in every run.
+
+`make soak` plays five hundred.
+"""
 
 from __future__ import annotations
 
