@@ -65,6 +65,7 @@ class Label(bytes, Enum):
     DIGEST = b"kithkin digest"
     ANCHOR = b"kithkin anchor"
     DATABASE = b"kithkin database"
+    PLACE = b"kithkin place"
     INDEX = b"kithkin index"
     BACKUP = b"kithkin backup"
 

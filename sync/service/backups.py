@@ -21,6 +21,7 @@ from sync.backup.target import Target, begin, open_backup
 from sync.engine.effects import Progress as Told
 from sync.service import models
 from sync.service.domain import Domain, OpenedProfile
+from sync.service.folder import refuse_own_files
 from sync.service.names import chat_title
 from sync.service.plural import counted
 from sync.service.times import show_time
@@ -43,6 +44,7 @@ class BackupCalls(Domain):
         self._backing_up = asyncio.Lock()
 
     async def backup(self, path: Path, passphrase: str) -> models.BackedUp:
+        refuse_own_files(path)
         account, former = self._profile.account, self._profile.former
         own = {account.device, *((former.device,) if former is not None else ())}
         target_of = partial(begin, path, passphrase, os.urandom, identity=account.identity, own=own)
@@ -93,6 +95,7 @@ class BackupCalls(Domain):
 
 def verify_file(path: Path, passphrase: str, progress: Progress) -> models.BackedUp:
     """Opens every byte of a backup.  Raises `backup_damaged` with what is lost and what is not."""
+    refuse_own_files(path)
     opened = open_backup(path, passphrase)
     with opened.file:
         survey = opened.survey(progress)

@@ -11,6 +11,7 @@ from sync.pages.quarantine import put_aside
 from sync.service import models
 from sync.service.domain import Domain, OpenedProfile
 from sync.service.exporting import export_feeds, export_forged, export_lines, export_pages
+from sync.service.folder import refuse_own_files
 from sync.service.forging import cast_of, script_of
 from sync.service.ids import find_chat, space_of
 from sync.service.importing import Importer
@@ -25,6 +26,7 @@ class FileCalls(Domain):
         self._importing = asyncio.Lock()
 
     async def import_messages(self, chat: str, path: Path, *, skip_bad: bool = False) -> models.Imported:
+        refuse_own_files(path)
         async with self._importing:
             importer = Importer(self._profile, find_chat(self._profile, chat), path, skip_bad)
             try:
@@ -42,6 +44,7 @@ class FileCalls(Domain):
     async def export(
         self, chat: str, path: Path, *, format: models.ExportFormat = "jsonl", force: bool = False
     ) -> models.Exported:
+        refuse_own_files(path)
         id_, now_ms = find_chat(self._profile, chat), self._now_ms
         if format == "feeds":
             return models.Exported(exported=export_feeds(self._profile, id_, path, force))
@@ -54,6 +57,8 @@ class FileCalls(Domain):
         return models.Exported(exported=await export_pages(self._profile, id_, path, force, now_ms, keep))
 
     async def forge_transcript(self, chat: str, path: Path, out: Path, *, force: bool = False) -> models.Forged:
+        for one in (path, out):
+            refuse_own_files(one)
         profile, id_ = self._profile, find_chat(self._profile, chat)
         space = space_of(profile, id_)
         roles = cast_of(profile, space)

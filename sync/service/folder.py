@@ -1,11 +1,13 @@
-"""The folder of a profile, as the system has it: nobody else may look into it."""
+"""The folder of a profile, as the system has it: nobody else may look into it, and nothing else is written there."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 from identity.errors import KithkinError
+from sync.store.sqlite import open_stores
 
 OTHERS = 0o077  # rights of the group and of everybody
 
@@ -30,3 +32,20 @@ def close_to_others(folder: Path) -> None:
         raise KithkinError(
             "profile_unreadable", f"Others may look into that folder, and it cannot be closed to them: {reason}."
         )
+
+
+def refuse_own_files(path: Path) -> None:
+    """Raises `not_allowed` where a file that somebody names lies in the folder of a profile that this process has open,
+    or is its store by another name.  Nothing is opened for that.
+
+    Whoever writes there would put his file in the place of the keystore or the store.  And to open the store's file
+    once more, if only to read it, and to close it again lets go of every lock that this process has on it.
+    """
+    for store in open_stores():
+        with contextlib.suppress(OSError):
+            inside = store.parent.resolve() in path.resolve().parents
+            named = [store.with_name(store.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+            if inside or (path.exists() and any(one.exists() and path.samefile(one) for one in named)):
+                raise KithkinError(
+                    "not_allowed", "That lies in the folder of the profile itself; name a place outside of it."
+                )

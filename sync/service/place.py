@@ -38,7 +38,7 @@ def place_of(path: Path) -> bytes:
                 parts.append(MACHINE.read_bytes().strip()[:64])
     except OSError:
         return b""
-    return digest(Label.DATABASE, b"place", *parts, size=16)
+    return digest(Label.PLACE, *parts, size=16)
 
 
 def _file_system(path: Path, mounts: str) -> str:

@@ -45,7 +45,7 @@ from sync.search.port import Search
 from sync.service import models
 from sync.service.api import WAIT_SECONDS, Linking, Network
 from sync.service.backups import load, lost_chats, verify_file, whole
-from sync.service.folder import close_to_others
+from sync.service.folder import close_to_others, refuse_own_files
 from sync.service.ids import device_id, identity_id
 from sync.service.indexing import Indexing
 from sync.service.local import LocalService
@@ -133,6 +133,7 @@ async def restore_backup(
     progress: Progress = silent,
 ) -> models.Restored:
     """See `api.Profiles`.  The keystore is written last: a folder with one was restored as a whole."""
+    refuse_own_files(path)
     opened = await asyncio.to_thread(open_backup, path, secret)
     with opened.file:
         survey = await asyncio.to_thread(opened.survey, progress)

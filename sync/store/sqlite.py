@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import threading  # noqa: TID251  a shell: the engine's loop and its worker share one connection
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -95,6 +96,7 @@ class SqliteStore:
             self.seen = look(path) if look is not None else b""
             with library_path(path, limit=MAX_PATH) as name:  # SQLite follows it to the real path, which it keeps
                 self._database = apsw.Connection(name, vfs=None if vfs is None else f"multipleciphers-{vfs}")
+            _OPEN.add(self)
             self._prepare(self._database, key)
         except (apsw.Error, OSError) as error:
             refusal = self._refusal(error)
@@ -208,6 +210,7 @@ class SqliteStore:
     def close(self) -> None:
         """Writes the log back and lets the profile go.  A second call does nothing."""
         with self._lock:
+            _OPEN.discard(self)
             database, self._database = self._database, None
             if database is None:
                 return
@@ -287,6 +290,14 @@ class SqliteStore:
                 return _disk_full()
             case _:
                 return KithkinError("profile_unreadable", f"{self.path} cannot be read and written: {error}")
+
+
+_OPEN: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+
+
+def open_stores() -> list[Path]:
+    """The files of all stores that this process has open: nobody else may open and close one of them meanwhile."""
+    return [store.path for store in list(_OPEN)]
 
 
 def is_full(error: apsw.Error | OSError, database: apsw.Connection | None) -> bool:

@@ -450,4 +450,9 @@ FROZEN = (
     Label.INVITE,
     Label.HELLO,
     Label.HELLO_TOPIC,
+    Label.DROP,
+    Label.COPY,
+    Label.DATABASE,
+    Label.INDEX,
+    Label.PLACE,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -171,5 +172,42 @@ def test_messages_that_come_while_a_backup_is_written_are_in_it(tmp_path: Path) 
         end = everything.index(found[-1]) + 1
         assert len(sent) > 3 and end > len(TEXTS), "the moment of a backup is its end"
         assert found == everything[max(0, end - 100) : end], "nothing before that moment is missing"
+
+    asyncio.run(story())
+
+
+def test_nothing_is_written_onto_the_profile_itself_nor_its_store_read_as_a_file(tmp_path: Path) -> None:
+    """Opening the store's file a second time, and closing it, would let go of its lock: another process could take
+    the profile while this one writes."""
+
+    async def story() -> None:
+        folder = tmp_path / "a"
+        await made(folder, tmp_path / "file")
+        link = tmp_path / "another name"
+        link.hardlink_to(folder / "store.db")
+        aside = tmp_path / "lines"
+        aside.write_text('{"at":"2026-01-01T00:00:00Z","from":"Ada","text":"hello"}\n')
+        keystore = (folder / "keystore").read_bytes()
+        opened: list[object] = []
+        async with profiles.open_service(folder, SECRET) as service:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(os, "open", lambda path, *rest: opened.append(path))
+                for own in (folder / "store.db", folder / "store.db-wal", folder / "keystore", folder / "new", link):
+                    for call in (
+                        service.backup(own, OWN),
+                        service.export("self", own, force=True),
+                        service.export("self", own, format="yjs", force=True),
+                        service.forge_transcript("self", aside, own, force=True),
+                        service.forge_transcript("self", own, aside, force=True),
+                        service.import_messages("self", own),
+                        profiles.verify_backup(own, OWN),
+                        profiles.restore_backup(tmp_path / "b", SECRET, own, OWN),
+                    ):
+                        with pytest.raises(KithkinError) as refused:
+                            await call
+                        assert refused.value.code == "not_allowed" and "profile itself" in refused.value.message
+            assert opened == []
+        assert (folder / "keystore").read_bytes() == keystore and not (folder / "new").exists()
+        assert await texts(folder) == TEXTS
 
     asyncio.run(story())
