@@ -153,6 +153,24 @@ def test_a_restore_into_a_profile_is_refused(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_a_backup_of_somebody_else_is_neither_added_to_nor_lost(tmp_path: Path) -> None:
+    async def story() -> None:
+        await made(tmp_path / "a", tmp_path / "file")
+        before = (tmp_path / "file").read_bytes()
+        await profiles.create_profile(tmp_path / "b", SECRET, name="Bob")
+        async with profiles.open_service(tmp_path / "b", SECRET) as service:
+            for secret, code in ((OWN, "file_exists"), ("wrong", "wrong_passphrase")):
+                with pytest.raises(KithkinError) as refused:
+                    await service.backup(tmp_path / "file", secret)
+                assert refused.value.code == code
+        with pytest.raises(KithkinError) as taken:
+            await profiles.restore_backup(tmp_path / "b", SECRET, tmp_path / "file", OWN)
+        assert taken.value.code == "profile_exists"
+        assert (tmp_path / "file").read_bytes() == before and await texts(tmp_path / "a") == TEXTS
+
+    asyncio.run(story())
+
+
 def test_messages_that_come_while_a_backup_is_written_are_in_it(tmp_path: Path) -> None:
     async def story() -> None:
         await profiles.create_profile(tmp_path / "a", SECRET, name="Ada")
