@@ -57,6 +57,7 @@ class Folder:
         self._results: dict[int, Result] = {}
         self._kept = False
         self.void = 0  # operations that can never count
+        self._late = 0  # closes whose authors were closed, or no writers, as far as they knew
         self.looks = 0  # operations looked at, ever: what the fold has cost
 
     def judge_closes(self, row: Row) -> None:
@@ -65,11 +66,17 @@ class Folder:
             if placed.close:
                 self._judge(placed)
 
+    @property
+    def _never(self) -> int:
+        """Bits of all operations that can never count."""
+        return self.void | self._late
+
     def reset(self) -> None:
         """Forgets everything: `void` has changed for operations that others build upon."""
         self._views.clear()
         self._results.clear()
         self._ends.forget()
+        self._late = 0
         for placed in self._history.full:
             placed.rights.clear()
         for close in self._history.closes:  # in order: what a close's past holds is judged before it
@@ -77,7 +84,7 @@ class Folder:
 
     def fold(self, scope: int) -> Result:
         """`scope`: bits, closed under pasts."""
-        scope &= ~self.void
+        scope &= ~self._never
         known = self._results.get(scope)
         if known is not None:
             return known
@@ -102,13 +109,13 @@ class Folder:
 
     def known(self, scope: int) -> Result | None:
         """As `fold`, if it is remembered."""
-        return self._results.get(scope & ~self.void)
+        return self._results.get(scope & ~self._never)
 
     def grow(self, row: Row, before: Result) -> Result | None:
         """What everything folds to with the row appended last, if that follows from what it folded to before."""
         growing = Growing(self._history, self._ends, before)
         for placed in row.placed:
-            if placed.bit & self.void:
+            if placed.bit & self._never:
                 continue
             self.looks += 1
             counted = growing.structural & placed.past
@@ -120,7 +127,7 @@ class Folder:
             if not growing.takes(placed) if right else placed.close:
                 return None
         after = Result(growing.view, growing.counted, growing.taken, growing.structural, before.plain, growing.even)
-        self._remember(self._history.all & ~self.void, after)
+        self._remember(self._history.all & ~self._never, after)
         return after
 
     def may(self, placed: Placed, scope: int) -> bool:
@@ -132,7 +139,7 @@ class Folder:
         1 and was open in its past, and has no lower rank now and lies within its end."""
         view = result.view
         for placed in self._history.strange:
-            if not placed.bit & scope & ~self.void or not cast(Unknown, placed.op).stops:
+            if not placed.bit & scope & ~self._never or not cast(Unknown, placed.op).stops:
                 continue
             rank = view.rank(view.member_of(placed.core))
             if rank > ADMIN or not self._ends.within(placed.row, view.end(placed.core)):
@@ -154,6 +161,8 @@ class Folder:
         named = [feed.core for feed in op.feeds if feed.core in view.admitted]
         out = frozenset(core for core in named if self._context.gone(view, core))
         self._ends.judge(close, op, view.rank(member), member, out)
+        if not view.open(close.core):  # closes of one step are not held against each other, so this one is here
+            self._late |= close.bit
 
     def _accept(self, scope: int, taken: int, trying: int, step: int) -> tuple[int, int]:
         """Bits of structural operations that count before this step, and of those closes of it that do.  None of these

@@ -17,7 +17,7 @@ from crdt.space.lineage import End
 from crdt.space.membership import EpochInfo, Member, Removal, SpaceState, Writer
 from crdt.space.operations import Parent
 
-RULES = 1  # goes up with every change of the rules of the fold or of these bytes
+RULES = 2  # goes up with every change of the rules of the fold or of these bytes
 
 T = TypeVar("T")
 Agree = Callable[[bytes, End, End], bool]

@@ -38,13 +38,14 @@ from sync.space.feed import EntryState
 from sync.space.space import Space
 from sync.store.port import Table, prefix_end
 from tests.simulation.clocks import run
+from tests.simulation.soak_clocks import FIRST, STEPS, soak
 from tests.simulation.test_attacks import identity, ms, must, nothing_broke, three
 from tests.support.device import NOTES, Device
 from tests.support.world import World
 
 Patch = pytest.MonkeyPatch
 YEAR = 365 * 86_400.0
-FIRST = 30_000  # seeds of a soak, from here on
+LOG = Path(__file__).parents[2] / "docs" / "evidence" / "clocks.txt"
 
 
 def forge(device: Device, space: Space, text: bytes) -> None:
@@ -485,6 +486,5 @@ def test_what_is_done_last_counts_everywhere_whatever_clocks_say(seed: int) -> N
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(FIRST, FIRST + 200))
-def test_what_is_done_last_counts_everywhere_with_200_seeds(seed: int) -> None:
-    run(seed, 30)
+def test_what_is_done_last_counts_everywhere_with_200_seeds() -> None:
+    assert soak(range(FIRST, FIRST + 200), STEPS, LOG)

@@ -58,7 +58,27 @@ def load_model() -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses look their module up
         spec.loader.exec_module(module)
+        amend(module)
     return sys.modules[name]
+
+
+def amend(model: ModuleType) -> None:
+    """What was found after the model was written: a close counts only if its own past shows its author as an open writer.
+
+    Closes of one step are not held against each other, so without this a device that was closed goes on to close others
+    of its person (`docs/decisions/0218-closed-devices-close-nothing.md`).
+    """
+    right = model.Folder.right
+
+    def amended(folder: Any, node: Any, state: Any) -> bool:
+        if model.AUTHOR_OPEN and folder.w.op(node)[0] == "close":
+            past = folder.fold(folder.w.npast(node))
+            if not past.open(folder.w.feed(node)):
+                return False
+        return bool(right(folder, node, state))
+
+    model.AUTHOR_OPEN = True  # type: ignore[attr-defined]
+    model.Folder.right = amended
 
 
 def load_devices() -> ModuleType:

@@ -6,6 +6,8 @@ test says so, m is a member; a1 and a2 are two devices of a.
 
 from __future__ import annotations
 
+import pytest
+
 from crdt.space.control import Admin, Close, FeedEnd, Revoke, Set, SpaceKind, Unknown
 from crdt.space.epoch import usable
 from crdt.space.lineage import START
@@ -155,6 +157,44 @@ def test_stolen_device_cuts_off_no_creation_of_the_group() -> None:
     c2.do(Close(None, (FeedEnd(c1.writer, *START),)))
     b.hear(c2)
     assert b.open("b1") and b.state.creator is not None
+
+
+@pytest.mark.parametrize("people", ({"c": 2, "b": 1}, {"c": 1, "b": 2}))
+@pytest.mark.parametrize("word", (False, True))
+def test_device_that_knows_of_its_own_close_closes_no_other_of_its_person(people: dict[str, int], word: bool) -> None:
+    """A close is judged with those of its rank, each as if the others were not there: a thief comes after them."""
+    circle = Circle(people)
+    lost = "c2" if people["c"] == 2 else "b2"
+    keeper, phone = circle.seated(lost[0] + "1", lost)
+    if word:
+        keeper.duty(**{lost: circle.disown(lost, keeper.name)})
+    else:
+        keeper.act(keeper.close_op(lost))
+    phone.hear(keeper)
+    phone.do(phone.close_op(keeper.name))
+    circle.settle()
+    assert keeper.open(keeper.name) and not keeper.open(lost)
+    phone.do(Close(None, (FeedEnd(keeper.writer, *START), phone.end_of(lost))))
+    circle.settle()
+    assert keeper.open(keeper.name) and not keeper.open(lost)
+    assert keeper.rostered() == {name for name in circle.seats if name != lost}
+
+
+def test_puppet_that_knows_that_its_admission_fell_ends_no_device_of_the_creator() -> None:
+    """Neither its own close nor a removal in its own name, though the one who let it in goes on beyond its end."""
+    circle = Circle({"c": 3, "b": 1})
+    c1, c2, c3, b = circle.seated("c1", "c2", "c3", "b1")
+    old = c3.tips()
+    c1.act(c1.close_op("c3"))
+    puppet = Seat(circle, "c7")
+    c3.do(c3.admit_op(puppet), parents=old)
+    puppet.hear(c3)
+    puppet.hear(c1)
+    puppet.do(Close(c1.member("c"), (puppet.end_of("c1"), FeedEnd(c2.writer, *START))), parents=puppet.tips())
+    c3.hear(puppet)
+    c3.do(c3.close_op("c3"))
+    circle.settle()
+    assert b.open("c1") and b.open("c2") and not b.open("c7") and not b.open("c3")
 
 
 def test_removal_never_lengthens_what_the_owner_cut_off() -> None:
