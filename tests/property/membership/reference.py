@@ -63,10 +63,10 @@ def load_model() -> ModuleType:
 
 
 def amend(model: ModuleType) -> None:
-    """What was found after the model was written: a close counts only if its own past shows its author as an open writer.
+    """What was found after the model was written: a close counts if its own past shows its author as an open writer.
 
-    Closes of one step are not held against each other, so without this a device that was closed goes on to close others
-    of its person (`docs/decisions/0218-closed-devices-close-nothing.md`).
+    Closes of one step are not held against each other, so without this a device that was closed goes on to close
+    others of its person (`docs/decisions/0218-closed-devices-close-nothing.md`).
     """
     right = model.Folder.right
 

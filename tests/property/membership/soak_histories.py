@@ -60,7 +60,7 @@ def soak(runs: int, log: Path | None, first: int = FIRST) -> bool:
             spent = time.process_time() - began
             lines.append(f"seeds {seeds[0]} to {seeds[-1]}  states compared {compared:6}  cpu {spent:5.1f} s")
             print(lines[-1], flush=True)
-            sums = f"{held} of {held + failed} histories held; {states} states compared, no difference in those that held"
+            sums = f"{held} of {held + failed} histories held; {states} states compared"
             if log is not None:
                 log.parent.mkdir(parents=True, exist_ok=True)
                 log.write_text("\n".join([*lines, sums]) + "\n", "utf-8")
