@@ -115,6 +115,19 @@ def decode_own_fact(key: bytes, stored: bytes) -> OwnFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Veil:
+    """What of one chat I deleted for me alone: messages by themselves, and all up to a frontier of each space in which
+    the chat stands (itself and its twins)."""
+
+    messages: frozenset[bytes]
+    upto: dict[bytes, Feeds]
+
+    def hides(self, space: bytes, message: bytes, core: bytes, seq: int) -> bool:
+        """Whether it covers this message, published by the entry at (core, seq) of one of the spaces."""
+        return message in self.messages or seq <= self.upto.get(space, {}).get(writer_id(core), -1)
+
+
+@dataclass(frozen=True, slots=True)
 class PersonalView:
     """Everything my devices agree on.  Sets hold what is in them now; patches are folded field by field."""
 
@@ -131,10 +144,26 @@ class PersonalView:
     devices: dict[bytes, str] = field(default_factory=dict)  # device id -> name
     hidden: dict[tuple[bytes, bytes], Hidden] = field(default_factory=dict)  # space, message
 
-    def hides(self, space: bytes, message: bytes, core: bytes, seq: int) -> bool:
-        """Whether I deleted this message (its row's entry at core, seq) for me alone, by itself or with its chat."""
-        cleared = self.cleared.get(space)
-        return (space, message) in self.hidden or (cleared is not None and seq <= cleared.get(writer_id(core), -1))
+    def twins(self, space: bytes) -> list[bytes]:
+        """Ids of all direct chats with the same person, ascending; of any other chat its own."""
+        chat = self.chats.get(space)
+        if chat is None or chat.kind != "direct" or chat.peer is None:
+            return [space]
+        return sorted(c.space for c in self.chats.values() if c.kind == "direct" and c.peer == chat.peer)
+
+    def veils(self) -> dict[bytes, Veil]:
+        """Of each space in which anything is deleted for me alone, or in a twin of it: what."""
+        messages: dict[bytes, set[bytes]] = {}
+        for space, message in self.hidden:
+            messages.setdefault(space, set()).add(message)
+        found: dict[bytes, Veil] = {}
+        for space in dict.fromkeys((*messages, *self.cleared)):
+            for twin in self.twins(space) if space not in found else ():
+                found[twin] = Veil(
+                    frozenset(message for one in self.twins(twin) for message in messages.get(one, ())),
+                    {one: self.cleared[one] for one in self.twins(twin) if one in self.cleared},
+                )
+        return found
 
     def has_read(self, space: bytes, core: bytes, seq: int) -> bool:
         """Whether my marks reach the message at this place."""

@@ -15,6 +15,7 @@ from crdt.docs.fields import nested, several
 from crdt.docs.ids import SORT_KEY_BYTES, WRITER_BYTES, sort_key, writer_bytes
 from crdt.log.stamp import stamp_ms
 from identity.codec import Reader, Writer
+from identity.digest import base32
 from identity.errors import DecodeError
 
 AHEAD_MS = 5 * 60_000  # stamped further ahead of now than this: drawn where it arrived
@@ -156,6 +157,12 @@ def placed_of_key(key: bytes) -> int | None:
     """`Row.placed` as a row key has it."""
     stands, stamp = int.from_bytes(key[:8], "big"), int.from_bytes(key[8:16], "big")
     return None if stands == stamp_ms(stamp) else stands
+
+
+def writer_and_seq(key: bytes) -> tuple[str, int]:
+    """(writer id, seq) of the entry at which a row stands, as its key has it."""
+    at = 16 + WRITER_BYTES
+    return base32(key[16:at]), int.from_bytes(key[at : at + 8], "big")
 
 
 def at_moment(row: Row, now_ms: int) -> Row:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from crdt.docs.personal import Veil
 from identity.kem import Kem
 from identity.keys import Random, SigningKey
 from sync.account.account import Account
@@ -11,10 +13,15 @@ from sync.account.directory import Directory
 from sync.store.port import Batch, Store
 
 
+def _nothing_hidden(space: bytes) -> Veil | None:
+    return None
+
+
 @dataclass(slots=True)
 class Context:
     """`batch` is the open batch, replaced at every commit; `changed` names the spaces that have a part in it, in the
-    order of their first change; kem: ML-KEM-768, where the platform has it."""
+    order of their first change; kem: ML-KEM-768, where the platform has it; veil: what of a space I deleted for me
+    alone, by the personal space as it is now."""
 
     store: Store
     rng: Random
@@ -24,6 +31,7 @@ class Context:
     batch: Batch = field(default_factory=Batch)
     changed: dict[bytes, None] = field(default_factory=dict)
     last_number: int = 0
+    veil: Callable[[bytes], Veil | None] = _nothing_hidden
 
     def mark(self, space: bytes) -> None:
         """A space has changes that the next commit takes."""

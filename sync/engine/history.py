@@ -120,8 +120,8 @@ def _items(space: Space, serving: Serving, device: bytes, own: bool, work: Work)
             work.add(entry)
             # Moved on before it is given: the caller may stop after any item.
             serving.left[0] = (core, seq + 1, end)
-            if own and entry.state is EntryState.DENIED:
-                _deny(serving, feed.writer, seq)  # what is not for one of my devices is for none
+            if own and entry.state in (EntryState.DENIED, EntryState.FORGOTTEN):
+                _deny(serving, feed.writer, seq)  # what is not for one of my devices, or deleted for me, is for none
             if entry.state is not EntryState.OPENED:
                 continue
             control = serving.given.get((core, seq))

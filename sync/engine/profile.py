@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from crdt.docs.facts import ABOUT_PROFILES
 from crdt.docs.kinds import DocKind
 from crdt.docs.own import DeviceName, OwnChat, OwnProfile, OwnWriter, Setting
-from crdt.docs.personal import PersonalView
+from crdt.docs.personal import PersonalView, Veil
 from crdt.docs.schema import Value, dump_value
 from crdt.docs.update import make_update
 from crdt.log.entry import Kind
@@ -32,6 +32,7 @@ from sync.engine.effects import Effect, MessageChanged
 from sync.engine.joining import drop_joining, load_joinings
 from sync.space.delta import SpaceDelta
 from sync.space.epochs import ensure_key, found_space
+from sync.space.forgetting import hides
 from sync.space.outbound import Draft
 from sync.space.replaced import naming
 from sync.space.space import Space
@@ -60,6 +61,8 @@ SPACE_TABLES = (  # whose keys begin with a space id
     Table.MARK,
     Table.BRANCH,
     Table.UNREAD,
+    Table.ERASE,
+    Table.FORGET,
 )
 KINDS = {SpaceKind.PERSONAL: "personal", SpaceKind.SELF: "self", SpaceKind.DIRECT: "direct", SpaceKind.GROUP: "group"}
 
@@ -84,6 +87,7 @@ class Profile:
         self.news = 0  # how often something came that may tell whom to dial, or where
         self._view: PersonalView | None = None
         self._view_version = 0  # of the registers that `_view` was made from
+        self._veils: tuple[PersonalView | None, dict[bytes, Veil]] = (None, {})
         self.reload()
 
     # -- opening ----------------------------------------------------------------------------------------------
@@ -94,6 +98,8 @@ class Profile:
         if account is None:
             raise LookupError("no identity in this profile")
         self.context = Context(self.store, self.rng, account, Directory(account.keys.agreement), self.kem)
+        self.context.veil = self.veil
+        self._veils = (None, {})
         self.context.directory.learn(load_statements(self.store))
         self._recovery = self.store.get(Table.META, _RECOVERY)
         self.recovering = self.store.get(Table.META, _RECOVERING)
@@ -114,6 +120,7 @@ class Profile:
         self.personal = self.spaces[personal]
         self.copied = any(s.mine is not None and s.mine.writer in s.feed_store.proofs for s in self.spaces.values())
         self.directory.take_departed()  # what was known before is no news
+        self._note_hidden()
 
     @property
     def out(self) -> bool:
@@ -146,6 +153,26 @@ class Profile:
         if self._view is None or self._view_version != version:
             self._view, self._view_version = self.personal.view, version
         return self._view
+
+    def veil(self, space: bytes) -> Veil | None:
+        """What of a space I deleted for me alone; the same object until that changes."""
+        view, (seen, veils) = self.view, self._veils
+        if view is not seen:
+            made = view.veils()
+            self._veils = view, {id_: veils[id_] if veils.get(id_) == veil else veil for id_, veil in made.items()}
+        return self._veils[1].get(space)
+
+    def hides(self, space: bytes, message: bytes, core: bytes, seq: int) -> bool:
+        """Whether a message (its row's entry at core, seq) is not to be seen: I deleted it for me alone."""
+        return hides(self.store, self.veil(space), space, message, core, seq)
+
+    def _note_hidden(self) -> None:
+        """Spaces in which more is deleted for me than was forgotten take part in the next commit."""
+        seen = self._veils[1]
+        self.veil(self.personal.id)
+        for id_, veil in self._veils[1].items():
+            if seen.get(id_) is not veil and id_ in self.spaces:
+                self.spaces[id_].look_again()
 
     def space(self, space: bytes) -> Space:
         """The space, made empty where only its id is known yet."""
@@ -308,6 +335,8 @@ class Profile:
         deltas: list[SpaceDelta] = []
         events: list[Effect] = []
         changed = self.context.changed
+        self._note_hidden()
+        gone: list[Space] = []
         while changed:
             space = self.spaces[changed.popitem()[0]]
             delta = space.finish(now_ms)
@@ -317,6 +346,9 @@ class Profile:
                 if change.before is not None or change.after is not None:
                     events.append(MessageChanged(space.id, change.message, fresh, change.after is None))
             deltas.append(delta)
+            if space.forgetting.gone:
+                gone.append(space)
+        twins = self._tell_twins(gone)
         if any(delta.records or delta.membership or delta.space == self.personal.id for delta in deltas):
             self.news += 1
         self.names += sum(ABOUT_PROFILES in delta.topics for delta in deltas)
@@ -331,11 +363,25 @@ class Profile:
             except BaseException:
                 self.reload()
                 raise
+        for twin in twins:
+            twin.look_again()
+        self._note_hidden()
         for delta in deltas:
             self.spaces[delta.space].committed()
             before = self._deltas.get(delta.space)
             self._deltas[delta.space] = before.followed_by(delta) if before is not None else delta
         self.effects += events
+
+    def _tell_twins(self, gone: Iterable[Space]) -> list[Space]:
+        """What was forgotten in one chat with a person goes from the others with the next commit; those others."""
+        found: list[Space] = []
+        for space in gone:
+            messages, space.forgetting.gone = space.forgetting.gone, []
+            for id_ in self.view.twins(space.id):
+                if id_ != space.id and id_ in self.spaces:
+                    self.spaces[id_].forgetting.also(messages)
+                    found.append(self.spaces[id_])
+        return found
 
     def take_deltas(self) -> list[SpaceDelta]:
         """What commits changed since the last call, one delta a space."""

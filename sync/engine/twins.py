@@ -21,11 +21,7 @@ Placed = tuple[Space, Row]
 
 def twin_ids(profile: Profile, id_: bytes) -> list[bytes]:
     """Ids of all direct chats with the same person, ascending; of any other chat its own."""
-    chats = profile.view.chats
-    chat = chats.get(id_)
-    if chat is None or chat.kind != "direct" or chat.peer is None:
-        return [id_]
-    return sorted(c.space for c in chats.values() if c.kind == "direct" and c.peer == chat.peer)
+    return profile.view.twins(id_)
 
 
 def listed_id(profile: Profile, id_: bytes) -> bytes:

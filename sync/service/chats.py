@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from crdt.docs.chat import MAX_RECEIPT, Decline, Offer
 from crdt.docs.ids import writer_id
-from crdt.docs.own import Hidden, OwnChat, OwnWriter
+from crdt.docs.own import Hidden, OwnChat, OwnDraft, OwnWriter
 from crdt.docs.rows import Row, at_moment
 from crdt.space import moves
 from crdt.space.control import MAX_MEMBERS, Admin, Op, Set, SpaceKind
@@ -175,7 +175,7 @@ class ChatCalls(Domain):
 
     @commits
     def delete_chat(self, chat: str) -> models.ChatRef:
-        """Hides everything so far on my devices: of each feed all up to its last message that is here."""
+        """Deletes everything so far from my devices: of each feed all up to its last message that is here."""
         id_ = find_chat(self._profile, chat)
         for twin in twin_ids(self._profile, id_):
             self._clear(twin)
@@ -186,15 +186,21 @@ class ChatCalls(Domain):
         space = profile.spaces.get(id_)
         held = profile.view.cleared.get(id_, {})
         upto: list[tuple[str, int]] = []
-        for core, feed in space.feed_store.feeds.items() if space is not None else ():
-            rows = timeline.rows_of_feed(profile.store, feed.number, limit=1, newest=True)
+        store = space.feed_store if space is not None else None
+        feeds = {core: feed.number for core, feed in store.feeds.items()} if store is not None else {}
+        if store is not None:
+            feeds.update((name, offshoot.number) for name, offshoot in store.offshoots.by_name.items())
+        for core, number in feeds.items():
+            rows = timeline.rows_of_feed(profile.store, number, limit=1, newest=True)
             # Of a chat without any message block 0 is named, which is none: it leaves the list like the others.
-            last = rows[0].seq if rows else 0 if feed.mine else -1
+            mine = store is not None and core in store.feeds and store.feeds[core].mine
+            last = rows[0].seq if rows else 0 if mine else -1
             if last > held.get(writer_id(core), -1):
                 upto.append((writer_id(core), last))
         upto.sort()
         pieces = [tuple(upto[at : at + MAX_RECEIPT]) for at in range(0, len(upto), MAX_RECEIPT)]
-        profile.note(self._now_ms, *(Hidden(id_, upto=piece) for piece in pieces))
+        drafts = [OwnDraft(id_, text="")] if id_ in profile.view.drafts else []
+        profile.note(self._now_ms, *(Hidden(id_, upto=piece) for piece in pieces), *drafts)
 
     def _control(self, space: Space, op: Op, refusal: str) -> models.ChatRef:
         """Writes one control operation if this device may, else raises `not_allowed` with that sentence."""

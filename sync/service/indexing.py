@@ -184,12 +184,11 @@ class Indexing:
         found: list[Hit] = []
         dead: list[bytes] = []
         for start in range(0, len(hits), LOOKED_AT):
-            view = profile.view
             for hit in hits[start : start + LOOKED_AT]:
                 row = timeline.find_row(profile.store, hit.chat, hit.id)
                 if row is None or at_moment(row, now_ms).deleted:
                     dead.append(hit.chat + hit.id)
-                elif not view.hides(hit.chat, hit.id, row.core, row.seq):
+                elif not profile.hides(hit.chat, hit.id, row.core, row.seq):
                     found.append(hit)
             await asyncio.sleep(0)
         self._queue(dead)

@@ -130,7 +130,7 @@ class MessageCalls(Domain):
 
     @commits
     def delete(self, chat: str, message: str, *, everyone: bool = False) -> models.MessageRef:
-        """Hides a message on my devices, or asks all devices to delete it."""
+        """Deletes a message from my devices alone, or asks all devices to delete it."""
         profile = self._profile
         space = find_space(profile, chat)
         found, row = find_row(profile, space, message)
@@ -324,7 +324,7 @@ def page(
 
 def shown(profile: Profile, space: Space, row: Row) -> bool:
     """Whether a row is to be seen: false once it was hidden on my devices, alone or with its whole chat."""
-    return not profile.view.hides(space.id, row.id, row.core, row.seq)
+    return not profile.hides(space.id, row.id, row.core, row.seq)
 
 
 def others_feeds(space: Space) -> list[Feed]:

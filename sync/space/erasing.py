@@ -151,6 +151,9 @@ class Erasing:
         entry = self._feed_store.entry(feed, seq)
         if entry is None or not self._may_go(entry):
             self._drop(place)
+            if entry is not None and entry.state is EntryState.FORGOTTEN and feed is self._feed_store.mine:
+                self.unnamed.add(place)  # devices that come late have to learn that its lifetime is over
+                self._put(place, UNNAMED)
             return
         leaf, batch, space = leaf_of(entry.block), self._context.batch, self._feed_store.space
         if entry.state is EntryState.OPENED:
@@ -170,7 +173,7 @@ class Erasing:
         self._feed_store.forget_item(batch, core, seq)
         if entry.state is not EntryState.OPENED:
             self._inbound.let_go(feed, seq)
-        self._stain(core, seq)
+        self.stain(core, seq)
         self._forget_left(place)
         batch.put(Table.META, SCRUB, b"")
         mine = self._feed_store.mine
@@ -182,7 +185,7 @@ class Erasing:
             self._drop(place)
         self._changes.frontier_moved()
 
-    def _stain(self, core: bytes, seq: int) -> None:
+    def stain(self, core: bytes, seq: int) -> None:
         """The key of its epoch would open the bytes where somebody kept them: it goes as soon as nothing needs it."""
         epoch = self._epoch_of(core, seq)
         if epoch is not None and epoch not in self.stained:
@@ -234,7 +237,7 @@ class Erasing:
     def _note_left(self, left: dict[bytes, dict[int, set[Place]]], place: Place) -> None:
         feed = self._feed_store.feeds.get(place[0])
         entry = self._feed_store.entry(feed, place[1]) if feed is not None and place[1] < feed.length else None
-        gone = entry is not None and entry.state is EntryState.CLEARED
+        gone = entry is not None and entry.state in (EntryState.CLEARED, EntryState.FORGOTTEN)
         for fact in self._facts.deletions_of(place):
             of_feed = left.setdefault(fact.core, {})
             if not gone:

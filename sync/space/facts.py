@@ -22,7 +22,7 @@ from crdt.space.control import SpaceKind
 from sync.account.context import Context
 from sync.space import timeline
 from sync.space.delta import ChangeLog
-from sync.space.feed import EntryState, Feed
+from sync.space.feed import EntryState, Feed, StoredEntry
 from sync.space.feed_store import FeedStore
 from sync.space.members import MAX_CORES, Members
 from sync.store.port import Batch, Table
@@ -34,7 +34,7 @@ Place = tuple[bytes, int]  # core, seq
 
 
 # Facts that stay without their content when their entry is erased.
-_KEPT = frozenset({FactKind.COPY, FactKind.EDIT, FactKind.REACTION})
+ERASABLE = frozenset({FactKind.COPY, FactKind.EDIT, FactKind.REACTION})
 
 
 def expiry(facts: Iterable[Fact]) -> int:
@@ -171,12 +171,17 @@ class SpaceFacts:
             stored = self._context.store.get(Table.FACT, row)
             held = decode_fact(key, stored) if stored is not None else None
         self.facts = [one for one in self.facts if one.key() != key]
-        if fact.kind in _KEPT:
+        if fact.kind in ERASABLE:
             self.facts.append((held or fact).erased())
             return
         batch.delete(Table.FACT, row)
         self._changes.topic_changed(fact.about)
         self._versions[fact.about] = self._versions.get(fact.about, 0) + 1
+
+    def blank(self, facts: Iterable[Fact]) -> None:
+        """The content of these goes, from here and from the store; that a message stood there stays."""
+        gone = {fact.key(): fact.erased() for fact in facts}
+        self.facts = [fact for fact in self.facts if fact.key() not in gone] + list(gone.values())
 
     def named_by_deletions(self, core: bytes, seq: int) -> bool:
         """Whether any deletion speaks of the block at this place, with the right or without."""
@@ -221,14 +226,25 @@ class SpaceFacts:
 
     def facts_at(self, feed: Feed, seq: int) -> list[Fact]:
         """What the entry at this place of a feed says, where it is here and opened."""
-        entry, author = self._feed_store.entry(feed, seq), self._members.author(feed.core)
+        return self._facts_of(self._feed_store.entry(feed, seq), feed.core, seq, feed.core)
+
+    def said_at(self, name: bytes, seq: int) -> list[Fact]:
+        """The same by what stands in facts for the core key: that of a feed, or the name of an offshoot."""
+        offshoot = self._feed_store.offshoots.by_name.get(name)
+        if offshoot is not None:
+            return self._facts_of(self._feed_store.offshoots.entry(offshoot, seq), offshoot.core, seq, name)
+        feed = self._feed_store.feeds.get(name)
+        return self.facts_at(feed, seq) if feed is not None and seq < feed.length else []
+
+    def _facts_of(self, entry: StoredEntry | None, core: bytes, seq: int, name: bytes) -> list[Fact]:
+        author = self._members.author(core)
         if entry is None or entry.state is not EntryState.OPENED or author is None:
             return []
-        text = decode_plaintext(open_entry(entry.key, feed.core, self._feed_store.space, entry.block))
-        verdict = examine(text.body, feed.core, seq, DocKind.CHAT) if text.kind is Kind.UPDATE else None
+        text = decode_plaintext(open_entry(entry.key, core, self._feed_store.space, entry.block))
+        verdict = examine(text.body, core, seq, DocKind.CHAT) if text.kind is Kind.UPDATE else None
         if not isinstance(verdict, Admit):
             return []
-        return facts_of(verdict, author[1], feed.core, seq, text.stamp, 0)
+        return facts_of(verdict, author[1], name, seq, text.stamp, 0)
 
     def messages_at(self, feed: Feed, seq: int) -> list[bytes]:
         """Ids of the messages that the entry at this place of a feed publishes."""

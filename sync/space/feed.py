@@ -31,9 +31,10 @@ class EntryState(IntEnum):
     WITHHELD = 5  # came as size and leaf hash, and no deletion that counts says why: asked for by its hash
     PASSED = 6  # came as size and leaf hash, and is older than what this device asked for
     UNREAD = 7  # of a form that this version does not know: kept, with its message key if it opened, for a later one
+    FORGOTTEN = 8  # erased here alone, since I deleted it for me: others have it, and it is never asked for again
 
 
-LEAF_ONLY = (EntryState.CLEARED, EntryState.WITHHELD, EntryState.PASSED)
+LEAF_ONLY = (EntryState.CLEARED, EntryState.WITHHELD, EntryState.PASSED, EntryState.FORGOTTEN)
 
 
 @dataclass(slots=True)

@@ -306,6 +306,8 @@ class Inbound:
         # Of a withheld block the hash is proved; how two neighbours share their sizes is not.
         if entry is None or entry.leaf is None or entry.leaf[1] != leaf_hash(block):
             return False
+        if entry.state is EntryState.FORGOTTEN and not control:
+            return False
         if (
             not control
             and self._facts.erased(feed.core, seq, entry.leaf)
@@ -564,7 +566,9 @@ class Inbound:
             feed = self._feed_store.feeds.get(core)
             entry = self._feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
             self._unsettled.discard((core, seq))
-            if feed is None or entry is None or entry.leaf is None or entry.state is EntryState.PASSED:
+            if feed is None or entry is None or entry.leaf is None:
+                continue
+            if entry.state in (EntryState.PASSED, EntryState.FORGOTTEN):
                 continue
             if not self._facts.settled(core, seq):
                 self._unsettled.add((core, seq))

@@ -31,6 +31,7 @@ from sync.space.erasing import Erasing
 from sync.space.facts import SpaceFacts
 from sync.space.feed import Feed, leaf_of_entry
 from sync.space.feed_store import FeedStore
+from sync.space.forgetting import Forgetting
 from sync.space.inbound import Inbound
 from sync.space.keys import KEEP_Z, EpochKeys
 from sync.space.members import MAX_CORES, Members
@@ -71,6 +72,9 @@ class Space:
             self._read_row(Reader(stored))
         self.records = Records(context, self.feed_store, self.members, self.epoch_keys, self.proofs, changes)
         self.records.erasures = self.erasing.carried_out
+        self.forgetting = Forgetting(
+            context, self.feed_store, self.members, self.facts, self.records, self.erasing.stain, changes
+        )
         self.delivered = Delivered(self.feed_store, self.members, self.epoch_keys, self.records, self.proofs)
 
     # -- what most ask for ------------------------------------------------------------------------------------
@@ -209,6 +213,7 @@ class Space:
         self.inbound.explain()
         if not self.personal:
             self.erasing.run(now_ms)
+            self.forgetting.run(now_ms)
         rows: list[RowChange] = []
         if facts.facts or again:
             taken = facts.take_facts()
@@ -241,7 +246,7 @@ class Space:
         self.facts.committed()
         if self._placed:
             self._placed, self.due = False, timeline.next_due(self.context.store, self.id)
-        if self._changes.control or self._changes.keys or self._misplaced:
+        if self._changes.control or self._changes.keys or self._misplaced or self.forgetting.more:
             self._changes.touch()
 
     def place_rows(self, now_ms: int, *, clock_set_back: bool = False) -> None:

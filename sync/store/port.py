@@ -43,6 +43,7 @@ class Table(IntEnum):
     FOLD = 23  # the fold of a space's control entries, made again where it does not fit them
     BRANCH = 24  # blocks and ends of feeds beside the branch that is kept, with their proofs
     ERASE = 28  # entries to be erased, and when
+    FORGET = 29  # what I deleted for me alone: how far it is forgotten, and which blocks are kept for others
     OFFSHOOT = 25  # what lies within the end of a close on another branch than the one that is kept
 
 

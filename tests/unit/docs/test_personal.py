@@ -169,17 +169,27 @@ def test_invites_and_waiting_writers_are_added_and_removed() -> None:
     assert mine.view().invites == {}
 
 
+def test_what_is_deleted_of_one_chat_with_a_person_veils_the_other_chats_with_that_person() -> None:
+    mine = Mine()
+    mine.write(PHONE, 1, OwnChat(SPACE, on=True, kind="direct", peer=BEN), OwnChat(OTHER, kind="direct", peer=BEN))
+    mine.write(PHONE, 2, Hidden(SPACE, KEY, on=True), Hidden(OTHER, upto=((writer_id(PHONE), 3),)))
+    veils = mine.view().veils()
+    assert veils[SPACE] == veils[OTHER]
+    assert veils[OTHER].hides(OTHER, KEY, DESK, 7)
+    assert not veils[SPACE].hides(SPACE, BEN, PHONE, 3), "a frontier is of one space"
+
+
 def test_hidden_messages_are_listed_by_message_and_up_to_a_row() -> None:
     mine = Mine()
     mine.write(PHONE, 1, Hidden(SPACE, KEY, on=True), Hidden(OTHER, upto=((writer_id(PHONE), 3),)))
-    view = mine.view()
-    assert view.hides(SPACE, KEY, PHONE, 9)
-    assert not view.hides(SPACE, BEN, PHONE, 9)
-    assert view.hides(OTHER, BEN, PHONE, 3)
-    assert not view.hides(OTHER, BEN, PHONE, 4), "what comes after a chat was deleted shows"
-    assert not view.hides(OTHER, BEN, DESK, 0), "whatever its clock says"
+    veils = mine.view().veils()
+    assert veils[SPACE].hides(SPACE, KEY, PHONE, 9)
+    assert not veils[SPACE].hides(SPACE, BEN, PHONE, 9)
+    assert veils[OTHER].hides(OTHER, BEN, PHONE, 3)
+    assert not veils[OTHER].hides(OTHER, BEN, PHONE, 4), "what comes after a chat was deleted shows"
+    assert not veils[OTHER].hides(OTHER, BEN, DESK, 0), "whatever its clock says"
     mine.write(DESK, 2, Hidden(SPACE, KEY, on=False), Hidden(OTHER, upto=((writer_id(PHONE), 2),)))
-    assert not mine.view().hides(SPACE, KEY, PHONE, 9)
+    assert SPACE not in mine.view().veils()
     assert mine.view().cleared == {OTHER: {writer_id(PHONE): 3}}
 
 
