@@ -3,12 +3,14 @@
 A block is lacking where a control entry that is here names it as a parent, where a peer told of it as a control tip,
 and where a peer kept it back and no deletion that counts says why.  A proof is lacking where a close names an end, or
 an entry stands on a branch, that cannot be placed yet.  One peer is asked at a time; what it does not have, or does not
-answer, is asked of the next, and of the same one again after a wait that doubles.  `docs/protocol.md`, "Single blocks".
+answer, is asked of the next, and of the same one again after a wait that doubles.  Of a control tip those alone are
+asked who told of it: a liar's costs nobody else a question.  `docs/protocol.md`, "Single blocks".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from math import inf
 
 from sync.engine.peer import Peer, SpaceLink
@@ -21,8 +23,8 @@ GRACE = 1.0  # seconds until what is lacking is asked for: most of it is on its 
 PATIENCE = 8.0  # seconds that an answer is waited for before another peer is asked
 AGAIN = 10.0  # seconds after which a peer that had nothing is asked again; doubles each time
 MAX_AGAIN = 3600.0
-MAX_LACKS = 16_384  # points that are remembered of one peer
-
+MAX_LACKS = 16_384  # points that are remembered of one peer; all others share one wait
+MAX_WITHHELD = 4096  # of one feed that are asked for at a time
 MAX_TOLD = 4096  # control tips that are remembered of one peer
 
 Lack = Point | Question | Stretch
@@ -66,10 +68,10 @@ class Fetching:
     def answered(self, link: SpaceLink, point: Lack, now: float) -> bool:
         """A peer answered, with what was asked for or without.  Returns whether it was asked for."""
         asked = self._under_way.get(link.space, {}).pop(point, None)
-        _, wait = link.lacks.get(point, (0.0, AGAIN / 2))
-        if point in link.lacks or len(link.lacks) < MAX_LACKS:
+        again, wait = link.lacks.get(place := _place(link, point), (0.0, AGAIN / 2))
+        if place or again <= now:  # those that share a wait were asked for together
             wait = min(2 * wait, MAX_AGAIN)
-            link.lacks[point] = now + wait, wait
+            link.lacks[place] = now + wait, wait
         self._due[link.space] = min(self._due.get(link.space, inf), now)
         return asked is not None
 
@@ -90,8 +92,8 @@ class Fetching:
         known, here = self._here.pop(space.id, set()), set[Lack]()
         asks: dict[int, list[Lack]] = {}
         due = inf
-        for point in lacking(space, [link for _, _, link in links]):
-            if point in known or (len(point) == 3 and space.feed_store.block_of(point) is not None):
+        for point, tellers in lacking(space, [link for _, _, link in links]):
+            if point in known:
                 here.add(point)
                 continue
             asked, at = before.get(point, (-1, -inf))
@@ -99,17 +101,21 @@ class Fetching:
                 under_way[point] = asked, at
                 due = min(due, at + PATIENCE)
                 continue
-            for conn, _, link in links:
-                again = link.lacks.get(point, (0.0, 0.0))[0]
-                if again > now or (conn == asked and len(links) > 1):
+            whom = links if tellers is None else [one for one in links if any(one[2] is teller for teller in tellers)]
+            for conn, _, link in whom:
+                again = link.lacks.get(_place(link, point), (0.0, 0.0))[0]
+                if again > now or (conn == asked and len(whom) > 1):
                     due = min(due, max(again, now + PATIENCE))
-                elif link.replicator is not None and len(asks.get(conn, ())) < link.replicator.room:
+                elif link.replicator is None or len(asks.get(conn, ())) >= link.replicator.room:
+                    due = min(due, now + GRACE)
+                elif len(point) == 3 and space.feed_store.block_of(point) is not None:
+                    here.add(point)  # looked up when it would be asked for, and not at every look
+                    break
+                else:
                     asks.setdefault(conn, []).append(point)
                     under_way[point] = conn, now
                     due = min(due, now + PATIENCE)
                     break
-                else:
-                    due = min(due, now + GRACE)
         if here:
             self._here[space.id] = here
         if under_way:
@@ -130,15 +136,26 @@ class Fetching:
                 self._perform(peer, link, [*blocks, *proofs, *stretches], now)
 
 
-def lacking(space: Space, links: Iterable[SpaceLink]) -> Iterator[Lack]:
-    """What a peer may have: blocks by place and hash, and proofs of ends."""
+def _place(link: SpaceLink, point: Lack) -> Lack | tuple[()]:
+    """Where it stands when a peer is asked again for a point."""
+    return point if point in link.lacks or len(link.lacks) < MAX_LACKS else ()
+
+
+def lacking(space: Space, links: Iterable[SpaceLink]) -> Iterator[tuple[Lack, Sequence[SpaceLink] | None]]:
+    """What a peer may have: blocks by place and hash, and proofs of ends; with whom to ask for it, None for anybody."""
     for parent in space.members.missing():
-        yield parent.core, parent.seq, parent.hash
-    for point in dict.fromkeys(point for link in links for point in link.tips):
+        yield (parent.core, parent.seq, parent.hash), None
+    told: dict[Point, list[SpaceLink]] = {}
+    for link in links:
+        for point in link.tips:
+            told.setdefault(point, []).append(link)
+    for point, tellers in told.items():
         if not space.members.names(point[2]):
-            yield point
+            yield point, tellers
     for core, withheld in space.inbound.withheld.items():
-        for seq, leaf in withheld.items():
-            yield core, seq, leaf
-    yield from space.members.questions()
-    yield from space.feed_store.offshoots.lacking()
+        for seq, leaf in islice(withheld.items(), MAX_WITHHELD):
+            yield (core, seq, leaf), None
+    for question in space.members.questions():
+        yield question, None
+    for lack in space.feed_store.offshoots.lacking():
+        yield lack, None

@@ -40,7 +40,7 @@ class SpaceLink:
     asked: set[int] = field(default_factory=set)
     told: dict[bytes, set[int]] = field(default_factory=dict)  # core -> sealed entries it was asked about already,
     told_at: int = -1  # when this was the counter of its newest record
-    lacks: dict[Point | Question | Stretch, tuple[float, float]] = field(
+    lacks: dict[Point | Question | Stretch | tuple[()], tuple[float, float]] = field(
         default_factory=dict
     )  # asked: again at, after (s)
     tips: dict[Point, None] = field(default_factory=dict)  # control entries that the peer told of

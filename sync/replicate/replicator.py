@@ -486,7 +486,7 @@ class Replicator:
         return all(self._view.durable(writer) >= head.length for writer, head in heads.items())
 
     def _finish(self, effects: list[Effect], now: float) -> list[Effect]:
-        effects += self._out.pump()
+        effects += self._out.pump(now)
         if self._exchanged:
             effects += self._asking.ask(now)
         credit = self._inflow.credit()

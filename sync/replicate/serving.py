@@ -5,13 +5,14 @@ Feeds take turns, a message each; packs and feeds take turns too.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from crdt.log.head import Head
 from sync.replicate.effects import Effect, PackWanted, send
 from sync.replicate.flow import WINDOW
 from sync.replicate.messages import (
+    MAX_FEEDS,
     MAX_PIECE,
     MAX_RANGE,
     Blocks,
@@ -31,7 +32,8 @@ from sync.replicate.view import FeedView
 
 CHUNK = 128 * 1024  # bytes of blocks in a message, unless one block alone is longer
 PUSH = 64 * 1024  # bytes that are sent unasked
-MAX_MISSES = 4096  # points and ends looked up in vain on one channel; what follows is not looked up
+MAX_MISSES = 4096  # points and ends of one feed looked up in vain on one channel in a while; others are not looked up
+MISSES = 60.0  # seconds, that while
 
 
 @dataclass(slots=True)
@@ -70,7 +72,8 @@ class Outflow:
         self.points: deque[Point] = deque()
         self.questions: deque[Question] = deque()
         self.stretches: deque[Stretch] = deque()
-        self._misses = 0
+        self._misses = Counter[bytes]()  # core key -> how often since `_forgiven`
+        self._forgiven = 0.0
         self.parcels: deque[Parcel | HistoryAnswer] = deque()
 
     def add_credit(self, amount: int) -> None:
@@ -88,8 +91,11 @@ class Outflow:
         self.at[head.writer] = self.told[head.writer] = head.length
         return self._paid(Blocks(head.writer, 0, start, head, tuple(blocks), tuple(tail)))
 
-    def pump(self) -> list[Effect]:
+    def pump(self, now: float) -> list[Effect]:
         """Everything that credit allows now."""
+        if now - self._forgiven >= MISSES:
+            self._misses.clear()
+            self._forgiven = now
         effects: list[Effect] = []
         while self._credit > 0:
             made = self._next()
@@ -110,23 +116,33 @@ class Outflow:
             return [self._paid(Record(writer, self._view.records()[writer], self._view.record(writer)))]
         if self.points:
             point = self.points.popleft()
-            found = self._view.find(point) if self._misses < MAX_MISSES else None
-            self._misses += found is None
+            found = self._view.find(point) if self._may_look(point[0]) else None
+            self._looked(point[0], found)
             return [self._paid(found or Fetched(point, None))]
         if self.questions:
             question = self.questions.popleft()
-            proof = self._view.prove(question) if self._misses < MAX_MISSES else None
-            self._misses += proof is None
+            proof = self._view.prove(question) if self._may_look(question[0]) else None
+            self._looked(question[0], proof)
             return [self._paid(Proved(question, proof))]
         if self.stretches:
             stretch = self.stretches.popleft()
-            held = self._view.stretch(stretch, CHUNK) if self._misses < MAX_MISSES else None
-            self._misses += held is None
+            held = self._view.stretch(stretch, CHUNK) if self._may_look(stretch.core) else None
+            self._looked(stretch.core, held)
             return [self._paid(held or StretchBlocks(stretch, (), ()))]
         self._turn = not self._turn
         if self.jobs and (self._turn or not self.parcels):
             return [self._serve(self.jobs.pop(next(iter(self.jobs))))]
         return self._piece() if self.parcels else []
+
+    def _may_look(self, core: bytes) -> bool:
+        """What one feed's author makes a peer ask for in vain uses up nothing of what may be asked of other feeds."""
+        return self._misses[self._named(core)] < MAX_MISSES
+
+    def _looked(self, core: bytes, found: object) -> None:
+        self._misses[self._named(core)] += found is None
+
+    def _named(self, core: bytes) -> bytes:
+        return core if core in self._misses or len(self._misses) < MAX_FEEDS else b""
 
     def _serve(self, job: Job) -> Effect:
         head = self._view.heads()[job.writer]

@@ -302,8 +302,8 @@ class FeedStore:
         core, seq, hash_ = point
         feed = self.feeds.get(core)
         if feed is not None and feed.head is not None and seq < feed.head.length:
-            entry = self.entry(feed, seq)
-            if entry is not None and entry.leaf is None and leaf_hash(entry.block) == hash_:
+            entry = self._entry_of(feed, seq, hash_)
+            if entry is not None:
                 nodes = self.nodes_of(feed, proof_indexes(feed.head, seq + 1, seq))
                 return Fetched(point, entry.block, make_proof(feed.head, seq + 1, seq, nodes))
         beside = self.branches.get(point)
@@ -313,11 +313,19 @@ class FeedStore:
         """The block at (core key, seq) with that hash, on whatever branch."""
         core, seq, hash_ = point
         feed = self.feeds.get(core)
-        entry = self.entry(feed, seq) if feed is not None and seq < feed.length else None
-        if entry is not None and entry.leaf is None and leaf_hash(entry.block) == hash_:
+        entry = self._entry_of(feed, seq, hash_) if feed is not None and seq < feed.length else None
+        if entry is not None:
             return entry.block
         beside = self.branches.get(point)
         return beside.fetched.block if beside is not None else None
+
+    def _entry_of(self, feed: Feed, seq: int, hash_: bytes) -> StoredEntry | None:
+        """The entry at a place, if its block is here and has that hash.  However often somebody asks for what stands
+        elsewhere, the block is read and hashed once."""
+        if self.nodes_of(feed, [2 * seq])[0].hash != hash_:
+            return None
+        entry = self.entry(feed, seq)
+        return entry if entry is not None and entry.leaf is None else None
 
     def prove(self, question: Question) -> Proof | None:
         core, length, root, at = question

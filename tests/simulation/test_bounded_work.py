@@ -14,7 +14,7 @@ from crdt.log.entry import Kind, Plaintext, encode_plaintext, message_key, seal_
 from crdt.log.head import Head, sign_head
 from crdt.log.merkle import leaf_of
 from identity.codec import Writer
-from sync.engine import history
+from sync.engine import fetching, history
 from sync.engine.engine import Engine
 from sync.engine.peer import Peer, SpaceLink
 from sync.replicate import ranges
@@ -56,6 +56,7 @@ from sync.space.feed_store import FeedStore
 from sync.space.space import Space
 from tests.simulation.test_attacks import device_id, ms, must, nothing_broke, peer, three
 from tests.support.device import Device
+from tests.support.liar import Liar, withheld
 
 Patch = pytest.MonkeyPatch
 
@@ -184,6 +185,65 @@ def test_not_for_you_is_looked_up_once_for_each_span(monkeypatch: Patch) -> None
     assert looked == []
     there.inbound.deny(feed, [(0, 2**39)], own=False)
     assert len(looked) <= waiting
+    monkeypatch.undo()
+    nothing_broke(ada, bob)
+
+
+def test_what_a_member_keeps_back_is_asked_for_within_bounds_however_much_it_is(monkeypatch: Patch) -> None:
+    """Mal shows hashes alone of far more blocks than a device remembers to have asked for."""
+    monkeypatch.setattr(fetching, "MAX_LACKS", 40)
+    monkeypatch.setattr(fetching, "MAX_WITHHELD", 100)
+    world, ada, mal, bob = three(35)
+    world.grouped("club", bob, ada, mal)
+    club = mal.space("club")
+    start = must(club.mine).length
+
+    def hashes(peer: Peer, link: SpaceLink, message: Message) -> Iterator[Message]:
+        if isinstance(message, Blocks) and message.writer == must(club.mine).writer:
+            message = withheld(club.feed_store, message, range(start, 2**40))
+        yield Fetched(message.point, None) if isinstance(message, Fetched) else message
+
+    Liar(mal, says=hashes)
+    write_junk(mal, club, 300)
+    world.run(2)
+    there = ada.space("club")
+    assert len(there.inbound.withheld[must(club.mine).core]) >= 299
+    world.run(120)
+    # 100 at a time, of two peers, after 1, 10, 20, 40 and 80 seconds; nothing is asked for at every look.
+    assert 300 < ada.engine.replication.fetching.asked <= 100 * 2 * 6
+    bob.send("club", "still here")
+    world.settle()
+    assert "still here" in world.texts(ada, "club")
+    nothing_broke(ada, bob)
+
+
+def test_tips_of_a_liar_cost_nobody_else_a_question_and_one_look_at_each_block(monkeypatch: Patch) -> None:
+    """Mal tells of entries that never were, at the place of a long block of his that is here."""
+    world, ada, mal, bob = three(36)
+    world.grouped("club", bob, ada, mal)
+    club = mal.space("club")
+    write_junk(mal, club, 2, size=200_000)
+    world.run(30)
+    core, seq = must(club.mine).core, must(club.mine).length - 1
+    asked, hashed = list[int](), list[int]()
+    receive, leaf_hash = bob.engine.replication.receive, merkle.leaf_hash
+
+    def heard(peer: Peer, link: SpaceLink, type: int, body: bytes, now: float) -> None:
+        asked.extend([type] if type == encode(Fetch(()))[0] else [])
+        receive(peer, link, type, body, now)
+
+    def counted(block: bytes) -> bytes:
+        hashed.append(len(block))
+        return leaf_hash(block)
+
+    monkeypatch.setattr(bob.engine.replication, "receive", heard)
+    monkeypatch.setattr(feed_stores, "leaf_hash", counted)
+    monkeypatch.setattr(feeds, "leaf_of", lambda block: (len(block), counted(block)))
+    Liar(mal).send(ada, club.id, Tips(tuple((core, seq, mal.rng(32)) for _ in range(1000))))
+    world.run(60)
+    assert ada.engine.replication.fetching.asked >= 1000
+    assert asked == []
+    assert sum(hashed) < 5 * 200_000
     monkeypatch.undo()
     nothing_broke(ada, bob)
 

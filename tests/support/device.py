@@ -54,6 +54,7 @@ class Misfortune:
 
     def __init__(self) -> None:
         self.writes = 0
+        self.calls = 0  # of whatever kind
         self.inside = 0  # whether the device itself is at work: a test that looks into a store brings no misfortune
         self.crash_in: int | None = None
         self.when = When.BEFORE
@@ -71,6 +72,7 @@ class Misfortune:
     def __call__(self, call: StoreCall) -> None:
         if call.name == "write" and call.when is When.AFTER:
             self.writes += 1
+        self.calls += call.when is When.BEFORE
         if not self.inside:
             return
         if self.refuse_writes and call.name == "write" and call.when is When.BEFORE:
@@ -108,6 +110,7 @@ class Device:
         self.mirror: Mirror | None = None  # a window on the engine that runs
         self._watched = world.mirrors
         self.boots = 0
+        self.sent = 0  # bytes of frames, ever
         self.timer = float("inf")
         self.errors: list[BaseException] = []
         self._dials: dict[int, int] = {}  # connection -> attempt
@@ -424,6 +427,7 @@ class Device:
 
     def transmit(self, conn: int, frame: bytes) -> None:
         if self.core is not None:
+            self.sent += len(frame)
             self.core.send(conn, frame, self.world.now)
 
     def disconnect(self, conn: int, reason: str) -> None:

@@ -39,7 +39,7 @@ from sync.replicate.messages import (
     WantStretch,
 )
 from sync.replicate.replicator import Replicator
-from sync.replicate.serving import MAX_MISSES
+from sync.replicate.serving import MAX_MISSES, MISSES
 from sync.replicate.wants import STALL, next_wants
 from tests.unit.replicate.nodes import Feed, Feeds, World, blocks_of, writer_key
 
@@ -721,6 +721,31 @@ def test_points_looked_up_in_vain_have_a_bound() -> None:
         world.run()
     assert len(looked) == MAX_MISSES
     assert sum("fetched" in line for line in world["Bo"].seen) == 6 * 1024
+
+
+def test_points_of_one_feed_asked_for_in_vain_use_up_nothing_of_another_and_nothing_for_good() -> None:
+    """Who asks may do so for a third who told lies, and needs a true answer afterwards."""
+    world = World("Ada", "Bo", "Cy")
+    world["Ada"].write(*numbered("Ada", 3))
+    world["Cy"].write(*numbered("Cy", 3))
+    world.link("Ada", "Cy")
+    world.link("Ada", "Bo")
+    world.run()
+    replicator = world["Bo"].links["Ada"].replicator
+
+    def ask(name: str, *hashes: bytes) -> list[bool]:
+        core = core_key(writer_key(name).public)
+        world["Bo"].seen.clear()
+        world["Bo"].perform("Ada", replicator.fetch((core, 1, hash_) for hash_ in hashes))
+        world.run()
+        return [": None" not in line for line in world["Bo"].seen if "fetched" in line]
+
+    for turn in range(4):
+        ask("Cy", *(turn.to_bytes(16, "big") + n.to_bytes(16, "big") for n in range(1024)))
+    assert ask("Cy", leaf_hash(b"Cy 1")) == [False]
+    assert ask("Ada", leaf_hash(b"Ada 1")) == [True]
+    world.now += MISSES
+    assert ask("Cy", leaf_hash(b"Cy 1")) == [True]
 
 
 def test_stretch_of_a_branch_is_served_by_who_holds_its_end() -> None:
