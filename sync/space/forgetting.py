@@ -197,7 +197,8 @@ class Forgetting:
         left = AT_ONCE
         for core in list(self._kept):
             held = self._held_by_others(core, now_ms)
-            for seq in sorted(seq for seq in self._kept[core] if seq < held)[: max(left, 0)]:
+            free = (seq for seq in self._kept[core] if seq < held or not self._members.within(core, seq))
+            for seq in sorted(free)[: max(left, 0)]:
                 self._erase(core, seq)
                 self._kept[core].discard(seq)
                 self._context.batch.delete(Table.FORGET, self._feed_store.space + _KEPT + core + seq.to_bytes(8, "big"))

@@ -246,7 +246,7 @@ class Space:
         self.facts.committed()
         if self._placed:
             self._placed, self.due = False, timeline.next_due(self.context.store, self.id)
-        if self._changes.control or self._changes.keys or self._misplaced or self.forgetting.more:
+        if self._changes.control or self._changes.keys or self._misplaced:
             self._changes.touch()
 
     def place_rows(self, now_ms: int, *, clock_set_back: bool = False) -> None:

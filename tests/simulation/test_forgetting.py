@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from sync.service.ids import chat_id
+from contextlib import suppress
+from itertools import count
+from random import Random
+
+import pytest
+
+from crdt.docs.chat import Message as ChatMessage
+from sync.engine.twins import twins_of
+from sync.service.ids import chat_id, message_id
+from sync.service.messages import shown
 from sync.space.feed import EntryState
-from tests.support.device import NOTES, Device
+from sync.space.forgetting import AT_ONCE
+from sync.space.space import Space
+from sync.store.memory import MemoryStore, When
+from tests.simulation.test_branches import forked, meet, remove
+from tests.simulation.test_twins import chats, crossed, in_each
+from tests.simulation.test_twins import read as page_of
+from tests.support.device import NOTES, Device, Died
 from tests.support.readable import readable
 from tests.support.world import World
 
@@ -192,3 +207,177 @@ def test_what_others_have_of_it_is_not_withheld_from_a_member_who_comes_late() -
     bob.boot()
     world.settle()
     assert world.texts(bob, CLUB) == [SECRET] and read(ada) == []
+
+
+def test_a_copy_that_comes_in_another_chat_with_the_same_person_is_not_kept() -> None:
+    world, ada, bob = crossed("twins")
+    one, other = twins_of(bob.engine.profile, bob.space(ada))
+    nonce, again = bob.rng(16), bob.rng(16)
+    put_in(bob, one, nonce, SECRET)
+    put_in(bob, one, again, SECRET + " again")
+    world.settle()
+    (chat,), (message, _) = chats(ada), page_of(ada).messages
+    ada.call(lambda calls: calls.delete(chat.id, message.id, everyone=False))
+    ada.call(lambda calls: calls.delete_chat(chat.id))
+    world.settle()
+    assert read(ada) == []
+    put_in(bob, other, nonce, SECRET)
+    put_in(bob, other, again, SECRET + " again")
+    world.settle()
+    assert read(ada) == []
+    in_each(bob, ada, "new")
+    world.settle()
+    assert [one.text for one in page_of(ada).messages] == ["new"]
+    assert len(page_of(bob).messages) == 3
+
+
+def put_in(device: Device, space: Space, nonce: bytes, text: str) -> None:
+    profile = device.engine.profile
+    device.do(lambda engine: profile.write(space, [[ChatMessage(nonce, text)]], int(device.now * 1000)))
+
+
+@pytest.mark.parametrize("mode", ["messages", "control"])
+def test_both_branches_of_a_fork_go_with_their_chat(mode: str) -> None:
+    world, ada, bob, mal, copy = forked(43, mode)
+    meet(world, mal, copy)
+    remove(bob, "Mal")
+    world.run(60)
+    assert {"from the copy", "from the original"} <= set(world.texts(ada, CLUB))
+    delete_chat(ada, CLUB)
+    world.run(60)
+    assert [read(ada, text) for text in ("from the copy", "from the original", "bob answers")] == [[], [], []]
+    assert world.texts(ada, CLUB) == []
+    ada.restart()
+    world.run(30)
+    assert [read(ada, text) for text in ("from the copy", "from the original", "bob answers")] == [[], [], []]
+    assert {"from the copy", "bob answers"} <= set(world.texts(bob, CLUB))
+
+
+def test_thousands_of_messages_go_in_slices_and_go_on_after_a_power_cut() -> None:
+    world, phone, desk, bob = pair("slices")
+    space = bob.space("Ada")
+    for _ in range(4):
+        write_many(bob, space, AT_ONCE // 2)
+        world.settle()
+    desk.stop()
+    chat = phone.space(bob)
+    phone.call(lambda calls: calls.delete_chat(chat_id(chat.id)))
+    left = sum(not row.deleted for row in phone.rows(bob))
+    assert 0 < left < 2 * AT_ONCE, "a tick forgets a part"
+    phone.crash()
+    phone.boot()
+    world.settle()
+    assert read(phone) == []
+    desk.boot()
+    world.settle()
+    assert read(desk) == [] and len(world.texts(bob, "Ada")) == 2 * AT_ONCE
+
+
+def write_many(device: Device, space: Space, many: int) -> None:
+    values = [[ChatMessage(device.rng(16), f"{SECRET} {number}")] for number in range(many)]
+    device.do(lambda engine: engine.profile.write(space, values, int(device.now * 1000)))
+
+
+@pytest.mark.parametrize("when", [When.BEFORE, When.AFTER])
+@pytest.mark.parametrize("flow", ["for me", "for everyone", "chat"])
+def test_a_deletion_that_a_power_cut_interrupts_anywhere_is_whole_or_not_at_all(flow: str, when: When) -> None:
+    """The lights go out at one store call after the other, on the device that deletes and on the one that hears."""
+    world, phone, desk, bob = pair(f"power cut {flow} {when}")
+    for striking in (phone, desk):
+        for kill in count(step=6 if striking is desk else 1):
+            message = phone.send(bob, f"{SECRET} {kill}")
+            world.settle()
+            striking.misfortune.crash_in, striking.misfortune.when = kill, when
+            with suppress(Died):
+                delete(flow, phone, bob, message)
+            world.run(2)
+            struck = striking.misfortune.crash_in is None
+            striking.misfortune.crash_in = None
+            world.heal().settle()
+            for device in (phone, desk):
+                there = f"{SECRET} {kill}" in world.texts(device, bob)
+                assert there == bool(read(device, f"{SECRET} {kill}")), f"{device} after a cut at call {kill}"
+            if world.texts(phone, bob):
+                delete(flow, phone, bob, message)
+                world.settle()
+            assert read(phone) == read(desk) == world.texts(phone, bob) == world.texts(desk, bob) == []
+            if not struck:
+                break
+    assert bool(read(bob)) == (flow != "for everyone")
+
+
+def delete(flow: str, device: Device, chat: Device, message: str) -> None:
+    if flow == "chat":
+        delete_chat(device, chat)
+    else:
+        device.delete(chat, message, everyone=flow == "for everyone")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_happens_a_text_that_was_deleted_is_never_seen_again(seed: int) -> None:
+    """Two devices of Ada and two of Bob write, edit, react, delete, sleep, lose power and go back to a backup."""
+    luck = Random(seed)
+    world = World(f"histories {seed}")
+    ada = list(world.linked("Ada", 2))
+    bob = list(world.linked("Bob", 2))
+    world.friends(ada[0], bob[0])
+    said: dict[str, list[str]] = {}  # message -> every text that it ever had
+    gone: dict[str, set[str]] = {
+        "Ada": set(),
+        "Bob": set(),
+    }  # owner -> texts deleted for them, as far as they were told
+    backup: MemoryStore | None = None
+    restored = False
+    for step in range(60):
+        owner, mine, theirs = luck.choice((("Ada", ada, "Bob"), ("Bob", bob, "Ada")))
+        device = luck.choice(mine)
+        act = luck.choice(("send", "send", "edit", "react", "me", "me", "everyone", "chat", "sleep", "power", "backup"))
+        if not device.up:
+            device.boot()
+            continue
+        seen = [row for row in device.rows(theirs) if shown(device.engine.profile, device.space(theirs), row)]
+        standing = [row for row in seen if not row.deleted]
+        own = [row for row in standing if message_id(row.id) in said and row.text.startswith(owner)]
+        if act == "send":
+            text = f"{owner} says {step} kelp"
+            said[device.send(theirs, text)] = [text]
+        elif act == "edit" and own:
+            message = message_id(luck.choice(own).id)
+            said[message].append(f"{owner} edits {step} kelp")
+            device.edit(theirs, message, said[message][-1])
+        elif act == "react" and standing:
+            device.react(theirs, message_id(luck.choice(standing).id), "🐦")
+        elif act == "me" and standing:
+            message = message_id(luck.choice(standing).id)
+            device.delete(theirs, message, everyone=False)
+            gone[owner].update(said[message])
+        elif act == "everyone" and own:
+            message = message_id(luck.choice(own).id)
+            device.delete(theirs, message)
+            gone["Ada"].update(said[message])
+            gone["Bob"].update(said[message])
+        elif act == "chat" and standing and luck.random() < 0.3:
+            delete_chat(device, theirs)
+            gone[owner].update(text for row in standing for text in said[message_id(row.id)])
+        elif act == "sleep":
+            device.stop()
+        elif act == "power":
+            device.crash()
+        elif act == "backup" and device is ada[1]:
+            if backup is None:
+                backup = device.store.reopen()
+            elif not restored:
+                world.heal().settle()  # else others write to the device that is replaced until they know it
+                device.stop()
+                world.forget(device.name)
+                ada[1] = world.restored(backup, "Ada", "restored")
+                restored = True
+                world.settle()
+        if luck.random() < 0.5:
+            world.run(luck.random() * 3)
+    world.heal().settle()
+    for owner, devices, theirs in (("Ada", ada, "Bob"), ("Bob", bob, "Ada")):
+        for device in devices:
+            for text in sorted(gone[owner]):
+                assert text not in world.texts(device, theirs)
+                assert read(device, text) == [], f"{text} on {device}"

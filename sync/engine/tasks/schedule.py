@@ -14,6 +14,7 @@ it is done once whatever the order of arrival, and again after a crash before it
 | own devices | any change at all | `admission.py` |
 | erased | a deletion that misses a copy of mine; a day after a lifetime is over | `erasures.py` |
 | receipt | my read mark moved past what the others were told | `receipts.py` |
+| erasing, forgetting | a slice a tick, while anything is due | `sync.space.erasing`, `sync.space.forgetting` |
 | places | the stamp of a row that was ahead has passed, or the clock was set back | `sync.space.timeline` |
 | record | what my last record says of others' feeds does not hold | `sync.space.records` |
 """
@@ -43,6 +44,7 @@ from sync.space.obligations import owes_epoch
 from sync.space.space import Space
 
 REKEYED = 8  # spaces a tick, so that a device that is shut out of hundreds stops nothing else meanwhile
+SLICES = 4  # spaces of which a slice is erased in a tick, so that thousands of messages that go stop nothing either
 RECORD_GAP = 0.1  # seconds between two records of one space
 NAMING = 86_400.0  # seconds until a deletion names what had its lifetime in my feed
 EPOCH_GAP = 2.0  # seconds until the first device opens an epoch that is lacking, and from each to the next
@@ -69,6 +71,7 @@ class Schedule:
         self._vain: dict[bytes, int] = {}  # spaces where that changed nothing -> what was known then
         self._owed = 0  # how many there were when the first of them had its turn
         self._budget = REKEYED
+        self._sliced: set[bytes] = set()  # spaces that erased or forgot a slice in this tick
 
     @property
     def starting(self) -> bool:
@@ -118,8 +121,9 @@ class Schedule:
         return len(self._owing)
 
     def begin_tick(self) -> None:
-        """Another few spaces may be keyed anew."""
+        """Another few spaces may be keyed anew, and another slice of what is to go may be erased."""
         self._budget = REKEYED
+        self._sliced.clear()
 
     def note(self, deltas: Iterable[SpaceDelta], now: float) -> None:
         """What a commit changed, before its consequences: a record that does not hold any more, and who answers."""
@@ -211,6 +215,7 @@ class Schedule:
         times += [at / 1000 for at in self._names_due.values()]
         times += [space.due / 1000 for space in self._profile.spaces.values()]
         times += [space.erasing.next_due() / 1000 for space in self._profile.spaces.values()]
+        times += [0.0 for space in self._profile.spaces.values() if space.forgetting.more]
         times += self._naming_due.values()
         if online:
             times += [*self._record_due.values(), *self._epoch_due.values()]
@@ -277,7 +282,9 @@ class Schedule:
         """What is due to be erased goes with this commit; what lived out its time in my feed is named once a day."""
         profile, now_ms = self._profile, int(now * 1000)
         for id_, space in list(profile.spaces.items()):
-            if space.erasing.next_due() <= now_ms:
+            due = space.forgetting.more or space.erasing.next_due() <= now_ms
+            if due and id_ not in self._sliced and len(self._sliced) < SLICES:
+                self._sliced.add(id_)
                 space.look_again()
             if not space.erasing.unnamed:
                 self._naming_due.pop(id_, None)
