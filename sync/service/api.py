@@ -327,7 +327,8 @@ class Service(Protocol):
         ...
 
     async def delete(self, chat: str, message: str, *, everyone: bool = False) -> models.MessageRef:
-        """Hides a message on my devices, or asks all devices to delete it.  Raises `not_allowed`."""
+        """Deletes a message from my devices alone (what others hold stays), or asks all devices to delete it.  Raises
+        `not_allowed`."""
         ...
 
     async def react(self, chat: str, message: str, emoji: str) -> models.MessageRef:
