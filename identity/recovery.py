@@ -111,6 +111,11 @@ def copy_counter(data: bytes) -> int:
     return _copy_head(data)[0]
 
 
+def copy_maker(data: bytes) -> bytes:
+    """D of the device that a copy says to be of, which the phrase alone can check.  Raises DecodeError."""
+    return _copy_head(data)[1]
+
+
 def _copy_head(data: bytes) -> tuple[int, bytes, bytes, bytes, bytes]:
     if len(data) > MAX_COPY:
         raise DecodeError("too long for a recovery copy")

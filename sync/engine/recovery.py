@@ -30,6 +30,7 @@ from identity.recovery import (
     SLOTS,
     DropSlot,
     copy_counter,
+    copy_maker,
     drop_slot,
     open_copy,
     open_record,
@@ -64,10 +65,13 @@ RECORD_GAP = 12 * 3600.0  # seconds between two times that a record is put: node
 AFTER = 20.0  # seconds after the start, or after a first copy came, until this device says that it keeps it
 SEEK_FIRST, SEEK_LONGEST = 5.0, 600.0  # seconds between two looks for my own copy, doubling
 SETTLE = 60.0  # seconds after a copy was found in which a newer one may come
+SEARCH = 86_400.0  # and in which those are asked whom the records of contacts name, should they be off
 MAX_CERTIFICATES = 2  # of one holder in a record: its own, and that of the device that let it in
 MAX_HINTS = 2
-MAX_HOLDERS = 16
+MAX_HOLDERS = 2  # devices that one record named; who writes there often pushes out its own alone
+MAX_COPIES = 16  # copies looked at in one search
 MAX_REJOINS = 256  # chats that one connection is asked to let a device into
+MAX_ASKED = 4 * MAX_WRITERS  # feeds of one chat that may let it in, of all copies together
 _OWN, _KEPT, _KEPT_BY, _BACK = b"own copy", b"kept/", b"kept by/", b"back/"
 
 
@@ -94,7 +98,12 @@ class Recovery:
         self._record_at: dict[bytes, float] = {}  # whose record (mine: my identity) -> when it is put next
         self._seek_at, self._seek_wait = 0.0, SEEK_FIRST
         self._seeking: dict[bytes, DropSlot] = {}  # public key of a record asked for
-        self._settled = inf  # when to stop looking: a copy was found
+        self._named: dict[bytes, list[bytes]] = {}  # the same -> the devices that it named last
+        self._copies: set[bytes] = set()  # digests of the copies looked at
+        self._asking: dict[bytes, bytes] = {}  # rows of `_BACK`, the uncommitted ones among them
+        self._settled = inf  # from when on what was found is mine, and is given to others
+        self._rested = False  # that time has come, and the search goes on
+        self._asked: set[bytes] = set()  # devices that were asked for the copy
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -138,7 +147,7 @@ class Recovery:
         if self.online:
             times += self._record_at.values()
             if self.recovering is not None:
-                times += [self._seek_at, self._settled]
+                times += [self._seek_at, self._settled + (SEARCH if self._rested else 0.0)]
         return min(times, default=inf)
 
     # -- my copy --------------------------------------------------------------------------------------------------
@@ -146,14 +155,14 @@ class Recovery:
     def _renew_copy(self, now: float) -> None:
         """Makes my copy anew where it would say something else, and gives it to whoever is connected."""
         profile = self._profile
-        if profile.recovery is None or not profile.personal.may_write or self.recovering is not None:
+        if profile.recovery is None or not profile.personal.may_write or self._unsettled():
             return
         text = encode_copy(self._contents())
         told, before = digest(Label.COPY, text), profile.store.get(Table.META, _OWN)
-        if before is not None and before[:32] == told:
+        maker = profile.account.keys.agreement
+        if before is not None and before[:32] == told and copy_maker(before[32:]) == maker.public:
             return
         counter = max(int(now * 1000), copy_counter(before[32:]) + 1 if before is not None else 0)
-        maker = profile.account.keys.agreement
         try:
             sealed = seal_copy(profile.recovery, maker, counter, text, profile.rng, profile.context.kem)
         except ValueError:
@@ -184,11 +193,12 @@ class Recovery:
             space = profile.spaces.get(id_)
             if chat.kind not in ("direct", "group") or chat.state != "active" or space is None or space.z is None:
                 continue
-            title = space.state.title if chat.kind == "group" else ""
+            title = space.state.title or chat.title or "" if chat.kind == "group" else ""
+            creator = _creator(space) or chat.creator or bytes(32)
+            # Who is still outside knows who may let it in from the copy that it found, and from nothing else.
+            writers = _letting_in(profile, space) or _writers_of(profile.store.get(Table.META, _BACK + id_))
             chats.append(
-                CopiedChat(
-                    id_, chat.kind, title, _creator(space), chat.peer or bytes(32), space.z, _letting_in(profile, space)
-                )
+                CopiedChat(id_, chat.kind, title, creator, chat.peer or bytes(32), space.z, writers[:MAX_WRITERS])
             )
         generation = profile.directory.generation(profile.account.identity)
         return RecoveryCopy(generation, view.profile.about or "", tuple(contacts), tuple(chats))
@@ -205,15 +215,17 @@ class Recovery:
     # -- others' copies -------------------------------------------------------------------------------------------
 
     def _keep(self, peer: Peer, body: bytes, now: float) -> None:
-        """Keeps a contact's copy in place of an older one.  Raises DecodeError."""
+        """Keeps the copy that a contact's device made, in place of an older one.  Raises DecodeError."""
         reader, identity = Reader(body), cast(bytes, peer.identity)
         if reader.fixed(2) != PREFIX:
             raise DecodeError("a copy of another version")
         seed, secret, copy = reader.fixed(32), reader.fixed(32), reader.rest()
         counter, held = copy_counter(copy), self.kept(identity)
-        if identity not in self._profile.view.contacts:
+        makers = {one.agreement: one.id for one in self._profile.directory.active(identity)}
+        if identity not in self._profile.view.contacts or makers.get(copy_maker(copy)) != peer.device:
             return
-        if held is None or copy_counter(held.copy) < counter:
+        # The word of a device that was shut out does not outlast it, however high it counted.
+        if held is None or copy_counter(held.copy) < counter or copy_maker(held.copy) not in makers:
             self._profile.context.batch.put(Table.META, _KEPT + identity, seed + secret + copy)
             self._record_at.setdefault(identity, now + AFTER)
             held = KeptCopy(DropSlot(SigningKey.from_seed(seed), secret), copy)
@@ -302,8 +314,11 @@ class Recovery:
 
     def _seek(self, now: float) -> None:
         if self._settled <= now:
-            self._profile.keep_recovering(None)
-            self._settled, self._copy_at = inf, now
+            if not self._rested:
+                self._rested, self._copy_at = True, now
+            if not self._unasked() or self._settled + SEARCH <= now:
+                self._profile.keep_recovering(None)
+                self._settled, self._rested = inf, False
         if self._seek_at > now or self._profile.recovery is None or self.recovering is None:
             return
         self._seek_at, self._seek_wait = now + self._seek_wait, min(self._seek_wait * 2, SEEK_LONGEST)
@@ -312,10 +327,19 @@ class Recovery:
             self._seeking[slot.signing.public] = slot
             self._profile.effects.append(SeekRecord(slot.signing.public))
 
+    def _unsettled(self) -> bool:
+        """Whether what I know of my contacts and chats may be far from whole."""
+        return self.recovering is not None and not self._rested
+
+    def _unasked(self) -> bool:
+        """Whether a contact's record names a device that was not asked for a copy.  One false copy ends no search."""
+        own = drop_slot(self._profile.recovery, 0).signing.public if self._profile.recovery is not None else b""
+        return any(set(devices) - self._asked for public, devices in self._named.items() if public != own)
+
     def sought(self, public: bytes, value: bytes, now: float) -> None:
         """A record that was asked for: whoever it names is dialled."""
         slot = self._seeking.get(public)
-        if slot is None or len(self._dialling.holders) >= MAX_HOLDERS:
+        if slot is None:
             return
         try:
             device, certificates, where = decode_holder(open_record(slot, value))
@@ -327,47 +351,54 @@ class Recovery:
             directory.know_former(certificates[0])
         if directory.device(device) is None:
             return
-        self._dialling.holders.add(device)
+        named = self._named.setdefault(public, [])
+        self._named[public] = [*(one for one in named if one != device), device][-MAX_HOLDERS:]
+        self._dialling.holders = {one for devices in self._named.values() for one in devices}
         self._dialling.remember(device, where)
 
     def _found(self, body: bytes, now: float) -> bool:
-        """A copy of mine: what is in it becomes my contacts and chats, where it is newer than what was found before.
-        Whether it was.  Raises DecodeError."""
-        profile, keys = self._profile, self.recovering
-        if keys is None:
+        """A copy of mine: what is in it becomes my contacts and chats.  An older one than was found before brings what
+        that one lacked, and changes nothing that it said: a device that was stolen may have made the newest.  Whether
+        it was the newest.  Raises DecodeError."""
+        profile, keys, told = self._profile, self.recovering, digest(Label.COPY, body)
+        if keys is None or told in self._copies or len(self._copies) >= MAX_COPIES:
             return False
         counter, _, text = open_copy(body, keys, profile.context.kem)
         row = cast(bytes, profile.recovering)
-        if counter <= int.from_bytes(row[:8], "little"):
+        copy, newest = decode_copy(text), counter > int.from_bytes(row[:8], "little")
+        self._copies.add(told)
+        self._take(copy, now, newest=newest)
+        if not newest:
+            self._found_now = True
             return False
-        copy = decode_copy(text)
-        self._take(copy, now)
         profile.keep_recovering(counter.to_bytes(8, "little") + row[8:])
-        self._settled = now + SETTLE
+        self._settled, self._rested = now + SETTLE, False
         profile.effects.append(DeviceChanged(profile.account.device, found_notice(copy)))
         return True
 
-    def _take(self, copy: RecoveryCopy, now: float) -> None:
+    def _take(self, copy: RecoveryCopy, now: float, *, newest: bool) -> None:
         profile, now_ms = self._profile, int(now * 1000)
-        if copy.about:
+        if copy.about and newest:
             profile.note(now_ms, OwnProfile(about=copy.about))
+        known = set() if newest else set(profile.view.contacts)
         for contact in copy.contacts:
             statements = [good for data in contact.statements if (good := _statement(data)) is not None]
             profile.learn(statement for statement in statements if statement.identity == contact.identity)
-            profile.note(
-                now_ms,
-                OwnContact(
-                    contact.identity,
-                    on=True,
-                    name=contact.name or None,
-                    profile=contact.profile or None,
-                    pending=False,
-                    blocked=contact.blocked or None,
-                    verified=contact.verified or None,
-                    space=contact.space,
-                    statements=contact.statements,
-                ),
-            )
+            if contact.identity not in known:
+                profile.note(
+                    now_ms,
+                    OwnContact(
+                        contact.identity,
+                        on=True,
+                        name=contact.name or None,
+                        profile=contact.profile or None,
+                        pending=False,
+                        blocked=contact.blocked or None,
+                        verified=contact.verified or None,
+                        space=contact.space,
+                        statements=contact.statements,
+                    ),
+                )
             for device, place in contact.places:
                 try:
                     self._dialling.remember(device, decode_whereabouts(place))
@@ -376,6 +407,22 @@ class Recovery:
         for chat in copy.chats:
             if chat.space not in profile.view.chats:
                 self._ask_back(chat, now_ms)
+            else:
+                self._ask_further(chat)
+
+    def _ask_further(self, chat: CopiedChat) -> None:
+        """Another copy names further feeds that may let me into a chat which I am still outside of."""
+        key = _BACK + chat.space
+        row = self._asking.get(key) or self._profile.store.get(Table.META, key)
+        if row is None:
+            return
+        writers = tuple(dict.fromkeys((*_writers_of(row), *chat.writers)))[:MAX_ASKED]
+        self._profile.spaces[chat.space].members.vouch([core_key(writer) for writer in writers])
+        self._keep_asking(key, writers)
+
+    def _keep_asking(self, key: bytes, writers: Iterable[bytes]) -> None:
+        row = self._asking[key] = b"".join(writers)
+        self._profile.context.batch.put(Table.META, key, row)
 
     def _ask_back(self, chat: CopiedChat, now_ms: int) -> None:
         """A chat that I was in: a feed of this device, which somebody in it has to let in."""
@@ -385,7 +432,7 @@ class Recovery:
         if space.z is None:
             space.epoch_keys.set_z(chat.rendezvous)
         space.members.vouch([core_key(writer) for writer in chat.writers])
-        profile.context.batch.put(Table.META, _BACK + chat.space, b"".join(chat.writers))
+        self._keep_asking(_BACK + chat.space, chat.writers)
         group = chat.kind == "group"
         profile.note(
             now_ms,
@@ -413,9 +460,9 @@ class Recovery:
             if space is None or space.mine is None or space.mine.key is None:
                 continue
             if space.mine.core in space.state.writers:
+                self._asking.pop(key, None)
                 profile.context.batch.delete(Table.META, key)
                 continue
-            writers = [row[at : at + 32] for at in range(0, len(row), 32)]
             consents = [
                 (
                     writer,
@@ -428,9 +475,10 @@ class Recovery:
                         prekey=prekey,
                     ),
                 )
-                for writer in writers
+                for writer in _writers_of(row)
             ]
-            yield encode_rejoin(space.id, space.mine.writer, prekey, consents)
+            for start in range(0, len(consents), MAX_WRITERS):
+                yield encode_rejoin(space.id, space.mine.writer, prekey, consents[start : start + MAX_WRITERS])
 
     def _let_back(self, peer: Peer, body: bytes, now: float) -> None:
         """A person of whom every device in a chat is out comes back with a new one: whoever may add it does.  Raises
@@ -477,6 +525,7 @@ class Recovery:
         profile = self._profile
         if self.recovering is not None and not peer.asked_copy:
             peer.asked_copy = peer.owes_copy = True
+            self._asked.add(cast(bytes, peer.proved))
             peer.mux.send(peer.main, ASK, b"")
         if peer.device is None or profile.out:
             return
@@ -484,7 +533,7 @@ class Recovery:
             for request in self._rejoins():
                 peer.mux.send(peer.main, REJOIN, request)
         row = profile.store.get(Table.META, _OWN)
-        if row is not None and self.recovering is None:
+        if row is not None and not self._unsettled():
             self._give(peer, row[32:])
 
     def receive(self, peer: Peer, type: int, body: bytes, now: float) -> None:
@@ -589,10 +638,15 @@ def _lasting(where: Whereabouts) -> Whereabouts:
     return Whereabouts(where.at // week * week, where.transports, where.hints[:MAX_HINTS])
 
 
-def _creator(space: Space) -> bytes:
+def _writers_of(row: bytes | None) -> tuple[bytes, ...]:
+    """The W in a row of `_BACK`, in order."""
+    return tuple(row[at : at + 32] for at in range(0, len(row), 32)) if row is not None else ()
+
+
+def _creator(space: Space) -> bytes | None:
     state = space.state
     member = state.members.get(state.creator) if state.creator is not None else None
-    return member.writer if member is not None else bytes(32)
+    return member.writer if member is not None else None
 
 
 def _letting_in(profile: Profile, space: Space) -> tuple[bytes, ...]:

@@ -86,8 +86,14 @@ def author_of(profile: Profile, space: Space, core: bytes) -> Author:
 
 
 def author_of_row(profile: Profile, space: Space, row: Row) -> Author:
-    """Who wrote a message."""
-    return author_of(profile, space, space.members.feed_of(row.core))
+    """Who wrote a message.  What stands beyond the end of its feed is on the word of whoever says that it had come
+    before, unless that is a device of mine."""
+    core, witness = space.members.feed_of(row.core), space.members.witness(row.core, row.seq)
+    author, by = author_of(profile, space, core), space.state.member(witness) if witness is not None else None
+    if by is None or not author.proved:
+        return author
+    name = f"{_short(author.name)}, vouched by {_short(person_name(profile, by.identity, space))}"
+    return Author(author.identity, name, False, False)
 
 
 def vouched_name(profile: Profile, space: Space, core: bytes) -> str:

@@ -40,7 +40,8 @@ LEAF_ONLY = (EntryState.CLEARED, EntryState.WITHHELD, EntryState.PASSED, EntrySt
 @dataclass(slots=True)
 class Feed:
     """One feed.  number: its short local name in store keys; opened: every entry below is opened, cleared or skipped;
-    stamp: the highest stamp opened; key: the writer's pair if the feed is mine."""
+    heard: how far it was opened while its writer was known as an open one, so before anything ended it here; stamp: the
+    highest stamp opened; key: the writer's pair if the feed is mine."""
 
     number: int
     space: bytes
@@ -49,6 +50,7 @@ class Feed:
     tree: Tree = field(default_factory=Tree)
     head: Head | None = None
     opened: int = 0
+    heard: int = 0
     stamp: int = 0
     key: SigningKey | None = None
 
@@ -114,15 +116,15 @@ def feed_key(space: bytes, writer: bytes) -> bytes:
 
 
 def put_feed(batch: Batch, feed: Feed) -> None:
-    """number | length | roots: size, hash each | head: signature, length, tree hash, if any | opened | stamp | seed,
-    if mine.  The tree may reach beyond the newest signed head: inside a long range it does."""
+    """number | length | roots: size, hash each | head: signature, length, tree hash, if any | opened | heard | stamp
+    | seed, if mine.  The tree may reach beyond the newest signed head: inside a long range it does."""
     out = Writer().uint(feed.number).uint(feed.length)
     for node in feed.tree.roots:
         out.uint(node.size).raw(node.hash)
     out.buffer(feed.head.signature if feed.head else b"")
     if feed.head:
         out.uint(feed.head.length).raw(feed.head.root)
-    out.uint(feed.opened).fixed_uint(feed.stamp, 8).buffer(feed.key.seed if feed.key else b"")
+    out.uint(feed.opened).uint(feed.heard).fixed_uint(feed.stamp, 8).buffer(feed.key.seed if feed.key else b"")
     batch.put(Table.FEED, feed_key(feed.space, feed.writer), out.finish())
 
 
@@ -135,7 +137,7 @@ def load_feeds(store: Store, space: bytes) -> list[Feed]:
         roots = tuple(Node(index, data.uint(), data.fixed(32)) for index in roots_at(length))
         signature = data.buffer(64)
         head = Head(writer, data.uint(MAX_LENGTH), data.fixed(32), signature) if signature else None
-        opened, stamp, seed = data.uint(), data.fixed_uint(8), data.buffer(32)
+        opened, heard, stamp, seed = data.uint(), data.uint(), data.fixed_uint(8), data.buffer(32)
         feeds.append(
             Feed(
                 number=number,
@@ -145,6 +147,7 @@ def load_feeds(store: Store, space: bytes) -> list[Feed]:
                 tree=Tree(length, roots),
                 head=head,
                 opened=opened,
+                heard=heard,
                 stamp=stamp,
                 key=SigningKey.from_seed(seed) if seed else None,
             )

@@ -227,6 +227,14 @@ class Inbound:
         if opened != feed.opened:
             feed.opened = opened
             self._feed_store.touch(feed)
+        self.hear(feed)
+
+    def hear(self, feed: Feed) -> None:
+        """Notes how far a feed is opened while its writer is an open one, by what was folded last: what of it is opened
+        after its end was learnt is on somebody else's word."""
+        if feed.heard < feed.opened and feed.core in self._members.writing:
+            feed.heard = feed.opened
+            self._feed_store.touch(feed)
 
     # -- heads that entries name ------------------------------------------------------------------------------
 

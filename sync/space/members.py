@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from crdt.log.manifest import core_key
 from crdt.log.merkle import MAX_LENGTH
-from crdt.space.control import ControlBody, ControlEntry, Revoke, SpaceKind, decode_control, encode_control
+from crdt.space.control import ControlBody, ControlEntry, Revoke, SpaceKind, Witness, decode_control, encode_control
 from crdt.space.graph import ControlGraph
 from crdt.space.lineage import End, FeedLineage
 from crdt.space.membership import Member, SpaceState
@@ -81,9 +81,11 @@ class Members:
             self._snapshot_due = len(self.graph) > 0
             self.learn_devices()
         feed_store.control_tips = self.tips
+        self._seen_by: tuple[int, dict[bytes, list[tuple[bytes, int]]]] = -1, {}  # as of which version
         self._outside = not self._writes()
         # What the rows in the store were folded by: the next change of membership is compared with it.
         self._shape = self._shape_now()
+        self.writing = self._writing_now()  # cores of open writers, as of the last fold
         for core in feed_store.feeds:
             self.author(core)
 
@@ -249,6 +251,33 @@ class Members:
         parting = self.parting(core)
         return (parting is None or seq + 1 < parting.differ) and self.state.within(core, seq)
 
+    def witness(self, core: bytes, seq: int) -> bytes | None:
+        """On whose word an entry shows that lies beyond the end of its feed: the core key of a writer that says that it
+        had opened it before.  None: it lies within, or a device of mine says so, this one or another."""
+        feed = self._feed_store.feeds.get(core)
+        if (
+            core in self._feed_store.offshoots.by_name
+            or self.acts(core, seq)
+            or (feed is not None and seq < feed.heard)
+        ):
+            return None
+        found = self._witnesses().get(core, ())
+        mine = self.state.writers.get(self._feed_store.mine.core) if self._feed_store.mine is not None else None
+        by = sorted(w for w, length in found if seq < length and w in self.state.writers)
+        me = mine.member if mine is not None else None
+        return None if any(self.state.writers[w].member == me for w in by) else next(iter(by), None)
+
+    def _witnesses(self) -> dict[bytes, list[tuple[bytes, int]]]:
+        """core -> (core of the witness, length) of all that counting witnesses say of the feed."""
+        if self._seen_by[0] != self.version:
+            found: dict[bytes, list[tuple[bytes, int]]] = {}
+            for entry in self.graph.entries() if self.state.witnessed else ():
+                for place, op in enumerate(entry.ops):
+                    if isinstance(op, Witness) and (entry.id, place) in self.state.counted:
+                        found.setdefault(op.feed.core, []).append((entry.core, op.feed.length))
+            self._seen_by = self.version, found
+        return self._seen_by[1]
+
     def _decided(self, offshoot: Offshoot) -> bool:
         return offshoot.core in self.state.writers and self.state.ends.get(offshoot.core) == offshoot.end
 
@@ -384,6 +413,7 @@ class Members:
         self._first_after_me.clear()
         self._partings.clear()
         self.learn_devices()
+        self.writing = self._writing_now()
         if self._outside and self._writes():
             self._outside = False
             self._let_go()
@@ -410,6 +440,9 @@ class Members:
     def _shape_now(self) -> Shape:
         state = self.state
         return dict(state.ends), state.admins, dict(state.witnessed)
+
+    def _writing_now(self) -> frozenset[bytes]:
+        return frozenset(writer.core for writer in self.state.writers.values() if writer.open)
 
     def _writes(self) -> bool:
         mine = self._feed_store.mine

@@ -62,9 +62,10 @@ def owed_ops(space: Space) -> tuple[Op, ...]:
     for core, feed in space.feed_store.feeds.items():
         if feed.length:
             frontiers[core] = End(feed.length, feed.tree.hash())
-        root = space.feed_store.root_at(feed, feed.opened) if feed.opened else None
+        # What was opened after the end was learnt here is nothing that an end took away.
+        root = space.feed_store.root_at(feed, feed.heard) if feed.heard else None
         if root is not None and core != mine.core:
-            opened.append(FeedEnd(feed.writer, feed.opened, root))
+            opened.append(FeedEnd(feed.writer, feed.heard, root))
     if not moves.may_owe(state, mine.core, opened=opened, frontiers=frontiers, lost=lost):
         return ()
     return moves.obligations(space.graph, mine.core, opened=opened, frontiers=frontiers, lost=lost)

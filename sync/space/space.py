@@ -260,6 +260,8 @@ class Space:
     def _after_control(self, now_ms: int) -> dict[bytes, None]:
         """Membership changed: Z, authorship of feeds and what shows follow.  Returns the messages to fold again."""
         old = self.members.refold()
+        for feed in self.feed_store.feeds.values():
+            self.inbound.hear(feed)
         self.epoch_keys.open_grants()
         self.proofs.review()
         if self._changes.keys:

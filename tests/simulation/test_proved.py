@@ -16,7 +16,7 @@ from crdt.log.head import sign_head
 from crdt.log.manifest import core_key
 from crdt.log.merkle import leaf_of
 from crdt.space.consent import sign_consent
-from crdt.space.control import Add, Admit, Op
+from crdt.space.control import Add, Admit, Op, Witness
 from identity.keys import SigningKey
 from sync.engine.engine import Engine
 from sync.service import models
@@ -28,6 +28,7 @@ from sync.space.epochs import open_epoch
 from sync.space.space import Space
 from tests.support.calls import result_of
 from tests.support.device import Device
+from tests.support.household import pass_on, utter
 from tests.support.world import World
 
 
@@ -310,3 +311,49 @@ def test_a_contact_with_my_own_name_is_marked_and_a_name_of_nothing_is_the_id() 
     names = {one.id: one.name for one in ada.call(lambda calls: calls.contacts()).contacts}
     assert names[identity_id(identity(other))] == f"Ada ({identity_id(identity(other))[:11]})"
     assert names[identity_id(identity(blank))] == identity_id(identity(blank))[:11]
+
+
+# -- beyond the end of a feed ------------------------------------------------------------------------------------
+
+
+def mal_is_removed(seed: str) -> tuple[World, Device, Device, Device]:
+    """Ada removed Mal from her group; Bob and Ada heard him until then."""
+    world, ada, mal, bob = three(seed)
+    world.grouped("club", ada, mal, bob)
+    mal.send("club", "while I was in")
+    world.settle()
+    world.cut(mal, [ada, bob])
+    ada.call(lambda calls: calls.chat_remove(chat_id(ada.space("club").id), identity_id(identity(mal))))
+    world.run(20)
+    return world, ada, mal, bob
+
+
+def test_what_came_after_the_end_is_vouched_for_by_no_honest_device() -> None:
+    world, ada, mal, bob = mal_is_removed("after the end")
+    club = mal.space("club")
+    utter(mal, club, "I am not gone")
+    pass_on(mal, bob, club.id)
+    world.run(20)
+    bob.restart()
+    world.run(20)
+    assert world.texts(bob, "club") == world.texts(ada, "club") == ["while I was in"]
+    ops = [op for entry in ada.space("club").graph.entries() for op in entry.ops]
+    assert not [op for op in ops if isinstance(op, Witness)]
+
+
+def test_what_a_member_says_to_have_had_before_the_end_is_on_that_members_word() -> None:
+    world, ada, mal, bob = three("before the end")
+    world.grouped("club", ada, mal, bob)
+    world.settle()
+    world.cut(ada, [mal, bob])
+    mal.send("club", "Ada never had this")
+    world.run(10)
+    ada.call(lambda calls: calls.chat_remove(chat_id(ada.space("club").id), identity_id(identity(mal))))
+    world.heal()
+    world.run(30)
+    assert said(bob, "club") == [("Mal", "Ada never had this", True)]
+    assert said(ada, "club") == [("Mal, vouched by Bob", "Ada never had this", False)]
+    ada.restart()
+    bob.restart()
+    assert said(bob, "club") == [("Mal", "Ada never had this", True)]
+    assert said(ada, "club") == [("Mal, vouched by Bob", "Ada never had this", False)]

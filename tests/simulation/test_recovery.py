@@ -6,8 +6,10 @@ from functools import partial
 
 import pytest
 
+from identity.recovery import copy_counter, copy_maker
 from sync.engine.effects import DeviceChanged
 from sync.engine.recovery import COPY, Recovery
+from sync.service.ids import device_id
 from sync.store.memory import When
 from sync.store.port import Table
 from tests.support.device import Device
@@ -183,3 +185,51 @@ def test_a_device_that_comes_back_asks_each_connection_once() -> None:
     before = world.trace.count["datagram"]
     world.run(20)
     assert world.trace.count["datagram"] - before < 600
+
+
+def test_a_device_that_is_lost_before_it_was_let_in_leaves_word_of_who_may_let_the_next_one_in() -> None:
+    """Its copy once named nobody, and replaced the one that did."""
+    world = World(10, dht=True)
+    phone, bob = world.person("Ada"), world.person("Bob")
+    world.friends(phone, bob)
+    eve = world.person("Eve")
+    world.friends(phone, eve)
+    world.run(40)
+    lose(world, phone)
+    mine = b"kept/" + world.identities["Ada"]
+    bob.do(lambda engine: engine.profile.context.batch.delete(Table.META, mine))  # only Eve has a copy
+    bob.stop()
+    first = world.recover("Ada", "first")
+    world.run_until(lambda: first.knows("Eve"), "coming back", 900)
+    world.run(90)
+    lose(world, first)
+    second = world.recover("Ada", "second")
+    world.run_until(lambda: second.knows("Eve"), "coming back again", 900)
+    world.run(30)
+    eve.stop()
+    bob.boot()
+    world.run_until(lambda: second.knows("Bob"), "the first friend", 900)
+
+
+def test_a_copy_of_a_device_that_was_shut_out_gives_way_however_high_it_counted() -> None:
+    """A clock ten years ahead is enough for that."""
+    world = World(11, dht=True)
+    phone, desk = world.linked("Ada")
+    bob = world.person("Bob")
+    world.friends(phone, bob)
+    desk.stop()
+    phone.stop()
+    phone.skew = 3650 * 86_400.0
+    phone.boot()
+    world.friends(phone, world.person("Eve"))
+    world.run(10)
+    ada = phone.engine.profile.account.identity
+    held = bob.engine.recovery.kept(ada)
+    assert held is not None and copy_counter(held.copy) > (bob.now + 86_400) * 1000
+    world.cut(phone, bob)
+    desk.boot()
+    world.run(10)
+    desk.call(lambda calls: calls.device_revoke(device_id(phone.engine.profile.account.device)))
+    world.run(20)
+    kept = bob.engine.recovery.kept(ada)
+    assert kept is not None and copy_maker(kept.copy) == desk.engine.profile.account.keys.agreement.public
