@@ -41,6 +41,7 @@ class Label(bytes, Enum):
     SPACE = b"kithkin space"
     CONSENT = b"kithkin consent"
     SUCCEED = b"kithkin succeed"
+    RESTART = b"kithkin restart"
     SLOT_HINT = b"kithkin slot"
     SLOT_KEY = b"kithkin slot key"
     SLOT_KEM = b"kithkin slot kem"
@@ -77,6 +78,7 @@ SIGNERS: Mapping[Label, str] = MappingProxyType(
         Label.REVOCATION: "RS",
         Label.CONSENT: "W",
         Label.SUCCEED: "W",
+        Label.RESTART: "W",
         Label.RECORD: "W",
     }
 )

@@ -164,6 +164,10 @@ async def chat_remove(service: Service, args: Args, out: Output) -> None:
     out.line(await service.chat_remove(args.id, args.contact))
 
 
+async def chat_restart(service: Service, args: Args, out: Output) -> None:
+    out.line(await service.chat_restart(args.id, args.without))
+
+
 async def chat_set(service: Service, args: Args, out: Output) -> None:
     out.line(await service.chat_set(args.id, args.key, args.value))
 
@@ -299,6 +303,7 @@ CHAT_MEMBERS = Asks(chat_members)
 CHAT_ADD = Asks(chat_add)
 CHAT_ADMIN = Asks(chat_admin)
 CHAT_REMOVE = Asks(chat_remove)
+CHAT_RESTART = Asks(chat_restart)
 CHAT_SET = Asks(chat_set, check=check_chat_set)
 DELETE_CHAT = Asks(delete_chat)
 SEND = Asks(send, check=check_send)

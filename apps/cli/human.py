@@ -248,6 +248,12 @@ def _(value: m.Chats, page: Page) -> str:
 
 
 @shows
+def _(value: m.Restarted, page: Page) -> str:
+    said = "The chat goes on in a new group that you lead. Its history stays where it is."
+    return f"{said}\n{value.asks}" if value.asks else said
+
+
+@shows
 def _(value: m.Members, page: Page) -> str:
     twice = {True: ", runs twice", False: ""}
     proved = {True: "yes", False: "no"}

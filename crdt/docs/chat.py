@@ -37,6 +37,8 @@ MAX_EMOJI = 20  # different ones of one member on one message
 MAX_LIFETIME = 2**31 - 1
 OFFER_ID = 16  # bytes
 MAX_PAST = 16  # tips of a control graph that an offer names
+MAX_WITHOUT = 50  # people whom a restart leaves out
+MAX_RESTARTS = 2  # of one feed that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,31 @@ class Decline:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """The old group goes on in a new one: an offer to all who stand in the old one, said there, and answered there.
+
+    `old` and `space` are the ids of both; `creator`, `id` and `feeds` are as in an offer; `past` are tips of the old
+    group's control graph: who came in behind them is not meant; `without` are identities that are left out;
+    `statements` show that the devices of the old creator are out; `signature` is the new creator's, for the feed that
+    says this.
+    """
+
+    space: bytes
+    old: bytes
+    creator: bytes
+    id: bytes
+    signature: bytes
+    feeds: tuple[bytes, ...]
+    past: tuple[bytes, ...]
+    without: tuple[bytes, ...] = ()
+    statements: tuple[bytes, ...] = ()
+
+    def offer(self) -> Offer:
+        """What it offers to each of them."""
+        return Offer(self.space, self.creator, "", self.id, self.feeds)
+
+
+@dataclass(frozen=True, slots=True)
 class MemberProfile:
     """What a member calls itself: a copy of the profile in its personal space."""
 
@@ -217,6 +244,20 @@ ANSWER = Shape(
     ),
 )
 DECLINE = Shape(Decline, (Member("decline", "space", KEY), Member("id", "id", octets(OFFER_ID))))
+RESTART = Shape(
+    Restart,
+    (
+        Member("restart", "space", KEY),
+        Member("old", "old", KEY),
+        Member("creator", "creator", KEY),
+        Member("id", "id", octets(OFFER_ID)),
+        Member("sig", "signature", octets(64)),
+        Member("feeds", "feeds", several(KEY, 1, MAX_DEVICES)),
+        Member("past", "past", several(KEY, 1, MAX_PAST)),
+        Member("without", "without", several(KEY, 1, MAX_WITHOUT), optional=True, default=()),
+        Member("statements", "statements", STATEMENTS, optional=True, default=()),
+    ),
+)
 PROFILE = Shape(
     MemberProfile,
     (

@@ -12,7 +12,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
 
-from crdt.docs.chat import Answer, Decline, Edit, MemberProfile, Message, Offer, Reaction, Receipt
+from crdt.docs.chat import Answer, Decline, Edit, MemberProfile, Message, Offer, Reaction, Receipt, Restart
 from crdt.docs.deletion import Block, Deletion, decode_deletion, encode_deletion
 from crdt.docs.guard import Admit
 from crdt.docs.ids import message_id, sort_key
@@ -21,7 +21,7 @@ from crdt.docs.over import value_id
 from crdt.docs.schema import parse_value
 from identity.errors import DecodeError
 
-FactValue = Message | Edit | Reaction | Receipt | MemberProfile | Offer | Answer | Decline | Deletion | Block
+FactValue = Message | Edit | Reaction | Receipt | MemberProfile | Offer | Answer | Decline | Restart | Deletion | Block
 
 ABOUT_MESSAGE = b"\x01"  # | message id
 ABOUT_BLOCK = b"\x02"  # | core | seq
@@ -119,7 +119,7 @@ def facts_of(admit: Admit, author: bytes, core: bytes, seq: int, stamp: int, arr
                 about, kind = ABOUT_READING, FactKind.RECEIPT
             case MemberProfile():
                 about, kind = ABOUT_PROFILES, FactKind.PROFILE
-            case Offer() | Answer() | Decline():
+            case Offer() | Answer() | Decline() | Restart():
                 about, kind = ABOUT_OFFERS, FactKind.OFFER
             case _:
                 continue

@@ -55,6 +55,7 @@ class OwnChat:
     rendezvous: bytes | None = None  # Z as last known
     muted: bool | None = None
     by: bytes | None = None  # identity of who said that I was removed
+    old: bytes | None = None  # the group that this one goes on from
     over: tuple[bytes, ...] = field(default=(), compare=False)
 
 
@@ -179,6 +180,7 @@ CHAT = Shape(
         Member("z", "rendezvous", KEY, optional=True),
         Member("muted", "muted", FLAG, optional=True),
         Member("by", "by", KEY, optional=True),
+        Member("old", "old", KEY, optional=True),
         REPLACES,
     ),
 )

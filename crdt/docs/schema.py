@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from crdt.docs import chat, own
-from crdt.docs.chat import Answer, Decline, Edit, MemberProfile, Message, Offer, Reaction, Receipt
+from crdt.docs.chat import Answer, Decline, Edit, MemberProfile, Message, Offer, Reaction, Receipt, Restart
 from crdt.docs.fields import Invalid, Shape, parse, scan_object
 from crdt.docs.kinds import DocKind
 from crdt.docs.own import (
@@ -25,7 +25,7 @@ from crdt.docs.own import (
     Setting,
 )
 
-ChatValue = Message | Edit | Reaction | Receipt | Offer | Answer | Decline | MemberProfile
+ChatValue = Message | Edit | Reaction | Receipt | Offer | Answer | Decline | Restart | MemberProfile
 OwnValue = (
     OwnProfile | OwnContact | OwnChat | Setting | ReadMark | OwnDraft | OwnInvite | OwnWriter | DeviceName | Hidden
 )
@@ -38,7 +38,7 @@ SCHEMAS: dict[DocKind, dict[str, tuple[Shape[Any], ...]]] = {
         "edits": (chat.EDIT,),
         "reactions": (chat.REACTION,),
         "receipts": (chat.RECEIPT,),
-        "offers": (chat.OFFER, chat.ANSWER, chat.DECLINE),
+        "offers": (chat.OFFER, chat.ANSWER, chat.DECLINE, chat.RESTART),
         "meta": (chat.PROFILE,),
     },
     DocKind.PERSONAL: {

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from crdt.docs.chat import Answer, Decline, Edit, MemberProfile, Message, Offer, Receipt
+from crdt.docs.chat import MAX_RESTARTS, Answer, Decline, Edit, MemberProfile, Message, Offer, Receipt, Restart
 from crdt.docs.facts import Fact, FactKind, decode_fact, facts_of, facts_of_deletion, message_prefix, messages_of
 from crdt.docs.over import counting, newest_of_feeds
 from crdt.docs.rows import Row
@@ -216,16 +216,19 @@ def fold_profiles(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, 
 
 @dataclass(slots=True)
 class GroupTalk:
-    """What a direct space says about one offered space.
+    """What a direct space, or a group that goes on in another, says about one offered space.
 
-    offers: (member id, offer id) -> the offer, as that member said it last; answers: offer id -> W of a feed -> the
-    answer that brings it, with the member that gave it; declined: (member id, offer id) of refusals and withdrawals.
+    offers: (member id, offer id) -> the offer, as that member said it last; answers: offer id -> (member id, W of a
+    feed) -> the answer that brings it, with that member; declined: (member id, offer id) of refusals and withdrawals;
+    restarts: (core key, offer id) -> the restart with which that feed goes on in this space, and the seq at which it
+    was said last; of each feed the first few.
     No clock decides between an answer and a refusal: whoever refused an offer is asked again with another.
     """
 
     offers: dict[tuple[bytes, bytes], Offer] = field(default_factory=dict)
-    answers: dict[bytes, dict[bytes, tuple[bytes, Answer]]] = field(default_factory=dict)
+    answers: dict[bytes, dict[tuple[bytes, bytes], tuple[bytes, Answer]]] = field(default_factory=dict)
     declined: set[tuple[bytes, bytes]] = field(default_factory=set)
+    restarts: dict[tuple[bytes, bytes], tuple[Restart, int]] = field(default_factory=dict)
 
     def replied(self, members: Collection[bytes], offer: bytes) -> bool:
         """Whether one of these members said yes or no to an offer."""
@@ -241,21 +244,27 @@ class GroupTalk:
 def fold_offers(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, GroupTalk]:
     """offered space id -> what was said about it."""
     found: dict[bytes, GroupTalk] = {}
+    said: dict[bytes, set[bytes]] = {}  # restarts of each feed
     for fact in sorted(facts, key=Fact.order):
         value = fact.value
-        if not isinstance(value, Offer | Answer | Decline) or (member := policy.acting(fact)) is None:
+        if not isinstance(value, Offer | Answer | Decline | Restart) or (member := policy.acting(fact)) is None:
             continue
+        if isinstance(value, Restart):
+            of = said.setdefault(fact.core, set())
+            if value.id not in of and len(of) >= MAX_RESTARTS:
+                continue
+            of.add(value.id)
         talk = found.setdefault(value.space, GroupTalk())
         if isinstance(value, Offer):
             talk.offers[member, value.id] = value
+        elif isinstance(value, Restart):
+            talk.restarts[fact.core, value.id] = value, fact.seq
         elif isinstance(value, Decline):
             talk.declined.add((member, value.id))
         else:
             given = talk.answers.setdefault(value.id, {})
             for feed in value.feeds:
-                if feed.writer in given and given[feed.writer][0] != member:
-                    continue  # somebody else's feed
-                given[feed.writer] = member, value
+                given[member, feed.writer] = member, value
     return found
 
 

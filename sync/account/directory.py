@@ -30,6 +30,7 @@ from sync.store.port import Batch, Store, Table, prefix_end
 
 MAX_TOLD = 1024  # identities that one space may make known: four times its members
 MAX_POOL = 64  # statements of one identity that nothing reaches yet; the oldest go first
+MAX_FORMER = 64  # devices of one identity that are known although the root key's newest word leaves them out
 MAX_SENT = 24  # of an identity whose relevant statements no message takes,
 MAX_SENT_BYTES = 24 * 1024  # and no more than these
 _PREFIX = b"statement/"
@@ -119,7 +120,8 @@ class Directory:
         family.standing, family.decisive = standing, None
         family.pool = dict(list(waiting.items())[-MAX_POOL:])
         family.active = active_devices(rooted.values(), identity)
-        family.devices |= {c.device: KnownDevice(c.device, identity, c.signing, c.agreement) for c in found.reached}
+        for c in (*former_certificates(everything.values()), *found.reached):
+            family.devices[c.device] = KnownDevice(c.device, identity, c.signing, c.agreement)
         for device in family.devices.values():
             self._owners.setdefault(device.id, device)
         return fresh
@@ -247,6 +249,24 @@ class Directory:
     def expected(self, devices: Iterable[tuple[bytes, bytes]]) -> list[ExpectedDevice]:
         """(device id, D) pairs with what this device shares with each, for the device handshake."""
         return expected_devices(self._own, devices, self._shared)
+
+
+def former_certificates(statements: Iterable[Statement]) -> list[Certificate]:
+    """Certificates that reach the root key in whatever generation: their devices are known, and may be out.  A store
+    that is read at once has them beside the newest generation, which alone says who stands."""
+    waiting = [s for s in statements if isinstance(s, Certificate)]
+    waiting.sort(key=lambda c: (c.issuer is not None, c.created, c.id))
+    found: list[Certificate] = []
+    known: set[bytes] = set()
+    more = True
+    while more and len(found) < MAX_FORMER:
+        reached = [c for c in waiting if c.issuer is None or c.issuer in known][: MAX_FORMER - len(found)]
+        more = bool(reached)
+        found += reached
+        known |= {c.device for c in reached}
+        taken = {c.id for c in reached}
+        waiting = [c for c in waiting if c.id not in taken]
+    return found
 
 
 def put_statements(batch: Batch, statements: Iterable[Statement]) -> None:

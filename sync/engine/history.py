@@ -1,7 +1,8 @@
 """History for devices that were not there: which entries a peer may have as items, and packs of them.
 
-A device of mine gets everything; so does anybody for the time in which an epoch's roster held its member; to other
-newcomers the chat's setting decides.  Control entries go to every admitted device.  `docs/protocol.md`, "History".
+A device of mine gets everything; so does anybody for the time in which an epoch's roster held its member, and whoever
+comes along from the group that this one goes on from; to other newcomers the chat's setting decides.  Control entries
+go to every admitted device.  `docs/protocol.md`, "History".
 """
 
 from __future__ import annotations
@@ -63,11 +64,16 @@ def _inside(ranges: Sequence[tuple[int, int]], seq: int) -> bool:
     return at >= 0 and seq < ranges[at][1]
 
 
-def next_pack(space: Space, serving: Serving, device: bytes, own: bool, key: bytes) -> bytes | Pause | None:
+def next_pack(
+    space: Space, serving: Serving, device: bytes, own: bool, key: bytes, whole: bool = False
+) -> bytes | Pause | None:
     """The next sealed pack under `key`, None where nothing is left, or a pause after a slice of the work: what one
-    request costs at once has a bound, however much of what it names may not be given."""
+    request costs at once has a bound, however much of what it names may not be given.
+
+    own: for a device of mine; whole: for one that may have everything, as those may.
+    """
     work = Work()
-    for item in _items(space, serving, device, own, work):
+    for item in _items(space, serving, device, own, own or whole, work):
         serving.items.append(item)
         serving.octets += item_cost(item)
         if serving.octets >= PACK_BYTES:
@@ -96,7 +102,7 @@ class Work:
         self.octets += len(entry.block) if entry is not None else 0
 
 
-def _items(space: Space, serving: Serving, device: bytes, own: bool, work: Work) -> Iterator[Item]:
+def _items(space: Space, serving: Serving, device: bytes, own: bool, whole: bool, work: Work) -> Iterator[Item]:
     """Items in the order of sending, until the slice is over; what was looked at is taken off `serving`."""
     while serving.control and not work.over:
         core, seq, id_ = serving.control.popleft()
@@ -110,7 +116,7 @@ def _items(space: Space, serving: Serving, device: bytes, own: bool, work: Work)
         beside = space.feed_store.branches.get((core, seq, id_)) if serving.named else None
         if beside is not None and beside.key and beside.fetched.block is not None:
             yield item_of_block(space, core, seq, beside.key, beside.fetched.block)
-    gate = None if own else Gate.of(space, device)
+    gate = None if whole else Gate.of(space, device)
     while serving.left and not work.over:
         core, start, end = serving.left[0]
         feed = space.feed_store.feeds[core]

@@ -146,6 +146,10 @@ class Profile:
     def directory(self) -> Directory:
         return self.context.directory
 
+    def is_out(self, identity: bytes, device: bytes) -> bool:
+        """Whether a device is out of a person's set, by all statements that are known here."""
+        return bool(self.directory.out(identity, (device,)))
+
     @property
     def view(self) -> PersonalView:
         """What my devices agree on."""

@@ -25,6 +25,7 @@ from sync.engine.effects import ChatChanged, Progress
 from sync.engine.fetching import Fetching
 from sync.engine.peer import Peer, SpaceLink
 from sync.engine.profile import Profile
+from sync.engine.twins import came_along
 from sync.replicate.effects import (
     Acked,
     Append,
@@ -257,7 +258,8 @@ class Replication:
             serving.items.clear()
         own = peer.identity == self.profile.account.identity
         key = self.profile.rng(32)
-        sealed = history.next_pack(space, serving, peer.device, own, key)
+        along = came_along(self.profile, space, peer.identity)
+        sealed = history.next_pack(space, serving, peer.device, own, key, along)
         link.looked, serving.looked = link.looked + serving.looked, 0
         if sealed is history.Pause.PAUSE:
             serving.resume = now + PAUSE

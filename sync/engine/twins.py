@@ -1,27 +1,125 @@
-"""Twins: several direct spaces of one pair of people, shown and used as one chat, under the id of the lowest.
+"""Twins: several spaces that are shown and used as one chat.
 
 Two people who invited each other apart, or one who comes back with a device that the other's old space cannot let in,
-have several.  A message has one id in all of them, so copies are one row: that with the lowest key.
-`docs/protocol.md`, "Twins".
+have several direct spaces, shown under the lowest id.  A message has one id in all of them, so copies are one row: that
+with the lowest key.  A group that was restarted and those that it goes on in are one chat under the id of the first; a
+message stands in one of them.  `docs/protocol.md`, "Twins" and "Restart".
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
+from crdt.docs.own import OwnChat
+from crdt.docs.personal import PersonalView
 from crdt.docs.rows import Row
+from crdt.space.control import SpaceKind
+from crdt.space.restart import people_there
 from sync.engine.profile import Profile
 from sync.space import timeline
 from sync.space.space import Space
 from sync.store.port import Table
 
 LOOKED_BACK = 200  # messages of one feed
+_restarted: WeakKeyDictionary[Profile, tuple[PersonalView, list[OwnChat]]] = WeakKeyDictionary()
 Placed = tuple[Space, Row]
 
 
 def twin_ids(profile: Profile, id_: bytes) -> list[bytes]:
-    """Ids of all direct chats with the same person, ascending; of any other chat its own."""
-    return profile.view.twins(id_)
+    """Ids of all direct chats with the same person, ascending; of a group and those that it goes on in, the first one
+    before the others; of any other chat its own."""
+    chat = profile.view.chats.get(id_)
+    return _line(profile, id_) if chat is not None and chat.kind == "group" else profile.view.twins(id_)
+
+
+def _line(profile: Profile, id_: bytes) -> list[bytes]:
+    before = _before(profile)
+    if not before:
+        return [id_]
+    first = _first(before, id_)
+    return [first, *sorted(one for one in before if one != first and _first(before, one) == first)]
+
+
+def _before(profile: Profile) -> dict[bytes, bytes]:
+    """Groups of mine that go on from another -> that one.  Whoever restarted is the creator of the new one, else they
+    are two chats."""
+    view, held = profile.view, _restarted.get(profile)
+    if held is None or held[0] is not view:
+        chats = [chat for chat in view.chats.values() if chat.old is not None and chat.kind == "group"]
+        held = _restarted[profile] = view, [chat for chat in chats if chat.state not in ("invited", "declined")]
+    found = {}
+    for chat in held[1]:
+        if chat.old is None:
+            continue
+        space = profile.spaces.get(chat.space)
+        creator = space.state.creator if space is not None else None
+        if space is None or creator is None or space.state.members[creator].identity == chat.peer:
+            found[chat.space] = chat.old
+    return found
+
+
+def _first(before: dict[bytes, bytes], id_: bytes) -> bytes:
+    seen = {id_}
+    while (old := before.get(id_)) is not None and old not in seen:
+        seen.add(old)
+        id_ = old
+    return id_
+
+
+def current(profile: Profile, space: Space) -> Space:
+    """The group in which a chat goes on: that in which this device writes, or wrote until it left.  Any other space is
+    its own.
+
+    Of two that go on from one it is that which holds most of the people there; of equal ones the one whose creator came
+    into the old group first, so that nobody gets it by choosing an id; else that with the lowest id.
+    """
+    if space.kind is not SpaceKind.GROUP or not (before := _before(profile)):
+        return space
+    found = profile.spaces.get(_first(before, space.id), space)
+    for _ in before:
+        ways = [
+            twin
+            for id_, old in sorted(before.items())
+            if old == found.id and (twin := profile.spaces.get(id_)) is not None and _came_in(twin)
+        ]
+        if not ways:
+            break
+        found = _preferred(profile, found, ways)
+    return found
+
+
+def _came_in(space: Space) -> bool:
+    return space.mine is not None and space.mine.core in space.state.writers
+
+
+def _preferred(profile: Profile, old: Space, ways: list[Space]) -> Space:
+    if len(ways) == 1:
+        return ways[0]
+    there = people_there(old.state, profile.is_out).keys()
+    most = max(len(there & way.state.people().keys()) for way in ways)
+    ways = [way for way in ways if len(there & way.state.people().keys()) == most]
+    came = {way.id: _came_with(profile, old, way) for way in ways}
+    graph = old.graph
+    for way in ways:
+        mine = came[way.id]
+        others = [other for id_, other in came.items() if id_ != way.id]
+        if not any(graph.precedes(one, own) for one_of in others for one in one_of for own in mine):
+            return way
+    return ways[0]
+
+
+def _came_with(profile: Profile, old: Space, way: Space) -> list[bytes]:
+    """Ids of the members of the old group that are the new one's creator."""
+    who = profile.view.chats[way.id].peer
+    return [member.id for member in old.state.members.values() if member.identity == who]
+
+
+def came_along(profile: Profile, space: Space, identity: bytes | None) -> bool:
+    """Whether somebody was in the group that this one goes on from: what was written before their device heard of it
+    is theirs to read."""
+    old = profile.spaces.get(_before(profile).get(space.id, b""))
+    return old is not None and identity in old.state.people()
 
 
 def listed_id(profile: Profile, id_: bytes) -> bytes:
@@ -71,8 +169,11 @@ def rows(
 
 
 def homes(profile: Profile, space: Space) -> list[Space]:
-    """Where a message of this device is published: for each device of the chat that is not out the lowest twin in which
-    it writes, of those in which this device does; never none where there is one."""
+    """Where a message of this device is published.  Of a group: where it goes on.  Else, for each device of the chat
+    that is not out, the lowest twin in which it writes, of those in which this device does; never none where there is
+    one."""
+    if space.kind is SpaceKind.GROUP:
+        return [current(profile, space)]
     mine = [twin for twin in twins_of(profile, space) if twin.may_write]
     if len(mine) < 2:
         return mine

@@ -280,6 +280,13 @@ class Service(Protocol):
         """Makes a member an admin.  Raises `not_allowed`."""
         ...
 
+    async def chat_restart(self, chat: str, without: Sequence[str] = ()) -> models.Restarted:
+        """Goes on with a group in a new one that this person leads, with everybody but those left out: for a group
+        whose creator lost every device.  The others' devices go along by themselves where all statements show that
+        loss and nobody who is there is left out; else they ask.  The chat keeps its id and its history.  without: ids
+        as `chat_members` gives them.  Raises `not_allowed`, `not_found`, `too_many_members`."""
+        ...
+
     async def chat_remove(self, chat: str, contact: str) -> models.ChatRef:
         """Removes a person from a group: what is written from then on, no device of theirs can read.  They keep what
         they have.  contact: an id as `chat_members` gives it.  Raises `not_allowed`, `not_found`."""

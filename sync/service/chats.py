@@ -16,12 +16,13 @@ from sync.account.context import new_writer
 from sync.engine.profile import Profile
 from sync.engine.tasks.admission import retired_writers
 from sync.engine.tasks.offers import answer_to, group_talks, make_offer, members_of, offer_is_used, open_offers
-from sync.engine.twins import listed_id, rows, stands_first, twin_ids, twins_of
+from sync.engine.twins import current, listed_id, rows, stands_first, twin_ids, twins_of
 from sync.service import cover, messages, models
 from sync.service.domain import Domain, commits
 from sync.service.ids import chat_id, find_chat, find_contact, find_participant, find_space, identity_id
 from sync.service.messages import shown, writable
 from sync.service.names import author_of_row, chat_title, member_speaks, person_name, speaks, vouched_name
+from sync.service.restarts import answer_restart, notice_of, refuse_restart
 from sync.service.text import check_name
 from sync.service.times import exact_lifetime, moment
 from sync.space import timeline
@@ -69,6 +70,9 @@ class ChatCalls(Domain):
         known = profile.view.chats[id_]
         if known.state == "active":
             return _ref(id_)
+        if known.old is not None and known.state == "invited":
+            answer_restart(profile, known, self._now_ms)
+            return _ref(listed_id(profile, id_))
         direct, offers = _offers(profile, id_)
         if profile.space(id_).mine is not None:
             profile.space(id_).found(new_writer(profile.rng))  # whoever comes back writes a new feed
@@ -83,6 +87,9 @@ class ChatCalls(Domain):
         id_ = find_chat(profile, chat)
         if profile.view.chats[id_].state != "invited":
             raise KithkinError("not_allowed", "You are not invited to that chat.")
+        if profile.view.chats[id_].old is not None:
+            refuse_restart(profile, profile.view.chats[id_], now_ms)
+            return _ref(id_)
         direct, offers = _offers(profile, id_)
         profile.write(direct, [[Decline(id_, offer.id)] for offer in offers], now_ms)
         before = profile.spaces.get(id_)
@@ -92,18 +99,19 @@ class ChatCalls(Domain):
 
     @commits
     def chat_leave(self, chat: str) -> models.ChatRef:
-        """Ends all my feeds in a group."""
+        """Ends all my feeds in a group, in those that it went on from as well."""
         profile, now_ms = self._profile, self._now_ms
         space = _group(profile, chat)
-        mine = space.mine
-        if mine is None:
-            raise KithkinError("not_allowed", "This device is not in that chat yet.")
-        frontiers = _frontiers(space)
-        ensure_key(space, now_ms)
-        frontiers[mine.core] = End(mine.length, mine.tree.hash())
-        write_control(space, moves.leave(space.graph, mine.core, frontiers), now_ms)
-        profile.note(now_ms, OwnChat(space.id, state="left"), *retired_writers(profile, space.id))
-        return _ref(space.id)
+        for twin in twins_of(profile, space):
+            mine = twin.mine
+            if mine is None or not twin.may_write:
+                continue
+            frontiers = _frontiers(twin)
+            ensure_key(twin, now_ms)
+            frontiers[mine.core] = End(mine.length, mine.tree.hash())
+            write_control(twin, moves.leave(twin.graph, mine.core, frontiers), now_ms)
+            profile.note(now_ms, OwnChat(twin.id, state="left"), *retired_writers(profile, twin.id))
+        return _ref(listed_id(profile, space.id))
 
     @commits
     def chat_rename(self, chat: str, title: str) -> models.ChatRef:
@@ -127,7 +135,7 @@ class ChatCalls(Domain):
         if len(present) >= MAX_MEMBERS:
             raise KithkinError("too_many_members", f"A group holds at most {MAX_MEMBERS} people.")
         _offer(profile, space, identity, self._now_ms)
-        return _ref(space.id)
+        return _ref(listed_id(profile, space.id))
 
     @commits
     def chat_admin(self, chat: str, contact: str) -> models.ChatRef:
@@ -149,7 +157,7 @@ class ChatCalls(Domain):
             raise KithkinError("not_allowed", "You can't remove yourself; leave the chat instead.")
         present = [m.id for m in state.people().get(identity, ())]
         if not present and _withdraw(profile, space, identity, now_ms):
-            return _ref(space.id)
+            return _ref(listed_id(profile, space.id))
         if not present:
             raise KithkinError("not_found", "That person is not in the chat any more.")
         frontiers = _frontiers(space)
@@ -157,7 +165,7 @@ class ChatCalls(Domain):
         if mine is None or not all(space.graph.can(mine.core, op) for op in ops):
             raise KithkinError("not_allowed", _why_not_removed(space, present))
         open_epoch(space, now_ms, ops)
-        return _ref(space.id)
+        return _ref(listed_id(profile, space.id))
 
     @commits
     def chat_set(self, chat: str, key: str, value: str) -> models.ChatRef:
@@ -208,7 +216,7 @@ class ChatCalls(Domain):
         if mine is None or not space.graph.can(mine.core, op):
             raise KithkinError("not_allowed", refusal)
         write_control(space, [op], self._now_ms)
-        return _ref(space.id)
+        return _ref(listed_id(self._profile, space.id))
 
 
 def _frontiers(space: Space) -> dict[bytes, End]:
@@ -256,6 +264,8 @@ def _has_more(profile: Profile, id_: bytes) -> bool:
 def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
     """A chat as the list shows it."""
     chat, space = profile.view.chats[id_], profile.spaces.get(id_)
+    if space is not None:
+        space = current(profile, space)
     kind: models.ChatKind = "self" if chat.kind == "self" else "direct" if chat.kind == "direct" else "group"
     where, last = _last(profile, space) if space is not None else (space, None)
     at = None if last is None else at_moment(last, now_ms)
@@ -263,9 +273,9 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
     open_to = cover.of_chat(space) if space is not None else ()
     return models.Chat(
         id=chat_id(id_),
-        title=chat_title(profile, id_),
+        title=chat_title(profile, space.id if space is not None else id_),
         kind=kind,
-        state=state_of(profile, id_),
+        state=state_of(profile, space.id if space is not None else id_),
         members=len(space.state.people()) if space is not None else 0,
         unread=messages.unread(profile, space) if space is not None else 0,
         last=moment(messages.time_of(at)) if at is not None else None,
@@ -275,6 +285,8 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
         last_order=messages.order(last) if last is not None else "",
         covered=not open_to,
         reason=cover.sentence(profile, space, open_to) if space is not None else "",
+        notice=notice_of(profile, chat, space),
+        old=chat_id(listed_id(profile, chat.old)) if chat.old is not None and chat.state == "invited" else None,
     )
 
 

@@ -66,7 +66,7 @@ class EventMapper:
                     yield models.ContactEvent(contact=contacts.contact_model(profile, identity), notice=notice)
             case e.ChatChanged(space=id_) | e.ListChanged(space=id_):
                 if id_ in profile.view.chats:
-                    yield models.ChatEvent(chat=chats.model(profile, id_, now_ms))
+                    yield models.ChatEvent(chat=chats.model(profile, listed_id(profile, id_), now_ms))
                 if isinstance(event, e.ListChanged) and event.cleared:
                     yield models.GapEvent(chat=chat_id(listed_id(profile, id_)))
             case e.Progress(what=what, done=done, total=total, space=chat):

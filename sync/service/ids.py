@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from identity.digest import shown_id, unbase32
 from identity.errors import DecodeError, KithkinError
 from sync.engine.profile import Profile
+from sync.engine.twins import current
 from sync.space import timeline
 from sync.space.space import Space
 
@@ -74,8 +75,9 @@ def find_chat(profile: Profile, text: str) -> bytes:
 
 
 def find_space(profile: Profile, text: str) -> Space:
-    """The space of a chat that this device is in, as far as it knows."""
-    return space_of(profile, find_chat(profile, text))
+    """The space of a chat that this device is in, as far as it knows; of a group that was restarted the one in which it
+    goes on."""
+    return current(profile, space_of(profile, find_chat(profile, text)))
 
 
 def space_of(profile: Profile, chat: bytes) -> Space:

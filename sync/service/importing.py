@@ -15,6 +15,7 @@ from crdt.docs.chat import Message
 from crdt.docs.ids import import_nonce, message_id
 from identity.errors import KithkinError
 from sync.engine.profile import Profile
+from sync.engine.twins import current
 from sync.service import models
 from sync.service.ids import space_of
 from sync.service.messages import writable, write_messages
@@ -41,7 +42,7 @@ class Importer:
 
     def __init__(self, profile: Profile, chat: bytes, path: Path, skip_bad: bool) -> None:
         """chat: its space id.  Raises `not_allowed` where this device may not write there, `not_found` of the file."""
-        writable(profile, space_of(profile, chat))
+        writable(profile, current(profile, space_of(profile, chat)))
         self._profile = profile
         self._chat = chat
         self._skip_bad = skip_bad
@@ -97,7 +98,8 @@ class Importer:
             return self._file.readline(MAX_LINE + 1)
 
     def _write(self, made: list[Message], now_ms: int) -> None:
-        space, store = writable(self._profile, space_of(self._profile, self._chat)), self._profile.store
+        profile, store = self._profile, self._profile.store
+        space = writable(profile, current(profile, space_of(profile, self._chat)))
         author = space.members.author(space.mine.core) if space.mine is not None else None
         if author is None or not made:
             return
@@ -106,7 +108,7 @@ class Importer:
         fresh = [message for message, held in zip(made, known, strict=True) if held is None]
         self._skipped += len(made) - len(fresh)
         if fresh:
-            write_messages(self._profile, space, fresh, now_ms)
+            write_messages(profile, space, fresh, now_ms)
         self._imported += len(fresh)
 
     def _message(self, line: bytes) -> Message:

@@ -24,6 +24,7 @@ from sync.service.messages import MessageCalls, outbox
 from sync.service.names import chat_title, person_name
 from sync.service.node import Node
 from sync.service.onboarding import OnboardingCalls
+from sync.service.restarts import RestartCalls
 from sync.service.text import check_query
 from sync.service.times import moment
 from sync.space import timeline
@@ -35,7 +36,9 @@ INDEX_PAUSE = 0.5  # seconds of quiet before new messages go into the index
 INDEX_RETRY = 30.0  # seconds until an index that failed is tried again
 
 
-class LocalService(OnboardingCalls, DeviceCalls, ContactCalls, ChatCalls, MessageCalls, FileCalls, BackupCalls):
+class LocalService(
+    OnboardingCalls, DeviceCalls, ContactCalls, ChatCalls, RestartCalls, MessageCalls, FileCalls, BackupCalls
+):
     """Implements `api.Service` on a node.  `rewrap` changes how the database key is wrapped."""
 
     def __init__(self, node: Node, indexing: Indexing, rewrap: Rewrap, folder: Path) -> None:

@@ -17,7 +17,7 @@ from crdt.log.entry import Kind
 from crdt.log.merkle import leaf_of
 from identity.errors import KithkinError
 from sync.engine.profile import Profile
-from sync.engine.twins import Placed, copies_of, homes, listed_id, rows, stands_first, twin_ids, twins_of
+from sync.engine.twins import Placed, copies_of, current, homes, listed_id, rows, stands_first, twin_ids, twins_of
 from sync.service import cover, delivery, models
 from sync.service.domain import Domain, commits, deadline_in
 from sync.service.erasures import erasure_of
@@ -124,6 +124,7 @@ class MessageCalls(Domain):
             raise KithkinError("not_allowed", "Only its author can edit a message.")
         if at_moment(row, self._now_ms).deleted:
             raise KithkinError("not_allowed", "That message was deleted.")
+        _refuse_old(profile, space)
         for twin, _ in _own_copies(profile, space, row):
             profile.write(twin, [[Edit(row.id, text)]], self._now_ms)
         return _ref(row)
@@ -154,6 +155,7 @@ class MessageCalls(Domain):
         space, row = find_row(profile, writable(profile, space), message)
         if at_moment(row, self._now_ms).deleted:
             raise KithkinError("not_allowed", "That message was deleted.")
+        _refuse_old(profile, space)
         me, marks = _member(space), timeline.marks_on(profile.store, space.id, row.id)
         there = any(mark == emoji and me in members for mark, members in reactions(marks, space.policy().member))
         used = {mark.emoji for mark in marks if space.mine is not None and mark.core == space.mine.core}
@@ -240,6 +242,12 @@ def writable(profile: Profile, space: Space) -> Space:
     if peer is not None and not space.members.is_direct(profile.account.identity, peer):
         raise KithkinError("not_allowed", "That chat is not what it says: others are in it.")
     return space
+
+
+def _refuse_old(profile: Profile, space: Space) -> None:
+    """Raises `not_allowed` for a message of a group that goes on in another one: only deleting writes there."""
+    if current(profile, space) is not space:
+        raise KithkinError("not_allowed", "That message is from before this chat was restarted; it stays as it is.")
 
 
 def _own_copies(profile: Profile, space: Space, row: Row) -> list[Placed]:

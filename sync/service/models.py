@@ -216,7 +216,8 @@ class Chat(Line):
 
     `last_order` is the `order` of that message ("" where there is none): chats are listed by it, the newest first.
     `covered`: what is written now stays closed to a recorder who has a quantum computer one day; if not, `reason` is a
-    sentence that names the devices.
+    sentence that names the devices.  `notice`: a sentence about a restart of a group that matters here, or ""; `old`:
+    of an invitation to go on in a new group, the chat that it would be one with.
     """
 
     id: str
@@ -232,6 +233,8 @@ class Chat(Line):
     last_order: str = ""
     covered: bool = True
     reason: str = ""
+    notice: str = ""
+    old: str | None = None
 
 
 class Chats(Line):
@@ -240,6 +243,13 @@ class Chats(Line):
 
 class ChatRef(Line):
     chat: str
+
+
+class Restarted(Line):
+    """`chat` goes on under its id.  `asks`: why others are asked before their devices go along, or ""."""
+
+    chat: str
+    asks: str = ""
 
 
 class Member(Line):

@@ -11,11 +11,12 @@ from sync.service.chats import ChatCalls
 from sync.service.contacts import ContactCalls, DeviceCalls
 from sync.service.domain import OpenedProfile
 from sync.service.messages import MessageCalls
+from sync.service.restarts import RestartCalls
 
 T = TypeVar("T")
 
 
-class Calls(MessageCalls, ChatCalls, ContactCalls, DeviceCalls):
+class Calls(MessageCalls, ChatCalls, RestartCalls, ContactCalls, DeviceCalls):
     """What a person does in chats, with contacts and with their own devices."""
 
 

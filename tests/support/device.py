@@ -25,6 +25,7 @@ from sync.engine.inputs import ConnectionUp, FoundKey
 from sync.engine.onboarding.link import Linking
 from sync.engine.perform import Driver
 from sync.engine.profile import Profile
+from sync.engine.twins import current
 from sync.service.domain import OpenedProfile
 from sync.service.ids import chat_id, find_chat, identity_id
 from sync.space import timeline
@@ -311,9 +312,11 @@ class Device:
             if known is None:
                 continue
             if (chat == NOTES and known.kind == "self") or (
-                known.kind == "group" and chat in (known.title, space.state.title)
+                known.kind == "group"
+                and (known.old is None or known.state != "invited")
+                and chat in (known.title, space.state.title)
             ):
-                return space
+                return current(profile, space)
         raise KithkinError("not_found", f"{self.name} has no chat {chat}")
 
     def send(self, chat: str | Device, text: str) -> str:

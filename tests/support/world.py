@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 
+from crdt.space.control import SpaceKind
 from identity.phrase import new_phrase, phrase_keys
 from identity.statement import root_certificate
 from netstack.udp.port import Address
@@ -27,6 +28,7 @@ from sync.engine.effects import CodeShown, ContactMet, DeviceLinked, OnboardingF
 from sync.engine.profile import Profile, found_profile
 from sync.engine.succession import become_new_device
 from sync.engine.tasks.epochs import turn_to_open
+from sync.engine.twins import twins_of
 from sync.service import delivery, messages
 from sync.space import timeline
 from sync.space.space import Space
@@ -377,7 +379,7 @@ class World:
     def of(self, device: Device, chat: str | Device | None = None) -> list[Message]:
         """Messages as this device shows them: of one chat, or of all its chats together in order of time."""
         profile, now_ms = device.engine.profile, int(device.now * 1000)
-        spaces = [device.space(chat)] if chat is not None else chats_of(device)
+        spaces = shown_as(profile, device.space(chat)) if chat is not None else chats_of(device)
         found, seen = [], set()
         for space in spaces:
             status = delivery.status_of(space)
@@ -399,6 +401,11 @@ class World:
             for space in chats_of(device)
             for row, _ in delivery.pending(space, delivery.status_of(space), now_ms)
         ]
+
+
+def shown_as(profile: Profile, space: Space) -> list[Space]:
+    """A group with those that it goes on from; any other space."""
+    return twins_of(profile, space) if space.kind is SpaceKind.GROUP else [space]
 
 
 def chats_of(device: Device) -> list[Space]:

@@ -75,7 +75,7 @@ def answer_offers(profile: Profile, space: Space, connected: Collection[bytes], 
             elif member not in me and (member, id_) not in talk.declined:
                 for by, answer in talk.answers.get(id_, {}).values():
                     if by in me:
-                        _answer_again(profile, space, offer, answer, now_ms)
+                        answer_again(profile, space, offer, answer, now_ms)
         for offer in open_offers(profile, space, talk):
             _take_offer(profile, space, offer, now_ms)
 
@@ -98,7 +98,7 @@ def _serve_offer(
         theirs = members_of(space, identity)
         answers = {id(a): a for by, a in talk.answers.get(offer.id, {}).values() if by in theirs}
         for answer in answers.values():
-            _add(profile, group, identity, answer, offer, connected, now_ms)
+            let_in(profile, group, identity, answer, offer, connected, now_ms)
         _offer_again(profile, space, group, identity, offer, now_ms)
 
 
@@ -187,7 +187,7 @@ def answer_to(profile: Profile, offer: Offer) -> Answer:
     return Answer(space.id, profile.directory.encoded(account.identity, account.device), (feed,), offer.id)
 
 
-def _answer_again(profile: Profile, space: Space, offer: Offer, answer: Answer, now_ms: int) -> None:
+def answer_again(profile: Profile, space: Space, offer: Offer, answer: Answer, now_ms: int) -> None:
     """The offer names more devices than this one consented to, and none of them has let it in yet."""
     group = profile.spaces.get(offer.space)
     mine = group.mine if group is not None else None
@@ -200,20 +200,22 @@ def _answer_again(profile: Profile, space: Space, offer: Offer, answer: Answer, 
 
 def _sees_me_outside(profile: Profile, group: Space, space: Space, offer: Offer) -> bool:
     """Whether an offer of a group that I am in, by my own view, may come of another view: its author could let me in,
-    and did not know that I am.  A contact gets few such answers."""
+    and did not know that I am; or I wait to be let in where a chat of mine goes on.  A contact gets few answers."""
     mine, state = group.mine, group.state
-    if mine is None or not group.may_write or not space.may_write:
+    me, talk = members_of(space, profile.account.identity), group_talks(profile, space)[offer.space]
+    given = {id_ for id_, by in talk.answers.items() if any(member in me for member, _ in by.values())}
+    if mine is None or not space.may_write or len(given) >= MAX_INVITED:
+        return False
+    if mine.core not in state.writers:
+        return profile.view.chats[group.id].old is not None
+    if not group.may_write:
         return False
     theirs = {m.identity for m in space.state.members.values()} - {profile.account.identity}
     if not any(m.identity in theirs and m.rank < 2 and state.active(m.id) for m in state.members.values()):
         return False
     added = state.writers[mine.core].member
     knew = [tip for tip in offer.past if group.graph.entry(tip) is not None]
-    if any(tip == added or group.graph.precedes(added, tip) for tip in knew):
-        return False
-    me, talk = members_of(space, profile.account.identity), group_talks(profile, space)[offer.space]
-    given = {id_ for id_, by in talk.answers.items() if any(member in me for member, _ in by.values())}
-    return len(given) < MAX_INVITED
+    return not any(tip == added or group.graph.precedes(added, tip) for tip in knew)
 
 
 def _may_invite(profile: Profile, space: Space, offer: Offer) -> bool:
@@ -230,7 +232,7 @@ def _may_invite(profile: Profile, space: Space, offer: Offer) -> bool:
     return sum(chat.state == "invited" and chat.peer == identity for chat in chats) < MAX_INVITED
 
 
-def _add(
+def let_in(
     profile: Profile,
     group: Space,
     identity: bytes,
@@ -238,22 +240,25 @@ def _add(
     offer: Offer,
     connected: Collection[bytes],
     now_ms: int,
-) -> None:
-    """Adds who said yes.  The device that made the offer does it; another one of mine if that is not about."""
+) -> bytes | None:
+    """Adds who said yes: the id of the new member, if there is one.  The device that made the offer does it; another
+    one of mine if that is not about."""
     mine, state, feeds = group.mine, group.state, offer.feeds
     if mine is None or any(m.identity == identity and state.active(m.id) for m in state.members.values()):
-        return  # in already; a second device of theirs comes in by the first
+        return None  # in already; a second device of theirs comes in by the first
     if feeds and feeds[0] != mine.writer:
         first = state.writers.get(core_key(feeds[0]))
         if first is not None and first.device in connected:
-            return
+            return None
     for feed in answer.feeds:
         if core_key(feed.writer) in state.writers:
-            return
+            return None
+        if profile.is_out(identity, feed.device):
+            continue
         consent = next((c.signature for c in feed.consents if c.admitting == mine.writer), None)
         if consent is None:
             continue
         add = Add(identity, feed.writer, feed.device, answer.statements, feed.prekey, consent)
         if verify_consent(group.id, mine.core, add) and group.graph.can(mine.core, add):
-            open_epoch(group, now_ms, [add])
-            return
+            return open_epoch(group, now_ms, [add])[1]
+    return None

@@ -11,6 +11,7 @@ it is done once whatever the order of arrival, and again after a crash before it
 | profiles | the first entry, a profile told there, a change of my personal space; a day after a note | `profiles.py` |
 | common epoch | a while in which no epoch holds the whole roster | `epochs.py` |
 | offers | a talk about groups, a group's membership, a connection lost | `offers.py` |
+| restarts | the same, and a device known to be out | `restarts.py` |
 | own devices | any change at all | `admission.py` |
 | erased | a deletion that misses a copy of mine; a day after a lifetime is over | `erasures.py` |
 | receipt | my read mark moved past what the others were told | `receipts.py` |
@@ -38,6 +39,7 @@ from sync.engine.tasks.erasures import name_erased, name_late_copies
 from sync.engine.tasks.offers import answer_offers
 from sync.engine.tasks.profiles import exchange_profiles
 from sync.engine.tasks.receipts import receipt_due, write_receipt
+from sync.engine.tasks.restarts import take_restarts
 from sync.engine.tasks.twins import share_with_twins
 from sync.space.delta import SpaceDelta
 from sync.space.obligations import owes_epoch
@@ -114,6 +116,7 @@ class Schedule:
         for id_, space in self._profile.spaces.items():
             if any(m.identity in identities for m in space.state.members.values()) and owes_epoch(space):
                 self._owe(id_)
+        self._answers_due = True  # whether people go along with a restart hangs on which devices are out
 
     @property
     def owing(self) -> int:
@@ -201,6 +204,8 @@ class Schedule:
             connected = {peer.device for peer in self._peers.values() if peer.device is not None and not peer.closing}
             for id_ in [id_ for id_, space in profile.spaces.items() if space.kind is SpaceKind.DIRECT]:
                 self._run("offers", id_, lambda space: answer_offers(profile, space, connected, now_ms))
+            for id_ in [id_ for id_, space in profile.spaces.items() if space.kind is SpaceKind.GROUP]:
+                self._run("restarts", id_, lambda space: take_restarts(profile, space, connected, now_ms))
         if given:
             self._run("own_devices", profile.personal.id, lambda space: admit_own_devices(profile, now_ms))
         self._look_at_marks([delta.space for delta in given], now_ms)

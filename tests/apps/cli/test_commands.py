@@ -184,6 +184,7 @@ chat members I
 chat add I C
 chat admin I C
 chat remove I C
+chat restart I --without C
 chat set I history all
 delete-chat C
 send C T

@@ -119,6 +119,7 @@ def test_every_call_answers_over_the_socket_as_in_process(tmp_path: Path) -> Non
             "chat_add": lambda s: s.chat_add("chat_1", "contact_bob"),
             "chat_admin": lambda s: s.chat_admin("chat_1", "contact_bob"),
             "chat_remove": lambda s: s.chat_remove("chat_1", "contact_bob"),
+            "chat_restart": lambda s: s.chat_restart("chat_1", ["contact_bob"]),
             "chat_set": lambda s: s.chat_set("chat_1", "history", "none"),
             "delete_chat": lambda s: s.delete_chat("chat_1"),
             "send": lambda s: s.send("self", "Grüße\n\x1b[31m漢字 🎈", reply=None),

@@ -378,7 +378,7 @@ def test_latest_profile_of_each_member_and_each_offer_with_its_replies_count() -
     assert fold_profiles(room.facts, room.policy()) == {ADA_ID: MemberProfile("Ada L.", "engines")}
     talks = fold_offers(room.facts, room.policy())[space]
     assert talks.offers == {(ADA_ID, id_): offer}
-    assert talks.answers == {id_: {BEN: (BEN_ID, answer)}}
+    assert talks.answers == {id_: {(BEN_ID, BEN): (BEN_ID, answer)}}
     assert talks.declined == {(BEN_ID, other)}
     assert talks.replied({BEN_ID}, id_) and talks.replied({BEN_ID}, other) and not talks.replied({ADA_ID}, id_)
 

@@ -18,6 +18,7 @@ from crdt.docs.chat import (
     OfferedFeed,
     Reaction,
     Receipt,
+    Restart,
 )
 from crdt.docs.deletion import Block, Deletion, decode_deletion, encode_deletion
 from crdt.docs.facts import decode_fact, facts_of, facts_of_deletion
@@ -72,13 +73,15 @@ CHAT_VALUES: list[Value] = [
     Offer(CORE, OTHER, "Picnic", NONCE, (OTHER, CORE), (CORE, ID)),
     Answer(CORE, (b"certificate", b"revocation"), (FEED,), NONCE),
     Decline(CORE, NONCE),
+    Restart(CORE, ID, OTHER, NONCE, SIGNATURE, (OTHER,), (CORE,)),
+    Restart(CORE, ID, OTHER, NONCE, SIGNATURE, (OTHER, CORE), (CORE, ID), (ID,), (b"certificate",)),
     MemberProfile("Ada"),
     MemberProfile("Ada", "engines", FILE),
 ]
 OWN_VALUES: list[Value] = [
     OwnProfile("Ada", "", FILE),
     OwnContact(CORE, True, "Ben", "Benjamin", False, False, False, True, OTHER, (b"certificate",)),
-    OwnChat(CORE, True, "group", "active", OTHER, "Picnic", ID, OTHER, False, CORE),
+    OwnChat(CORE, True, "group", "active", OTHER, "Picnic", ID, OTHER, False, CORE, ID),
     Setting("theme", "dark"),
     ReadMark(CORE, UPTO),
     OwnDraft(CORE, "half a thou", ID),

@@ -130,3 +130,14 @@ def test_listed_certificate_of_an_older_generation_ends_the_chain() -> None:
     directory.learn(encoded(certified(root, phone), kept, newer, gone))
     shown = [decode_statement(s) for s in directory.evidence(root.public, thief.id)]
     assert thief.id in revoked_devices(shown, root.public)
+
+
+def test_device_of_an_older_generation_is_known_as_out_in_whatever_order_statements_come() -> None:
+    """A store is read at once: the device that the root key's newest word leaves out must not be a stranger then."""
+    root, phone, desk, new = SigningKey.generate(RNG), device(), device(), device()
+    given = encoded(certified(root, phone), by(phone, root.public, desk), certified(root, new, generation=2))
+    for parts in ([given], [[one] for one in given], [[one] for one in reversed(given)]):
+        directory = Directory(device().agreement)
+        for part in parts:
+            directory.learn(part)
+        assert directory.is_out(phone.id) and directory.is_out(desk.id) and not directory.is_out(new.id)
