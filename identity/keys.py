@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from nacl import bindings, exceptions
 
@@ -22,6 +23,7 @@ VERSION = 0
 SUITE = 1
 
 
+@lru_cache(maxsize=4096)  # the check costs as much as a signature, and a key comes again; a refusal is not kept
 def check_point(public: bytes) -> bytes:
     """The key itself if it is a valid Ed25519 point of the prime-order group.  Raises DecodeError."""
     if len(public) != 32 or not bindings.crypto_core_ed25519_is_valid_point(public):

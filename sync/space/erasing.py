@@ -97,11 +97,12 @@ class Erasing:
 
     def run(self, now_ms: int) -> None:
         """Judges what came, and erases what is due, into the open batch."""
-        self._take()
+        if self._facts.erases:
+            self._take()
         for place, expires in self._look.items():
             self._judge(place, expires, now_ms)
         self._look.clear()
-        for _ in range(AT_ONCE):
+        for _ in range(AT_ONCE if self._queue else 0):
             if self.next_due() > now_ms:
                 break
             self._erase(heappop(self._queue)[1], now_ms)

@@ -135,6 +135,11 @@ class SpaceFacts:
         self._named += named
         return named
 
+    @property
+    def erases(self) -> bool:
+        """Whether anything came since the last call that erasing has to look at."""
+        return bool(self._named or self._explained or self._doomed)
+
     def take_named(self) -> list[Place]:
         """Blocks that deletions named since the last call."""
         named, self._named = self._named, []

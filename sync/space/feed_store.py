@@ -7,8 +7,7 @@ nothing of what stands inside a block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from crdt.log.head import Head
 from crdt.log.manifest import core_key
@@ -234,15 +233,14 @@ class FeedStore:
         found = [leaf_of_entry(entry) for entry in self.entries(feed, start, at)] if start < at else []
         return [*found, *leaves[max(start - at, 0) : end - at]]
 
-    @contextmanager
-    def arriving(self, feed: Feed, start: int, leaves: Sequence[Leaf]) -> Iterator[None]:
-        """Within, the feed's tree holds these blocks already, while their entries are put one after the other: a
-        control entry among them may ask for the tree hash at a length that only a later one brings."""
+    def begin_arrival(self, feed: Feed, start: int, leaves: Sequence[Leaf]) -> None:
+        """Until `end_arrival` the feed's tree holds these blocks already, while their entries are put one after the
+        other: a control entry among them may ask for the tree hash at a length that only a later one brings."""
         self._arriving = feed.number, start, leaves
-        try:
-            yield
-        finally:
-            self._arriving = _NOTHING
+
+    def end_arrival(self) -> None:
+        """Their entries are put."""
+        self._arriving = _NOTHING
 
     # -- what replication asks --------------------------------------------------------------------------------
 

@@ -87,7 +87,8 @@ class Inbound:
         self._changes.feed_grew(writer)
         self._changes.frontier_moved()
         core, has_items = feed.core, feed.core in feed_store.item_seqs
-        with feed_store.arriving(feed, start, leaves):
+        feed_store.begin_arrival(feed, start, leaves)
+        try:
             for index, block in enumerate(blocks):
                 seq, leaf = start + index, leaves[index]
                 key: bytes | None = None
@@ -127,6 +128,8 @@ class Inbound:
                     feed_store.put_entry(batch, feed, seq, encode_entry(EntryState.OPENED, block, key))
                 except DecodeError:
                     self._keep_unread(feed, seq, block, key, now_ms)
+        finally:
+            feed_store.end_arrival()
         self.advance(feed)
         return feed
 

@@ -94,7 +94,12 @@ class Batch:
         """Raises ValueError for a key over MAX_KEY or a value over MAX_VALUE bytes: nothing is cut short silently."""
         if len(key) > MAX_KEY or len(value) > MAX_VALUE:
             raise ValueError(f"a row of {len(key)} and {len(value)} bytes is over the store's bounds")
-        self._rows(table, Action.PUT).append((key, value))
+        last = self._last.get(table)
+        if last is not None and last.action is Action.PUT:  # as `_rows` finds it, without the call: most rows come here
+            self._length += 1
+            last.rows.append((key, value))
+        else:
+            self._rows(table, Action.PUT).append((key, value))
 
     def put_many(self, table: Table, rows: Iterable[Row]) -> None:
         """As `put`, for many rows at once."""
