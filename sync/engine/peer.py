@@ -34,7 +34,9 @@ class SpaceLink:
     replicator: Replicator | None = None
     open: bool = False
     gate: int | None = None  # the history request that blocks wait for
+    gate_from: float = 0.0
     gate_until: float = 0.0
+    gate_size: int = 0  # bytes of packs that came since then
     tried: bool = False  # was asked for the history and did not give it
     received: int = 0  # items so far
     asked: set[int] = field(default_factory=set)

@@ -55,6 +55,7 @@ PAUSE = 0.02  # seconds between two slices of the work for one history request
 LOOKED = 8  # how often requests of one connection may have all of a space looked through
 LOOKED_ANYWAY = 65_536  # entries beside that
 GATE = 60.0  # seconds without a pack after which another peer is asked for the history
+PACE = 8 * 1024  # bytes of packs a second: who is slower holds nothing up beyond that time
 PARKED = 64 << 20  # bytes of items of one space that wait here for their feeds, other than from devices of mine
 MAX_SPANS = min(MAX_FEEDS, 1024)
 FEW = 256  # entries that wait for items are looked through at every change, more of them once in
@@ -126,7 +127,7 @@ class Replication:
         if link.replicator is None or any(other.gate for _, other in self.links[space.id].values()):
             return
         request, effects = link.replicator.ask_history(() if self._without_past(space) else None, self._prekey)
-        link.gate, link.gate_until = request, now + GATE
+        link.gate, link.gate_from, link.gate_until, link.gate_size = request, now, now + GATE, 0
         link.asked.add(request)
         self.perform(peer, link, effects, now)
         for one, other in list(self.links[space.id].values()):
@@ -311,7 +312,8 @@ class Replication:
         except DecodeError:
             peer.drop(self.profile.effects, "a pack that does not open")
             return
-        link.gate_until = now + GATE
+        link.gate_size += len(sealed)
+        link.gate_until = min(now, link.gate_from + link.gate_size / PACE) + GATE
         own = peer.identity == self.profile.account.identity
         if self._fresh(space):
             # Whose feeds these are is not known before the control entries among them are folded.

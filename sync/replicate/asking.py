@@ -91,7 +91,7 @@ class Asking:
             self._fresh[writer] = made.tree
             self._out.at[writer] = max(end, self._out.at.get(writer, 0))
             if want is not None:
-                self._claims.take(writer, self, now)
+                self._claims.progress(writer, self, size, now)
                 if end >= (want.end or target.length):
                     self._forget(writer)
             return [*effects, made]

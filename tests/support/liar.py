@@ -9,19 +9,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 
+from crdt.log.pack import seal_pack
 from sync.engine.engine import Engine
 from sync.engine.peer import Peer, SpaceLink
 from sync.replicate.effects import Effect, SendMessage
 from sync.replicate.encoding import decode, encode
 from sync.replicate.messages import Blocks, Message
 from sync.space.feed_store import FeedStore
+from sync.space.space import Space
 from sync.store.port import Table
 from tests.support.device import Device
 
 Change = Callable[[Peer, SpaceLink, Message], Iterable[Message]]
+Answer = Callable[[Peer, SpaceLink, int], None]
 
 
 def honest(peer: Peer, link: SpaceLink, message: Message) -> Iterable[Message]:
@@ -59,10 +64,40 @@ class Liar:
             setattr(replication, name, wrapped)
         replication.fetching._perform = said
 
+    def gives(self, answer: Answer) -> None:
+        """From now on requests for history are answered so: called for each request, and when a pack is on its way."""
+        replication = self.device.engine.replication
+
+        def asked(peer: Peer, link: SpaceLink, space: Space, request: int, spans: object, now: float) -> None:
+            answer(peer, link, request)
+
+        def given(peer: Peer, link: SpaceLink, space: Space, request: int, now: float) -> None:
+            answer(peer, link, request)
+
+        for name, wrapped in (("_asked", asked), ("_give", given)):
+            setattr(replication, name, wrapped)
+
+    def pack(self, peer: Peer, link: SpaceLink, request: int, blob: bytes) -> None:
+        """Answers a request with these bytes as a pack, sealed as it should be."""
+        replication, rng = self.device.engine.replication, self.device.rng
+        key, space = rng(32), self.device.engine.profile.spaces[link.space]
+        told = replication._seal_key(peer, space, link.prekeys[request], key)
+        if link.replicator is not None and told is not None:
+            effects = link.replicator.give_pack(request, told, seal_pack(blob, key), self.device.now)
+            replication.perform(peer, link, effects, self.device.now)
+
     def restart(self) -> None:
         """Another process, which lies as this one did."""
         self.device.restart()
         self.install()
+
+    def sends_at(self, seconds: float, other: Device, space: bytes, message: Message) -> None:
+        """Says it so many seconds from now."""
+
+        def say() -> None:
+            self.send(other, space, message)
+
+        self.device.world.at(seconds, say)
 
     def link(self, other: Device, space: bytes) -> tuple[Peer, SpaceLink] | None:
         """The connection with a device and the channel of a space on it, if both are up."""
@@ -105,6 +140,18 @@ def withheld(feeds: FeedStore, message: Blocks, hidden: Container[int]) -> Block
             size = feeds.nodes(message.writer, [2 * seq - 1])[0].size if pair else node.size
             blocks[at] = (size, node.hash)
     return Blocks(message.writer, message.ticket, message.start, message.head, tuple(blocks), message.tail)
+
+
+@contextmanager
+def lowered(module: ModuleType, name: str, value: int) -> Iterator[None]:
+    """Within, a bound of the product is lower, so that a story reaches it sooner."""
+    before = getattr(module, name)
+    assert value < before
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
 
 
 @dataclass(frozen=True, slots=True)
