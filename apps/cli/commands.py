@@ -164,6 +164,10 @@ async def chat_remove(service: Service, args: Args, out: Output) -> None:
     out.line(await service.chat_remove(args.id, args.contact))
 
 
+async def chat_demote(service: Service, args: Args, out: Output) -> None:
+    out.line(await service.chat_demote(args.id, args.contact))
+
+
 async def chat_restart(service: Service, args: Args, out: Output) -> None:
     out.line(await service.chat_restart(args.id, args.without))
 
@@ -302,6 +306,7 @@ CHAT_RENAME = Asks(chat_rename)
 CHAT_MEMBERS = Asks(chat_members)
 CHAT_ADD = Asks(chat_add)
 CHAT_ADMIN = Asks(chat_admin)
+CHAT_DEMOTE = Asks(chat_demote)
 CHAT_REMOVE = Asks(chat_remove)
 CHAT_RESTART = Asks(chat_restart)
 CHAT_SET = Asks(chat_set, check=check_chat_set)

@@ -269,6 +269,7 @@ def _chats(top: Group) -> None:
     chat.add("add", commands.CHAT_ADD, "offer it to a contact", "ID", "CONTACT")
     chat.add("remove", commands.CHAT_REMOVE, "remove a member; they keep what they have", "ID", "CONTACT")
     chat.add("admin", commands.CHAT_ADMIN, "make a member an admin", "ID", "CONTACT")
+    chat.add("demote", commands.CHAT_DEMOTE, "make an admin a member again", "ID", "CONTACT")
     restart = chat.add("restart", commands.CHAT_RESTART, "go on in a new group: its creator lost every device", "ID")
     restart.add_argument("--without", action="append", metavar="CONTACT", default=[], help="somebody to leave out")
     chat.add("set", commands.CHAT_SET, "history (all, none) or lifetime (seconds, 0 = for ever)", "ID", "KEY", "VALUE")

@@ -118,7 +118,8 @@ class Offer:
     `id` names it, also when it is said again with more feeds; `creator` is the W of the creator's feed (its core key
     follows and gives the space id); `feeds` are the W of the feeds in that space that may write the `add`, for consents
     to name (none: the creator's); `past` are the tips of the control graph (entry ids, rising) when it was made: an add
-    or a removal of the person that stands outside their past uses it up.
+    or a removal of the person that stands outside their past uses it up; `again`: its author has just ended their
+    membership to let them in as a member, so their devices come back by themselves.
     """
 
     space: bytes
@@ -127,6 +128,7 @@ class Offer:
     id: bytes
     feeds: tuple[bytes, ...] = ()
     past: tuple[bytes, ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,7 @@ OFFER = Shape(
         Member("id", "id", octets(OFFER_ID)),
         Member("feeds", "feeds", several(KEY, 1, MAX_DEVICES), optional=True, default=()),
         Member("past", "past", several(KEY, 1, MAX_PAST), optional=True, default=()),
+        Member("again", "again", FLAG, optional=True, default=False),
     ),
 )
 STATEMENTS = several(octets(1, MAX_STATEMENT), 1, MAX_STATEMENTS)

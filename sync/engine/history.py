@@ -18,6 +18,7 @@ from crdt.log.item import Item
 from crdt.log.merkle import leaf_hash
 from crdt.log.pack import encode_pack, item_cost, seal_pack
 from crdt.space.control import SpaceKind
+from crdt.space.demotion import epochs_missed
 from sync.engine.peer import Serving
 from sync.replicate.messages import Span
 from sync.space.feed import EntryState, StoredEntry
@@ -169,6 +170,8 @@ class Gate:
         identities = {state.members[w.member].identity for w in state.writers.values() if w.device == device}
         cores = {w.writer for w in state.writers.values() if state.members[w.member].identity in identities}
         held = {epoch.id for epoch in state.epochs.values() if any(place.writer in cores for place in epoch.roster)}
+        for identity in identities:
+            held |= epochs_missed(space.graph, identity)
         return Gate(frozenset(held), frozenset(state.epochs))
 
     def passes(self, epoch: bytes | None) -> bool | None:

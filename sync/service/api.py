@@ -280,6 +280,12 @@ class Service(Protocol):
         """Makes a member an admin.  Raises `not_allowed`."""
         ...
 
+    async def chat_demote(self, chat: str, contact: str) -> models.ChatRef:
+        """Makes an admin a member again: ends their membership, and asks their devices back, which come by themselves
+        as soon as they hear of it.  What they did as an admin stays.  contact: an id as `chat_members` gives it.
+        Raises `not_allowed`, `not_found`."""
+        ...
+
     async def chat_restart(self, chat: str, without: Sequence[str] = ()) -> models.Restarted:
         """Goes on with a group in a new one that this person leads, with everybody but those left out: for a group
         whose creator lost every device.  The others' devices go along by themselves where all statements show that

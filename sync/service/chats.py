@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from crdt.docs.chat import MAX_RECEIPT, Decline, Offer
 from crdt.docs.ids import writer_id
@@ -10,7 +11,9 @@ from crdt.docs.own import Hidden, OwnChat, OwnDraft, OwnWriter
 from crdt.docs.rows import Row, at_moment
 from crdt.space import moves
 from crdt.space.control import MAX_MEMBERS, Admin, Op, Set, SpaceKind
+from crdt.space.demotion import demote
 from crdt.space.lineage import End
+from crdt.space.view import ADMIN, CREATOR
 from identity.errors import KithkinError
 from sync.account.context import new_writer
 from sync.engine.profile import Profile
@@ -146,6 +149,28 @@ class ChatCalls(Domain):
         if not found:
             raise KithkinError("not_found", "That person is not in the chat any more.")
         return self._control(space, Admin(found[0].id), "Only the creator makes admins.")
+
+    @commits
+    def chat_demote(self, chat: str, contact: str) -> models.ChatRef:
+        """Ends an admin's membership and asks their devices back, which come by themselves: ranks are never lowered."""
+        profile, now_ms = self._profile, self._now_ms
+        space = _group(profile, chat)
+        identity, mine, state = find_participant(profile, space, contact), space.mine, space.state
+        found = state.people().get(identity)
+        if not found:
+            raise KithkinError("not_found", "That person is not in the chat any more.")
+        if mine is None or state.rank(mine.core) != CREATOR:
+            raise KithkinError("not_allowed", "Only the creator makes an admin a member again.")
+        if found[0].rank != ADMIN:
+            raise KithkinError("not_allowed", "That person is no admin.")
+        if identity not in profile.view.contacts:
+            raise KithkinError(
+                "not_allowed", "You have no chat with that person, so they can't be asked back; remove them instead."
+            )
+        _reachable(profile, identity)
+        open_epoch(space, now_ms, demote(space.graph, identity, _frontiers(space)))
+        _offer(profile, space, identity, now_ms, again=True)
+        return _ref(listed_id(profile, space.id))
 
     @commits
     def chat_remove(self, chat: str, contact: str) -> models.ChatRef:
@@ -341,10 +366,10 @@ def _reachable(profile: Profile, identity: bytes) -> Space:
     return writable(profile, direct)
 
 
-def _offer(profile: Profile, space: Space, identity: bytes, now_ms: int) -> None:
+def _offer(profile: Profile, space: Space, identity: bytes, now_ms: int, *, again: bool = False) -> None:
     direct = _reachable(profile, identity)
     try:
-        offer = make_offer(profile, space, now_ms)
+        offer = replace(make_offer(profile, space, now_ms), again=again)
     except LookupError:
         raise KithkinError("not_allowed", "This device is not in that chat yet.") from None
     profile.write(direct, [[offer]], now_ms)
@@ -425,7 +450,7 @@ def members(profile: Profile, chat: str) -> models.Members:
             forked=any(w.writer in space.feed_store.proofs for w in state.writers.values() if w.member == member.id),
         )
     for identity in _invited(profile, space):
-        if identity not in listed:
+        if identity not in listed or listed[identity].state != "active":
             listed[identity] = models.Member(
                 id=identity_id(identity), name=person_name(profile, identity, space), role="member", state="invited"
             )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from crdt.docs.own import OwnChat
 from identity.errors import KithkinError
+from sync.engine.engine import Engine
 from sync.engine.hello import OUT, encode_out
+from sync.engine.tasks.offers import make_offer
 from sync.service import chats
 from sync.service.ids import chat_id, identity_id
 from sync.space.feed import EntryState
@@ -316,3 +320,94 @@ def test_an_offer_that_reaches_one_device_after_another_joined_stays_joined() ->
     for device in (phone, desk):
         assert state_of(device) == "active", device
         assert world.texts(device, CLUB) == ["hello"], device
+
+
+def demote(device: Device, person: str) -> None:
+    chat = chat_id(device.space(CLUB).id)
+    device.call(lambda calls: calls.chat_demote(chat, identity_id(device.world.identities[person])))
+
+
+def role(device: Device, person: str) -> str:
+    listed = chats.members(device.engine.profile, chat_id(device.space(CLUB).id)).members
+    return next((member.role for member in listed if member.name == person and member.state == "active"), "")
+
+
+def test_an_admin_is_made_a_member_again_and_comes_back_by_itself() -> None:
+    world, ada, bob, cem = trio("demoted", admin=True)
+    desk = world.link(bob, "desktop")
+    bob.send(CLUB, "as an admin")
+    world.settle()
+    demote(ada, "Bob")
+    world.settle()
+    assert role(ada, "Bob") == role(cem, "Bob") == role(bob, "Bob") == "member"
+    for device in (ada, bob, desk, cem):
+        device.send(CLUB, f"from {device.name}")
+        world.settle()
+    said = ["as an admin", *(f"from {device.name}" for device in (ada, bob, desk, cem))]
+    for device in (ada, bob, desk, cem):
+        assert world.texts(device, CLUB)[-5:] == said
+    for act, device, person in ((remove, bob, "Cem"), (demote, bob, "Cem"), (demote, ada, "Bob")):
+        with pytest.raises(KithkinError) as error:
+            act(device, person)
+        assert error.value.code == "not_allowed"
+    make_admin(ada, "Bob")
+    world.settle()
+    assert role(cem, "Bob") == "admin"
+
+
+def test_an_admin_asleep_is_a_member_when_it_comes_back_and_reads_what_it_missed() -> None:
+    world, ada, bob, cem = trio("demoted asleep", admin=True)
+    bob.stop()
+    demote(ada, "Bob")
+    world.settle()
+    assert states(cem)["Bob"] == "removed" and states(ada)["Bob"] == "invited"
+    cem.send(CLUB, "while Bob slept")
+    world.settle()
+    bob.boot()
+    world.settle()
+    assert role(cem, "Bob") == "member" and world.texts(bob, CLUB) == ["while Bob slept"]
+
+
+@pytest.mark.parametrize("first", ["removed", "demoted"])
+def test_whoever_is_removed_while_another_device_demotes_stays_out(first: str) -> None:
+    world, ada, bob, cem = trio(f"apart {first}", admin=True)
+    desk = world.link(ada, "desktop")
+    world.cut([ada, bob], [desk, cem])
+    demote(ada, "Bob")
+    remove(desk, "Bob")
+    if first == "demoted":
+        world.settle()
+        assert role(bob, "Bob") == "member"
+    world.heal()
+    world.settle()
+    for device in (ada, desk, cem):
+        assert role(device, "Bob") == ""
+
+
+def test_an_admin_promoted_by_another_device_while_it_is_demoted_is_a_member() -> None:
+    world, ada, bob, cem = trio("promoted apart", admin=True)
+    desk = world.link(ada, "desktop")
+    world.cut([ada], [desk, bob, cem])
+    demote(ada, "Bob")
+    make_admin(desk, "Bob")
+    make_admin(desk, "Cem")
+    world.settle()
+    world.heal()
+    world.settle()
+    assert role(cem, "Bob") == "member" and role(cem, "Cem") == "admin"
+
+
+def test_whoever_left_or_was_removed_is_not_asked_back_by_a_word_of_anybody_else() -> None:
+    """`again` is for the creator's demotion: it brings nobody back who left, and nobody for a mere admin."""
+    world, ada, bob, cem = trio("asked back", admin=True)
+    cem.leave(CLUB)
+    world.settle()
+
+    def ask(engine: Engine) -> None:
+        profile, group = engine.profile, bob.space(CLUB)
+        offer = replace(make_offer(profile, group, int(bob.now * 1000)), again=True)
+        profile.write(bob.space("Cem"), [[offer]], int(bob.now * 1000))
+
+    bob.do(ask)
+    world.settle()
+    assert state_of(cem) == "invited" and role(ada, "Cem") == ""

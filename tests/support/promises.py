@@ -63,6 +63,7 @@ def _watch() -> None:
         feed = self._feed_store.mine
         start = feed.length if feed is not None else 0
         made = append(self, *args, **kwargs)
+        outside &= known_outside(self._context, self._inbound._members)  # an entry that lets somebody in is for them
         for seq in range(start, feed.length if outside and feed is not None else start):
             entry = self._feed_store.entry(feed, seq)
             _note(self._context, Sealed(self._feed_store.space, feed.core, seq, entry.block, outside))

@@ -7,15 +7,16 @@ from dataclasses import replace
 
 from crdt.docs.chat import MAX_PAST, OFFER_ID, Answer, Consent, Offer, OfferedFeed
 from crdt.docs.facts import ABOUT_OFFERS
-from crdt.docs.own import OwnChat
+from crdt.docs.own import OwnChat, OwnWriter
 from crdt.docs.timeline import GroupTalk, fold_offers
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Add, Close
 from crdt.space.rendezvous import space_id
+from sync.account.context import new_writer
 from sync.engine.effects import ChatChanged
 from sync.engine.profile import Profile
-from sync.engine.tasks.admission import MAX_CONSENTS
+from sync.engine.tasks.admission import MAX_CONSENTS, retired_writers
 from sync.space import timeline
 from sync.space.epochs import open_epoch
 from sync.space.space import Space
@@ -125,6 +126,9 @@ def _take_offer(profile: Profile, space: Space, offer: Offer, now_ms: int) -> No
     at once: whoever offers sees me outside."""
     chat = profile.view.chats.get(offer.space)
     group = profile.spaces.get(offer.space)
+    if group is not None and _is_asked_back(profile, group, space, offer):
+        _come_back(profile, group, space, offer, now_ms)
+        return
     if chat is not None and chat.state == "active":
         if group is not None and _sees_me_outside(profile, group, space, offer):
             profile.write(space, [[answer_to(profile, offer)]], now_ms)
@@ -143,6 +147,33 @@ def _take_offer(profile: Profile, space: Space, offer: Offer, now_ms: int) -> No
     )
     profile.note(now_ms, invited)
     profile.effects.append(ChatChanged(offer.space))
+
+
+def _is_asked_back(profile: Profile, group: Space, space: Space, offer: Offer) -> bool:
+    """Whether the creator of a group made me, an admin, a member: ended my membership and asks me back at once.  Not
+    where I left, or where anybody else removed me."""
+    chat, mine, state = profile.view.chats.get(offer.space), group.mine, group.state
+    if not offer.again or chat is None or chat.kind != "group" or mine is None or state.creator is None:
+        return False
+    creator = state.members[state.creator].identity
+    by_creator = any(m.identity == creator for m in space.state.members.values())
+    told = chat.state == "removed" and chat.by == creator
+    was_admin = mine.core in state.writers and state.rank(mine.core) == 1
+    return by_creator and was_admin and (chat.state == "active" or told) and space.may_write
+
+
+def _come_back(profile: Profile, group: Space, space: Space, offer: Offer, now_ms: int) -> None:
+    """With a new feed: the one so far ended with the membership.  My other devices follow."""
+    account = profile.account
+    group.found(new_writer(profile.rng))
+    profile.write(space, [[answer_to(profile, offer)]], now_ms)
+    mine = group.mine
+    if mine is None:
+        raise ValueError("a feed was just made")
+    prekey = account.keys.prekey.public
+    asking = OwnWriter(group.id, mine.writer, on=True, device=account.device, prekey=prekey)
+    profile.note(now_ms, OwnChat(group.id, state="active"), *retired_writers(profile, group.id), asking)
+    profile.effects.append(ChatChanged(group.id))
 
 
 def admitting_feeds(group: Space) -> tuple[bytes, ...]:

@@ -183,6 +183,7 @@ chat rename I T
 chat members I
 chat add I C
 chat admin I C
+chat demote I C
 chat remove I C
 chat restart I --without C
 chat set I history all

@@ -118,6 +118,7 @@ def test_every_call_answers_over_the_socket_as_in_process(tmp_path: Path) -> Non
             "chat_members": lambda s: s.chat_members("self"),
             "chat_add": lambda s: s.chat_add("chat_1", "contact_bob"),
             "chat_admin": lambda s: s.chat_admin("chat_1", "contact_bob"),
+            "chat_demote": lambda s: s.chat_demote("chat_1", "contact_bob"),
             "chat_remove": lambda s: s.chat_remove("chat_1", "contact_bob"),
             "chat_restart": lambda s: s.chat_restart("chat_1", ["contact_bob"]),
             "chat_set": lambda s: s.chat_set("chat_1", "history", "none"),

@@ -71,6 +71,7 @@ CHAT_VALUES: list[Value] = [
     Receipt(UPTO),
     Offer(CORE, OTHER, "Picnic", NONCE),
     Offer(CORE, OTHER, "Picnic", NONCE, (OTHER, CORE), (CORE, ID)),
+    Offer(CORE, OTHER, "Picnic", NONCE, (OTHER,), (CORE,), again=True),
     Answer(CORE, (b"certificate", b"revocation"), (FEED,), NONCE),
     Decline(CORE, NONCE),
     Restart(CORE, ID, OTHER, NONCE, SIGNATURE, (OTHER,), (CORE,)),
