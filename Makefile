@@ -14,7 +14,7 @@ export PATH := $(BIN):$(PATH)
 export KITHKIN_BOOTSTRAP :=
 export KITHKIN_LAN := off
 
-.PHONY: venv test check format demo docs coverage bench soak lock clean
+.PHONY: venv test check format demo docs coverage bench bench-trust soak lock clean
 
 venv: .stamps/python .stamps/node
 
@@ -76,6 +76,11 @@ coverage: venv
 bench: venv
 	@mkdir -p docs/evidence
 	python -m benchmarks --out docs/evidence/bench-latest.json
+
+# The figures of trust alone, in under ten minutes on a quiet machine.
+bench-trust: venv
+	@mkdir -p docs/evidence
+	python -m benchmarks.trust --out docs/evidence/bench-trust-latest.jsonl
 
 # Hours, not minutes; the log is evidence and is committed.
 soak: venv

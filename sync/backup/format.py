@@ -184,15 +184,15 @@ def decode_rows(data: bytes) -> Iterator[Row]:
     """Raises DecodeError for bytes that are no rows."""
     at, end, unpack, size = 0, len(data), _ROW.unpack_from, _ROW.size
     while at < end:
-        if at + size > end:
+        start = at + size
+        if start > end:
             raise DecodeError("a row that ends early")
         key, value = unpack(data, at)
-        middle = at + size + key
-        after = middle + value
-        if key > MAX_KEY or value > MAX_VALUE or after > end:
+        middle = start + key
+        at = middle + value
+        if key > MAX_KEY or value > MAX_VALUE or at > end:
             raise DecodeError("a row that ends early")
-        yield data[at + size : middle], data[middle:after]
-        at = after
+        yield data[start:middle], data[middle:at]
 
 
 def encode_contents(contents: Contents) -> bytes:

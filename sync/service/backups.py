@@ -30,7 +30,7 @@ from sync.store.sqlite import SqliteStore
 
 FEW = 8  # records that are read in one piece with the end
 TELL = 8 << 20  # bytes between two words of progress
-LOAD = 4 << 20  # bytes of rows that are restored in one commit
+LOAD = 2 << 20  # bytes of rows that are restored in one commit
 MAX_NAMED = 8  # chats that a sentence names
 BY_SPACE = {Table.FEED, Table.CONTROL, Table.EPOCH, Table.RECORD, Table.FACT, Table.ROW, Table.ITEM, Table.MESSAGE}
 BY_FEED = {Table.ENTRY, Table.NODE}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
+from operator import itemgetter
 from typing import NamedTuple, Protocol, runtime_checkable
 
 MAX_KEY = 1_024  # bytes
@@ -104,9 +105,10 @@ class Batch:
     def put_many(self, table: Table, rows: Iterable[Row]) -> None:
         """As `put`, for many rows at once."""
         given = list(rows)
-        if any(len(key) > MAX_KEY or len(value) > MAX_VALUE for key, value in given):
-            raise ValueError("a row is over the store's bounds")
         if given:
+            keys, values = (max(map(len, map(part, given))) for part in (itemgetter(0), itemgetter(1)))
+            if keys > MAX_KEY or values > MAX_VALUE:
+                raise ValueError("a row is over the store's bounds")
             self._length += len(given) - 1
             self._rows(table, Action.PUT).extend(given)
 
