@@ -182,6 +182,12 @@ def _(value: m.Revoked, page: Page) -> str:
 
 
 @shows
+def _(value: m.ProfileErased, page: Page) -> str:
+    rest = f" Its folder stays, with {counted(value.left, 'thing')} that are not of the profile." if value.left else ""
+    return f"Erased: nothing of this profile is left on this machine.{rest}"
+
+
+@shows
 def _(value: m.Changed, page: Page) -> str:
     return "Changed."
 

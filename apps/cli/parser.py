@@ -230,12 +230,14 @@ def _own(top: Group) -> None:
     revoke.add_argument("--yes", action="store_true", help="do not ask")
     phrase = top.group("phrase", "your 24 words")
     phrase.add("check", commands.PHRASE_CHECK, "whether the words on standard input are this profile's")
-    profile = top.group("profile", "your name and what you say about yourself")
+    profile = top.group("profile", "your name and what you say about yourself; the whole profile")
     profile.add("show", commands.PROFILE_SHOW, "show it")
     change = profile.add("set", commands.PROFILE_SET, "change it")
     change.add_argument("--name", metavar="N")
     change.add_argument("--about", metavar="T")
     change.add_argument("--picture", type=folder, metavar="FILE")
+    erase = profile.add("erase", start.PROFILE_ERASE, "erase everything of this profile from this machine")
+    erase.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _people(top: Group) -> None:
@@ -287,9 +289,11 @@ def _messages(top: Group) -> None:
     _wait(read, 0.0)
     top.add("mark", commands.MARK, "mark as read", "CHAT").add_argument("--upto", metavar="ID")
     top.add("edit", commands.EDIT, "change a message of yours", "CHAT", "ID", "TEXT")
-    delete = top.add("delete", commands.DELETE, "delete a message, for you or for everyone", "CHAT", "ID")
+    delete = top.add(
+        "delete", commands.DELETE, "delete a message: for you, others keep theirs; or for everyone", "CHAT", "ID"
+    )
     delete.add_argument("--everyone", action="store_true")
-    top.add("delete-chat", commands.DELETE_CHAT, "delete a chat on your devices", "CHAT")
+    top.add("delete-chat", commands.DELETE_CHAT, "delete a chat from your devices; others keep theirs", "CHAT")
     top.add("react", commands.REACT, "react to a message", "CHAT", "ID", "EMOJI")
     top.add("cancel", commands.CANCEL, "withdraw a message that nobody has yet", "CHAT", "ID")
     file = top.group("file", "files in messages")

@@ -104,6 +104,21 @@ async def _typing(linking: Linking, out: Output) -> None:
     raise KithkinError("wrong_code", "No digits were typed.")
 
 
+async def profile_erase(place: Place, args: Args) -> None:
+    from sync.service.removal import ERASES
+
+    await refuse_running(place)
+    for sentence in ERASES:
+        place.out.note(sentence)
+    if not args.yes:
+        place.out.note(f"Erase the profile in {place.folder}? Type yes:")
+        with Lines() as lines:
+            answer = await lines.next()
+        if (answer or "").lower() != "yes":
+            raise KithkinError("not_allowed", "Nothing was erased.")
+    place.out.line(await place.profiles.erase_profile(place.folder))
+
+
 async def run(place: Place, args: Args) -> None:
     network = network_of(args)
     # Late: only this command pays for the server's tables.
@@ -139,6 +154,7 @@ def version(out: Output) -> None:
 INIT = Stands(init)
 LINK = Stands(link)
 RUN = Stands(run)
+PROFILE_ERASE = Stands(profile_erase)
 DESKTOP = Window("apps.desktop.main")
 PHONE = Window("apps.mobile.main")
 TESTNET = Stands(testnet, profile=False)

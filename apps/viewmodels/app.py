@@ -143,6 +143,17 @@ class App(ViewModel[AppState]):
         stack, self._stack = self._stack, contextlib.AsyncExitStack()
         await stack.aclose()
 
+    async def erase(self) -> None:
+        """Closes the profile and takes everything of it off this machine; then the window is as at the first start."""
+        await self._end_session()
+        self._become(stage=Stage.STARTING, session=None)
+        try:
+            await self._options.profiles.erase_profile(self._options.folder)
+        except KithkinError as refusal:
+            self._become(stage=Stage.STOPPED, problem=refusal.message)
+        else:
+            self._become(stage=Stage.WELCOME, problem="", dark=False)
+
     def set_dark(self, dark: bool) -> None:
         """Makes the window dark or light, and keeps that for the opened profile."""
         self._become(dark=dark)

@@ -35,6 +35,8 @@ class Profiles(Protocol):
         wait: float = WAIT_SECONDS,
     ) -> AbstractAsyncContextManager[Linking]: ...
 
+    async def erase_profile(self, folder: Path) -> models.ProfileErased: ...
+
     async def restore_backup(
         self,
         folder: Path,

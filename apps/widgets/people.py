@@ -18,6 +18,7 @@ from apps.viewmodels.pages import PageKind
 from apps.viewmodels.pictures import pictures_in
 from apps.widgets.controls import TapBox, toast
 from apps.widgets.view import Ui, View, load
+from sync.service.removal import ERASES
 
 load("people.kv")
 
@@ -288,8 +289,10 @@ class MembersPage(Page):
 
 
 class SettingsPage(Page):
-    """My name, my identity and my devices."""
+    """My name, my identity and my devices; the end of the profile on this machine."""
 
+    erasing = BooleanProperty(False)  # asked whether everything shall go
+    erases = StringProperty("\n".join(f"•  {sentence}" for sentence in ERASES))
     letters = StringProperty("")
     shade = NumericProperty(0)
     identity = StringProperty("")
@@ -342,6 +345,13 @@ class SettingsPage(Page):
 
     def backup(self) -> None:
         self.ui.do(self.ui.home.show(PageKind.BACKUP))
+
+    def ask_to_erase(self, asked: bool) -> None:
+        """Asks whether everything of this profile shall go from this machine, or takes the question back."""
+        self.erasing = asked
+
+    def erase(self) -> None:
+        self.ui.do(self.ui.app.erase())
 
     def copy(self) -> None:
         Clipboard.copy(self.identity)

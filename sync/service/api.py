@@ -120,6 +120,11 @@ class Profiles(Protocol):
         """As `create_profile`, but the identity comes from a device that approves."""
         ...
 
+    async def erase_profile(self, folder: Path) -> models.ProfileErased:
+        """Everything of a profile goes from this machine, its keys first, the keyring's included; nobody is told.  What
+        was interrupted is finished by another call.  Raises `profile_not_found`, `profile_in_use`."""
+        ...
+
     async def verify_backup(
         self, path: Path, passphrase: str, *, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> models.BackedUp:
@@ -303,7 +308,8 @@ class Service(Protocol):
         ...
 
     async def delete_chat(self, chat: str) -> models.ChatRef:
-        """Hides everything so far in a chat on my devices; a later message shows it again."""
+        """Deletes everything so far in a chat from my devices; what others hold stays, and a later message shows the
+        chat again with what is new."""
         ...
 
     # ---- messages

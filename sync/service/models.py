@@ -158,6 +158,13 @@ class Approved(Line):
     device: str
 
 
+class ProfileErased(Line):
+    """A profile is gone from this machine.  left: other things in its folder, which stay."""
+
+    erased: Literal[True] = True
+    left: int = 0
+
+
 class Changed(Line):
     changed: Literal[True] = True
 

@@ -53,12 +53,13 @@ from sync.service.network import address_of, hints_of, new_host, start_host
 from sync.service.node import Node, up
 from sync.service.place import keep_place, place_of, put_place, was_copied
 from sync.service.plural import counted
+from sync.service.removal import INDEX, STORE, erase
+from sync.service.removal import KEYSTORE as KEYSTORE
 from sync.service.steps import TIMEOUT
 from sync.service.system import system_refusals
 from sync.service.text import check_name
 from sync.store.sqlite import SqliteStore
 
-KEYSTORE, STORE, INDEX = "keystore", "store.db", "index"
 KINDS = ("phone", "desktop")
 
 
@@ -116,6 +117,11 @@ async def _drafted(folder: Path, passphrase: str | None) -> AsyncIterator[tuple[
         yield made
     finally:
         await asyncio.to_thread(draft.__exit__, None, None, None)
+
+
+async def erase_profile(folder: Path) -> models.ProfileErased:
+    """See `api.Profiles`."""
+    return await asyncio.to_thread(erase, folder)
 
 
 async def verify_backup(path: Path, passphrase: str, *, progress: Progress = silent) -> models.BackedUp:

@@ -371,6 +371,12 @@ class FakeProfiles:
         made = await self.create_profile(folder, passphrase, name=name)
         return m.Recovered(identity=made.identity, device=made.device)
 
+    async def erase_profile(self, folder: Path) -> m.ProfileErased:
+        if self.services.pop(folder, None) is None:
+            raise KithkinError("profile_not_found", "There is no profile.")
+        folder.rmdir()
+        return m.ProfileErased()
+
     @contextlib.asynccontextmanager
     async def link_profile(
         self,

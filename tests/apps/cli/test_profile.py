@@ -222,3 +222,13 @@ def test_one_process_at_a_time_owns_a_profile(home: Desk) -> None:
         finally:
             node.kill()
     assert home.run("read", "self").lines[0]["messages"][0]["text"] == "through the node"
+
+
+def test_a_profile_that_is_erased_is_gone_and_another_can_be_made_in_its_place(home: Desk) -> None:
+    assert home.run("send", "self", "hello").code == 0
+    refused = home.run("profile", "erase", stdin=b"no\n")
+    assert refused.error == "not_allowed" and (home.folder / "keystore").exists()
+    erased = home.run("profile", "erase", "--yes")
+    assert erased.lines == [{"erased": True, "left": 0}] and not home.folder.exists()
+    assert home.run("profile", "erase", "--yes").error == home.run("chat", "list").error == "profile_not_found"
+    assert home.run("init", "--name", "Ada again").code == 0

@@ -12,6 +12,7 @@ from identity.errors import KithkinError
 from identity.keystore import open_keystore
 from identity.labels import Label
 from sync.service import profiles as profile
+from sync.service.removal import KEYSTORE, STORE
 from sync.store.port import Batch, Table
 from sync.store.sqlite import SqliteStore
 
@@ -20,8 +21,8 @@ def test_store_with_an_unknown_row_is_refused_as_profile_unreadable(tmp_path: Pa
     async def story() -> None:
         folder = tmp_path / "ada"
         await profile.create_profile(folder, "pass", name="Ada")
-        key = open_keystore((folder / profile.KEYSTORE).read_bytes(), passphrase="pass")
-        store = SqliteStore(folder / profile.STORE, derive(key, Label.DATABASE))
+        key = open_keystore((folder / KEYSTORE).read_bytes(), passphrase="pass")
+        store = SqliteStore(folder / STORE, derive(key, Label.DATABASE))
         ((row, value),) = store.scan(Table.EPOCH, limit=1)
         batch = Batch()
         batch.put(Table.EPOCH, row, value[:64])

@@ -287,6 +287,23 @@ def test_fresh_link_is_undone_from_its_notice_and_a_lost_device_is_shut_out(tmp_
     asyncio.run(story())
 
 
+def test_a_profile_is_erased_in_the_window_and_another_can_be_made(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with started(tmp_path / "ada") as app:
+            await app.create.create("Ada", "", "")
+            await note_words(app)
+            app.set_dark(True)
+            await app.erase()
+            assert (app.state.stage, app.state.session, app.state.problem) == (Stage.WELCOME, None, "")
+            assert not (tmp_path / "ada").exists()
+            app.choose(Stage.CREATE)
+            await app.create.create("Ada again", "", "")
+            await note_words(app)
+            assert home(app).devices.state.name == "Ada again"
+
+    asyncio.run(story())
+
+
 def test_words_recover_an_identity_in_the_window(tmp_path: Path) -> None:
     async def story() -> None:
         async with started(tmp_path / "ada") as app:
