@@ -22,6 +22,12 @@ from sync.service.api import KithkinError, Service
 
 PAGE = 60
 MAX_QUOTES = 500
+INVITED = "You are invited to this group. If you join, its members will see your name."
+GO_ON = "If you join, you go on there; the messages so far stay."
+RESTARTS = (
+    "You become the creator of a new group. Everybody who is here comes along by themselves; no lost device does. "
+    "The messages so far stay in this chat, but can't be edited any more."
+)
 UNAVAILABLE = Quote("", "This message is not available")
 """The quote of a message that was deleted here, or that never came."""
 
@@ -30,12 +36,16 @@ UNAVAILABLE = Quote("", "This message is not available")
 class ChatState:
     """`target`: the message that a search led to. `reply_to` and `editing` are message ids of the composer, `quoted`
     is the text of either; the composer's field takes `draft` whenever `round` rises. `full_text`: a long
-    message in full. `notice`: a sentence about the chat that its members should know. `older` and `newer`: the
-    timeline goes on beyond the bubbles."""
+    message in full. `notice`: a sentence about the chat that its members should know. `invitation`: what joining means.
+    `may_restart`: the group should be restarted by me; `asks`: a question to be answered before that. `older` and
+    `newer`: the timeline goes on beyond the bubbles."""
 
     title: str = ""
     subtitle: str = ""
     notice: str = ""
+    invitation: str = ""
+    may_restart: bool = False
+    asks: str = ""
     initials: str = ""
     shade: int = 0
     kind: models.ChatKind = "direct"
@@ -278,7 +288,10 @@ class Chat(ViewModel[ChatState]):
             shade=shade(title),
             kind=chat.kind,
             state=chat.state,
-            notice=chat.reason,
+            notice=" ".join(said for said in (chat.notice if chat.state != "invited" else "", chat.reason) if said),
+            invitation=f"{chat.notice} {GO_ON}" if chat.notice and chat.state == "invited" else INVITED,
+            may_restart=chat.may_restart,
+            asks=self.state.asks if chat.may_restart else "",
             subtitle={"self": "Synced to all your devices", "direct": "", "group": count}[chat.kind],
         )
 
@@ -381,14 +394,34 @@ class Chat(ViewModel[ChatState]):
             await self._service.cancel(self.id, id_)
             self.take(models.GoneEvent(chat=self.id, id=id_))
 
-    async def join(self) -> None:
-        """Accepts the invitation to this group, and opens it."""
+    async def join(self) -> str:
+        """Accepts the invitation to this group, and opens it.  The id under which it is shown then: another one where a
+        chat of mine goes on in this group; "" where nothing was done."""
         if self.state.state != "invited" or self.state.busy:
+            return ""
+        joined = ""
+        with self._working():
+            joined = (await self._service.chat_join(self.id)).chat
+        if not self.state.problem and joined == self.id:
+            await self.open()
+        return joined
+
+    def ask_to_restart(self) -> None:
+        """Says what a restart does, and asks."""
+        if self.state.may_restart:
+            self._become(asks=RESTARTS)
+
+    def keep_as_it_is(self) -> None:
+        """The question was answered by no."""
+        self._become(asks="")
+
+    async def restart(self) -> None:
+        """The question was answered by yes."""
+        if not self.state.asks or self.state.busy:
             return
         with self._working():
-            await self._service.chat_join(self.id)
-        if not self.state.problem:
-            await self.open()
+            said = (await self._service.chat_restart(self.id)).asks
+            self._become(asks="", may_restart=False, notice=said)
 
     async def decline(self) -> bool:
         """Declines the invitation to this group.  Whether that was done."""

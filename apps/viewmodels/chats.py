@@ -105,6 +105,8 @@ class Chats(ViewModel[ChatsState]):
                     after = None  # it may have been the newest, or unread
                 case models.ChatEvent():
                     after = chat if stays_listed(self._known.get(chat.id), chat) else None
+                    if any(one.old == chat.id for one in self._known.values()):
+                        after = None  # a question about this chat may have been answered
         if after is None:
             self.reload()
         elif after != self._known.get(after.id):

@@ -10,6 +10,16 @@ from apps.viewmodels.words import MAX_TITLE, initials, one_line, shade
 from sync.service import models
 from sync.service.api import Service
 
+NOBODY: dict[str, object] = {
+    "chosen": "",
+    "may_remove": False,
+    "may_promote": False,
+    "may_demote": False,
+    "demotes": False,
+    "asks": "",
+    "problem": "",
+}
+"""What the page says while no member is chosen."""
 RANKS: tuple[models.Role, ...] = ("creator", "admin", "member")
 WORDS: dict[models.MemberState, str] = {
     "invited": "invited, not joined yet",
@@ -33,8 +43,8 @@ class ListedMember:
 @dataclass(frozen=True, slots=True)
 class MembersState:
     """`notice`: why the chat is not covered, in a sentence.  `number`: the safety number with `contact`, the other
-    person of a direct chat.  `chosen`: the member whose row was tapped; `may_remove` and `may_promote`: what I may do
-    about them; `asks`: a question to be answered before it is done, empty for none."""
+    person of a direct chat.  `chosen`: the member whose row was tapped; `may_remove`, `may_promote` and
+    `may_demote`: what I may do about them; `asks`: a question to be answered before it is done, empty for none."""
 
     chat: str = ""
     members: tuple[ListedMember, ...] = ()
@@ -45,6 +55,8 @@ class MembersState:
     chosen: str = ""
     may_remove: bool = False
     may_promote: bool = False
+    may_demote: bool = False
+    demotes: bool = False
     asks: str = ""
     busy: bool = False
     problem: str = ""
@@ -83,7 +95,7 @@ class Members(ViewModel[MembersState]):
         """A row was tapped: says what may be done about that member.  The same row again, or "", takes it back."""
         member, me = self._listed.get(id_), self._listed.get(self._me)
         if member is None or me is None or id_ in ("", self._me, self.state.chosen) or me.state != "active":
-            self._become(chosen="", may_remove=False, may_promote=False, asks="", problem="")
+            self._become(**NOBODY)
             return
         rank = RANKS.index(me.role)
         below = rank < 2 and rank < RANKS.index(member.role)
@@ -91,6 +103,8 @@ class Members(ViewModel[MembersState]):
             chosen=id_,
             may_remove=below and member.state in ("active", "invited"),
             may_promote=rank == 0 and member.role == "member" and member.state == "active",
+            may_demote=rank == 0 and member.role == "admin" and member.state == "active",
+            demotes=False,
             asks="",
             problem="",
         )
@@ -104,9 +118,25 @@ class Members(ViewModel[MembersState]):
         asks = f"Remove {name} from this group? They keep what they have, and get nothing that is written from now on."
         self._become(asks=asks if member.state == "active" else f"Take back the invitation of {name}?")
 
+    def ask_to_demote(self) -> None:
+        """Asks before an admin is made a member again."""
+        member = self._listed.get(self.state.chosen)
+        if member is not None and self.state.may_demote:
+            name = one_line(member.name, MAX_TITLE)
+            asks = f"Make {name} a member again? They are out until one of their devices answers, and miss nothing."
+            self._become(asks=asks, demotes=True)
+
+    async def demote(self) -> None:
+        """The question was answered by yes."""
+        if self.state.asks and self.state.demotes:
+            with self._working():
+                await self._service.chat_demote(self.state.chat, self.state.chosen)
+                self.choose("")
+            await self._read()
+
     async def remove(self) -> None:
         """The question was answered by yes."""
-        if self.state.asks:
+        if self.state.asks and not self.state.demotes:
             with self._working():
                 await self._service.chat_remove(self.state.chat, self.state.chosen)
                 self.choose("")

@@ -54,6 +54,9 @@ class ChatPage(View):
     title = StringProperty("")
     subtitle = StringProperty("")
     notice = StringProperty("")
+    invitation = StringProperty("")
+    may_restart = BooleanProperty(False)
+    asks = StringProperty("")
     problem = StringProperty("")
     about_title = StringProperty("")
     about_text = StringProperty("")
@@ -100,7 +103,8 @@ class ChatPage(View):
 
     def _draw(self, state: ChatState) -> None:
         self.title, self.subtitle, self.problem = state.title, state.subtitle, state.problem
-        self.notice = state.notice
+        self.notice, self.invitation = state.notice, state.invitation
+        self.may_restart, self.asks = state.may_restart, state.asks
         self._avatar.letters, self._avatar.shade = state.initials, state.shade
         self._avatar.symbol = {"self": "note-text-outline", "group": "account-group", "direct": ""}[state.kind]
         self.invited = state.state == "invited"
@@ -158,7 +162,21 @@ class ChatPage(View):
         self.ui.call(self.chat.drop)
 
     def join(self) -> None:
-        self.ui.do(self.chat.join())
+        async def join() -> None:
+            joined = await self.chat.join()
+            if joined not in ("", self.chat.id):
+                await self.ui.home.show_chat(joined)
+
+        self.ui.do(join())
+
+    def restart(self) -> None:
+        if self.asks:
+            self.ui.do(self.chat.restart())
+        else:
+            self.ui.call(self.chat.ask_to_restart)
+
+    def keep_as_it_is(self) -> None:
+        self.ui.call(self.chat.keep_as_it_is)
 
     def decline(self) -> None:
         async def decline() -> None:

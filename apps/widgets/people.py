@@ -241,6 +241,8 @@ class MembersPage(Page):
     title = StringProperty("")
     may_remove = BooleanProperty(False)
     may_promote = BooleanProperty(False)
+    may_demote = BooleanProperty(False)
+    demotes = BooleanProperty(False)
     asks = StringProperty("")
 
     def __init__(self, ui: Ui, id_: str) -> None:
@@ -256,6 +258,7 @@ class MembersPage(Page):
         self.number = "\n".join("   ".join(groups[at : at + 4]) for at in range(0, len(groups), 4))
         self.verified, self.notice = state.verified, state.notice
         self.may_remove, self.may_promote, self.asks = state.may_remove, state.may_promote, state.asks
+        self.may_demote, self.demotes = state.may_demote, state.demotes
         self.ids.list.fill(
             [
                 {
@@ -283,6 +286,13 @@ class MembersPage(Page):
 
     def promote(self) -> None:
         self.ui.do(self.ui.home.members.promote())
+
+    def demote(self) -> None:
+        members = self.ui.home.members
+        if members.state.demotes:
+            self.ui.do(members.demote())
+        else:
+            self.ui.call(members.ask_to_demote)
 
     def confirm(self) -> None:
         self.ui.do(self.ui.home.members.confirm())

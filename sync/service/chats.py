@@ -296,6 +296,7 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
     at = None if last is None else at_moment(last, now_ms)
     author = author_of_row(profile, where, at) if where is not None and at is not None else None
     open_to = cover.of_chat(space) if space is not None else ()
+    notice, may_restart = notice_of(profile, chat, space)
     return models.Chat(
         id=chat_id(id_),
         title=chat_title(profile, space.id if space is not None else id_),
@@ -310,7 +311,8 @@ def model(profile: Profile, id_: bytes, now_ms: int) -> models.Chat:
         last_order=messages.order(last) if last is not None else "",
         covered=not open_to,
         reason=cover.sentence(profile, space, open_to) if space is not None else "",
-        notice=notice_of(profile, chat, space),
+        notice=notice,
+        may_restart=may_restart,
         old=chat_id(listed_id(profile, chat.old)) if chat.old is not None and chat.state == "invited" else None,
     )
 

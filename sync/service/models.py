@@ -224,7 +224,8 @@ class Chat(Line):
     `last_order` is the `order` of that message ("" where there is none): chats are listed by it, the newest first.
     `covered`: what is written now stays closed to a recorder who has a quantum computer one day; if not, `reason` is a
     sentence that names the devices.  `notice`: a sentence about a restart of a group that matters here, or ""; `old`:
-    of an invitation to go on in a new group, the chat that it would be one with.
+    of an invitation to go on in a new group, the chat that it would be one with.  `may_restart`: that sentence asks
+    this person to restart the group.
     """
 
     id: str
@@ -242,6 +243,7 @@ class Chat(Line):
     reason: str = ""
     notice: str = ""
     old: str | None = None
+    may_restart: bool = False
 
 
 class Chats(Line):

@@ -86,16 +86,19 @@ def _open_restart(profile: Profile, chat: OwnChat) -> tuple[Space, bytes, Restar
     raise KithkinError("not_allowed", "Nobody offers you that chat any more.")
 
 
-def notice_of(profile: Profile, chat: OwnChat, space: Space | None) -> str:
-    """What a person should know about a restart of this chat; empty where there is nothing.  space: the group in which
-    it goes on."""
+def notice_of(profile: Profile, chat: OwnChat, space: Space | None) -> tuple[str, bool]:
+    """What a person should know about a restart of this chat, empty where there is nothing; and whether it is for them
+    to restart it.  space: the group in which it goes on."""
     if chat.kind != "group" or profile.out:
-        return ""
+        return "", False
     if chat.state == "invited":
-        return _question(profile, chat) if chat.old is not None else ""
+        return (_question(profile, chat) if chat.old is not None else ""), False
     if space is None or space.mine is None or not space.may_write:
-        return ""
-    return _left_behind(profile, space) or _vacant(profile, space)
+        return "", False
+    if told := _left_behind(profile, space):
+        return told, False
+    told = _vacant(profile, space)
+    return told, bool(told)
 
 
 def _question(profile: Profile, chat: OwnChat) -> str:
