@@ -22,6 +22,8 @@ from identity.seal import NONCE, TAG, open_sealed, seal
 PREFIX = bytes((VERSION, SUITE))
 MAX_COPY = 256 * 1024  # bytes, sealed
 STEP = 4096  # bytes; a copy is as long as a whole number of these, so that its size tells little
+HEAD = 2 + 8 + 32 + 32 + 3 + CIPHERTEXT  # bytes before the sealed part, at most
+MAX_TEXT = (MAX_COPY - HEAD - TAG) // STEP * STEP - 4  # bytes that a copy holds
 SLOTS = 8  # records: 0 of my own devices, the others of contacts
 RECORD = 900  # bytes of a record's plaintext; with what sealing adds it fits a mutable value of the DHT
 PUT, SEAL = b"put", b"seal"

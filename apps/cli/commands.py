@@ -24,7 +24,7 @@ async def device_approve(service: Service, args: Args, out: Output) -> None:
         for sentence in approval.grant.grants:
             out.note(sentence)
         if not args.yes:
-            await _agree(out, "Let it in? Type yes:", "Nothing was granted.")
+            await agree(out, "Let it in? Type yes:", "Nothing was granted.")
         out.line(await approval.confirm())
         done = await approval.done()
     out.line(done)
@@ -35,7 +35,8 @@ def check_device_approve(args: Args) -> None:
         raise KithkinError("usage", "With the text on standard input nobody can be asked: add --yes.")
 
 
-async def _agree(out: Output, question: str, otherwise: str) -> None:
+async def agree(out: Output, question: str, otherwise: str) -> None:
+    """Asks a person to say yes.  Raises KithkinError `not_allowed`, with `otherwise`, for anything else."""
     out.note(question)
     with Lines() as lines:
         answer = await lines.next()
@@ -49,15 +50,6 @@ async def device_list(service: Service, args: Args, out: Output) -> None:
 
 async def device_rename(service: Service, args: Args, out: Output) -> None:
     out.line(await service.device_rename(args.id, args.name))
-
-
-async def device_revoke(service: Service, args: Args, out: Output) -> None:
-    loss = await service.device_revocation(args.id)
-    for sentence in loss.effects:
-        out.note(sentence)
-    if not args.yes:
-        await _agree(out, f'Shut out "{loss.name}"? Type yes:', "Nothing was changed.")
-    out.line(await service.device_revoke(args.id))
 
 
 async def phrase_check(service: Service, args: Args, out: Output) -> None:
@@ -286,7 +278,6 @@ async def passphrase(service: Service, args: Args, out: Output) -> None:
 DEVICE_APPROVE = Asks(device_approve, meets=lambda args: True, check=check_device_approve)
 DEVICE_LIST = Asks(device_list)
 DEVICE_RENAME = Asks(device_rename)
-DEVICE_REVOKE = Asks(device_revoke)
 PHRASE_CHECK = Asks(phrase_check)
 PROFILE_SHOW = Asks(profile_show)
 PROFILE_SET = Asks(profile_set, check=check_profile_set)

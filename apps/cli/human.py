@@ -126,8 +126,9 @@ def _(value: m.Recovered, page: Page) -> str:
         [
             page.pairs([("identity", value.identity), ("device", value.device)]),
             "",
-            "This device is yours again, and every other one is shut out; link those that you still have anew.",
+            "This device is yours again, and every other one is shut out.",
             "Next: `kithkin run`. It looks for a contact or device that keeps your contacts and chats, and says so.",
+            "Then `kithkin device keep NAME` keeps the devices that you still have.",
         ]
     )
 
@@ -178,7 +179,23 @@ def _(value: m.Approved, page: Page) -> str:
 
 @shows
 def _(value: m.Revoked, page: Page) -> str:
-    return f"Done: {value.revoked} is shut out, and new keys are in use in {value.spaces} chats and lists."
+    told = f"\nTold: {names(value.told)}." if value.told else ""
+    waiting = f"\nNot yet told, as they are not connected: {names(value.waiting)}." if value.waiting else ""
+    return (
+        f"Done: {value.revoked} is shut out, and new keys are in use in {value.spaces} chats and lists.{told}{waiting}"
+    )
+
+
+@shows
+def _(value: m.Kept, page: Page) -> str:
+    kept = f"These stay beside this device: {', '.join(value.kept)}." if value.kept else "This device alone stays."
+    out = f"\nShut out: {', '.join(value.out)}." if value.out else ""
+    return f"{kept}{out}\nA device that was shut out before is back once it meets this one: `kithkin run` on both."
+
+
+def names(several: list[str]) -> str:
+    """Names as a sentence lists them."""
+    return ", ".join(map(one_line, several))
 
 
 @shows
@@ -198,7 +215,7 @@ def _(value: m.Devices, page: Page) -> str:
         (
             device.id,
             device.name + (" (this)" if device.this else ""),
-            device.state,
+            device.state + (f", not yet known to {names(device.waiting)}" if device.waiting else ""),
             when(device.added),
             when(device.last_seen),
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from apps import VERSION
-from apps.cli import backups, commands, later, start
+from apps.cli import backups, commands, later, losses, start
 from apps.cli.command import Command, Says
 from apps.cli.output import Output
 from sync.service.api import INVITE_SECONDS, WAIT_SECONDS, KithkinError
@@ -23,6 +23,7 @@ from sync.service.times import bounded, day_end, day_start
 _LITERAL = "\0"
 """Marks an argument that stood behind `--`; no argument of a process can hold it otherwise."""
 MAX_WAIT = 7 * 86_400
+TOLD_SECONDS = 5.0  # that a command waits while others hear of a device that is out
 MAX_COUNT = 1_000_000
 MAX_NODES = 1_000
 
@@ -211,6 +212,11 @@ def _own(top: Group) -> None:
     init = top.add("init", start.INIT, "make a new profile")
     init.add_argument("--name", metavar="N", required=True, help="how contacts see you")
     init.add_argument("--recover", action="store_true", help="from the 24 words on standard input")
+    init.add_argument(
+        "--keep", metavar="NAME", action="append", help="with --recover: a device that stays yours; may be repeated"
+    )
+    _network(init)
+    _wait(init, WAIT_SECONDS)
     run = top.add("run", start.RUN, "run the node of this profile")
     run.add_argument("--port", type=port, metavar="P", default=0, help="UDP port (the profile's)")
     _network(run)
@@ -226,8 +232,15 @@ def _own(top: Group) -> None:
     _wait(approve, WAIT_SECONDS)
     device.add("list", commands.DEVICE_LIST, "your devices")
     device.add("rename", commands.DEVICE_RENAME, "rename a device", "ID", "NAME")
-    revoke = device.add("revoke", commands.DEVICE_REVOKE, "shut a device out: lost, stolen, or not yours", "ID")
+    revoke = device.add("revoke", losses.DEVICE_REVOKE, "shut a device out: lost, stolen, or not yours", "ID")
     revoke.add_argument("--yes", action="store_true", help="do not ask")
+    _wait(revoke, TOLD_SECONDS)
+    keep = device.add(
+        "keep",
+        losses.DEVICE_KEEP,
+        "by your 24 words on standard input: this device and those stay, all others are out",
+    )
+    keep.add_argument("id", metavar="ID", nargs="*")
     phrase = top.group("phrase", "your 24 words")
     phrase.add("check", commands.PHRASE_CHECK, "whether the words on standard input are this profile's")
     profile = top.group("profile", "your name and what you say about yourself; the whole profile")

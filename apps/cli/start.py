@@ -43,12 +43,18 @@ async def refuse_taken(place: Place) -> None:
 
 
 async def init(place: Place, args: Args) -> None:
+    if args.keep and not args.recover:
+        raise KithkinError("usage", "--keep goes with --recover: a new identity has no other devices.")
     await refuse_taken(place)
     if args.recover:
         from apps.cli.words import read_words
 
         words, secret = await read_words(place.out), new_passphrase()
         place.out.line(await place.profiles.recover_profile(place.folder, secret, words, name=args.name))
+        if args.keep:
+            from apps.cli.losses import keep
+
+            await keep(place, args, secret, words)
         return
     made = await place.profiles.create_profile(place.folder, new_passphrase(), name=args.name)
     place.out.line(made)

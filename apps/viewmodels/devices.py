@@ -15,13 +15,15 @@ from sync.service.api import KithkinError, Service
 
 @dataclass(frozen=True, slots=True)
 class ListedDevice:
-    """One row.  `about`: whether it is online, or when it was last seen."""
+    """One row.  `about`: whether it is online, or when it was last seen.  `kept`: it is chosen to
+    stay."""
 
     id: str
     name: str
     about: str
     this: bool
     active: bool
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class DevicesState:
     """`network` says whether anybody is connected; `notice` is a sentence about a device of mine, to be shown once.
-    `fresh`: the device that was linked just now, until somebody keeps it or shuts it out.  `question`: asked now."""
+    `fresh`: the device that was linked just now, until somebody keeps it or shuts it out.  `question`: asked now.
+    `choosing`: the words are to say which devices stay; each row has a switch."""
 
     name: str = ""
     initials: str = ""
@@ -47,6 +50,7 @@ class DevicesState:
     notice: str = ""
     fresh: str = ""
     question: Question | None = None
+    choosing: bool = False
     busy: bool = False
     problem: str = ""
 
@@ -60,6 +64,7 @@ class Devices(ViewModel[DevicesState]):
         self._now = now
         self._listed: dict[str, models.Device] = {}
         self._peers: dict[str, models.Peer] = {}
+        self._kept: set[str] = set()  # chosen to stay
         self._loading = Coalesced(self.load)
 
     async def load(self) -> None:
@@ -89,14 +94,20 @@ class Devices(ViewModel[DevicesState]):
         elif device.id in self._peers:
             about = "Online"
         elif device.state == "revoked":
-            about = "Revoked"
+            about = one_line(
+                f"Revoked; not yet known to {', '.join(device.waiting)}" if device.waiting else "Revoked", 200
+            )
         elif device.last_seen is not None:
             now = self._now()
             today = day(device.last_seen, now) == "Today"
             about = "Last seen " + (f"at {clock(device.last_seen)}" if today else brief(device.last_seen, now))
         else:
             about = "Never connected"
-        return ListedDevice(device.id, one_line(device.name, MAX_TITLE), about, device.this, device.state == "active")
+        kept = self.state.choosing and (device.this or device.id in self._kept)
+        if self.state.choosing and not device.this:
+            about = device.id  # to be compared with what the device itself shows
+        name, active = one_line(device.name, MAX_TITLE), device.state == "active"
+        return ListedDevice(device.id, name, about, device.this, active, kept)
 
     def peer(self, peer: models.Peer, connected: bool) -> None:
         """A device of anybody connected or disconnected."""
@@ -132,8 +143,35 @@ class Devices(ViewModel[DevicesState]):
         """Something about somebody's devices, to be shown once."""
         self._become(notice=one_line(notice, 200))
 
+    def choose(self) -> None:
+        """The words are to say which devices stay: those that are mine now, until `toggle` says otherwise."""
+        self._kept = {device.id for device in self._listed.values() if device.state != "revoked"}
+        self._become(choosing=True, question=None, problem="")
+        self._draw()
+
+    def toggle(self, device: str) -> None:
+        """The switch of one device."""
+        listed = self._listed.get(device)
+        if listed is not None and not listed.this and self.state.choosing:
+            self._kept ^= {device}
+            self._draw()
+
+    async def keep_chosen(self, words: str) -> None:
+        """The 24 words: this device and the chosen ones stay, all others are out."""
+        if not self.state.choosing or self.state.busy:
+            return
+        with self._working():
+            chosen = sorted(self._kept & self._listed.keys() - {one.id for one in self._listed.values() if one.this})
+            await self._service.device_keep(words, chosen)
+            self._become(choosing=False)
+        if not self.state.problem:
+            await self.load()
+
     async def ask(self, device: str) -> None:
         """Asks whether to shut a device out; `shut_out` does it, `keep` does not."""
+        if self.state.choosing:
+            self.toggle(device)
+            return
         listed = self._listed.get(device)
         if listed is not None and (listed.this or listed.state == "revoked"):
             return
@@ -153,8 +191,9 @@ class Devices(ViewModel[DevicesState]):
             await self.load()
 
     def keep(self) -> None:
-        """No to the question, or to the undo of a fresh link."""
-        self._become(question=None, fresh="", problem="")
+        """No to the question, to the undo of a fresh link, or to a choice by the words."""
+        self._become(question=None, fresh="", choosing=False, problem="")
+        self._draw()
 
     def noticed(self) -> None:
         """The notice was shown."""

@@ -308,6 +308,7 @@ class SettingsPage(Page):
     identity = StringProperty("")
     question = StringProperty("")
     effects = StringProperty("")
+    choosing = BooleanProperty(False)
     rows = ListProperty([])
 
     def __init__(self, ui: Ui) -> None:
@@ -318,6 +319,7 @@ class SettingsPage(Page):
     def _draw(self, state: DevicesState) -> None:
         self.show_trouble(state)
         self.letters, self.shade, self.identity = state.initials, state.shade, state.identity
+        self.choosing = state.choosing
         asked = state.question
         self.question = f"Shut out {asked.name}?" if asked is not None else ""
         self.effects = "\n".join(f"•  {sentence}" for sentence in asked.effects) if asked is not None else ""
@@ -330,22 +332,34 @@ class SettingsPage(Page):
                     "symbol": "cellphone" if "phone" in device.name.casefold() else "laptop",
                     "shade": 0 if device.active else 4,
                     "about": device.about,
-                    "mark": "",
-                    "chosen": False,
+                    "mark": "check" if device.kept else "",
+                    "chosen": device.kept,
                 }
                 for device in state.devices
             ]
         )
 
     def open(self, key: str) -> None:
-        """Asks whether to shut the device out."""
+        """Asks whether to shut the device out; while devices to keep are chosen, its switch."""
         self.ui.do(self.ui.home.devices.ask(key))
 
     def shut_out(self) -> None:
         self.ui.do(self.ui.home.devices.shut_out())
 
     def keep(self) -> None:
+        self.ids.words.text = ""
         self.ui.call(self.ui.home.devices.keep)
+
+    def choose(self) -> None:
+        self.ui.call(self.ui.home.devices.choose)
+
+    def keep_chosen(self) -> None:
+        self.ui.do(self._keep_chosen())
+
+    async def _keep_chosen(self) -> None:
+        await self.ui.home.devices.keep_chosen(self.ids.words.text)
+        if not self.ui.home.devices.state.choosing:
+            self.ids.words.text = ""
 
     def rename(self) -> None:
         self.ui.do(self.ui.home.devices.rename(self.ids.name.text))

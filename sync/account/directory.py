@@ -152,6 +152,18 @@ class Directory:
             family.decisive = relevant(family.rooted.values(), identity)
         return family.decisive
 
+    def certificates(self, identity: bytes) -> dict[bytes, Certificate]:
+        """Device -> a certificate of it, of every device that anybody certified for the identity: of several the
+        one of the lowest generation, then the oldest."""
+        family = self._families.get(identity)
+        known = [*family.rooted.values(), *family.pool.values()] if family is not None else []
+        found: dict[bytes, Certificate] = {}
+        for certificate in sorted(
+            (s for s in known if isinstance(s, Certificate)), key=lambda c: (c.generation, c.created, c.id)
+        ):
+            found.setdefault(certificate.device, certificate)
+        return found
+
     def know_former(self, certificate: Certificate) -> None:
         """A device of a generation that the root key replaced, before its certificate was known here: it may be met,
         and is out."""

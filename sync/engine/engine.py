@@ -21,13 +21,13 @@ from netstack.wire.protomux import ChannelClosed, ChannelOpened, Fault, Message,
 from sync.engine import news
 from sync.engine.candidates import Candidates
 from sync.engine.dialling import Dialling, PendingDial, Whereabouts, hint_of
-from sync.engine.effects import Disconnect, Effect, PeerChanged, Transmit
+from sync.engine.effects import DeviceChanged, Disconnect, Effect, PeerChanged, Transmit
 from sync.engine.hello import DeviceHandshake
 from sync.engine.inputs import ConnectionUp, FoundKey
 from sync.engine.onboarding.onboarding import Onboarding
 from sync.engine.peer import Peer, Purpose
 from sync.engine.profile import Profile
-from sync.engine.recovery import Recovery
+from sync.engine.recovery.recovery import Recovery
 from sync.engine.replication import PROTOCOL as SPACE
 from sync.engine.replication import Replication
 from sync.engine.succession import become_new_device
@@ -95,6 +95,13 @@ class Engine:
     def _give_place(self, now: float) -> None:
         """Another copy of this store wrote on under its keys: this one goes on as a new device."""
         become_new_device(self.profile, int(now * 1000))
+        self.start_over()
+        if self.dialling.online:
+            self._appear(now)
+
+    def _moved(self, now: float) -> None:
+        """This device is in another personal space now: everything begins with what stands there."""
+        self.recovery.moved = False
         self.start_over()
         if self.dialling.online:
             self._appear(now)
@@ -236,6 +243,8 @@ class Engine:
                     break
             if self.profile.copied:
                 self._give_place(now)
+            if self.recovery.moved:
+                self._moved(now)
         except BaseException:
             self.start_over()
             raise
@@ -378,6 +387,7 @@ class Engine:
             self.dialling.start_afresh()
         if self._was_out and not profile.out:
             self.tasks.start_over()  # a later word of the phrase keeps it
+            profile.effects.append(DeviceChanged(profile.account.device, news.KEPT))
         self._was_out = profile.out
         if not departed or profile.out:
             return

@@ -41,7 +41,8 @@ from sync.engine.effects import ChatChanged, PeerChanged
 from sync.engine.introduction import FOLLOWS, Introductions, encode_follows
 from sync.engine.peer import Peer
 from sync.engine.profile import Profile
-from sync.engine.recovery import ASK, COPY, INTRODUCE, KEEP, KEPT, REJOIN, Recovery
+from sync.engine.recovery.messages import ASK, COPY, INTRODUCE, KEEP, KEPT, REJOIN
+from sync.engine.recovery.recovery import Recovery
 from sync.engine.replication import PROTOCOL, Replication, shared_z
 from sync.engine.tasks.admission import retired_writers
 from sync.engine.topics import needs_discovery, rendezvous_secrets
@@ -350,7 +351,7 @@ class DeviceHandshake:
 
     def _ask_to_join(self, peer: Peer) -> None:
         """This device was certified and the line broke before it was admitted: it asks any device of mine again."""
-        profile, personal = self.profile, self.profile.personal
+        profile, personal = self.profile, self.profile.awaited or self.profile.personal
         mine, account = personal.mine, profile.account
         if peer.identity != account.identity or mine is None or mine.key is None or personal.state.creator is not None:
             return

@@ -32,7 +32,15 @@ from sync.space.space import Space
 Reaches = Mapping[tuple[bytes, bytes], int]
 """(core key of a writer, core key of a feed of mine) -> how many of its entries are opened there."""
 
-NOBODY_LEFT = "None of your devices is left in it: the 24 words decide, with `kithkin init --recover`."
+NOBODY_LEFT = (
+    "None of your devices is left in it: the 24 words decide, with `kithkin device keep` here or "
+    "`kithkin init --recover` on a new device."
+)
+BEHIND = (
+    "Your words were used at a later time than this device's clock said when it was made from them, so it does not "
+    "count. Set the clock; if this is the device to go on with, run `kithkin device keep` and type your words again."
+)
+KEPT = "Your words keep this device: it goes on as before."
 WHOLE = (ChatChanged, ContactChanged, DeviceChanged, ListChanged, NamesChanged, ReceiptsChanged)
 
 
@@ -92,6 +100,9 @@ def own_notice(profile: Profile, device: bytes) -> str:
     """What people are told when a device of mine was shut out."""
     if device != profile.account.device:
         return f'"{profile.view.devices.get(device, "device")}" was shut out of your account.'
+    row = profile.recovering
+    if profile.introduces and row is not None and row[:8] == bytes(8):  # nobody took its certificate yet
+        return BEHIND
     return SHUT_OUT if profile.directory.active(profile.account.identity) else f"{SHUT_OUT} {NOBODY_LEFT}"
 
 

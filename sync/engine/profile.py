@@ -42,6 +42,7 @@ RUN = 250  # entries under one signature
 _PERSONAL = b"personal"
 _RECOVERY = b"recovery"
 _RECOVERING, _INTRODUCES = b"recovering", b"introduces"
+_AWAITED = b"awaited"
 _PORT = b"port"
 _NODES = b"nodes"
 _NOTED = b"noted"  # and the identity of a contact
@@ -63,6 +64,7 @@ SPACE_TABLES = (  # whose keys begin with a space id
     Table.UNREAD,
     Table.ERASE,
     Table.FORGET,
+    Table.PERSONAL,
 )
 KINDS = {SpaceKind.PERSONAL: "personal", SpaceKind.SELF: "self", SpaceKind.DIRECT: "direct", SpaceKind.GROUP: "group"}
 
@@ -79,6 +81,7 @@ class Profile:
         self._recovery: bytes | None = None  # the phrase's public keys, where it was made
         self.recovering: bytes | None = None  # counter of the copy found (8) | secret recovery keys
         self.introduces = False  # made from the words: others know it by its certificate alone
+        self.awaited: Space | None = None  # the personal space of devices that the words kept, until this one is there
         self._deltas: dict[bytes, SpaceDelta] = {}  # what commits changed and nobody has been told of, by space
         self.copied = False  # a feed of this device has two histories, so another copy of the store wrote it too
         self.former: Former | None = None  # whose place this device took, not long ago
@@ -106,7 +109,7 @@ class Profile:
         self.introduces = self.store.get(Table.META, _INTRODUCES) is not None
         self.former = load_former(self.store)
         self.joinings = dict(load_joinings(self.store))
-        personal = self.store.get(Table.META, _PERSONAL)
+        personal, awaited = self.store.get(Table.META, _PERSONAL), self.store.get(Table.META, _AWAITED)
         if personal is None:
             raise LookupError("no personal space in this profile")
         self.spaces = {}
@@ -114,10 +117,11 @@ class Profile:
         self.news += 1
         self._view = None
         for key, _ in self.store.scan(Table.SPACE):
-            space = Space(self.context, key, personal=key == personal)
+            space = Space(self.context, key, personal=key in (personal, awaited))
             self.spaces[key] = space
             self.context.last_number = max(self.context.last_number, space.feed_store.highest_number)
         self.personal = self.spaces[personal]
+        self.awaited = self.spaces.get(awaited) if awaited is not None else None
         self.copied = any(s.mine is not None and s.mine.writer in s.feed_store.proofs for s in self.spaces.values())
         self.directory.take_departed()  # what was known before is no news
         self._note_hidden()
@@ -271,6 +275,30 @@ class Profile:
             self.context.batch.delete(Table.META, _RECOVERING)
         else:
             self.context.batch.put(Table.META, _RECOVERING, row)
+
+    def introduce(self) -> None:
+        """From now on this device comes with its certificate: others may not know that the words speak for it."""
+        self.introduces = True
+        self.context.batch.put(Table.META, _INTRODUCES, b"\x01")
+
+    def await_personal(self, personal: bytes, z: bytes, writers: Iterable[bytes]) -> None:
+        """This device is to be let into the personal space of others of mine (W of their feeds there)."""
+        space = self.awaited
+        if space is None or space.id != personal:
+            space = self.awaited = self.spaces[personal] = Space(self.context, personal, personal=True)
+            key = new_writer(self.rng)
+            space.feed_store.feed(key.public, key)
+            space.epoch_keys.set_z(z)
+            space.found()
+        for writer in writers:
+            space.feed_store.feed(writer)
+        self.context.batch.put(Table.META, _AWAITED, personal)
+
+    def become_personal(self, space: Space) -> None:
+        """From now on this is my personal space; the one before is to be forgotten."""
+        self.personal, self.awaited, self._view = space, None, None
+        self.context.batch.put(Table.META, _PERSONAL, space.id)
+        self.context.batch.delete(Table.META, _AWAITED)
 
     def set_account(self, account: Account) -> None:
         self.context.account = account

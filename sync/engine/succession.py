@@ -107,9 +107,14 @@ def publish_again(profile: Profile, space: Space, feed: Feed, now_ms: int) -> No
     that follows, with the nonces it had, so under the same message ids.  The others may keep the other history."""
     if feed.writer not in space.feed_store.proofs or not space.may_write:
         return
+    profile.write(space, written(space, feed, _opened_by_others(space, feed)), now_ms)
+
+
+def written(space: Space, feed: Feed, start: int) -> list[list[Value]]:
+    """The values of each update of a feed from an entry on, as far as it is open and admitted here."""
     kind = DocKind.PERSONAL if space.personal else DocKind.CHAT
     groups: list[list[Value]] = []
-    for seq in range(_opened_by_others(space, feed), feed.length):
+    for seq in range(start, feed.length):
         entry = space.feed_store.entry(feed, seq)
         if entry is None or entry.state is not EntryState.OPENED:
             continue
@@ -118,7 +123,7 @@ def publish_again(profile: Profile, space: Space, feed: Feed, now_ms: int) -> No
         if isinstance(verdict, Admit):
             values = [parse_value(kind, put.root, put.json) for put in verdict.puts]
             groups.append([value for value in values if value is not None])
-    profile.write(space, [values for values in groups if values], now_ms)
+    return [values for values in groups if values]
 
 
 def _opened_by_others(space: Space, feed: Feed) -> int:

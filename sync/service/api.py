@@ -198,6 +198,12 @@ class Service(Protocol):
         """What `device_revoke` would do.  Raises `not_allowed` for this device and for one that is out already."""
         ...
 
+    async def device_keep(self, phrase: str, devices: list[str]) -> models.Kept:
+        """By the 24 words: this device and those named, by id or name, are my devices, and all others are out; one that
+        was shut out before is back.  Raises `phrase_invalid`, `not_found`, `not_allowed` for a name that several have,
+        `too_many_devices`."""
+        ...
+
     async def device_revoke(self, device: str) -> models.Revoked:
         """Shuts a device of mine out and keys every space anew; returns once that is durable here.  Raises as
         `device_revocation`."""

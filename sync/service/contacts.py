@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from crdt.docs.own import DeviceName, OwnContact, OwnProfile
 from crdt.space.epoch import DORMANT_MS
+from identity.errors import KithkinError
+from identity.phrase import phrase_keys
 from identity.safety_number import safety_number
 from sync.engine.effects import ContactChanged
 from sync.engine.profile import Profile
+from sync.engine.recovery.keeping import keep_devices, keepable
 from sync.engine.revocation import loss_of, shut_out
 from sync.service import models
 from sync.service.domain import Domain, commits
@@ -15,6 +20,7 @@ from sync.service.names import device_name, person_name, told_profiles
 from sync.service.plural import counted
 from sync.service.text import MAX_ABOUT, check_name
 from sync.service.times import moment
+from sync.service.told import told_of_losses
 
 
 class ContactCalls(Domain):
@@ -96,13 +102,24 @@ class DeviceCalls(Domain):
             effects.append(f"Devices that it let in stay: {names}. Shut those out too that you do not know.")
         return models.Revocation(device=device_id(loss.device), name=name, spaces=loss.spaces, effects=effects)
 
+    async def device_keep(self, phrase: str, devices: list[str]) -> models.Kept:
+        profile, root = self._profile, phrase_keys(phrase).root
+        if root.public != me(profile):
+            raise KithkinError("phrase_invalid", "These are good words, but of another identity than this profile's.")
+        chosen = [named_device(profile, text) for text in devices]
+        done = self._opened.commit(lambda: keep_devices(self._profile, root, chosen, self._now_ms))
+        self._opened.engine.dialling.start_afresh()
+        self._opened.tick()
+        return models.Kept(kept=[device_id(one) for one in done.kept], out=[device_id(one) for one in done.out])
+
     async def device_revoke(self, device: str) -> models.Revoked:
         found = self._device(device)
         loss = self._opened.commit(lambda: shut_out(self._profile, found, self._now_ms))
         while self._opened.engine.tasks.owing:  # each tick takes a few; whoever else has something to do, does it
             await self._others_first()
             self._opened.tick()
-        return models.Revoked(revoked=device_id(found), spaces=loss.spaces)
+        told, waiting = told_of_losses(self._profile)
+        return models.Revoked(revoked=device_id(found), spaces=loss.spaces, told=told, waiting=waiting)
 
     def _device(self, device: str) -> bytes:
         profile = self._profile
@@ -115,6 +132,17 @@ class DeviceCalls(Domain):
         found = among(device, DEVICE, known, "device")
         self._profile.note(self._now_ms, DeviceName(found, check_name(name)))
         return models.DeviceRef(device=device_id(found))
+
+
+def named_device(profile: Profile, text: str) -> bytes:
+    """A device of mine, in or out, by its id or its name.  Raises `not_found`, `not_allowed` for a name of several."""
+    known = {*keepable(profile), profile.account.device}
+    name = unicodedata.normalize("NFC", text).casefold()
+    found = [one for one in known if unicodedata.normalize("NFC", device_name(profile, one)).casefold() == name]
+    if len(found) > 1:
+        ids = ", ".join(sorted(device_id(one) for one in found))
+        raise KithkinError("not_allowed", f"Several devices have that name; give the id of one: {ids}.")
+    return found[0] if found else among(text, DEVICE, known, "device")
 
 
 def me(profile: Profile) -> bytes:
@@ -173,6 +201,7 @@ def device_model(profile: Profile, device: bytes, now_ms: int) -> models.Device:
         state = "revoked"
     elif not this and seen is not None and now_ms - seen >= DORMANT_MS:
         state = "dormant"
+    told, waiting = told_of_losses(profile) if state == "revoked" and not this else ([], [])
     return models.Device(
         id=device_id(device),
         name=device_name(profile, device),
@@ -180,4 +209,6 @@ def device_model(profile: Profile, device: bytes, now_ms: int) -> models.Device:
         added=moment((found.since if found is not None else 0) * 1000),
         last_seen=moment(now_ms) if this else moment(seen) if seen is not None else None,
         state=state,
+        told=told,
+        waiting=waiting,
     )

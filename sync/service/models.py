@@ -86,12 +86,17 @@ class Version(Line):
 
 
 class Device(Line):
+    """A device of mine.  Of one that was shut out: `told`, names of my other devices and contacts that know it by now,
+    and `waiting`, of those that do not yet."""
+
     id: str
     name: str
     this: bool
     added: datetime
     last_seen: datetime | None
     state: DeviceState
+    told: list[str] = Field(default_factory=list)
+    waiting: list[str] = Field(default_factory=list)
 
 
 class Devices(Line):
@@ -112,10 +117,20 @@ class Revocation(Line):
 
 
 class Revoked(Line):
-    """A device is out, durably here; so many spaces have a key that it does not get."""
+    """A device is out, durably here; so many spaces have a key that it does not get.  `told`, `waiting`: names of my
+    devices and contacts that know it by now, and that do not yet."""
 
     revoked: str
     spaces: int
+    told: list[str] = Field(default_factory=list)
+    waiting: list[str] = Field(default_factory=list)
+
+
+class Kept(Line):
+    """What the 24 words said: the devices that stay beside this one, and those that are out."""
+
+    kept: list[str]
+    out: list[str]
 
 
 class Payload(Line):

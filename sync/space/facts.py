@@ -25,7 +25,7 @@ from sync.space.delta import ChangeLog
 from sync.space.feed import EntryState, Feed, StoredEntry
 from sync.space.feed_store import FeedStore
 from sync.space.members import MAX_CORES, Members
-from sync.store.port import Batch, Table
+from sync.store.port import Batch, Table, prefix_end
 
 CHUNK = 512  # entries read at once
 READER = 1  # rises with every release that reads more than the one before: what was unread is then tried again
@@ -82,7 +82,7 @@ class SpaceFacts:
             if len(said) < len(verdict.puts):
                 self.keep_unread(offshoot or core, seq, now_ms)
             for own in said:
-                self._context.batch.put(Table.PERSONAL, own.key(), own.encode())
+                self._context.batch.put(Table.PERSONAL, self._feed_store.space + own.key(), own.encode())
                 self._own.append(own)
                 if self.registers.add(own):
                     self.registers_version += 1
@@ -305,8 +305,9 @@ class SpaceFacts:
         self.registers_version += 1
 
     def _load_registers(self) -> None:
-        for key, value in self._context.store.scan(Table.PERSONAL):
-            self.registers.add(decode_own_fact(key, value))
+        space = self._feed_store.space
+        for key, value in self._context.store.scan(Table.PERSONAL, space, prefix_end(space)):
+            self.registers.add(decode_own_fact(key[len(space) :], value))
         for own in self._own:
             self.registers.add(own)
 

@@ -7,8 +7,10 @@ writes next there says so, closes the feeds of its own lost devices and opens an
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from crdt.space import moves
-from crdt.space.control import FeedEnd, Op
+from crdt.space.control import FeedEnd, Op, Revoke
 from crdt.space.lineage import End
 from identity.errors import KithkinError
 from sync.space.space import Space
@@ -45,8 +47,39 @@ def _out_of(space: Space) -> list[tuple[bytes, bytes]]:
 
 
 def owes_epoch(space: Space) -> bool:
-    """Whether this device may write here and has to shut devices out before it writes anything else."""
-    return space.may_write and bool(_out_of(space)) and bool(lost_devices(space))
+    """Whether this device may write here and has to shut devices out, or bring back whom the phrase keeps, before it
+    writes anything else."""
+    if not space.may_write:
+        return False
+    return (bool(_out_of(space)) and bool(lost_devices(space))) or bool(words_owed(space))
+
+
+def words_owed(space: Space) -> tuple[Revoke, ...]:
+    """What brings devices back that are out here, while the phrase's newest word keeps them: that word, told with a
+    device that it leaves out.  One operation for each identity; none where nothing shows so."""
+    state, directory = space.state, space.context.directory
+    wrong = [w for w in state.writers.values() if w.out and w.open]
+    found: list[Revoke] = []
+    for identity in sorted({state.members[w.member].identity for w in wrong}):
+        kept = {w.device for w in wrong if state.members[w.member].identity == identity}
+        if kept <= directory.out(identity, kept):
+            continue
+        known = {w.device for w in state.writers.values() if state.members[w.member].identity == identity}
+        for device in sorted(directory.out(identity, known)):
+            revoke = Revoke(device, directory.evidence(identity, device))
+            if revoke.statements and _brings_back(space, revoke, kept):
+                found.append(revoke)
+                break
+    return tuple(found)
+
+
+def _brings_back(space: Space, revoke: Revoke, kept: Iterable[bytes]) -> bool:
+    """Whether one of these devices is in the roster again once that is told here."""
+    mine = space.mine
+    if mine is None or not space.graph.can(mine.core, revoke):
+        return False
+    after = space.graph.preview(mine.writer, (revoke,), seq=mine.length, parents=space.graph.tips(mine.core))
+    return any(place.device in kept for place in after.roster)
 
 
 def owed_ops(space: Space) -> tuple[Op, ...]:
@@ -54,6 +87,9 @@ def owed_ops(space: Space) -> tuple[Op, ...]:
     mine, state = space.mine, space.state
     if mine is None or not space.may_write:
         return ()
+    words = words_owed(space)
+    if words:
+        return words  # what else is owed depends on who is back
     fallen = any(core not in state.writers for core in space.feed_store.feeds)
     lost = lost_devices(space)
     if not (state.ends or fallen or lost):

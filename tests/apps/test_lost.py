@@ -53,7 +53,7 @@ def test_a_lost_phone_is_shut_out_then_all_is_lost_and_the_words_bring_it_back(t
             asked = await desk.cli("device", "revoke", lost, stdin=b"no\n")
             assert asked.status == 1 and asked.code == "not_allowed"
             said = await desk.ask("device", "revoke", lost, "--yes")
-            assert said == {"revoked": lost, "spaces": 4}
+            assert said == {"revoked": lost, "spaces": 4, "told": ["Bob"], "waiting": []}
             await desk.kill()
             await desk.run()
             states = {device.id: device.state for device in (await desk.node.devices()).devices}

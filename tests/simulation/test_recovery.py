@@ -8,7 +8,8 @@ import pytest
 
 from identity.recovery import copy_counter, copy_maker
 from sync.engine.effects import DeviceChanged
-from sync.engine.recovery import COPY, Recovery
+from sync.engine.recovery.copies import Copies
+from sync.engine.recovery.messages import COPY
 from sync.service.ids import device_id
 from sync.store.memory import When
 from sync.store.port import Table
@@ -164,7 +165,7 @@ def test_a_copy_that_nobody_asked_for_moves_nothing(monkeypatch: pytest.MonkeyPa
     world.friends(ada, eve)
     world.run(10)
     given: list[bytes] = []
-    monkeypatch.setattr(Recovery, "_give", lambda self, peer, sealed: given.append(sealed))
+    monkeypatch.setattr(Copies, "give", lambda self, peer, sealed: given.append(sealed))
     me = ada.engine.profile.account.device
     (peer,) = [peer for peer in eve.engine.peers.values() if peer.device == me]
     for body in (b"", bytes(40), bytes(4096)):
@@ -224,12 +225,12 @@ def test_a_copy_of_a_device_that_was_shut_out_gives_way_however_high_it_counted(
     world.friends(phone, world.person("Eve"))
     world.run(10)
     ada = phone.engine.profile.account.identity
-    held = bob.engine.recovery.kept(ada)
+    held = bob.engine.recovery.copies.kept(ada)
     assert held is not None and copy_counter(held.copy) > (bob.now + 86_400) * 1000
     world.cut(phone, bob)
     desk.boot()
     world.run(10)
     desk.call(lambda calls: calls.device_revoke(device_id(phone.engine.profile.account.device)))
     world.run(20)
-    kept = bob.engine.recovery.kept(ada)
+    kept = bob.engine.recovery.copies.kept(ada)
     assert kept is not None and copy_maker(kept.copy) == desk.engine.profile.account.keys.agreement.public

@@ -69,7 +69,7 @@ from sync.engine.dialling import decode_whereabouts, encode_whereabouts
 from sync.engine.hello import decode_handover, decode_join, decode_out, encode_handover, encode_join, encode_out
 from sync.engine.introduction import decode_follows, encode_follows
 from sync.engine.onboarding.messages import decode_answer, encode_answer
-from sync.engine.recovery import decode_holder, decode_rejoin, encode_holder, encode_rejoin
+from sync.engine.recovery.messages import decode_holder, decode_rejoin, encode_holder, encode_rejoin
 from sync.replicate.encoding import decode as decode_message
 from sync.replicate.encoding import encode as encode_message
 from tests.support.streams import stream

@@ -104,9 +104,10 @@ class World:
         made.boot()
         return made
 
-    def recover(self, name: str, device: str = "new phone", *, boot: bool = True) -> Device:
+    def recover(self, name: str, device: str = "new phone", *, boot: bool = True, skew: float = 0.0) -> Device:
         """A device made from the words of a person, who has no other: the production recovery."""
         made = self._device(name, device)
+        made.skew = skew
         keys = phrase_keys(self.words[name], made.kem)
         account, certificate = recovered_account(keys, device, made.rng, made.now, made.kem)
         recovery, now_ms = keys.recovery, int(made.now * 1000)

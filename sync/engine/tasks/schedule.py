@@ -309,9 +309,13 @@ class Schedule:
         for id_, at in list(self._record_due.items()):
             if at > now:
                 continue
-            if id_ in self._owing:
-                continue  # its newest key is one that the device which is out still has
             space = self._profile.spaces.get(id_)
+            if space is not None and owes_epoch(space):
+                self._owe(id_)  # what came in this tick may say so before anything was committed
+                if id_ not in self._owing:
+                    del self._record_due[id_]  # in vain: this device has no key that the one which is out has not
+            if id_ in self._owing or id_ not in self._record_due:
+                continue  # its newest key is one that the device which is out still has
             del self._record_due[id_]
             if space is not None and space.records.make(int(now * 1000), transports, hints, space.inbound.missing()):
                 self._record_last[id_] = now

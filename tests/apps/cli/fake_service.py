@@ -23,6 +23,7 @@ from sync.service.text import check_emoji, check_name, check_query, check_text
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PHRASE = " ".join(f"word{at}" for at in range(24))
+WORDS = " ".join(["abandon"] * 23 + ["art"])  # good ones
 PAIR, INVITE, CODE = "kithkin:pair/AAAA", "kithkin:invite/BBBB", "123456"
 
 
@@ -173,8 +174,15 @@ class FakeService(Service):
     async def device_revocation(self, device: str) -> m.Revocation:
         return m.Revocation(device=device, name="phone", spaces=3, effects=["It is shut out.", "It keeps what it has."])
 
+    async def device_keep(self, phrase: str, devices: list[str]) -> m.Kept:
+        if phrase != WORDS:
+            raise KithkinError("phrase_invalid", "These are good words, but of another identity than this profile's.")
+        if any(device not in ("device_desk", "desk") for device in devices):
+            raise KithkinError("not_found", "There is no such device here.")
+        return m.Kept(kept=["device_desk"] if devices else [], out=["device_old"])
+
     async def device_revoke(self, device: str) -> m.Revoked:
-        return m.Revoked(revoked=device, spaces=3)
+        return m.Revoked(revoked=device, spaces=3, told=["desk"], waiting=["Bob"])
 
     @contextlib.asynccontextmanager
     async def device_approve(

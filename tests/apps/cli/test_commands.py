@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from apps.cli import commands, later
+from apps.cli import commands, later, losses
 from apps.cli.command import Later
 from apps.cli.hints import HINTS
 from apps.cli.parser import parse
 from sync.service.models import CODES
 from tests.apps.cli.desk import Desk
-from tests.apps.cli.fake_service import CODE, INVITE, PAIR, PHRASE, FakeProfiles
+from tests.apps.cli.fake_service import CODE, INVITE, PAIR, PHRASE, WORDS, FakeProfiles
 
 
 def test_a_profile_is_made_with_its_phrase(desk: Desk) -> None:
@@ -51,6 +51,34 @@ def test_approving_asks_unless_it_is_told_not_to(ada: Desk) -> None:
         assert ada.run("device", "approve", PAIR, stdin=answer).error == "not_allowed"
 
 
+def test_words_keep_the_devices_that_are_named(ada: Desk) -> None:
+    said = ada.run("device", "keep", "desk", stdin=WORDS.encode())
+    assert (said.code, said.lines) == (0, [{"kept": ["device_desk"], "out": ["device_old"]}])
+    assert "Compare the ids" in said.err
+    alone = ada.run("device", "keep", stdin=WORDS.encode())
+    assert alone.lines == [{"kept": [], "out": ["device_old"]}]
+    assert ada.run("device", "keep", "laptop", stdin=WORDS.encode()).error == "not_found"
+    assert ada.run("device", "keep", "desk", stdin=b"zebra").error == "phrase_invalid"
+
+
+def test_recovery_keeps_devices_by_name_once_their_list_was_found(desk: Desk) -> None:
+    said = desk.run("init", "--name", "Ada", "--recover", "--keep", "desk", stdin=WORDS.encode())
+    assert said.lines == [
+        {"identity": "id_ada", "device": "device_phone"},
+        {"kept": ["device_desk"], "out": ["device_old"]},
+    ]
+
+
+def test_a_device_that_is_not_found_in_time_is_out_and_that_is_said(desk: Desk) -> None:
+    said = desk.run("init", "--name", "Ada", "--recover", "--keep", "tablet", "--wait", "0", stdin=WORDS.encode())
+    assert said.code == 1 and said.lines[0] == {"identity": "id_ada", "device": "device_phone"}
+    assert said.error == "timeout" and "all others are out" in said.lines[1]["error"]["message"]
+
+
+def test_nothing_is_kept_by_a_new_identity(desk: Desk) -> None:
+    assert desk.run("init", "--name", "Ada", "--keep", "desk").error == "usage"
+
+
 def test_every_other_command_answers_with_its_documented_keys(ada: Desk, tmp_path: Path) -> None:
     lines = tmp_path / "in.jsonl"
     lines.write_text('{"text": "imported kelp"}\n')
@@ -59,7 +87,7 @@ def test_every_other_command_answers_with_its_documented_keys(ada: Desk, tmp_pat
         (("stats",), ["messages", "storage"]),
         (("device", "list"), ["devices"]),
         (("device", "rename", "device_phone", "pocket"), ["device"]),
-        (("device", "revoke", "device_phone", "--yes"), ["revoked", "spaces"]),
+        (("device", "revoke", "device_phone", "--yes"), ["revoked", "spaces", "told", "waiting"]),
         (("profile", "show"), ["identity", "name", "about"]),
         (("profile", "set", "--name", "A", "--about", "b"), ["identity", "name", "about"]),
         (("contact", "invite", "--expires", "60"), ["invite"]),
@@ -153,7 +181,11 @@ def test_every_error_code_has_a_hint_and_every_later_command_a_sentence() -> Non
 
 def test_every_command_of_the_table_can_be_parsed() -> None:
     said = {id(parse(words).command) for words in SAYABLE}
-    asked = [value for name, value in vars(commands).items() if name.isupper()]
+    asked = [
+        value
+        for name, value in (vars(commands) | vars(losses)).items()
+        if name.startswith("DEVICE") or (name in vars(commands) and name.isupper())
+    ]
     assert [value for value in asked if id(value) not in said] == []
 
 
@@ -164,6 +196,7 @@ device approve T
 device list
 device rename I N
 device revoke I
+device keep
 phrase check
 profile show
 profile set --name N

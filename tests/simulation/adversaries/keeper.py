@@ -2,7 +2,7 @@
 
 Held by: a contact keeps a copy of an active device in place of one of a device that was shut out, whatever their
 counters; records push out what the same record named, and nothing else; an older copy brings what the newest lacks
-(`sync/engine/recovery.py`).
+(`sync/engine/recovery/`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from identity.recovery import DropSlot, copy_maker, drop_slot, seal_copy, seal_r
 from identity.statement import PREFIX, root_certificate
 from sync.account.recovery_copy import CopiedContact, RecoveryCopy, encode_copy
 from sync.engine.dialling import Whereabouts
-from sync.engine.recovery import KEEP, MAX_HOLDERS, encode_holder
+from sync.engine.recovery.drops import MAX_HOLDERS
+from sync.engine.recovery.messages import KEEP, encode_holder
 from sync.store.port import Table
 from tests.support.device import Device
 from tests.support.household import key_of, notices, shut_out, written
@@ -85,7 +86,7 @@ def place(friend: Device) -> int:
 
 
 def kept(device: Device, world: World) -> bytes:
-    found = device.engine.recovery.kept(world.identities["Ada"])
+    found = device.engine.recovery.copies.kept(world.identities["Ada"])
     return found.copy if found is not None else b""
 
 

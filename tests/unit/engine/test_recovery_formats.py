@@ -24,9 +24,17 @@ from identity.recovery import (
     seal_record,
 )
 from identity.statement import root_certificate
-from sync.account.recovery_copy import CopiedChat, CopiedContact, RecoveryCopy, decode_copy, encode_copy
+from sync.account.recovery_copy import (
+    CopiedChat,
+    CopiedContact,
+    CopiedDevice,
+    RecoveryCopy,
+    decode_copy,
+    encode_copy,
+    fitted,
+)
 from sync.engine.dialling import Whereabouts
-from sync.engine.recovery import decode_holder, decode_rejoin, encode_holder, encode_rejoin
+from sync.engine.recovery.messages import decode_holder, decode_rejoin, encode_holder, encode_rejoin
 from tests.support.vectors import matches
 
 WHERE = Whereabouts(1_790_000_000_000, (b"\x01" * 32, b"\x02" * 32), ("192.0.2.7:49737",))
@@ -40,6 +48,10 @@ COPY = RecoveryCopy(
     "about me",
     (CopiedContact(b"\x21" * 32, "", "Bob", False, True, b"\x22" * 32, (b"one",), ((b"\x23" * 32, b"place"),)),),
     (CopiedChat(b"\x22" * 32, "direct", "", bytes(32), b"\x21" * 32, b"\x24" * 32, (W,)),),
+    b"\x25" * 32,
+    b"\x26" * 32,
+    (CopiedDevice("phone", CERTIFICATE.encoded, W, b"place"),),
+    3,
 )
 
 
@@ -128,3 +140,57 @@ def test_any_bytes_decode_or_raise_decode_error(decode: Callable[[bytes], object
             decode(given_bytes)
         except DecodeError:
             continue
+
+
+def contact(number: int, *, size: int, blocked: bool = False) -> CopiedContact:
+    one, space = number.to_bytes(2, "big") * 16, number.to_bytes(2, "big") * 8 + bytes(16)
+    return CopiedContact(one, "", f"contact {number}", blocked, False, space, (bytes(size),), ((one, bytes(100)),))
+
+
+def direct(of: CopiedContact) -> CopiedChat:
+    return CopiedChat(of.space, "direct", "", bytes(32), of.identity, bytes(32), (W,))
+
+
+def test_what_is_too_much_for_a_copy_leaves_out_what_was_quiet_longest() -> None:
+    contacts = [contact(number, size=300, blocked=number == 9) for number in range(1, 11)]
+    copy = RecoveryCopy(7, "", tuple(contacts), tuple(map(direct, contacts)))
+    latest = {one.space: number for number, one in enumerate(contacts, 1)}
+    whole = len(encode_copy(copy))
+    assert fitted(copy, latest, whole) is copy
+    # First the details of whoever was quiet longest, and of the blocked one; nobody is missing.
+    some = fitted(copy, latest, whole - 500)
+    assert [one.identity for one in some.contacts if not one.statements] == [contacts[0].identity, contacts[8].identity]
+    assert (len(some.contacts), len(some.chats), some.left) == (10, 10, 0)
+    # Then people with their chats, the blocked one first.
+    few = fitted(copy, latest, 1500)
+    assert [latest[one.space] for one in few.contacts] == [5, 6, 7, 8, 10] and few.left == 10
+    assert [one.space for one in few.chats] == [one.space for one in few.contacts]
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(0, 2000), st.booleans(), st.integers(0, 99)), max_size=30),
+    groups=st.integers(0, 20),
+    room=st.integers(200, 20_000),
+)
+def test_a_copy_fits_whatever_there_is_and_counts_what_it_leaves_out(
+    sizes: list[tuple[int, bool, int]], groups: int, room: int
+) -> None:
+    contacts = [contact(number, size=size, blocked=blocked) for number, (size, blocked, _) in enumerate(sizes)]
+    chats = [direct(one) for one in contacts]
+    chats += [
+        CopiedChat(bytes([n]) * 32, "group", "title", W, bytes(32), bytes(32), (W,)) for n in range(100, 100 + groups)
+    ]
+    copy = RecoveryCopy(7, "", tuple(contacts), tuple(sorted(chats, key=lambda one: one.space)))
+    latest = {one.space: at for one, (_, _, at) in zip(contacts, sizes, strict=True)}
+    found = fitted(copy, latest, room)
+    assert len(encode_copy(found)) <= room and decode_copy(encode_copy(found)) == found
+    assert found.left == len(contacts) + len(chats) - len(found.contacts) - len(found.chats)
+    known = {one.identity for one in found.contacts}
+    assert all(one.peer in known for one in found.chats if one.kind == "direct")
+
+
+def test_five_thousand_contacts_make_a_copy_that_can_be_sealed() -> None:
+    contacts = [contact(number, size=300) for number in range(5000)]
+    copy = fitted(RecoveryCopy(7, "", tuple(contacts), tuple(map(direct, contacts))), {})
+    sealed = seal_copy(RECOVERY.public, AGREEMENT, 9, encode_copy(copy), rng)
+    assert 250 * 1024 < len(sealed) <= 256 * 1024 and copy.left == 10_000 - len(copy.contacts) - len(copy.chats)

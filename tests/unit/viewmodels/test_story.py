@@ -253,9 +253,13 @@ def test_invited_contact_joins_a_group_and_sends(tmp_path: Path) -> None:
 def test_fresh_link_is_undone_from_its_notice_and_a_lost_device_is_shut_out(tmp_path: Path) -> None:
     async def story() -> None:
         async with (
-            person(tmp_path / "ada", "Ada") as ada,
+            started(tmp_path / "ada") as app,
             started(tmp_path / "desk", "desktop", given=None) as desktop,
         ):
+            await app.create.create("Ada", "", "")
+            words = " ".join(app.create.state.words)
+            await note_words(app)
+            ada = home(app)
             desktop.choose(Stage.LINK)
             linking = asyncio.create_task(desktop.link.begin("Desk", SECRET, SECRET))
             await until(lambda: bool(desktop.link.state.text))
@@ -283,6 +287,19 @@ def test_fresh_link_is_undone_from_its_notice_and_a_lost_device_is_shut_out(tmp_
             await until(lambda: [d.about for d in devices.state.devices if d.id == fresh] == ["Revoked"])
             theirs = home(desktop).devices
             await until(lambda: "shut out of your account" in theirs.state.notice)
+            # What the words keep is chosen by switches, beside the ids.
+            devices.choose()
+            assert [(d.about, d.kept) for d in devices.state.devices] == [("This device", True), (fresh, False)]
+            await devices.ask(fresh)
+            assert [d.kept for d in devices.state.devices] == [True, True]
+            await devices.keep_chosen("these are not the words")
+            assert devices.state.choosing and "word" in devices.state.problem
+            await devices.keep_chosen(words)
+            assert devices.state.choosing and "linked anew" in devices.state.problem
+            devices.toggle(fresh)
+            await devices.keep_chosen(words)
+            assert (devices.state.choosing, devices.state.problem) == (False, "")
+            assert [d.about for d in devices.state.devices] == ["This device", "Revoked"]
 
     asyncio.run(story())
 
