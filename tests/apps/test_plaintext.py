@@ -11,22 +11,27 @@ import base64
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from identity.digest import derive
+from identity.kem import installed
 from identity.keystore import open_keystore
 from identity.labels import Label
+from sync.engine.profile import Profile as Opened
 from sync.search.installed import has_duckdb
 from sync.store.port import Table
 from sync.store.sqlite import SqliteStore
 from tests.support.processes import Profile, Stage
+from tests.support.readable import Recorded, openers, record
 from tests.support.secrets_of import secrets_of
 from tests.support.watched import Watch
 
+T = TypeVar("T")
 PASSPHRASE = "correct horse"
 SAID = {
     "message": "kelp canary in a message 7f3a",
@@ -41,7 +46,9 @@ SAID = {
     "title": "kelp canary title b00k",
     "retitled": "kelp canary renamed f00d",
     "gone chat": "kelp canary of a chat that goes 0dd5",
+    "for me": "kelp canary deleted for me alone 4d1e",
 }
+DELETED = ("erased", "gone chat", "for me")
 BACKENDS = ("fts5", *(("duckdb",) if has_duckdb() else ()))
 OWN_FILES = ("keystore", "keystore.new", "store.db", "index", "node.sock", "search.")
 
@@ -160,7 +167,8 @@ def test_no_text_and_no_key_lies_readable_anywhere(tmp_path: Path, search: str) 
                 await ada.node.edit(chat, edited, SAID["edit"])
                 await say(ada, gone, SAID["gone chat"])
                 await bob.node.send(chat, SAID["from a friend"])
-                await ada.holds(chat, 4)
+                forgotten = (await bob.node.send(chat, SAID["for me"])).id
+                await ada.holds(chat, 5)
                 assert (await ada.ask("import", chat, str(lines)))["imported"] == 1
                 assert (await ada.ask("search", "kelp"))["total"] >= 4  # its process is there now
 
@@ -170,7 +178,14 @@ def test_no_text_and_no_key_lies_readable_anywhere(tmp_path: Path, search: str) 
                 assert any("store.db-wal" in place for place, _ in while_it_ran)
                 assert core_limits(pid) == {"0"}
 
+                await ada.stop()
+                kept = {name: recorded(ada.folder, SAID[name]) for name in DELETED}
+                assert all(kept.values()), "what is deleted below lies sealed in the store, and somebody keeps that"
+                await ada.run()
+                assert ada.process is not None
+                pid = ada.process.pid
                 await ada.node.delete(chat, erased, everyone=True)
+                await ada.node.delete(chat, forgotten)
                 await ada.node.delete_chat(gone)
                 await ada.ask("passphrase", "--keyring", "off")
                 assert (await ada.ask("search", "deleted"))["total"] == 0
@@ -191,9 +206,33 @@ def test_no_text_and_no_key_lies_readable_anywhere(tmp_path: Path, search: str) 
             opened = rows(ada.folder)
             for name in ("message", "edit", "from a friend", "imported", "retitled", "about"):
                 assert leaks("the store", opened, {SAID[name].encode(): name}), name
+            for name in DELETED:
+                assert leaks("the store", opened, dict.fromkeys(texts(SAID[name]), name)) == []
+                assert recorded(ada.folder, SAID[name]) == []
+                # No message key is left.  Of the chat's newest epoch the key is: `docs/threat-model.md` says so.
+                assert [opened_by(ada.folder, one) for one in kept[name]] == [{"epoch", "grant"}]
             assert {"D", "S"} <= {name for _, name in leaks("the store", opened, {v: k for k, v in keys.items()})}
 
     asyncio.run(story())
+
+
+def recorded(folder: Path, text: str) -> list[Recorded]:
+    """Sealed blocks of a profile on disk that hold a text."""
+    return with_profile(folder, lambda profile: record(profile, text))
+
+
+def opened_by(folder: Path, kept: Recorded) -> set[str]:
+    """Which secrets of a profile on disk open a block that was kept from before."""
+    return with_profile(folder, lambda profile: openers(profile, kept))
+
+
+def with_profile(folder: Path, look: Callable[[Opened], T]) -> T:
+    key = open_keystore((folder / "keystore").read_bytes(), passphrase=PASSPHRASE, keyring_secret=None)
+    store = SqliteStore(folder / "store.db", derive(key, Label.DATABASE))
+    try:
+        return look(Opened(store, os.urandom, installed()))
+    finally:
+        store.close()
 
 
 def rows(folder: Path) -> bytes:

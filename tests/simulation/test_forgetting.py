@@ -12,6 +12,7 @@ from crdt.docs.chat import Message as ChatMessage
 from sync.engine.twins import twins_of
 from sync.service.ids import chat_id, message_id
 from sync.service.messages import shown
+from sync.space.epochs import open_epoch
 from sync.space.feed import EntryState
 from sync.space.forgetting import AT_ONCE
 from sync.space.space import Space
@@ -20,7 +21,7 @@ from tests.simulation.test_branches import forked, meet, remove
 from tests.simulation.test_twins import chats, crossed, in_each
 from tests.simulation.test_twins import read as page_of
 from tests.support.device import NOTES, Device, Died
-from tests.support.readable import readable
+from tests.support.readable import openers, readable, record
 from tests.support.world import World
 
 CLUB = "club"
@@ -311,6 +312,36 @@ def delete(flow: str, device: Device, chat: Device, message: str) -> None:
         delete_chat(device, chat)
     else:
         device.delete(chat, message, everyone=flow == "for everyone")
+
+
+@pytest.mark.parametrize("flow", ["for me", "for everyone", "chat"])
+def test_no_key_that_is_left_opens_bytes_that_somebody_kept_once_the_window_has_passed(flow: str) -> None:
+    """Until then the epoch's key and the grant that gives it do, which the threat model says; no message key does."""
+    world, phone, desk, bob = pair(f"kept {flow}")
+    message = phone.send(bob, SECRET)
+    world.settle()
+    (kept,) = record(phone.engine.profile, SECRET)
+    assert openers(phone.engine.profile, kept) == {"message key", "epoch", "grant"}
+    delete(flow, phone, bob, message)
+    world.settle()
+    for device in (phone, desk):
+        assert openers(device.engine.profile, kept) == {"epoch", "grant"}
+        assert read(device) == []
+    if flow == "for everyone":
+        assert openers(bob.engine.profile, kept) == {"epoch", "grant"}
+    phone.do(lambda engine: open_epoch(phone.space(bob), ms(phone)))
+    world.settle()
+    for _ in range(11):  # weeks
+        for device in world.devices:
+            device.stop()
+        world.sleep(7)
+        world.heal().settle()
+    assert openers(phone.engine.profile, kept) == openers(desk.engine.profile, kept) == set()
+    assert bool(openers(bob.engine.profile, kept)) == (flow != "for everyone")
+
+
+def ms(device: Device) -> int:
+    return int(device.now * 1000)
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from crdt.log.entry import message_key, open_entry, read_block
+from crdt.log.entry import GRANT_TAG, message_key, open_entry, read_block
 from identity.errors import DecodeError
 from sync.engine.profile import Profile
 from sync.space.space import Space
@@ -51,3 +52,63 @@ def openings(space: Space, core: bytes, seq: int, key: bytes, block: bytes) -> I
             yield name, open_entry(one, core, space.id, block, read_block(block))
         except DecodeError:
             continue
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A sealed block as somebody kept it, and what it said then."""
+
+    space: bytes
+    core: bytes
+    seq: int
+    block: bytes
+    text: bytes
+
+
+def record(profile: Profile, text: str) -> list[Recorded]:
+    """Every block in a profile's store that holds a text."""
+    wanted, found = text.encode(), []
+    for space in profile.spaces.values():
+        for core, seq, key, block in blocks_of(space):
+            for _, opened in list(openings(space, core, seq, key, block))[:1]:
+                if wanted in opened:
+                    found.append(Recorded(space.id, core, seq, block, opened))
+    return found
+
+
+def openers(profile: Profile, kept: Recorded) -> set[str]:
+    """Which kinds of secrets in a profile's store open a block that was recorded before: every key is tried as the
+    block's own and as that of its epoch, and so is what the grants in the store give to this device."""
+    found = set()
+    for kind, secret in secrets_in(profile):
+        for key in (secret, message_key(secret, kept.core, kept.seq)[0]):
+            try:
+                opened = open_entry(key, kept.core, kept.space, kept.block, read_block(kept.block))
+            except DecodeError:
+                continue
+            assert opened == kept.text
+            found.add(kind)
+    return found
+
+
+def secrets_in(profile: Profile) -> Iterator[tuple[str, bytes]]:
+    """(kind, 32 bytes) of every secret that a store holds, and of what its grants give."""
+    keys = profile.account.keys
+    yield from (("S", keys.signing.seed), ("D", keys.agreement.secret))
+    for prekey in keys.prekeys:
+        yield "P", prekey.key.agreement.secret
+    for _, transport in profile.account.transports:
+        yield "T", transport.seed
+    for space in profile.spaces.values():
+        if space.mine is not None and space.mine.key is not None:
+            yield "W", space.mine.key.seed
+        yield from (("Z", z) for z in space.rendezvous)
+        for epoch in space.keys.values():
+            yield from (("epoch", epoch.secret), ("Z", epoch.z))
+        for core, seq, key, block in blocks_of(space):
+            if key:
+                yield "message key", key
+            header = read_block(block)
+            opened = space.epoch_keys.try_grant(core, seq, header) if header.tag == GRANT_TAG else None
+            if opened is not None:
+                yield "grant", opened.secret
