@@ -2,9 +2,9 @@
 
 python -m benchmarks.trust [--rounds 3] [--megabytes 300] [--out FILE]
 
-Each figure is told with its target, on the clock and in CPU time (`cpu`), and with the load when its rounds began: where
-other work wants the cores, CPU time is what can be compared.  The raw rounds go to FILE as JSON lines.  `make bench` has
-the figures beside the peers' programs; this run has none of them.
+Each figure is told with its target, on the clock and in CPU time (`cpu`), and with the load when its rounds began:
+where other work wants the cores, CPU time is what can be compared.  The raw rounds go to FILE as JSON lines.
+`make bench` has the figures beside the peers' programs; this run has none of them.
 """
 
 from __future__ import annotations
