@@ -54,10 +54,11 @@ class Clocks:
         self.world = World(f"clocks {seed}")
         ada, bob = self.world.linked("Ada", devices=3), self.world.linked("Bob", devices=3)
         self.world.friends(ada[0], bob[0])
-        self.world.run(660)  # until nobody is a newcomer
         self.people = (Person("Ada", ada, profile="Ada"), Person("Bob", bob, profile="Bob"))
         self.said: dict[str, Said] = {}
         self.story: list[str] = []
+        self.world.settle()
+        self.sleep(0.01)  # until nobody is a newcomer
 
     @property
     def devices(self) -> list[Device]:
@@ -124,6 +125,10 @@ class Clocks:
                 assert self.unread(one) == unread[one] + 1, (one, "unread", self.story)
         assert all(row.stands <= one.now * 1000 + AHEAD_MS for one in self.devices for row in self.page(one))
 
+    def shown_to(self, person: Person) -> list[str]:
+        """Ids of messages that the person has not deleted: of the others nothing is left to act on."""
+        return [id_ for id_ in self.said if id_ not in person.gone]
+
     def rename(self, person: Person, device: Device) -> None:
         person.calls = f"name {len(self.story)}"
         self.story.append(f"{device} calls the other {person.calls}")
@@ -148,7 +153,7 @@ class Clocks:
         device.call(lambda calls: calls.profile_set(name=person.profile))
 
     def edit(self, person: Person, device: Device) -> None:
-        mine = [id_ for id_, said in self.said.items() if said.author == person.name]
+        mine = [id_ for id_ in self.shown_to(person) if self.said[id_].author == person.name]
         if mine:
             id_ = self.rng.choice(mine)
             self.said[id_].text = f"edit {len(self.story)}"
@@ -156,8 +161,9 @@ class Clocks:
             device.edit(self.other(person).name, id_, self.said[id_].text)
 
     def react(self, person: Person, device: Device) -> None:
-        if self.said:
-            id_, emoji = self.rng.choice(list(self.said)), self.rng.choice(EMOJI)
+        shown = self.shown_to(person)
+        if shown:
+            id_, emoji = self.rng.choice(shown), self.rng.choice(EMOJI)
             self.said[id_].on ^= {(person.name, emoji)}
             self.story.append(f"{device} reacts to {id_}: {emoji} {(person.name, emoji) in self.said[id_].on}")
             device.call(lambda calls: calls.react(chat_id(self.chat(device).id), id_, emoji))
@@ -185,7 +191,7 @@ class Clocks:
         device.call(lambda calls: calls.delete_chat(chat_id(self.chat(device).id)))
 
     def hide(self, person: Person, device: Device) -> None:
-        shown = [id_ for id_ in self.said if id_ not in person.gone]
+        shown = self.shown_to(person)
         if shown:
             id_ = self.rng.choice(shown)
             person.gone.add(id_)

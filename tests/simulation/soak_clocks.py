@@ -2,7 +2,7 @@
 
     python -m tests.simulation.soak_clocks --seeds 200 --log docs/evidence/clocks.txt
 
-`--seed N` replays one.
+`--seed N` replays one.  Seeds that the log has already are not run again, so a long run may be done in pieces.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.simulation.clocks import Clocks
@@ -38,24 +39,34 @@ def one(seed: int, steps: int) -> tuple[str, bool]:
 
 
 def soak(seeds: range, steps: int, log: Path | None) -> bool:
-    """Runs the seeds; whether all held.  The log grows with each."""
-    lines, failed = [], []
+    """Runs the seeds that the log has not yet; whether all held.  The log grows with each."""
+    lines = logged(log)
     for seed in seeds:
-        line, good = one(seed, steps)
-        print(line, flush=True)
-        lines.append(line)
-        if not good:
-            failed.append(seed)
+        if seed in lines:
+            continue
+        lines[seed], _ = one(seed, steps)
+        print(lines[seed], flush=True)
         if log is not None:
             log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_text("\n".join([*lines, summary(len(lines), failed, steps)]) + "\n", "utf-8")
-    print(summary(len(lines), failed, steps))
-    return not failed
+            log.write_text("\n".join([*(lines[one] for one in sorted(lines)), summary(lines, steps)]) + "\n", "utf-8")
+    print(summary(lines, steps))
+    return not failed(lines)
 
 
-def summary(runs: int, failed: list[int], steps: int) -> str:
-    held = f"{runs - len(failed)} of {runs} runs held; two persons, three devices each, {steps} steps each"
-    again = (f"\nreplay:  python -m tests.simulation.soak_clocks --seed {seed} --steps {steps}" for seed in failed)
+def logged(log: Path | None) -> dict[int, str]:
+    """Seed -> its line."""
+    lines = log.read_text("utf-8").splitlines() if log is not None and log.exists() else []
+    return {int(line[:8]): line for line in lines if line[:8].strip().isdigit()}
+
+
+def failed(lines: Mapping[int, str]) -> list[int]:
+    return [seed for seed in sorted(lines) if " held " not in lines[seed]]
+
+
+def summary(lines: Mapping[int, str], steps: int) -> str:
+    bad = failed(lines)
+    held = f"{len(lines) - len(bad)} of {len(lines)} runs held; two persons, three devices each, {steps} steps each"
+    again = (f"\nreplay:  python -m tests.simulation.soak_clocks --seed {seed} --steps {steps}" for seed in bad)
     return held + "".join(again)
 
 

@@ -2,18 +2,21 @@
 
     python -m tests.property.membership.soak_histories --runs 5000 --log docs/evidence/histories.txt
 
-Every second history has recoveries by phrase, thieves and statements that some do not get (`trust`).
+Every second history has recoveries by phrase, thieves and statements that some do not get (`trust`).  What the log has
+already is not run again, so a long run may be done in pieces.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import pytest
 
@@ -39,33 +42,72 @@ def histories(model: ModuleType, watch: Watch, seeds: Iterable[int], trust: bool
     return compared
 
 
+class Piece(NamedTuple):
+    """Some histories, and what came of them.  failed: a sentence for each."""
+
+    seeds: range
+    states: int
+    spent: float
+    failed: list[str]
+
+    def __str__(self) -> str:
+        seeds = self.seeds
+        told = (
+            f"{seeds[0]:6} to {seeds[-1]:6}  {2 * len(seeds) - len(self.failed):4} of {2 * len(seeds):4} histories held"
+        )
+        return "\n".join([f"{told}  states compared {self.states:6}  cpu {self.spent:5.1f} s", *self.failed])
+
+
+def piece(model: ModuleType, watch: Watch, seeds: range) -> Piece:
+    """Each seed with and without thieves."""
+    began, states, failed = time.process_time(), 0, []
+    for seed in seeds:
+        for trust in (False, True):
+            try:
+                states += histories(model, watch, [seed], trust)
+            except AssertionError as error:
+                failed.append(f"    {seed} {'with' if trust else 'without'} thieves: {str(error)[:500]}")
+    return Piece(seeds, states, time.process_time() - began, failed)
+
+
 def soak(runs: int, log: Path | None, first: int = FIRST) -> bool:
     """So many histories, half of them with recoveries and thieves; whether all held.  The log grows with each piece."""
-    model, lines, held, states, failed = load_model(), list[str](), 0, 0, 0
+    model, lines = load_model(), logged(log)
     with pytest.MonkeyPatch.context() as patch:
         watch = Watch(model, patch)
         for start in range(first, first + runs // 2, PIECE // 2):
-            seeds = range(start, min(start + PIECE // 2, first + runs // 2))
-            began, compared = time.process_time(), 0
-            for seed in seeds:
-                for trust in (False, True):
-                    try:
-                        compared += histories(model, watch, [seed], trust)
-                        held += 1
-                    except AssertionError as error:
-                        failed += 1
-                        lines.append(f"{seed:8} trust {trust} FAILED  {error}")
-                        print(lines[-1], flush=True)
-            states += compared
-            spent = time.process_time() - began
-            lines.append(f"seeds {seeds[0]} to {seeds[-1]}  states compared {compared:6}  cpu {spent:5.1f} s")
-            print(lines[-1], flush=True)
-            sums = f"{held} of {held + failed} histories held; {states} states compared"
+            if start in lines:
+                continue
+            lines[start] = str(piece(model, watch, range(start, min(start + PIECE // 2, first + runs // 2))))
+            print(lines[start], flush=True)
             if log is not None:
                 log.parent.mkdir(parents=True, exist_ok=True)
-                log.write_text("\n".join([*lines, sums]) + "\n", "utf-8")
-    print(sums)
-    return not failed
+                log.write_text("\n".join([*(lines[one] for one in sorted(lines)), summary(lines)]) + "\n", "utf-8")
+    print(summary(lines))
+    return all("\n" not in line for line in lines.values())
+
+
+LINE = re.compile(r" *(\d+) to +\d+ +(\d+) of +(\d+) histories held  states compared +(\d+)")
+
+
+def logged(log: Path | None) -> dict[int, str]:
+    """First seed of a piece -> what the log says of it."""
+    found: dict[int, str] = {}
+    for line in log.read_text("utf-8").splitlines() if log is not None and log.exists() else []:
+        if match := LINE.match(line):
+            found[last := int(match[1])] = line
+        elif line.startswith("    "):
+            found[last] += "\n" + line
+    return found
+
+
+def summary(lines: Mapping[int, str]) -> str:
+    sums = [0, 0, 0]
+    for line in lines.values():
+        match = LINE.match(line)
+        assert match is not None
+        sums = [a + int(b) for a, b in zip(sums, match.groups()[1:], strict=True)]
+    return f"{sums[0]} of {sums[1]} histories held; {sums[2]} states compared"
 
 
 def main() -> int:
