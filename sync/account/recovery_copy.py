@@ -54,7 +54,8 @@ class CopiedContact:
 
 @dataclass(frozen=True, slots=True)
 class CopiedChat:
-    """A chat.  rendezvous: Z; writers: W of feeds of others that could let me in again."""
+    """A chat.  peer: the other person, of a group who restarted it; rendezvous: Z; writers: W of feeds of others that
+    could let me in again; old: the group that this one goes on from, zeros for none."""
 
     space: bytes
     kind: str
@@ -63,6 +64,7 @@ class CopiedChat:
     peer: bytes
     rendezvous: bytes = field(repr=False)
     writers: tuple[bytes, ...] = ()
+    old: bytes = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def _put_contact(out: Writer, c: CopiedContact) -> None:
 
 def _put_chat(out: Writer, c: CopiedChat) -> None:
     out.raw(c.space).uint(KINDS.index(c.kind)).string(c.title).raw(c.creator).raw(c.peer).raw(c.rendezvous)
-    out.array(c.writers, Writer.raw)
+    out.array(c.writers, Writer.raw).raw(c.old)
 
 
 def decode_copy(data: bytes) -> RecoveryCopy:
@@ -125,7 +127,7 @@ def decode_copy(data: bytes) -> RecoveryCopy:
         space, kind, title = r.fixed(32), r.uint(len(KINDS) - 1), r.string(MAX_TITLE)
         creator, peer, z = r.fixed(32), r.fixed(32), r.fixed(32)
         writers = tuple(r.array(lambda r: r.fixed(32), MAX_WRITERS))
-        return CopiedChat(space, KINDS[kind], title, creator, peer, z, writers)
+        return CopiedChat(space, KINDS[kind], title, creator, peer, z, writers, r.fixed(32))
 
     devices = tuple(reader.array(device, MAX_DEVICES))
     left = reader.uint(MAX_LEFT)

@@ -25,7 +25,7 @@ from sync.service.domain import Domain, commits
 from sync.service.ids import chat_id, find_chat, find_contact, find_participant, find_space, identity_id
 from sync.service.messages import shown, writable
 from sync.service.names import author_of_row, chat_title, member_speaks, person_name, speaks, vouched_name
-from sync.service.restarts import answer_restart, notice_of, refuse_restart
+from sync.service.restarts import answer_restart, awaited, notice_of, refuse_restart
 from sync.service.text import check_name
 from sync.service.times import exact_lifetime, moment
 from sync.space import timeline
@@ -451,10 +451,11 @@ def members(profile: Profile, chat: str) -> models.Members:
             covered=member.identity not in uncovered,
             forked=any(w.writer in space.feed_store.proofs for w in state.writers.values() if w.member == member.id),
         )
-    for identity in _invited(profile, space):
+    waiting = dict.fromkeys(_invited(profile, space), space) | awaited(profile, space)
+    for identity, where in waiting.items():
         if identity not in listed or listed[identity].state != "active":
             listed[identity] = models.Member(
-                id=identity_id(identity), name=person_name(profile, identity, space), role="member", state="invited"
+                id=identity_id(identity), name=person_name(profile, identity, where), role="member", state="invited"
             )
     reason = cover.sentence(profile, space, open_to)
     return models.Members(members=list(listed.values()), covered=not open_to, reason=reason)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from crdt.docs.chat import MAX_WITHOUT, Decline, Restart
 from crdt.docs.own import OwnChat
 from crdt.space.control import SpaceKind
-from crdt.space.restart import Doubt, Judgement, judge, may_restart
+from crdt.space.restart import Doubt, Judgement, judge, may_restart, meant
 from identity.errors import KithkinError
 from sync.engine.effects import ChatChanged
 from sync.engine.profile import Profile
@@ -54,6 +54,24 @@ class RestartCalls(Domain):
         found = judge(old.state, mine.core, left_out, profile.is_out)
         begin_restart(profile, old, left_out, now_ms)
         return models.Restarted(chat=chat_id(listed_id(profile, old.id)), asks=why_asked(found))
+
+
+def awaited(profile: Profile, space: Space) -> dict[bytes, Space]:
+    """People whom a restart means and who have not come into the new group yet, as far as is known here, each with the
+    old group, in which they told their names."""
+    chat = profile.view.chats.get(space.id)
+    old = profile.spaces.get(chat.old) if chat is not None and chat.old is not None else None
+    talk = group_talks(profile, old).get(space.id) if old is not None else None
+    if old is None or talk is None:
+        return {}
+    ever = {member.identity for member in space.state.members.values()}
+    no = {old.state.members[member].identity for member, _ in talk.declined}
+    found: dict[bytes, None] = {}
+    for (core, _), (restart, _) in talk.restarts.items():
+        if judged(profile, old, core, restart).counts:
+            people = meant(old.graph, restart.past, profile.is_out)
+            found.update(dict.fromkeys(one for one in people if one not in restart.without))
+    return {one: old for one in sorted(found) if one not in ever | no}
 
 
 def why_asked(found: Judgement) -> str:

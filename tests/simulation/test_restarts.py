@@ -16,7 +16,8 @@ from sync.service import chats
 from sync.service.ids import chat_id, identity_id
 from sync.service.messages import page
 from sync.service.models import Chat
-from tests.support.device import Device
+from sync.store.memory import When
+from tests.support.device import Device, Died
 from tests.support.world import World
 
 CLUB = "club"
@@ -109,6 +110,7 @@ def test_somebody_asleep_through_a_restart_comes_along_later_and_misses_nothing(
     dan.stop()
     restart(bob)
     world.settle()
+    assert [m.name for m in chats.members(cleo.engine.profile, shown(cleo)).members if m.state == "invited"] == ["Dan"]
     bob.send(CLUB, "while Dan slept")
     cleo.edit(CLUB, cleo.send(CLUB, "wrong"), "right")
     world.settle()
@@ -344,3 +346,58 @@ def test_whoever_leaves_after_a_restart_has_left_the_chat() -> None:
     assert listed(cleo).state == "left" and "Cleo" not in roles(bob)
     with pytest.raises(KithkinError):
         cleo.send(CLUB, "gone")
+
+
+def test_a_restarted_group_is_one_chat_again_for_whoever_recovers_later() -> None:
+    world, _, _, bob, cleo = bereft("recovered later")
+    world.friends(bob, cleo)
+    restart(bob)
+    world.settle()
+    cleo.send(CLUB, "before Cleo lost hers")
+    world.settle()
+    world.run(10)
+    cleo.stop()
+    again = world.recover("Cleo")
+    world.run_until(lambda: again.knows("Ada"), "coming back", 900)
+    world.settle()
+    again.send(CLUB, "from Cleo's new phone")
+    world.settle()
+    assert shown(again) == shown(bob) and again.space(CLUB).id == bob.space(CLUB).id
+    assert world.texts(bob, CLUB)[-2:] == ["before Cleo lost hers", "from Cleo's new phone"]
+    assert roles(bob)["Cleo"] == "member"
+
+
+@pytest.mark.parametrize("when", list(When))
+def test_a_crash_during_a_restart_leaves_the_old_group_or_the_new_one(when: When) -> None:
+    world, _, _, bob, cleo = bereft("crash")
+    old = bob.space(CLUB).id
+    bob.misfortune.crash_in, bob.misfortune.when = 0, when
+    with pytest.raises(Died):
+        restart(bob)
+    bob.misfortune.crash_in = None
+    bob.boot_again()
+    world.settle()
+    if bob.space(CLUB).id == old:
+        assert asked(cleo) == [] and cleo.space(CLUB).id == old
+        restart(bob)
+        world.settle()
+    for device in (bob, cleo):
+        device.send(CLUB, f"from {device.owner}")
+        world.settle()
+    assert world.texts(cleo, CLUB)[-2:] == world.texts(bob, CLUB)[-2:] == ["from Bob", "from Cleo"]
+    assert cleo.space(CLUB).id == bob.space(CLUB).id != old
+
+
+def test_whoever_comes_along_and_crashes_comes_along_all_the_same() -> None:
+    world, _, _, bob, cleo = bereft("crash of a member")
+    for at in range(6):
+        cleo.misfortune.crash_in, cleo.misfortune.when = at, When.BEFORE if at % 2 else When.AFTER
+        if at == 0:
+            restart(bob)
+        world.run(2)
+        cleo.misfortune.crash_in = None
+        cleo.boot_again()
+    world.settle()
+    cleo.send(CLUB, "after all that")
+    world.settle()
+    assert world.texts(bob, CLUB)[-1] == "after all that" and cleo.space(CLUB).id == bob.space(CLUB).id

@@ -84,7 +84,8 @@ def noting(patch: pytest.MonkeyPatch) -> Run:
 
 
 def whole_story(run: Run) -> tuple[World, list[Device]]:
-    """Two devices are linked, people meet, a group comes and goes, a backup is put back, a device is revoked."""
+    """Two devices are linked, people meet, a group comes, is restarted and goes, a backup is put back, a device is
+    revoked."""
     world = World("signatures", dht=True)
     phone, desk = world.linked("Ada", devices=2)
     bob, cem = world.person("Bob"), world.person("Cem")
@@ -104,6 +105,8 @@ def whole_story(run: Run) -> tuple[World, list[Device]]:
     phone.call(lambda calls: calls.chat_rename(club, "the club"))
     phone.call(lambda calls: calls.chat_admin(club, bobs))
     phone.call(lambda calls: calls.chat_remove(club, identity_id(world.identities["Cem"])))
+    world.settle()
+    bob.call(lambda calls: calls.chat_restart(club))
     world.settle()
     backup = bob.store.reopen(bob.misfortune)
     bob.stop()

@@ -124,9 +124,8 @@ class Copies:
             creator = _creator(space) or chat.creator or bytes(32)
             # Who is still outside knows who may let it in from the copy that it found, and from nothing else.
             writers = _letting_in(profile, space) or asked_back(profile, id_)
-            chats.append(
-                CopiedChat(id_, chat.kind, title, creator, chat.peer or bytes(32), space.z, writers[:MAX_WRITERS])
-            )
+            peer, old = chat.peer or bytes(32), chat.old or bytes(32)
+            chats.append(CopiedChat(id_, chat.kind, title, creator, peer, space.z, writers[:MAX_WRITERS], old))
         generation = profile.directory.generation(profile.account.identity)
         personal = profile.personal
         return RecoveryCopy(

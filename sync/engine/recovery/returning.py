@@ -144,7 +144,7 @@ class Returning:
             space.epoch_keys.set_z(chat.rendezvous)
         space.members.vouch([core_key(writer) for writer in chat.writers])
         self._keep_asking(_BACK + chat.space, chat.writers)
-        group = chat.kind == "group"
+        group, old = chat.kind == "group", chat.old if any(chat.old) else None
         profile.note(
             now_ms,
             OwnChat(
@@ -154,8 +154,9 @@ class Returning:
                 state="active",
                 title=chat.title or None,
                 creator=chat.creator if group else None,
-                peer=None if group else chat.peer,
+                peer=None if group and old is None else chat.peer,
                 rendezvous=chat.rendezvous,
+                old=old,
             ),
             OwnWriter(chat.space, key.public, on=True, device=account.device, prekey=account.keys.prekey.public),
         )

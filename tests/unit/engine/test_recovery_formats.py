@@ -47,7 +47,10 @@ COPY = RecoveryCopy(
     7,
     "about me",
     (CopiedContact(b"\x21" * 32, "", "Bob", False, True, b"\x22" * 32, (b"one",), ((b"\x23" * 32, b"place"),)),),
-    (CopiedChat(b"\x22" * 32, "direct", "", bytes(32), b"\x21" * 32, b"\x24" * 32, (W,)),),
+    (
+        CopiedChat(b"\x22" * 32, "direct", "", bytes(32), b"\x21" * 32, b"\x24" * 32, (W,)),
+        CopiedChat(b"\x25" * 32, "group", "Trip", W, b"\x21" * 32, b"\x24" * 32, (W,), b"\x26" * 32),
+    ),
     b"\x25" * 32,
     b"\x26" * 32,
     (CopiedDevice("phone", CERTIFICATE.encoded, W, b"place"),),
