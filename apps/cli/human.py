@@ -352,7 +352,11 @@ def _(value: m.Status, page: Page) -> str:
         ("online", online),
         *network_rows(value.dht),
         ("outbox", str(value.pending)),
-        ("recovery", f"the 24 words, and {counted(value.kept_by, 'contact')} with a copy of your contacts and chats"),
+        (
+            "recovery",
+            f"the 24 words, and {counted(value.kept_by, 'contact')} with a copy of your contacts and chats"
+            + (f" but {value.not_kept}, which were quiet longest" if value.not_kept else ""),
+        ),
         ("stored", f"{counted(value.entries, 'entry', 'entries')} in {counted(value.feeds, 'feed')}"),
     ]
     rows += [("peer", peer_row(peer)) for peer in value.peers]

@@ -129,6 +129,7 @@ class LocalService(
             address=f"{address[0]}:{address[1]}" if address is not None else None,
             name=profile.view.profile.name or "",
             kept_by=len(node.engine.recovery.keepers()),
+            not_kept=own.left if (own := node.engine.recovery.copies.own()) is not None else 0,
             uncovered=status.uncovered(profile),
         )
 

@@ -452,7 +452,8 @@ class Uncovered(Line):
 
 class Status(Line):
     """`online`: the node accepts peers. `pending` messages in the outbox; `feeds` and `entries` stored. `kept_by`:
-    contacts that keep my newest recovery copy, which the 24 words open. `uncovered`: chats of which a recording
+    contacts that keep my newest recovery copy, which the 24 words open; `not_kept`: contacts and chats that it has no
+    room for. `uncovered`: chats of which a recording
     could be read by a quantum computer one day."""
 
     identity: str
@@ -466,6 +467,7 @@ class Status(Line):
     address: str | None = None
     name: str = ""
     kept_by: int = 0
+    not_kept: int = 0
     uncovered: list[Uncovered] = Field(default_factory=list)
 
 

@@ -1,7 +1,8 @@
 """`kithkin` as a process that is killed at one step: `python -m tests.apps.dying WHERE COMMAND…`.
 
 WHERE is `module:name` or `module:Class.name`, then `<` (before) or `>` (after) and the number of the call, from 1:
-`sync.backup.file:BackupWriter.add>2`.  SIGKILL, as the system ends a process: nothing is closed and nothing is said.
+`sync.backup.file:BackupWriter.add>2`.  Several, joined by commas: calls of each are counted once the one before was
+reached.  SIGKILL, as the system ends a process: nothing is closed and nothing is said.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from typing import Any
 
 
 def arm(where: str) -> None:
-    """From now on that call is the last thing that this process does."""
+    """From now on the last of these calls is the last thing that this process does."""
+    for number, step in enumerate(where.split(",")):
+        _arm(step, number, last=number == where.count(","))
+
+
+_reached = 0  # how many of the calls were
+
+
+def _arm(where: str, before: int, *, last: bool) -> None:
     found = re.fullmatch(r"([\w.]+):([\w.]+)([<>])(\d+)", where)
     assert found is not None, where
     module, path, side, number = found[1], found[2].split("."), found[3], int(found[4])
@@ -29,13 +38,16 @@ def arm(where: str) -> None:
     calls = 0
 
     def die() -> None:
-        if calls == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+        global _reached
+        if calls == number and _reached == before:
+            _reached += 1
+            if last:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     @functools.wraps(real)
     def dying(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
-        calls += 1
+        calls += _reached == before
         if side == "<":
             die()
         result = real(*args, **kwargs)

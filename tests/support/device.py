@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 NOTES = "notes"
 BORN = 1_760_000_400.0  # Unix seconds at which worlds begin: a Thursday, so no UTC week ends within a run
+FULL_FOR = 3
 DISK_FULL = KithkinError("disk_full", "The disk is full.")
 
 
@@ -60,6 +61,7 @@ class Misfortune:
         self.crash_in: int | None = None
         self.when = When.BEFORE
         self.refuse_writes = 0
+        self.full_in: int | None = None  # writes until the disk is full, for the next `FULL_FOR` writes
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -76,6 +78,10 @@ class Misfortune:
         self.calls += call.when is When.BEFORE
         if not self.inside:
             return
+        if self.full_in is not None and call.name == "write" and call.when is When.BEFORE:
+            self.full_in -= 1
+            if self.full_in < 0:
+                self.full_in, self.refuse_writes = None, FULL_FOR
         if self.refuse_writes and call.name == "write" and call.when is When.BEFORE:
             self.refuse_writes -= 1
             raise DISK_FULL

@@ -92,11 +92,14 @@ class Profile:
 
     # -- commands
 
-    async def spawn(self, *words: str, environment: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
+    async def spawn(
+        self, *words: str, environment: Mapping[str, str] | None = None, dies: str = ""
+    ) -> asyncio.subprocess.Process:
+        """dies: at which step the process is killed (`tests.apps.dying`)."""
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
             *self.machine,
-            *KITHKIN,
+            *((sys.executable, "-m", "tests.apps.dying", dies) if dies else KITHKIN),
             "--json",
             *words,
             env={**self.environment, **(environment or {})},
@@ -108,9 +111,11 @@ class Profile:
             preexec_fn=heed_interrupts,
         )
 
-    async def cli(self, *words: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Said:
+    async def cli(
+        self, *words: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None, dies: str = ""
+    ) -> Said:
         """One command in a process of its own, to its end."""
-        process = await self.spawn(*words, environment=environment)
+        process = await self.spawn(*words, environment=environment, dies=dies)
         try:
             async with asyncio.timeout(DEADLINE):
                 out, err = await process.communicate(stdin)
@@ -147,9 +152,11 @@ class Profile:
         assert self._service is not None, f"the node of {self.name} is not running"
         return self._service
 
-    async def run(self, *words: str, host: str = HOST, environment: Mapping[str, str] | None = None) -> Profile:
+    async def run(
+        self, *words: str, host: str = HOST, environment: Mapping[str, str] | None = None, dies: str = ""
+    ) -> Profile:
         """Starts the node; returns once it accepts peers and commands."""
-        self.process = await self.spawn("run", "--host", host, *words, environment=environment)
+        self.process = await self.spawn("run", "--host", host, *words, environment=environment, dies=dies)
         self.events = []
         dialogue = Dialogue(self.process)
         try:
@@ -171,6 +178,14 @@ class Profile:
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Asks the node to end; its exit status."""
         return await self._end(number)
+
+    async def fell(self) -> None:
+        """Waits until the node was killed at the step that it was started for."""
+        assert self.process is not None
+        async with asyncio.timeout(DEADLINE):
+            status = await self.process.wait()
+        await self.kill()
+        assert status == -signal.SIGKILL, status
 
     async def kill(self) -> None:
         """Ends the node as a power cut would end its process."""
