@@ -19,7 +19,7 @@ from identity.device import week_of
 from identity.kem import is_hybrid
 from identity.keys import SigningKey
 from sync.account.context import Context
-from sync.space.obligations import owed_ops, owes_epoch, refuse_out
+from sync.space.obligations import gave_way, owed_ops, owes_epoch, refuse_out
 from sync.space.outbound import Draft
 from sync.space.space import Space
 
@@ -66,6 +66,7 @@ def open_epoch(
     if feed is None:
         raise ValueError("no feed of mine in this space")
     refuse_out(space)
+    left_out = gave_way(space)
     ops = (*owed_ops(space), *ops)
     parents = space.graph.tips(feed.core)
     after = space.graph.preview(feed.writer, ops, seq=feed.length, parents=parents)
@@ -108,6 +109,7 @@ def open_epoch(
     draft = Draft(Kind.CONTROL, lambda seq: body, granting(slots[:room], recovery), secret)
     ((opened, leaf),) = space.append([draft], now_ms)
     space.epoch_keys.learn(leaf[1], OpenedGrant(secret, z, None))
+    space.members.left_out.update(left_out)
     for start in range(room, len(slots), MAX_SLOTS):
         more = encode_control(ControlBody(space.graph.tips(feed.core), (Slots(leaf[1], opened),)))
         part = granting(slots[start : start + MAX_SLOTS])
@@ -136,7 +138,8 @@ def write_control(space: Space, ops: Sequence[Op], now_ms: int) -> Leaf:
 def ensure_key(space: Space, now_ms: int, recovery: bytes | None = None) -> None:
     """Opens an epoch where none fits what is known, or the one in use is worn.  Raises as `open_epoch`."""
     refuse_out(space)
-    if owes_epoch(space) or space.epoch_keys.in_use(now_ms) is None or space.epoch_keys.worn(now_ms):
+    keys = space.epoch_keys
+    if owes_epoch(space) or gave_way(space) or keys.in_use(now_ms) is None or keys.worn(now_ms):
         open_epoch(space, now_ms, recovery=recovery)
 
 

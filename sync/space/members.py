@@ -68,6 +68,7 @@ class Members:
         self.arrived: dict[bytes, int] = {}  # core -> Unix ms when its admission came
         self.vouched: set[bytes] = set()  # cores that a proved member sent items of
         self.awaited: dict[bytes, bytes] = {}  # core -> the device whose feed will follow it, and brings its end
+        self.left_out: set[bytes] = set()  # of these, cores whose devices an epoch of mine left out since
         self.version = 0  # how often membership changed
         self._context, self._feed_store, self._changes = context, feed_store, changes
         self._state: SpaceState | None = None

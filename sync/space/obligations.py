@@ -82,6 +82,14 @@ def _brings_back(space: Space, revoke: Revoke, kept: Iterable[bytes]) -> bool:
     return any(place.device in kept for place in after.roster)
 
 
+def gave_way(space: Space) -> set[bytes]:
+    """Cores of rostered feeds whose device is out and is not to be shut out, because the feed that follows it is on its
+    way, and which may have the key that is in use: whoever writes before that feed is here opens an epoch."""
+    members, directory = space.members, space.context.directory
+    waiting = {core for core, one in members.awaited.items() if directory.is_active(one)} - members.left_out
+    return {core for core, device in members.rostered() if core in waiting and directory.is_out(device)}
+
+
 def owed_ops(space: Space) -> tuple[Op, ...]:
     """The operations that this device has to write by itself, in order; empty where there are none, or none it may."""
     mine, state = space.mine, space.state

@@ -5,12 +5,18 @@ The attacks of an old backup, and of a restore beside other devices of the same 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from crdt.space.control import Succeed
+from sync.engine.peer import Peer, SpaceLink
 from sync.engine.profile import Profile
+from sync.replicate.messages import Blocks, Fetched, Frontier, Tips
+from sync.replicate.messages import Message as Wire
 from sync.service.ids import message_id
 from tests.support.device import Device
+from tests.support.liar import Liar, honest
 from tests.support.world import Message, World
 
 SEEDS = range(3)
@@ -267,3 +273,39 @@ def test_a_store_set_back_unnoticed_goes_on_as_a_new_device_once_the_fork_shows(
     bob.send("Ada", "do you read me")
     world.settle()
     assert "and on" in world.texts(bob, "Ada") and "do you read me" in world.texts(ada, "Bob")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_sealed_to_a_device_that_gave_way_while_the_new_feed_is_on_its_way(seed: int) -> None:
+    """Ada hears from Cem that Bob's old phone gave way, and the feed of the new one does not come; she writes."""
+    world = World(f"on its way {seed}")
+    ada, bob, cem = world.person("Ada"), world.person("Bob"), world.person("Cem")
+    for one, other in ((ada, bob), (ada, cem), (bob, cem)):
+        world.friends(one, other)
+    world.grouped("club", ada, bob, cem)
+    old = device_id(bob)
+    backup = bob.store.reopen()
+    known = set(cem.space("club").feed_store.by_writer)
+
+    def keeps_back(peer: Peer, link: SpaceLink, said: Wire) -> list[Wire]:
+        if isinstance(said, Frontier):
+            return [replace(said, heads=tuple(head for head in said.heads if head.writer in known))]
+        return [] if isinstance(said, Blocks | Fetched | Tips) and getattr(said, "writer", b"") not in known else [said]
+
+    liar = Liar(cem, says=keeps_back)
+    world.cut(bob, [ada, cem])
+    new = world.restored(backup, "Bob", "new phone", away_from=[ada, bob])
+    world.run(1)
+    assert device_id(new) != old
+    while not ada.engine.profile.directory.is_out(old):
+        world.run(0.2)
+    assert not any(writer.device == device_id(new) for writer in ada.space("club").state.writers.values())
+    ada.send("club", "for those who are in")
+    world.run(20)
+    world.keeps_promises()
+    liar.says = honest
+    liar.restart()
+    world.heal().settle()
+    assert [world.texts(device, "club") for device in (ada, cem, new)] == [["for those who are in"]] * 3
+    assert writes(new, "club") and not writes(bob, "club")
+    no_fork(ada, cem, new)

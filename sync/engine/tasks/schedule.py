@@ -42,12 +42,14 @@ from sync.engine.tasks.receipts import receipt_due, write_receipt
 from sync.engine.tasks.restarts import take_restarts
 from sync.engine.tasks.twins import share_with_twins
 from sync.space.delta import SpaceDelta
-from sync.space.obligations import owes_epoch
+from sync.space.epochs import ensure_key
+from sync.space.obligations import gave_way, owes_epoch
 from sync.space.space import Space
 
 REKEYED = 8  # spaces a tick, so that a device that is shut out of hundreds stops nothing else meanwhile
 SLICES = 4  # spaces of which a slice is erased in a tick, so that thousands of messages that go stop nothing either
 RECORD_GAP = 0.1  # seconds between two records of one space
+SUCCESSOR = 2.0  # seconds that a record waits for the feed that follows another
 NAMING = 86_400.0  # seconds until a deletion names what had its lifetime in my feed
 EPOCH_GAP = 2.0  # seconds until the first device opens an epoch that is lacking, and from each to the next
 
@@ -71,6 +73,7 @@ class Schedule:
         self._failed: set[tuple[str, bytes]] = set()  # (task, space): left undone until the next start
         self._owing: dict[bytes, None] = {}  # spaces that list a device which is out, in the order of their turn
         self._vain: dict[bytes, int] = {}  # spaces where that changed nothing -> what was known then
+        self._record_waits: dict[bytes, float] = {}  # spaces where a feed that follows another is awaited -> until when
         self._owed = 0  # how many there were when the first of them had its turn
         self._budget = REKEYED
         self._sliced: set[bytes] = set()  # spaces that erased or forgot a slice in this tick
@@ -316,6 +319,13 @@ class Schedule:
                     del self._record_due[id_]  # in vain: this device has no key that the one which is out has not
             if id_ in self._owing or id_ not in self._record_due:
                 continue  # its newest key is one that the device which is out still has
-            del self._record_due[id_]
+            if space is not None and space.may_write and gave_way(space):
+                until = self._record_waits.setdefault(id_, now + SUCCESSOR)
+                if now < until:
+                    self._record_due[id_] = until  # the feed that follows brings a key of its own
+                    continue
+                self._run("re-keying", id_, lambda space: ensure_key(space, int(now * 1000), self._profile.recovery))
+            self._record_waits.pop(id_, None)
+            self._record_due.pop(id_, None)
             if space is not None and space.records.make(int(now * 1000), transports, hints, space.inbound.missing()):
                 self._record_last[id_] = now
