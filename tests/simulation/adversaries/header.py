@@ -1,8 +1,8 @@
-"""A member signs heads that lie: of lengths that never were, of other people's feeds, shorter than before, and two of one.
+"""A member signs heads that lie: of lengths that never were, of other people's feeds, of the past, and two of one length.
 
-A head is believed for what it covers (`Remote.hear`, `check_range`): one beyond everything brings nothing, a shorter one
-takes nothing back, one of another's feed ends the connection.  Two histories prove themselves to be two (`Fork`), are
-told to everybody, and rest until a close decides.
+A head is believed for what it covers (`Remote.hear`, `check_range`): one beyond everything brings nothing, an earlier
+one takes nothing back, one of another's feed ends the connection.  Two histories prove themselves to be two (`Fork`),
+are told to everybody, and rest until a close decides.
 """
 
 from __future__ import annotations
