@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from crdt.docs.chat import Message
-from crdt.docs.facts import Fact, FactKind, decode_fact, facts_of, facts_of_deletion
+from crdt.docs.facts import ABOUT_OFFERS, Fact, FactKind, decode_fact, facts_of, facts_of_deletion
 from crdt.docs.guard import Admit, examine
 from crdt.docs.kinds import DocKind
 from crdt.docs.personal import OwnFact, Personal, decode_own_fact, own_facts_of
@@ -28,6 +28,8 @@ from sync.space.members import MAX_CORES, Members
 from sync.store.port import Batch, Table, prefix_end
 
 CHUNK = 512  # entries read at once
+MAX_TALK = 1024  # offers and what answers them that are heard of one feed of a direct space,
+MAX_GROUP_TALK = 64  # and of a group
 READER = 1  # rises with every release that reads more than the one before: what was unread is then tried again
 
 Place = tuple[bytes, int]  # core, seq
@@ -62,6 +64,7 @@ class SpaceFacts:
         self._own: list[OwnFact] = []  # facts of my own documents that are not committed yet
         self._versions: dict[bytes, int] = {}  # what facts are about -> how often they changed
         self._memo: dict[str, tuple[int, int, Any]] = {}
+        self._talk: dict[bytes, set[tuple[int, int]]] | None = None  # core -> places of offers and answers
         if members.personal:
             self._load_registers()
         else:
@@ -93,6 +96,7 @@ class SpaceFacts:
             made = facts_of(verdict, author[1], offshoot or core, seq, entry.stamp, now_ms)
             if len(made) < len(verdict.puts):
                 self.keep_unread(offshoot or core, seq, now_ms)
+            made = [fact for fact in made if fact.about != ABOUT_OFFERS or self._is_heard(fact)]
             self.facts += made
             expires = expiry(made)
             if offshoot is None and (expires or (core, seq) in self._clears):
@@ -100,6 +104,21 @@ class SpaceFacts:
         elif core not in self.unfolded and len(self.unfolded) < MAX_CORES:
             self.unfolded.add(core)
             self._changes.row_changed()
+
+    def _is_heard(self, fact: Fact) -> bool:
+        """Whether an offer, or what answers one, is among the first of its feed: all of them are folded again when one
+        more comes, so whoever writes thousands must not cost thousands of folds of thousands."""
+        store, space = self._context.store, self._feed_store.space
+        if self._talk is None:
+            self._talk = {}
+            for known in timeline.facts_of_kind(store, space, ABOUT_OFFERS):
+                self._talk.setdefault(known.core, set()).add((known.seq, known.place))
+        most = MAX_TALK if self._members.kind is SpaceKind.DIRECT else MAX_GROUP_TALK
+        heard, place = self._talk.setdefault(fact.core, set()), (fact.seq, fact.place)
+        if place not in heard and len(heard) >= most:
+            return False
+        heard.add(place)
+        return True
 
     def keep_unread(self, core: bytes, seq: int, now_ms: int) -> None:
         """Remembers that this version cannot read all of an entry, and when it came."""

@@ -105,5 +105,64 @@ def test_a_lost_phone_is_shut_out_then_all_is_lost_and_the_words_bring_it_back(t
     asyncio.run(story())
 
 
+def test_a_group_goes_on_when_its_creator_lost_everything(tmp_path: Path) -> None:
+    """Whoever restarts is killed as soon as it is told that it is done; what was promised is there afterwards."""
+
+    async def story() -> None:
+        async with open_testnet(8) as net, Stage(tmp_path / "stage") as stage:
+            ada, bob, cem = (stage.profile(name) for name in ("ada", "bob", "cem"))
+            made = await ada.ask("init", "--name", "Ada")
+            await bob.ask("init", "--name", "Bob")
+            await cem.ask("init", "--name", "Cem")
+            for one in (ada, bob, cem):
+                one.environment["KITHKIN_BOOTSTRAP"] = net.bootstrap
+                await one.run()
+            await stage.befriend(ada, bob)
+            await stage.befriend(ada, cem)
+            trip = await stage.group(ada, "Trip", bob, cem)
+            await ada.node.send(trip, "from Ada's phone")
+            await bob.holds(trip, 1)
+            await cem.holds(trip, 1)
+            await ada.until(ada.node.status, lambda status: status.kept_by == 2, "copies")
+            await ada.kill()
+            refused = await cem.cli("chat", "restart", trip)
+            assert refused.code == "not_allowed", "the creator is there, as far as anybody knows"
+
+            new = stage.profile("new")
+            await new.ask("init", "--name", "Ada", "--recover", stdin=made["phrase"].encode())
+            new.environment["KITHKIN_BOOTSTRAP"] = net.bootstrap
+            await new.run()
+            await bob.until(lambda: told(bob, trip), lambda notice: "Restart the group" in notice, "being told")
+            await cem.kill()
+            said = await bob.ask("chat", "restart", trip)
+            assert said == {"chat": trip, "asks": ""}
+            await bob.kill()
+            await bob.run()
+            await cem.run()
+            await bob.until(lambda: inside(bob, trip), lambda names: {"Bob", "Cem"} <= names, "Cem in the new group")
+            await bob.node.send(trip, "on we go")
+            await cem.holds(trip, 2)
+            assert await cem.texts(trip) == ["from Ada's phone", "on we go"]
+            listed = [chat for chat in (await cem.node.chats()).chats if chat.kind == "group"]
+            assert [(chat.id, chat.state) for chat in listed] == [(trip, "active")]
+            found = [(await cem.node.search(word, chat=trip)).hits for word in ("phone", "go")]
+            assert [(hit.text, hit.chat) for hits in found for hit in hits] == [
+                ("from Ada's phone", trip),
+                ("on we go", trip),
+            ]
+            roles = {m.name: m.role for m in (await cem.node.chat_members(trip)).members if m.state == "active"}
+            assert roles["Bob"] == "creator" and roles["Cem"] == "member"
+
+    asyncio.run(story())
+
+
+async def told(profile: Profile, chat: str) -> str:
+    return next((one.notice for one in (await profile.node.chats()).chats if one.id == chat), "")
+
+
+async def inside(profile: Profile, chat: str) -> set[str]:
+    return {m.name for m in (await profile.node.chat_members(chat)).members if m.state == "active"}
+
+
 async def notices(profile: Profile) -> str:
     return " ".join(str(event["notice"]) for event in profile.events if event.get("notice"))

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from crdt.docs.chat import Restart
+from crdt.docs.chat import Decline, Restart
+from crdt.docs.facts import ABOUT_OFFERS
 from identity.errors import KithkinError
 from sync.engine.engine import Engine
 from sync.engine.tasks.offers import group_talks
@@ -16,6 +17,8 @@ from sync.service import chats
 from sync.service.ids import chat_id, identity_id
 from sync.service.messages import page
 from sync.service.models import Chat
+from sync.space.facts import MAX_GROUP_TALK
+from sync.space.timeline import facts_of_kind
 from sync.store.memory import When
 from tests.support.device import Device, Died
 from tests.support.world import World
@@ -401,3 +404,44 @@ def test_whoever_comes_along_and_crashes_comes_along_all_the_same() -> None:
     cleo.send(CLUB, "after all that")
     world.settle()
     assert world.texts(bob, CLUB)[-1] == "after all that" and cleo.space(CLUB).id == bob.space(CLUB).id
+
+
+def test_a_member_who_says_thousands_of_things_about_restarts_is_heard_a_few_times() -> None:
+    world, _, _, bob, cleo = bereft("talker")
+    profile, space = cleo.engine.profile, cleo.space(CLUB)
+    noise = [[Decline(bytes([n]) * 32, bytes(16)) for n in range(60)] for _ in range(20)]
+    cleo.do(lambda engine: engine.profile.write(cleo.space(CLUB), noise, int(cleo.now * 1000)))
+    world.settle()
+    assert space.mine is not None
+    core = space.mine.core
+    heard = [f for f in facts_of_kind(bob.store, bob.space(CLUB).id, ABOUT_OFFERS) if f.core == core]
+    assert len(heard) == MAX_GROUP_TALK
+    restart(bob)
+    world.settle()
+    bob.restart()
+    world.settle()
+    dan = next(device for device in world.devices if device.owner == "Dan")
+    assert dan.space(CLUB).id == bob.space(CLUB).id, "who is heard is each on their own account"
+    assert profile.view.chats[space.id].state == "active"
+
+
+def test_a_question_is_no_question_any_more_once_the_loss_is_known() -> None:
+    """Bob restarts before anybody knows what he saw; Ada then uses her words, and the others come along."""
+    world = World("known later", dht=True)
+    ada, bob, cleo = (world.person(name) for name in ("Ada", "Bob", "Cleo"))
+    world.friends(ada, bob)
+    world.friends(ada, cleo)
+    world.grouped(CLUB, ada, bob, cleo)
+    ada.call(lambda calls: calls.chat_admin(shown(ada), identity_id(world.identities["Bob"])))
+    world.settle()
+    world.run(10)
+    assert restart(bob) != ""
+    world.settle()
+    assert len(asked(cleo)) == 1
+    new = world.recover("Ada")
+    world.run_until(lambda: new.knows("Bob"), "coming back", 900)
+    world.settle()
+    assert asked(cleo) == [] and cleo.space(CLUB).id == bob.space(CLUB).id
+    new.send(CLUB, "here again")
+    world.settle()
+    assert world.texts(cleo, CLUB) == world.texts(bob, CLUB) == ["here again"]
