@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from identity.device_set import Fold, fold
+from identity.device_set import Fold, fold, relevant, standing_devices
 from identity.statement import Certificate, Revocation, Statement
 
 
@@ -20,8 +20,22 @@ def chain(statements: Iterable[Statement], root: bytes, device: bytes) -> tuple[
     result = fold(given, root)
     if result is None or device not in result.since or device in result.revoked:
         return ()
+    live = [c for c in result.reached if c.id in result.live]
+    # A certificate of a revoked issuer may hang on more than the way to it: on why its revocation spares it.
+    for certificates in ([c for c in live if c.issuer not in result.revoked], live):
+        standing = _nearest(certificates, result)
+        if device in standing:
+            found = _shown(given, device, standing, result)
+            if device in (standing_devices(found, root) or ()):
+                return found
+    return relevant(given, root)
+
+
+def _shown(
+    given: list[Statement], device: bytes, standing: Mapping[bytes, Certificate], result: Fold
+) -> tuple[Statement, ...]:
+    """The root key's words, the way down to the device, and the revocations of issuers on it."""
     found: dict[bytes, Statement] = {s.id: s for s in _words(given, result)}
-    standing = _nearest([c for c in result.reached if c.id in result.live], result)
     for certificate in _down_to(device, standing, result):
         found[certificate.id] = certificate
     ways = _nearest(result.reached, result)
