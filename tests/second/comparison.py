@@ -59,6 +59,7 @@ def differences(world: RandomSpace, entries: list[Placed], branches: Branches, r
             {core_key(w): {(end.length, end.tree) for end in ends} for w, ends in mine.witnessed.items()},
             {name: {tuple(end) for end in ends} for name, ends in theirs.witnessed.items()},
         ),
+        "title": (mine.title, theirs.title),
         "kind": (fold.kind, theirs.kind),
         "stopped": (mine.stopped, theirs.stopped),
     }
@@ -69,7 +70,11 @@ def differences(world: RandomSpace, entries: list[Placed], branches: Branches, r
 
 def compare(seed: int, rules: Rules = AS_WRITTEN) -> list[Any]:
     """What the two folds of a random history say differently."""
-    world = RandomSpace(seed).live()
+    return compare_world(RandomSpace(seed).live(), rules)
+
+
+def compare_world(world: RandomSpace, rules: Rules = AS_WRITTEN) -> list[Any]:
+    """What the two folds of all that was written in a space say differently."""
     entries, branches = read_branches(world.space, world.branches())
     return differences(world, entries, branches, rules)
 

@@ -9,7 +9,7 @@ from tests.second.graph import Act, Branches, Placed, acts_in_order, complete
 from tests.second.rights import Rights, founds, good_by_itself
 from tests.second.rules import AS_WRITTEN, Rules
 from tests.second.sparing import Sparing
-from tests.second.state import ADMINISTRATOR, CREATOR, NOTHING, ORDINARY, State, Worth, end_of, predecessors
+from tests.second.state import ADMINISTRATOR, CREATOR, ORDINARY, State, Worth, end_of, predecessors
 
 # Own closes of rank 0, removals of rank 0, own of rank 1, removals of rank 1, own of rank 2.
 STEPS = ((CREATOR, True), (CREATOR, False), (ADMINISTRATOR, True), (ADMINISTRATOR, False), (ORDINARY, True))
@@ -106,9 +106,8 @@ class Fold:
     def _worth(self, act: Act, op: Close) -> Worth | None:
         past = self.state(self.counted(act.past))
         author = past.member_of(act.author)
-        if author is None:
-            # Nobody's close: it is taken with the last step if it names no member, and ends nothing.
-            return None if op.member else NOTHING
+        if author is None or not past.open(act.author):
+            return None
         target = past.members.get(op.member) if op.member else author
         if target is None:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.second.control import Close, End, Epoch, Revoke, Unknown, Witness
+from tests.second.control import Close, Create, End, Epoch, Revoke, Unknown, Witness
 from tests.second.fold import Fold
 from tests.second.graph import Act
 from tests.second.rights import DEVICES, MEMBERS
@@ -24,6 +24,7 @@ class Folded:
     """Device ids by W."""
     people: dict[bytes, int]
     """The highest rank of each identity with an open writer."""
+    title: str
     settings: dict[str, bytes]
     epochs: dict[bytes, tuple[dict[bytes, bytes], bool, bool]]
     """By id: roster, whether its past holds every close and revocation that counts, whether it is superseded."""
@@ -58,12 +59,20 @@ def folded(fold: Fold) -> Folded:
         {feed: (held.member, held.device, state.end(feed), state.out(feed)) for feed, held in state.writers.items()},
         roster_of(fold, state),
         people,
+        title_of(state),
         settings_of(state.acts),
         epochs_of(state),
         frozenset(act.id for act in state.acts),
         any(stops(fold, act, state) for act in fold.acts),
         witnessed,
     )
+
+
+def title_of(state: State) -> str:
+    """The setting `title` where it was set, else what `create` says."""
+    created = next((act.op.title for act in state.acts if isinstance(act.op, Create)), "")
+    named = settings_of(state.acts).get("title")
+    return created if named is None else named.decode("utf-8", "replace")
 
 
 def epochs_of(state: State) -> dict[bytes, tuple[dict[bytes, bytes], bool, bool]]:

@@ -320,7 +320,8 @@ def encoded(statements: Iterable[Statement]) -> tuple[bytes, ...]:
 class RandomSpace:
     """Everything that was written in one space; one seed gives one history."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, kind: SpaceKind | None = None) -> None:
+        """With a kind, the space has its creator c alone, and whoever calls writes its history."""
         self.seed = seed
         self.rng = random.Random(seed)
         self.most = self.rng.randint(14, 42)
@@ -329,12 +330,15 @@ class RandomSpace:
         self.lines: dict[bytes, list[Line]] = {}
         self.seats: list[Seat] = []
         self.entries: dict[bytes, ControlEntry] = {}
-        self.kind = self.rng.choice((SpaceKind.GROUP,) * 5 + (SpaceKind.DIRECT,) * 3 + (SpaceKind.SELF,))
+        drawn_kind = self.rng.choice((SpaceKind.GROUP,) * 5 + (SpaceKind.DIRECT,) * 3 + (SpaceKind.SELF,))
+        self.kind = kind or drawn_kind
         count = {SpaceKind.GROUP: self.rng.randint(2, 5), SpaceKind.DIRECT: 2}.get(self.kind, 1)
         self.people = {name: Person(self, name) for name in PEOPLE[:count]}
         self.liars = {name for name in PEOPLE[1:count] if self.rng.random() < 0.3}
-        self.candid = self.rng.random() < 0.5
-        self._found()
+        self.candid = self.rng.random() < 0.5 or kind is not None
+        self.first = self._create()
+        if kind is None:
+            self._people_enter()
 
     def tick(self) -> int:
         """A second passes."""
@@ -358,38 +362,45 @@ class RandomSpace:
 
     # -- how it begins
 
-    def _found(self) -> None:
-        rng, creator = self.rng, self.people["c"]
+    def _create(self) -> Seat:
+        creator = self.people["c"]
         first = Seat(self, creator, creator.devices[0], True)
         self.space = first.line.space = space_id(first.core)
         first.graph = self.graph()
         known = encoded(chain(creator.statements, creator.identity, first.device.id))
         first.act(Create(self.kind, "walks", creator.identity, first.device.id, known, first.prekey))
+        return first
+
+    def _people_enter(self) -> None:
+        rng, first = self.rng, self.first
         for name in list(self.people)[1:]:
             person = self.people[name]
-            self._bring(first, Seat(self, person, person.devices[0], name not in self.liars))
+            self.bring(first, Seat(self, person, person.devices[0], name not in self.liars))
             if self.kind is SpaceKind.GROUP and rng.random() < 0.4:
                 first.write(Admin(first.state.writers[self.seats[-1].core].member))
         for person in self.people.values():
             elder = next(seat for seat in self.seats if seat.person is person)
             while rng.random() < 0.5 and len(person.devices) < 3:
                 self.give(first, elder)
-                self._let_in(elder)
+                self.let_in(elder)
                 self.give(elder, first)
         if rng.random() < 0.7:
             self.settle()
 
-    def _bring(self, by: Seat, other: Seat) -> None:
+    def bring(self, by: Seat, other: Seat) -> None:
+        """A seat adds another person's, which writes its block 0."""
         by.act(by.add_op(other))
         self.give(by, other)
         other.enter()
         self.give(other, by)
 
-    def _let_in(self, elder: Seat) -> None:
+    def let_in(self, elder: Seat) -> Seat:
+        """A device admits a new one of its person, which writes its block 0."""
         other = Seat(self, elder.person, elder.person.certify(elder.device), elder.honest)
         elder.act(elder.admit_op(other))
         self.give(elder, other)
         other.enter()
+        return other
 
     # -- what happens
 
@@ -457,7 +468,7 @@ class RandomSpace:
 
     def _admit(self, seat: Seat) -> None:
         if len(seat.person.devices) < 5:
-            self._let_in(seat)
+            self.let_in(seat)
 
     def _add(self, seat: Seat) -> None:
         if self.kind is SpaceKind.GROUP and seat.state.rank(seat.core) in (0, 1):
@@ -465,11 +476,11 @@ class RandomSpace:
             person = self.people.setdefault(name, Person(self, name))
             device = self.rng.choice(person.devices)
             other = Seat(self, person, device, name not in self.liars)
-            self._bring(seat, other)
+            self.bring(seat, other)
         elif self.kind is SpaceKind.DIRECT:
             person = self.people["a" if seat.person.name == "c" else "c"]
             other = Seat(self, person, self.rng.choice(person.devices), person.name not in self.liars)
-            self._bring(seat, other)
+            self.bring(seat, other)
 
     def _appoint(self, seat: Seat) -> None:
         others = self._others(seat)

@@ -39,9 +39,6 @@ class Worth:
         return self.good.get(writer, self.unnamed)
 
 
-NOTHING = Worth(b"", b"", ORDINARY, True, {}, None, frozenset(), frozenset())
-
-
 @dataclass(frozen=True, slots=True)
 class Member:
     """A person as one entry brought them in."""

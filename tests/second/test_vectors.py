@@ -199,7 +199,8 @@ def test_what_follows_from_ids_and_z() -> None:
     for name, identity in (("consent to add", h(vector["identity"])), ("consent to admit", None)):
         body = consent_body(space, core, identity, newcomer)
         assert sign(seed, b"kithkin consent", body).hex() == vector[name]
-    parents = Body((Parent(core, 4, b"\4" * 32),), ())
+    named = [Parent(h(one), seq, h(hash_)) for one, seq, hash_ in vector["succession parents"]]
+    parents = Body(tuple(named), ())
     said = succession_body(space, h(vector["succession of"]), parents)
     assert sign(seed, b"kithkin succeed", said).hex() == vector["succession"]
 

@@ -50,6 +50,7 @@ def test_space_ids_and_secrets_equal_the_recorded_vectors() -> None:
         "consent to add": sign_consent(W, space, CORE, identity=IDENTITY, device=DEVICE, prekey=PREKEY).hex(),
         "consent to admit": sign_consent(W, space, CORE, identity=None, device=DEVICE, prekey=PREKEY).hex(),
         "succession of": CORE.hex(),
+        "succession parents": [[parent.core.hex(), parent.seq, parent.hash.hex()] for parent in parents],
         "succession": sign_succession(W, space, CORE, parents).hex(),
     }
     kept = matches("space-ids", [made])[0]
