@@ -97,6 +97,7 @@ def _bubble(
         *(["arrived late"] if message.late else []),
         *(["clock ahead"] if message.ahead else []),
         *([] if message.checked else ["not verified yet"]),
+        *([] if message.erased is None else [gone_from(message.erased)]),
     ]
     return Bubble(
         id=message.id,
@@ -116,6 +117,11 @@ def _bubble(
         reactions=() if message.deleted else reactions_of(message.reactions, me),
         files=tuple(one_line(file.name, 60) for file in message.files[:8]),
     )
+
+
+def gone_from(erased: models.Erasure) -> str:
+    """How many of the chat's devices say that a deleted message is gone there, as the command line says it."""
+    return f"on {erased.devices} of {erased.of_devices} {'device' if erased.of_devices == 1 else 'devices'}"
 
 
 def reactions_of(reactions: dict[str, list[str]], me: str) -> tuple[Reaction, ...]:

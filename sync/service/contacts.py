@@ -90,12 +90,12 @@ class DeviceCalls(Domain):
             f'"{name}" is shut out of your account for good: it gets no new messages and can write nothing.',
             f"{counted(loss.spaces, 'chat or list')} of yours get new keys.".replace("or lists", "and lists"),
             "Your other devices and your contacts are told.",
-            "It keeps what it has, and can read what people write who have not heard of this yet.",
+            "It keeps what it has, and can read what people write until they hear of this.",
         ]
         if profile.out:
             effects = [
                 f'This device was shut out itself. If you shut out "{name}" too, both are out.',
-                "Then your 24 words decide: `kithkin init --recover`.",
+                "Then your 24 words decide: a device made from them is yours alone.",
             ]
         elif loss.stays:
             names = ", ".join(f'"{device_name(profile, one)}"' for one in loss.stays)

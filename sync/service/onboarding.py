@@ -37,7 +37,7 @@ class OnboardingCalls(Domain):
             "It can read and write everything that this device can.",
             "It gets your contacts, your profile and your chats.",
             "It gets your message history." if history == "all" else "It gets no past messages.",
-            "Your other devices will be notified. You cannot remove a device yet.",
+            "Your other devices will be notified, and any of them can shut it out again.",
         ]
         grant = models.AccessGrant(grants=grants, history=history, expires=moment(payload.expires * 1000))
 

@@ -26,7 +26,7 @@ from crdt.space.epoch import z_check
 from crdt.space.grant import OpenedGrant, make_grant
 from crdt.space.rendezvous import space_id
 from identity.codec import Writer
-from identity.device import DeviceKeys, new_device
+from identity.device import new_device
 from identity.errors import KithkinError
 from identity.invite import Person, person_of
 from identity.keys import SigningKey
@@ -50,34 +50,13 @@ from sync.space.outbound import Draft
 from sync.space.space import Space
 from sync.store.port import Table
 from tests.support.device import NOTES, Device
+from tests.support.three import device_id, identity, keys, three
 from tests.support.world import Message, World
 
 Patch = pytest.MonkeyPatch
 
 
 # -- who they are ---------------------------------------------------------------------------------------------
-
-
-def three(seed: int) -> tuple[World, Device, Device, Device]:
-    """Ada knows Mal and Bob, who know each other."""
-    world = World(seed)
-    ada, mal, bob = world.person("Ada"), world.person("Mal"), world.person("Bob")
-    world.friends(ada, mal)
-    world.friends(ada, bob)
-    world.friends(bob, mal)
-    return world, ada, mal, bob
-
-
-def identity(device: Device) -> bytes:
-    return device.engine.profile.account.identity
-
-
-def device_id(device: Device) -> bytes:
-    return device.engine.profile.account.device
-
-
-def keys(device: Device) -> DeviceKeys:
-    return device.engine.profile.account.keys
 
 
 def peers(device: Device, other: Device) -> list[Peer]:

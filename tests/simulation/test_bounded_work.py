@@ -54,9 +54,10 @@ from sync.space import inbound
 from sync.space.feed import Feed, StoredEntry
 from sync.space.feed_store import FeedStore
 from sync.space.space import Space
-from tests.simulation.test_attacks import device_id, ms, must, nothing_broke, peer, three
+from tests.simulation.test_attacks import ms, must, nothing_broke, peer
 from tests.support.device import Device
 from tests.support.liar import Liar, withheld
+from tests.support.three import device_id, three
 
 Patch = pytest.MonkeyPatch
 

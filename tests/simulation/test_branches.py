@@ -13,8 +13,9 @@ from crdt.space.lineage import End
 from sync.space.epochs import open_epoch, write_control
 from sync.space.space import Space
 from sync.store.memory import MemoryStore
-from tests.simulation.test_attacks import ms, nothing_broke, shown, three
+from tests.simulation.test_attacks import ms, nothing_broke, shown
 from tests.support.device import NOTES, Device
+from tests.support.three import three
 from tests.support.world import World
 
 

@@ -39,8 +39,9 @@ from sync.space.space import Space
 from sync.store.port import Table, prefix_end
 from tests.simulation.clocks import run
 from tests.simulation.soak_clocks import FIRST, STEPS, soak
-from tests.simulation.test_attacks import identity, ms, must, nothing_broke, three
+from tests.simulation.test_attacks import ms, must, nothing_broke
 from tests.support.device import NOTES, Device
+from tests.support.three import identity, three
 from tests.support.world import World
 
 Patch = pytest.MonkeyPatch

@@ -6,7 +6,6 @@ from crdt.log.head import HeadRef
 from crdt.space.consent import sign_consent
 from crdt.space.control import Add, Admit, Op
 from crdt.space.record import Report, encode_record, seal_record
-from identity.device import DeviceKeys
 from identity.keys import SigningKey
 from sync.engine.engine import Engine
 from sync.service import delivery
@@ -15,29 +14,8 @@ from sync.space.epochs import open_epoch
 from sync.space.space import Space
 from sync.store.memory import MemoryStore
 from tests.support.device import NOTES, Device
+from tests.support.three import device_id, identity, keys, three
 from tests.support.world import Message, World
-
-
-def three(seed: int | str) -> tuple[World, Device, Device, Device]:
-    """Ada, Mal and Bob know one another."""
-    world = World(seed)
-    ada, mal, bob = world.person("Ada"), world.person("Mal"), world.person("Bob")
-    world.friends(ada, mal)
-    world.friends(ada, bob)
-    world.friends(bob, mal)
-    return world, ada, mal, bob
-
-
-def identity(device: Device) -> bytes:
-    return device.engine.profile.account.identity
-
-
-def device_id(device: Device) -> bytes:
-    return device.engine.profile.account.device
-
-
-def keys(device: Device) -> DeviceKeys:
-    return device.engine.profile.account.keys
 
 
 def states(world: World, device: Device, chat: str | Device) -> dict[str, str]:
@@ -198,7 +176,7 @@ def test_a_restored_feed_that_grew_as_long_as_before_is_still_not_delivered() ->
     backup = copied(ada)
     ada.send(bob, "then")
     world.settle()
-    length = bob.space(ada).feed_store.feeds[ada.space(bob).mine.core].length  # type: ignore[union-attr]
+    length = bob.space(ada).feed_store.feeds[ada.feed(bob).core].length
     ada.stop()
     world.cut(ada, bob)
     restored(ada, backup)
@@ -280,7 +258,7 @@ def test_who_was_in_before_proves_itself_to_a_newcomer_by_its_record() -> None:
     mal.join("club")
     world.settle()
     club = mal.space("club")
-    core = bob.space("club").mine.core  # type: ignore[union-attr]
+    core = bob.feed("club").core
     assert club.proofs.proved(core)
     mal.send("club", "hello")
     world.settle()

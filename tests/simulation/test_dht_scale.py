@@ -64,7 +64,7 @@ def test_records_survive_loss_of_a_third_of_200_nodes() -> None:
 
 
 def test_small_idle_network_removes_dead_nodes() -> None:
-    """Nodes that are asked and ask nobody: whoever looks up tells them who is dead, and soon waits for them no more."""
+    """Nodes that are asked and ask nobody: a walk tells them which nodes are dead, and soon waits for those no more."""
     net = Network(31)
     nodes = net.grow(10)
     announce(net, guest(net, 1), TOPIC)

@@ -147,7 +147,7 @@ def test_a_new_device_gets_nothing_of_what_was_deleted_before() -> None:
     world.settle()
     assert holds(desk) == []
     assert world.texts(desk, bob) == ["after it"]
-    feed = desk.space(bob).feed_store.feeds[bob.space("Ada").mine.core]  # type: ignore[union-attr]
+    feed = desk.space(bob).feed_store.feeds[bob.feed("Ada").core]
     assert feed.opened == feed.length
 
 
@@ -202,7 +202,7 @@ def test_what_had_its_lifetime_is_erased_and_a_late_device_passes_it() -> None:
     assert holds(phone) == holds(bob) == []
     phone.stop()
     sleep(world, 1.5)
-    space, core = desk.space(bob), bob.space(phone).mine.core  # type: ignore[union-attr]
+    space, core = desk.space(bob), bob.feed(phone).core
     feed = space.feed_store.feeds[core]
     assert feed.opened == feed.length
     assert world.texts(desk, bob) == ["stays"]

@@ -143,7 +143,7 @@ def test_an_own_device_that_comes_late_neither_gets_nor_waits_for_what_was_delet
     world.settle()
     assert read(tablet) == []
     assert world.texts(tablet, bob) == ["stays", "after it"]
-    feed = tablet.space(bob).feed_store.feeds[bob.space("Ada").mine.core]  # type: ignore[union-attr]
+    feed = tablet.space(bob).feed_store.feeds[bob.feed("Ada").core]
     assert feed.opened == feed.length
 
 

@@ -71,7 +71,7 @@ def test_a_removed_person_reads_nothing_that_is_written_afterwards() -> None:
     ada.send(CLUB, "before")
     world.settle()
     remove(ada, "Cem")
-    start = ada.space(CLUB).mine.length - 1  # type: ignore[union-attr]
+    start = ada.feed(CLUB).length - 1
     world.settle()
     ada.send(CLUB, "after, from the creator")
     bob.send(CLUB, "after, from a member")

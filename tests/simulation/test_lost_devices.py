@@ -17,10 +17,11 @@ from identity.phrase import new_phrase, phrase_keys
 from identity.statement import Certificate, root_certificate
 from sync.engine.engine import Engine
 from sync.space.epochs import open_epoch, write_control
-from tests.simulation.test_attacks import device_id, identity, nothing_broke, three
+from tests.simulation.test_attacks import nothing_broke
 from tests.support import world as worlds
 from tests.support.device import Device
 from tests.support.streams import stream
+from tests.support.three import device_id, identity, three
 from tests.support.world import World
 
 RNG = stream("lost devices")

@@ -29,25 +29,8 @@ from sync.space.space import Space
 from tests.support.calls import result_of
 from tests.support.device import Device
 from tests.support.household import pass_on, utter
+from tests.support.three import device_id, identity, three
 from tests.support.world import World
-
-
-def three(seed: str) -> tuple[World, Device, Device, Device]:
-    """Ada, Mal and Bob know one another."""
-    world = World(seed)
-    ada, mal, bob = world.person("Ada"), world.person("Mal"), world.person("Bob")
-    world.friends(ada, mal)
-    world.friends(ada, bob)
-    world.friends(bob, mal)
-    return world, ada, mal, bob
-
-
-def identity(device: Device) -> bytes:
-    return device.engine.profile.account.identity
-
-
-def device_id(device: Device) -> bytes:
-    return device.engine.profile.account.device
 
 
 class Puppet:

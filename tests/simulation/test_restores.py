@@ -15,8 +15,10 @@ from sync.engine.profile import Profile
 from sync.replicate.messages import Blocks, Fetched, Frontier, Tips
 from sync.replicate.messages import Message as Wire
 from sync.service.ids import message_id
+from sync.store.memory import MemoryStore
 from tests.support.device import Device
 from tests.support.liar import Liar, honest
+from tests.support.three import device_id
 from tests.support.world import Message, World
 
 SEEDS = range(3)
@@ -27,10 +29,6 @@ def no_fork(*devices: Device) -> None:
     spaces = {d.name: d.engine.profile.spaces.values() for d in devices}
     found = {name: [proof for s in held for proof in s.feed_store.proofs] for name, held in spaces.items()}
     assert found == {d.name: [] for d in devices}
-
-
-def device_id(device: Device) -> bytes:
-    return device.engine.profile.account.device
 
 
 def writes(device: Device, chat: str | Device) -> bool:
@@ -63,9 +61,8 @@ def test_a_restored_backup_goes_on_as_a_new_device(seed: int) -> None:
     no_fork(new, bob)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_what_was_written_after_the_backup_comes_back_from_a_friend(seed: int) -> None:
-    world = World(f"old backup {seed}")
+def written_on(world: World) -> tuple[Device, Device, MemoryStore]:
+    """Ada and Bob, and Ada's store as it was after three of her seven messages to him."""
     ada, bob = world.person("Ada"), world.person("Bob")
     world.friends(ada, bob)
     for number in range(3):
@@ -75,6 +72,13 @@ def test_what_was_written_after_the_backup_comes_back_from_a_friend(seed: int) -
     for number in range(4):
         ada.send(bob, f"newer {number}")
     world.settle()
+    return ada, bob, backup
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_was_written_after_the_backup_comes_back_from_a_friend(seed: int) -> None:
+    world = World(f"old backup {seed}")
+    ada, bob, backup = written_on(world)
     ada.stop()
     world.forget(ada.name)
 
@@ -242,15 +246,7 @@ def test_the_old_keys_are_gone_from_a_restored_store() -> None:
 def test_a_store_set_back_unnoticed_goes_on_as_a_new_device_once_the_fork_shows(seed: int) -> None:
     """A virtual machine set back as a whole: nothing says so, and the device writes before it meets anybody."""
     world = World(f"set back {seed}")
-    ada, bob = world.person("Ada"), world.person("Bob")
-    world.friends(ada, bob)
-    for number in range(3):
-        ada.send(bob, f"old {number}")
-    world.settle()
-    backup = ada.store.reopen()
-    for number in range(4):
-        ada.send(bob, f"newer {number}")
-    world.settle()
+    ada, bob, backup = written_on(world)
     before = device_id(ada)
     ada.stop()
     ada.store = backup.reopen(ada.misfortune)

@@ -11,8 +11,9 @@ from crdt.space.control import Set
 from sync.space import members
 from sync.space.epochs import open_epoch, write_control
 from sync.store.port import Batch, Table
-from tests.simulation.test_attacks import nothing_broke, three
+from tests.simulation.test_attacks import nothing_broke
 from tests.support.device import Device
+from tests.support.three import three
 from tests.support.world import World
 
 Patch = pytest.MonkeyPatch

@@ -21,8 +21,9 @@ from sync.service.ids import identity_id
 from sync.space.epochs import open_epoch, write_control
 from sync.space.feed import EntryState, Feed, encode_leaf
 from sync.space.outbound import Draft
-from tests.simulation.test_attacks import identity, ms, must, nothing_broke, shown, three
+from tests.simulation.test_attacks import ms, must, nothing_broke, shown
 from tests.support.device import Device
+from tests.support.three import identity, three
 from tests.support.world import Message, World
 
 FETCH = encode(Fetch(()))[0]  # the message type

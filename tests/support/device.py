@@ -29,6 +29,7 @@ from sync.engine.twins import current
 from sync.service.domain import OpenedProfile
 from sync.service.ids import chat_id, find_chat, identity_id
 from sync.space import timeline
+from sync.space.feed import Feed
 from sync.space.space import Space
 from sync.store.memory import Call as StoreCall
 from sync.store.memory import Crashed, MemoryStore, When
@@ -298,6 +299,12 @@ class Device:
             raise Died(f"{self.name} crashed")
         self._serve()
         return done[0]
+
+    def feed(self, chat: str | Device) -> Feed:
+        """The feed that this device writes in a chat."""
+        mine = self.space(chat).mine
+        assert mine is not None
+        return mine
 
     def space(self, chat: str | Device) -> Space:
         """My notes, the chat with a person (any device of theirs), or the group of that title."""

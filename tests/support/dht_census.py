@@ -1,4 +1,4 @@
-"""All nodes of a network by id: who is nearest to what, and who belongs into whose bucket."""
+"""All nodes of a network by id: the nearest to a target, and those that belong into the buckets of a node."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def consent(name: str, data: bytes) -> bool:
         return bool(demand(verify(w, Label.SUCCEED, body, data)))
     add = Add(part("identity"), w, part("device"), (), part("prekey"), data)
     admit = Admit(w, part("device"), (), part("prekey"), data)
-    return demand(verify_consent(space, core, add if name == "consent to add" else admit))  # type: ignore[no-any-return]
+    return bool(demand(verify_consent(space, core, add if name == "consent to add" else admit)))
 
 
 def write_all(person: Person) -> bytes:

@@ -131,6 +131,18 @@ class Screen:
             picture.convert("RGB").save(path)
         return path
 
+    def still(self, path: Path) -> Path:
+        """What the display shows once animations have ended; only the picture depends on it, so a blinking cursor ends
+        the wait after some tries."""
+        before = b""
+        for _ in range(8):
+            time.sleep(0.6)
+            now = self.picture(path).read_bytes()
+            if now == before:
+                break
+            before = now
+        return path
+
     # ---- acting
 
     def _do(self, *words: str) -> None:
@@ -154,11 +166,20 @@ class Screen:
         self.until(lambda: (seen := self.find(hint=hint)) is not None and seen.said == text, f"{text!r} in {hint!r}")
 
     def enter(self, hint: str) -> None:
-        """Clicks into a field, and waits until it has the focus."""
-        focused = self.wait(hint=hint).focus
-        if not focused:
+        """Clicks into a field until it has the focus: a page that is laid out late lets a click pass."""
+
+        def entered() -> bool:
+            end = time.monotonic() + 3
+            while time.monotonic() < end:
+                if (seen := self.find(hint=hint)) is not None and seen.focus:
+                    return True
+                time.sleep(0.1)
             self.click(hint=hint)
-        self.until(lambda: (seen := self.find(hint=hint)) is not None and seen.focus, f"the cursor in {hint!r}")
+            return False
+
+        if not self.wait(hint=hint).focus:
+            self.click(hint=hint)
+        self.until(entered, f"the cursor in {hint!r}")
 
     def clear(self, hint: str) -> None:
         self.enter(hint)

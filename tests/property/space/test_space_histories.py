@@ -83,7 +83,7 @@ def check_harmless(honest: list[Device]) -> None:
 
 
 def check_epochs(group: RandomGroup, honest: list[Device]) -> None:
-    """Whoever may write has an epoch to use or can open one; at rest all use one, and nobody is in it who is out."""
+    """Every writer has an epoch to use or can open one; at rest all use one, and no removed device is in it."""
     used: dict[bytes, bytes] = {}
     for _ in range(2):
         used.clear()

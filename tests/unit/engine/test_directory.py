@@ -1,4 +1,4 @@
-"""Whose a device is: junk in any number, by whoever signs it, changes nothing and takes nobody's place."""
+"""The owner of a device: any number of junk statements, by any signer, changes nothing and takes nobody's place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What relays, strangers and whoever sits at an old address can do to those who connect, and what it costs."""
+"""What relays, strangers and the new holder of an old address can do to a connection, and what it costs."""
 
 from __future__ import annotations
 

@@ -724,7 +724,7 @@ def test_points_looked_up_in_vain_have_a_bound() -> None:
 
 
 def test_points_of_one_feed_asked_for_in_vain_use_up_nothing_of_another_and_nothing_for_good() -> None:
-    """Who asks may do so for a third who told lies, and needs a true answer afterwards."""
+    """A peer may ask for a third one that lied to it, and needs a true answer afterwards."""
     world = World("Ada", "Bo", "Cy")
     world["Ada"].write(*numbered("Ada", 3))
     world["Cy"].write(*numbered("Cy", 3))
