@@ -127,6 +127,4 @@ def read_plaintext(data: bytes) -> Plaintext:
     require(stamp >> 16 < CEILING, "stamps lie below the year 2100")
     heads = reader.array(HEADS, lambda: take_reference(reader))
     require(len({head.core for head in heads}) == len(heads), "no two heads of one feed")
-    text = Plaintext(kind, stamp, heads, read_extensions(reader), reader.rest())
-    require(kind != MERGE or text.body == b"", "a merge has no body")
-    return text
+    return Plaintext(kind, stamp, heads, read_extensions(reader), reader.rest())

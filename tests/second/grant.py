@@ -8,9 +8,11 @@ from itertools import pairwise
 
 from tests.second.codec import Reader, Refused, array, require, u64
 from tests.second.digest import blake, derive
+from tests.second.head import BLOCKS
 from tests.second.signature import agree, kem_open, kem_public, public_of, unseal
 
 SLOTS = 64
+CARRIERS = 16
 CLASSICAL, CARRIED, NAMED = range(3)
 KEM = {CLASSICAL: 0, CARRIED: 1088, NAMED: 8}
 
@@ -72,9 +74,13 @@ def read_grant(data: bytes) -> Grant:
     def slot() -> Slot:
         hint, kind = reader.take(8), reader.byte()
         require(kind in KEM, "a known kind of slot")
-        return Slot(hint, kind, reader.take(KEM[kind]), reader.take(48))
+        kem = reader.take(KEM[kind])
+        require(kind != NAMED or int.from_bytes(kem, "little") < BLOCKS, "a seq is below 2^40")
+        return Slot(hint, kind, kem, reader.take(48))
 
     slots = reader.array(SLOTS, slot)
+    named = {slot.kem for slot in slots if slot.kind == NAMED}
+    require(len(named) <= CARRIERS, "a grant names at most 16 earlier entries")
     require(all(a.hint <= b.hint for a, b in pairwise(slots)), "slots ascend by hint")
     reader.end()
     return Grant(once, z, slots)

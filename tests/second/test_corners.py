@@ -93,3 +93,18 @@ def test_a_removal_that_names_nothing_ends_all_feeds_at_zero() -> None:
     succeeding.act(*(op for op in succeeding.succeed_ops(other) if not isinstance(op, Close)))
     world.settle()
     assert compare_world(world) == []
+
+
+def test_fifty_places_of_a_group_go_to_the_creator_and_those_that_came_first() -> None:
+    """Two who add apart do not see each other's newcomers: 56 are in, 50 have places."""
+    world, first = group()
+    other = joined(world, first, "a")
+    first.write(Admin(first.state.writers[other.core].member))
+    world.settle()
+    for number in range(54):
+        by = first if number % 2 else other
+        person = Person(world, f"p{number}")
+        by.write(by.add_op(Seat(world, person, person.devices[0], True)))
+    world.settle()
+    assert len(first.state.writers) == 56 and len(first.state.roster) == 50
+    assert compare_world(world) == []
