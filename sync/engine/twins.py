@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
+from crdt.docs.chat import Answer, OfferedFeed
 from crdt.docs.own import OwnChat
 from crdt.docs.personal import PersonalView
 from crdt.docs.rows import Row
-from crdt.space.control import SpaceKind
-from crdt.space.restart import people_there
+from crdt.log.manifest import core_key
+from crdt.space.consent import verify_consent
+from crdt.space.control import Add, SpaceKind
+from crdt.space.restart import meant
 from sync.engine.profile import Profile
+from sync.engine.talks import group_talks
 from sync.space import timeline
 from sync.space.space import Space
 from sync.store.port import Table
@@ -71,8 +75,9 @@ def current(profile: Profile, space: Space) -> Space:
     """The group in which a chat goes on: that in which this device writes, or wrote until it left.  Any other space is
     its own.
 
-    Of two that go on from one it is that which holds most of the people there; of equal ones the one whose creator came
-    into the old group first, so that nobody gets it by choosing an id; else that with the lowest id.
+    Of two that go on from one it is that in which the fewest of those who said yes wait to be let in; of equal ones the
+    one whose creator came into the old group first; else that with the lowest id.  So nobody gets it by choosing an
+    id, or leaves somebody out of it without a word.
     """
     if space.kind is not SpaceKind.GROUP or not (before := _before(profile)):
         return space
@@ -96,9 +101,8 @@ def _came_in(space: Space) -> bool:
 def _preferred(profile: Profile, old: Space, ways: list[Space]) -> Space:
     if len(ways) == 1:
         return ways[0]
-    there = people_there(old.state, profile.is_out).keys()
-    most = max(len(there & way.state.people().keys()) for way in ways)
-    ways = [way for way in ways if len(there & way.state.people().keys()) == most]
+    waiting = {way.id: _waiting(profile, old, way) for way in ways}
+    ways = [way for way in ways if waiting[way.id] == min(waiting.values())]
     came = {way.id: _came_with(profile, old, way) for way in ways}
     graph = old.graph
     for way in ways:
@@ -107,6 +111,33 @@ def _preferred(profile: Profile, old: Space, ways: list[Space]) -> Space:
         if not any(graph.precedes(one, own) for one_of in others for one in one_of for own in mine):
             return way
     return ways[0]
+
+
+def _waiting(profile: Profile, old: Space, way: Space) -> int:
+    """How many people whom the restart means said yes in a way that its creator can use, and never came in."""
+    talk = group_talks(profile, old).get(way.id)
+    if talk is None:
+        return 0
+    ever = {member.identity for member in way.state.members.values()}
+    found: set[bytes] = set()
+    for (_, id_), (restart, _) in talk.restarts.items():
+        people = meant(old.graph, restart.past, profile.is_out)
+        for by, answer in talk.answers.get(id_, {}).values():
+            member = old.state.members.get(by)
+            if member is None or member.identity not in people or member.identity in ever | {*restart.without}:
+                continue
+            if any(_usable(way, member.identity, answer, feed) for feed in answer.feeds):
+                found.add(member.identity)
+    return len(found)
+
+
+def _usable(way: Space, identity: bytes, answer: Answer, feed: OfferedFeed) -> bool:
+    for consent in feed.consents:
+        admitting = core_key(consent.admitting)
+        add = Add(identity, feed.writer, feed.device, answer.statements, feed.prekey, consent.signature)
+        if verify_consent(way.id, admitting, add) and way.graph.can(admitting, add):
+            return True
+    return False
 
 
 def _came_with(profile: Profile, old: Space, way: Space) -> list[bytes]:

@@ -17,8 +17,9 @@ from crdt.space.view import ADMIN, CREATOR
 from identity.errors import KithkinError
 from sync.account.context import new_writer
 from sync.engine.profile import Profile
+from sync.engine.talks import group_talks
 from sync.engine.tasks.admission import retired_writers
-from sync.engine.tasks.offers import answer_to, group_talks, make_offer, members_of, offer_is_used, open_offers
+from sync.engine.tasks.offers import answer_to, make_offer, members_of, offer_is_used, open_offers
 from sync.engine.twins import current, listed_id, rows, stands_first, twin_ids, twins_of
 from sync.service import cover, messages, models
 from sync.service.domain import Domain, commits

@@ -14,7 +14,7 @@ from crdt.space.restart import Doubt, Judgement, judge, may_restart, meant
 from identity.errors import KithkinError
 from sync.engine.effects import ChatChanged
 from sync.engine.profile import Profile
-from sync.engine.tasks.offers import group_talks
+from sync.engine.talks import group_talks
 from sync.engine.tasks.restarts import begin_restart, go_along, judged
 from sync.engine.twins import listed_id
 from sync.service import models

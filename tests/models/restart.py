@@ -25,8 +25,8 @@ class Verdict(Enum):
 class Rules:
     """word: the creator's devices have to be shown as out; rank: by who may; whole: nobody who stands is left out;
     standing: the restarter's device stands; named: a restart counts in the group that it names; new: the new group is
-    none that I am in; most: people write where most of the old group are, of equal ones where the one who was in the
-    old group first is the creator (without: where the id is lowest)."""
+    none that I am in; fewest: people write where the fewest of those who said yes wait to be let in, of equal ones
+    where the one who was in the old group first is the creator (without: where the id is lowest)."""
 
     word: bool = True
     rank: bool = True
@@ -34,7 +34,7 @@ class Rules:
     standing: bool = True
     named: bool = True
     new: bool = True
-    most: bool = True
+    fewest: bool = True
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class World:
     said: list[Restart] = field(default_factory=list)
     inside: dict[str, set[str]] = field(default_factory=dict)
     asked: dict[str, set[str]] = field(default_factory=dict)  # who -> restarts that he has to answer
+    yes: dict[str, set[str]] = field(default_factory=dict)  # new group -> who said yes, for all in the old one to see
 
     def __post_init__(self) -> None:
         for id_, group in self.groups.items():
@@ -131,6 +132,8 @@ class World:
             if verdict is Verdict.ASK and one.id not in self.asked.setdefault(who, set()):
                 self.asked[who].add(one.id)
                 changed = True
+            if verdict is Verdict.JOIN:
+                self.yes.setdefault(one.id, set()).add(who)
             lets_in = self.groups[one.said_in].stands(who) and who not in one.without | one.silent
             if verdict is Verdict.JOIN and lets_in:
                 self.inside[one.id].add(who)
@@ -154,13 +157,13 @@ class World:
             if not ways:
                 return at
             old = self.groups[at]
-            if self.rules.most:
-                most = max(self._of_the_old(one.id, old) for one in ways)
-                ways = [one for one in ways if self._of_the_old(one.id, old) == most]
+            if self.rules.fewest:
+                fewest = min(self._waiting(one.id, old) for one in ways)
+                ways = [one for one in ways if self._waiting(one.id, old) == fewest]
                 first = min(list(old.ranks).index(one.author) for one in ways)
                 ways = [one for one in ways if list(old.ranks).index(one.author) == first]
             at = min(one.id for one in ways)
             seen.add(at)
 
-    def _of_the_old(self, id_: str, old: Group) -> int:
-        return sum(old.stands(who) for who in self.inside[id_])
+    def _waiting(self, id_: str, old: Group) -> int:
+        return sum(old.stands(who) for who in self.yes.get(id_, set()) - self.inside[id_])

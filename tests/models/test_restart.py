@@ -17,9 +17,11 @@ HONEST = ("Bob", "Cleo", "Dan")
 RULES = Rules()
 
 
-def club(lost: bool = True, *, eve: int = 1, bob: int = 1) -> Group:
-    """Ada made it; Eve, who means ill, came in last."""
+def club(lost: bool = True, *, eve: int = 1, bob: int = 1, eve_first: bool = False) -> Group:
+    """Ada made it; Eve, who means ill, came in last, or before all others."""
     ranks = {"Ada": 0, "Bob": bob, "Cleo": 2, "Dan": 2, "Eve": eve}
+    if eve_first:
+        ranks = {"Ada": 0, "Eve": eve, "Bob": bob, "Cleo": 2, "Dan": 2}
     return Group(ranks, frozenset({"Ada"}) if lost else frozenset())
 
 
@@ -104,11 +106,11 @@ def test_an_insider_who_leaves_somebody_out_is_asked_about() -> None:
 
 
 def test_an_insider_who_leaves_somebody_out_without_a_word_gains_nothing_beside_an_honest_restart() -> None:
-    """However he chooses his id, and whoever hears of which first."""
-    for ids, left, order in product(
-        (("a", "b"), ("b", "a")), ({"Cleo"}, {"Bob"}, {"Bob", "Cleo"}), permutations(HONEST)
+    """However he chooses his id, however early he came in, and whoever hears of which first."""
+    for ids, left, order, first in product(
+        (("a", "b"), ("b", "a")), ({"Cleo"}, {"Bob"}, {"Bob", "Cleo"}), permutations(HONEST), (False, True)
     ):
-        made = world()
+        made = world(group=club(eve_first=first))
         made.restart(Restart(ids[0], "Eve", silent=frozenset(left)))
         made.restart(Restart(ids[1], "Bob"))
         made.settle(order)
@@ -163,7 +165,7 @@ def test_each_rule_is_needed(rules: Rules, attack: object) -> None:
 
 def test_the_lowest_id_alone_would_let_an_insider_take_the_chat() -> None:
     """What the rule was first: an id is a hash that anybody makes as low as he likes."""
-    made = world(Rules(most=False))
+    made = world(Rules(fewest=False))
     made.restart(Restart("a", "Eve", silent=frozenset({"Cleo"})))
     made.restart(Restart("b", "Bob"))
     made.settle(HONEST)

@@ -10,7 +10,7 @@ from crdt.docs.chat import Decline, Restart
 from crdt.docs.facts import ABOUT_OFFERS
 from identity.errors import KithkinError
 from sync.engine.engine import Engine
-from sync.engine.tasks.offers import group_talks
+from sync.engine.talks import group_talks
 from sync.engine.tasks.restarts import begin_restart
 from sync.engine.twins import twin_ids
 from sync.service import chats

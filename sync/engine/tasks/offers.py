@@ -6,9 +6,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from crdt.docs.chat import MAX_PAST, OFFER_ID, Answer, Consent, Offer, OfferedFeed
-from crdt.docs.facts import ABOUT_OFFERS
 from crdt.docs.own import OwnChat, OwnWriter
-from crdt.docs.timeline import GroupTalk, fold_offers
+from crdt.docs.timeline import GroupTalk
 from crdt.log.manifest import core_key
 from crdt.space.consent import sign_consent, verify_consent
 from crdt.space.control import Add, Close
@@ -16,22 +15,12 @@ from crdt.space.rendezvous import space_id
 from sync.account.context import new_writer
 from sync.engine.effects import ChatChanged
 from sync.engine.profile import Profile
+from sync.engine.talks import group_talks
 from sync.engine.tasks.admission import MAX_CONSENTS, retired_writers
-from sync.space import timeline
 from sync.space.epochs import open_epoch
 from sync.space.space import Space
 
 MAX_INVITED = 16  # invitations of one contact that wait for an answer
-
-
-def group_talks(profile: Profile, space: Space) -> dict[bytes, GroupTalk]:
-    """What a direct space says about offered groups, by space id."""
-    found: dict[bytes, GroupTalk] = space.facts.remember(
-        "offers",
-        ABOUT_OFFERS,
-        lambda: fold_offers(timeline.facts_of_kind(profile.store, space.id, ABOUT_OFFERS), space.policy()),
-    )
-    return found
 
 
 def make_offer(profile: Profile, group: Space, now_ms: int) -> Offer:

@@ -19,12 +19,12 @@ from identity.statement import MAX_STATEMENT_SET, MAX_STATEMENTS
 from sync.account.context import new_writer
 from sync.engine.effects import ChatChanged
 from sync.engine.profile import Profile
+from sync.engine.talks import group_talks
 from sync.engine.tasks.offers import (
     MAX_INVITED,
     admitting_feeds,
     answer_again,
     answer_to,
-    group_talks,
     let_in,
     members_of,
 )
