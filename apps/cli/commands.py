@@ -177,9 +177,13 @@ def check_chat_set(args: Args) -> None:
 
 async def delete_chat(service: Service, args: Args, out: Output) -> None:
     out.line(await service.delete_chat(args.chat))
+    if not out.json:
+        out.note(FOR_ME)
 
 
 # ---- messages
+
+FOR_ME = "It goes from all of your devices; what others hold stays with them."
 
 
 async def send(service: Service, args: Args, out: Output) -> None:
@@ -205,6 +209,8 @@ async def edit(service: Service, args: Args, out: Output) -> None:
 
 async def delete(service: Service, args: Args, out: Output) -> None:
     out.line(await service.delete(args.chat, args.id, everyone=args.everyone))
+    if not args.everyone and not out.json:
+        out.note(FOR_ME)
 
 
 async def react(service: Service, args: Args, out: Output) -> None:

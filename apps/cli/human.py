@@ -408,11 +408,12 @@ def peer_row(peer: m.Peer) -> str:
 @shows
 def _(value: m.Stats, page: Page) -> str:
     people = [(one.month, one.name or one.identity, str(one.messages)) for one in value.messages]
-    chats = [(one.title or one.chat, str(one.messages), _size(one.bytes)) for one in value.storage]
+    kept = {one.chat: f"{one.kept} for others" if one.kept else "" for one in value.storage}
+    chats = [(one.title or one.chat, str(one.messages), _size(one.bytes), kept[one.chat]) for one in value.storage]
     return "\n\n".join(
         [
             page.table(("month", "who", "messages"), people, "No messages yet."),
-            page.table(("chat", "messages", "stored"), chats, "Nothing stored."),
+            page.table(("chat", "messages", "stored", "deleted, kept"), chats, "Nothing stored."),
         ]
     )
 

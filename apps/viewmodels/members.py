@@ -20,6 +20,11 @@ NOBODY: dict[str, object] = {
     "problem": "",
 }
 """What the page says while no member is chosen."""
+DELETES = (
+    "Delete this chat from all of your devices? Everything in it so far goes: texts, drafts and what search finds. "
+    "What others hold stays with them, and what is written from now on brings the chat back. You stay in it unless "
+    "you leave."
+)
 RANKS: tuple[models.Role, ...] = ("creator", "admin", "member")
 WORDS: dict[models.MemberState, str] = {
     "invited": "invited, not joined yet",
@@ -44,7 +49,8 @@ class ListedMember:
 class MembersState:
     """`notice`: why the chat is not covered, in a sentence.  `number`: the safety number with `contact`, the other
     person of a direct chat.  `chosen`: the member whose row was tapped; `may_remove`, `may_promote` and
-    `may_demote`: what I may do about them; `asks`: a question to be answered before it is done, empty for none."""
+    `may_demote`: what I may do about them; `asks`: a question to be answered before it is done, empty for none;
+    `deletes`: whether to delete the whole chat from my devices, as such a question."""
 
     chat: str = ""
     members: tuple[ListedMember, ...] = ()
@@ -58,6 +64,7 @@ class MembersState:
     may_demote: bool = False
     demotes: bool = False
     asks: str = ""
+    deletes: str = ""
     busy: bool = False
     problem: str = ""
 
@@ -74,7 +81,7 @@ class Members(ViewModel[MembersState]):
 
     async def load(self, chat: str) -> None:
         """Reads the members of that chat."""
-        self._become(chat=chat, members=(), notice="", contact="", number="", verified=False)
+        self._become(chat=chat, members=(), notice="", contact="", number="", verified=False, deletes="")
         self.choose("")
         await self._read()
 
@@ -149,6 +156,19 @@ class Members(ViewModel[MembersState]):
                 await self._service.chat_admin(self.state.chat, self.state.chosen)
                 self.choose("")
             await self._read()
+
+    def ask_to_delete(self, asked: bool) -> None:
+        """Asks before the chat is deleted from my devices, or takes the question back."""
+        self._become(deletes=DELETES if asked else "")
+
+    async def delete_chat(self) -> bool:
+        """The question was answered by yes.  Whether the chat is gone."""
+        if not self.state.deletes:
+            return False
+        with self._working():
+            await self._service.delete_chat(self.state.chat)
+            self._become(deletes="")
+        return not self.state.problem
 
     def touched(self, chat: str) -> None:
         """Something about a chat changed that its event does not carry: roles, names, members."""

@@ -169,6 +169,16 @@ class Session:
                 pass
         self.pages.open(Page(kind, id_))
 
+    async def delete_chat(self) -> None:
+        """Deletes the chat whose members are shown from my devices, once that was agreed to, and leads to the list."""
+        id_ = self.members.state.chat
+        if await self.members.delete_chat():
+            gone = self._chats.pop(id_, None)  # with what was loaded and written there
+            if gone is not None:
+                gone.close()
+            while self.pages.back():
+                pass
+
     def back(self) -> bool:
         """Leaves the top page.  Whether there was one to go back to."""
         top = self.pages.state.top

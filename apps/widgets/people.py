@@ -244,6 +244,7 @@ class MembersPage(Page):
     may_demote = BooleanProperty(False)
     demotes = BooleanProperty(False)
     asks = StringProperty("")
+    deletes = StringProperty("")
 
     def __init__(self, ui: Ui, id_: str) -> None:
         super().__init__(ui)
@@ -256,7 +257,7 @@ class MembersPage(Page):
         if len(groups) == 1:
             groups = [state.number[at : at + 5] for at in range(0, len(state.number), 5)]
         self.number = "\n".join("   ".join(groups[at : at + 4]) for at in range(0, len(groups), 4))
-        self.verified, self.notice = state.verified, state.notice
+        self.verified, self.notice, self.deletes = state.verified, state.notice, state.deletes
         self.may_remove, self.may_promote, self.asks = state.may_remove, state.may_promote, state.asks
         self.may_demote, self.demotes = state.may_demote, state.demotes
         self.ids.list.fill(
@@ -296,6 +297,12 @@ class MembersPage(Page):
 
     def confirm(self) -> None:
         self.ui.do(self.ui.home.members.confirm())
+
+    def ask_to_delete(self, asked: bool) -> None:
+        self.ui.call(self.ui.home.members.ask_to_delete, asked)
+
+    def delete_chat(self) -> None:
+        self.ui.do(self.ui.home.delete_chat())
 
 
 class SettingsPage(Page):

@@ -9,7 +9,7 @@ read messages unread, and no clock decides what was read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from struct import Struct
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -199,9 +199,9 @@ class Personal:
             further = {writer: seq for writer, seq in value.upto if seq > held.get(writer, -1)}
             held.update(further)
             return bool(further)
-        registers = self._registers.setdefault(_subject(value), {})
+        registers = self._registers.setdefault(subject_of(value), {})
         changed = False
-        for name in _given(value):
+        for name in registers_of(value):
             newest = registers.setdefault(name, {})
             before = newest.get(fact.core)
             if before is None or (fact.seq, fact.place) > (before.seq, before.place):
@@ -211,17 +211,17 @@ class Personal:
 
     def over(self, value: OwnValue, mine: bytes) -> tuple[bytes, ...]:
         """What this patch has to name if the feed `mine` writes it: all that it replaces in the fields that it sets."""
-        registers = self._registers.get(_subject(value), {})
+        registers = self._registers.get(subject_of(value), {})
         if isinstance(value, ReadMark):
             return ()
         found: dict[bytes, None] = {}
-        for name in _given(value):
+        for name in registers_of(value):
             found.update(dict.fromkeys(over(registers.get(name, {}), mine)))
         return tuple(sorted(list(found)[:MAX_OVER]))
 
     def newest(self, subject: OwnValue, register: str) -> list[OwnFact]:
         """The newest fact of each feed that sets this field of what the value is about."""
-        return list(self._registers.get(_subject(subject), {}).get(register, {}).values())
+        return list(self._registers.get(subject_of(subject), {}).get(register, {}).values())
 
     def _mark(self, fact: OwnFact, mark: ReadMark) -> bool:
         """Raises the frontier.  Who raised it so far first is kept: that device of mine tells the others of it."""
@@ -264,14 +264,43 @@ class Personal:
         return {subject: value for subject, value in self._all(make).items() if getattr(value, "on", None) is not False}
 
 
-def _subject(value: OwnValue) -> tuple[type[Any], tuple[Any, ...]]:
+def subject_of(value: OwnValue) -> tuple[type[Any], tuple[Any, ...]]:
+    """What a patch is about: its type, and what names the subject."""
     make = type(value)
     return make, tuple(getattr(value, name) for name in SUBJECTS[make])
 
 
-def _given(value: OwnValue) -> list[str]:
+def registers_of(value: OwnValue) -> list[str]:
     """The registers that a patch sets."""
     return [name for name in _REGISTERS[type(value)] if getattr(value, name) not in (None, ())]
+
+
+TEXTS: dict[type[Any], tuple[str, ...]] = {
+    OwnContact: ("name", "profile"),
+    OwnChat: ("title",),
+    OwnProfile: ("name", "about", "picture"),
+}
+_ALONE = (ReadMark, Hidden, OwnDraft, DeviceName, Setting)
+
+
+def apart(values: Iterable[Any]) -> list[list[Any]]:
+    """Values of one deed as they go into entries: what people call something, and what is replaced often, by itself, so
+    that an old word can be erased while all else that was said with it still counts."""
+    rest: list[Any] = []
+    alone: list[list[Any]] = []
+    for value in values:
+        texts = [name for name in TEXTS.get(type(value), ()) if getattr(value, name) is not None]
+        if isinstance(value, _ALONE):
+            alone.append([value])
+        elif not texts:
+            rest.append(value)
+        else:
+            if len(texts) < len(registers_of(value)):
+                rest.append(replace(value, **dict.fromkeys(texts)))
+            make, names = subject_of(value)
+            subject = dict(zip(SUBJECTS[make], names, strict=True))
+            alone += [[make(**subject, **{name: getattr(value, name)})] for name in texts]
+    return [rest, *alone] if rest else alone
 
 
 def _counting(registers: dict[str, dict[bytes, OwnFact]]) -> dict[str, Any]:

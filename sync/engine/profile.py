@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from crdt.docs.facts import ABOUT_PROFILES
 from crdt.docs.kinds import DocKind
 from crdt.docs.own import DeviceName, OwnChat, OwnProfile, OwnWriter, Setting
-from crdt.docs.personal import PersonalView, Veil
+from crdt.docs.personal import PersonalView, Veil, apart
 from crdt.docs.schema import Value, dump_value
 from crdt.docs.update import make_update
 from crdt.log.entry import Kind
@@ -354,7 +354,7 @@ class Profile:
     def note(self, now_ms: int, *values: Value) -> None:
         """Writes values of the personal space: they reach all my devices."""
         if values:
-            self.write(self.personal, [values], now_ms)
+            self.write(self.personal, apart(values), now_ms)
 
     def commit(self, now_ms: int) -> None:
         """Makes the open batch durable; whatever follows may now be sent.  Raises what the store raises; then the
@@ -507,5 +507,10 @@ def _write(space: Space, values: Sequence[Value], now_ms: int) -> None:
     mine = space.mine
     if mine is None:
         raise ValueError("a space without a feed of mine")
-    core, dumped = mine.core, [dump_value(value) for value in values]
-    space.append([Draft(Kind.UPDATE, lambda seq: make_update(core, seq, DocKind.PERSONAL, dumped))], now_ms)
+    core = mine.core
+
+    def body(group: Sequence[Value]) -> Callable[[int], bytes]:
+        dumped = [dump_value(value) for value in group]
+        return lambda seq: make_update(core, seq, DocKind.PERSONAL, dumped)
+
+    space.append([Draft(Kind.UPDATE, body(group)) for group in apart(values)], now_ms)

@@ -146,6 +146,8 @@ class LocalService(
                 rows = timeline.page(profile.store, id_, 1000, after=after)
                 space = space_of(profile, id_)
                 for row in rows:
+                    if profile.hides(id_, row.id, row.core, row.seq):
+                        continue
                     total += 1
                     member = space.state.members.get(row.member)
                     if member is not None:
@@ -159,7 +161,13 @@ class LocalService(
                 number = feed.number.to_bytes(4, "big")
                 octets += profile.store.extent(Table.ENTRY, number, prefix_end(number)).octets
             storage.append(
-                models.ChatStorage(chat=chat_id(id_), title=chat_title(profile, id_), messages=total, bytes=octets)
+                models.ChatStorage(
+                    chat=chat_id(id_),
+                    title=chat_title(profile, id_),
+                    messages=total,
+                    bytes=octets,
+                    kept=space_of(profile, id_).forgetting.kept,
+                )
             )
         people = [
             models.PersonMonth(

@@ -481,10 +481,13 @@ class PersonMonth(Line):
 
 
 class ChatStorage(Line):
+    """kept: of what was deleted for me alone, sealed entries that stay until others have them."""
+
     chat: str
     title: str
     messages: int
     bytes: int
+    kept: int = 0
 
 
 class Stats(Line):

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush, nsmallest
 from math import inf
 
+from crdt.docs.guard import Admit, examine
+from crdt.docs.kinds import DocKind
+from crdt.docs.personal import own_facts_of
 from crdt.docs.timeline import counts_deletion
 from crdt.log.entry import Kind, decode_plaintext, open_entry
 from crdt.log.merkle import leaf_of
@@ -25,7 +28,8 @@ from sync.space.feed_store import FeedStore
 from sync.space.inbound import Inbound
 from sync.store.port import Table, prefix_end
 
-GRACE_MS = 7 * 86_400_000  # until another author's bytes go
+DAY_MS = 86_400_000
+GRACE_MS = 7 * DAY_MS  # until another author's bytes go
 AT_ONCE = 512  # blocks erased in one commit
 MAX_TOLD = 128  # feeds whose deletions a record tells of: an extension has 4 KiB
 MAX_LEFT = 6  # deletions of one feed that it names as not carried out; those after them count as not carried out
@@ -107,6 +111,31 @@ class Erasing:
                 break
             self._erase(heappop(self._queue)[1], now_ms)
 
+    def run_own(self) -> None:
+        """Erases what deletions name of my own documents: values that are spent, as the device that wrote the deletion
+        saw it.  It counts at once, for every device, so that all of them fold the same."""
+        named, batch = self._facts.take_named(), self._context.batch
+        for core, seq in named:
+            feed = self._feed_store.feeds.get(core)
+            entry = self._feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
+            if feed is None or entry is None or entry.state is not EntryState.OPENED:
+                continue
+            leaf = leaf_of(entry.block)
+            text = decode_plaintext(open_entry(entry.key, core, self._feed_store.space, entry.block))
+            if text.kind is not Kind.UPDATE or not self._facts.erased(core, seq, leaf):
+                continue
+            verdict = examine(text.body, core, seq, DocKind.PERSONAL)
+            for fact in own_facts_of(verdict, core, seq, text.stamp) if isinstance(verdict, Admit) else ():
+                batch.delete(Table.PERSONAL, self._feed_store.space + fact.key())
+            self._feed_store.put_entry(batch, feed, seq, encode_leaf(EntryState.CLEARED, leaf))
+            self._feed_store.forget_item(batch, core, seq)
+            self.stain(core, seq)
+            batch.put(Table.META, SCRUB, b"")
+        if named:
+            self._left = None
+            self._facts.reload_registers()
+            self._changes.frontier_moved()
+
     def _judge(self, place: Place, expires: int, now_ms: int) -> None:
         feed, held = self._feed_store.feeds.get(place[0]), self._due.get(place)
         entry = self._feed_store.entry(feed, place[1]) if feed is not None and place[1] < feed.length else None
@@ -165,8 +194,14 @@ class Erasing:
         deleted = self._deleted_at(place, leaf[1])
         facts = self._facts.facts_at(feed, seq)
         expires = expiry(facts)
-        if (deleted is None or deleted > now_ms) and not 0 < expires <= now_ms:
+        over = 0 < expires <= now_ms
+        if (deleted is None or deleted > now_ms) and not over:
             self._judge(place, expires, now_ms)  # it does not count any more
+            return
+        if deleted and not over and self._facts.stopped:
+            # A rule that this version lacks may say who deletes what others wrote; what is erased does not come back.
+            self._due[place] = now_ms + DAY_MS
+            heappush(self._queue, (self._due[place], place))
             return
         for fact in facts:
             self._facts.forget(fact, batch)

@@ -22,7 +22,7 @@ from crdt.space.control import SpaceKind
 from sync.account.context import Context
 from sync.space import timeline
 from sync.space.delta import ChangeLog
-from sync.space.feed import EntryState, Feed, StoredEntry
+from sync.space.feed import EntryState, Feed, StoredEntry, leaf_of_entry
 from sync.space.feed_store import FeedStore
 from sync.space.members import MAX_CORES, Members
 from sync.store.port import Batch, Table, prefix_end
@@ -52,7 +52,7 @@ class SpaceFacts:
     """Facts of one space, between the entries that say them and the rows that show them."""
 
     def __init__(self, context: Context, feed_store: FeedStore, members: Members, changes: ChangeLog) -> None:
-        self.registers = Personal(members.within)
+        self.registers = Personal(self._counts)
         self.registers_version = 0  # how often my own documents came to say something else
         self.unfolded: set[bytes] = set()  # cores with opened entries whose author was not known then
         self.facts: list[Fact] = []
@@ -65,10 +65,14 @@ class SpaceFacts:
         self._versions: dict[bytes, int] = {}  # what facts are about -> how often they changed
         self._memo: dict[str, tuple[int, int, Any]] = {}
         self._talk: dict[bytes, set[tuple[int, int]]] | None = None  # core -> places of offers and answers
+        self._clears = timeline.clears_of(context.store, feed_store.space)
         if members.personal:
             self._load_registers()
-        else:
-            self._clears = timeline.clears_of(context.store, feed_store.space)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the space follows rules that this version lacks."""
+        return self._members.state.stopped
 
     # -- entries ----------------------------------------------------------------------------------------------
 
@@ -90,6 +94,8 @@ class SpaceFacts:
                 if self.registers.add(own):
                     self.registers_version += 1
                     self._changes.touch()
+            if (core, seq) in self._clears:
+                self._named.append((core, seq))
             return
         author = None if self._members.state.stopped else self._members.author(core)
         if author is not None:
@@ -144,7 +150,12 @@ class SpaceFacts:
     def deletion(self, entry: Plaintext, core: bytes, seq: int, now_ms: int) -> list[Place]:
         """What a deletion says.  Returns the places of the blocks that it names."""
         facts = facts_of_deletion(entry.body, core, seq, entry.stamp, now_ms)
-        self.facts += facts
+        if self._members.personal:
+            facts = [fact for fact in facts if fact.kind is FactKind.CLEAR]  # there are no rows to fold them into
+            for fact in facts:
+                self._context.batch.put(Table.FACT, self._feed_store.space + fact.key(), fact.encode())
+        else:
+            self.facts += facts
         named: list[Place] = []
         for fact in facts:
             if fact.about[:1] == b"\x02":
@@ -167,6 +178,10 @@ class SpaceFacts:
     def explained(self, place: Place) -> None:
         """A block that is not here counts as erased now, or as missing."""
         self._explained.append(place)
+
+    def look_at_deletions(self) -> None:
+        """Whose deletions count is another question now: what they name is looked at again."""
+        self._named += self._clears
 
     def take_explained(self) -> list[Place]:
         """Blocks of which that was found out since the last call."""
@@ -216,6 +231,9 @@ class SpaceFacts:
         named = [fact for fact in self._clears.get((core, seq), ()) if fact.raw == leaf[1]]
         if not named:
             return False
+        if self._members.personal:
+            writers = self._members.state.writers  # all of them are devices of mine
+            return any(fact.core in writers and self._members.within(fact.core, fact.seq) for fact in named)
         policy = self.policy()
         author = policy.member(core)
         return author is not None and any(counts_deletion(fact, author, policy) for fact in named)
@@ -317,9 +335,25 @@ class SpaceFacts:
             self._versions[about] = self._versions.get(about, 0) + 1
         return facts
 
+    def _counts(self, core: bytes, seq: int) -> bool:
+        """Whether a value of my own documents counts: within what closes admit, and not deleted as spent."""
+        if (core, seq) in self._clears:
+            feed = self._feed_store.feeds.get(core)
+            entry = self._feed_store.entry(feed, seq) if feed is not None and seq < feed.length else None
+            if entry is not None and self.erased(core, seq, leaf_of_entry(entry)):
+                return False
+        return self._members.within(core, seq)
+
+    def own_facts(self) -> list[OwnFact]:
+        """All values of my own documents that count."""
+        space = self._feed_store.space
+        rows = self._context.store.scan(Table.PERSONAL, space, prefix_end(space))
+        found = [decode_own_fact(key[32:], value) for key, value in rows]
+        return [fact for fact in found if self._counts(fact.core, fact.seq)]
+
     def reload_registers(self) -> None:
         """Which of my own documents count is another question now."""
-        self.registers = Personal(self._members.within)
+        self.registers = Personal(self._counts)
         self._load_registers()
         self.registers_version += 1
 

@@ -220,7 +220,7 @@ class Inbound:
             control = ControlEntry(leaf[1], feed.writer, seq, root, stamp, body.parents, body.ops)
             self._epoch_keys.read(control)
             self._members.add(control, now_ms)
-        elif entry.kind is Kind.DELETION and not self._members.personal:
+        elif entry.kind is Kind.DELETION:
             self._named.update(self._facts.deletion(entry, core, seq, now_ms))
 
     def advance(self, feed: Feed) -> None:

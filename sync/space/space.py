@@ -211,7 +211,9 @@ class Space:
             self.members.keep_snapshot(now_ms)
         again = self._after_control(now_ms) if changes.control else {}
         self.inbound.explain()
-        if not self.personal:
+        if self.personal:
+            self.erasing.run_own()
+        else:
             self.erasing.run(now_ms)
             self.forgetting.run(now_ms)
         rows: list[RowChange] = []
@@ -270,8 +272,9 @@ class Space:
         epochs = self.state.epochs.values()
         self.epoch_keys.keyring.note_superseded([e.id for e in epochs if e.superseded], now_ms)
         if self.personal:
-            if self.members.ends_moved():
+            if self.members.ends_moved() or any(self.facts.deletions()):
                 self.facts.reload_registers()
+                self.facts.look_at_deletions()
             return {}
         if not self.state.stopped:
             self.facts.catch_up(now_ms)

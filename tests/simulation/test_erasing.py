@@ -6,13 +6,16 @@ from crdt.docs.chat import Message as ChatMessage
 from crdt.docs.deletion import Block, Deletion, encode_deletion
 from crdt.log.entry import Kind
 from crdt.log.merkle import leaf_of
+from crdt.space.control import Unknown
 from sync.service import messages
+from sync.space.epochs import write_control
 from sync.space.erasing import GRACE_MS
 from sync.space.feed import EntryState
 from sync.space.outbound import Draft
 from sync.space.space import Space
 from sync.store.port import Table
 from tests.support.device import Device
+from tests.support.readable import readable
 from tests.support.world import World
 
 CLUB = "club"
@@ -149,6 +152,27 @@ def test_a_new_device_gets_nothing_of_what_was_deleted_before() -> None:
     assert world.texts(desk, bob) == ["after it"]
     feed = desk.space(bob).feed_store.feeds[bob.feed("Ada").core]
     assert feed.opened == feed.length
+
+
+def test_where_rules_are_unknown_authors_and_lifetimes_erase_and_admins_do_not() -> None:
+    """Who may delete what others wrote could be another question by then; what is one's own cannot."""
+    world, ada, bob, cem = trio("stopped")
+    mine, other = cem.send(CLUB, SECRET), bob.send(CLUB, SECRET + " of Bob")
+    disappearing(bob, CLUB, SECRET + " for a while", 3600)
+    world.settle()
+    cem.delete(CLUB, mine)
+    ada.delete(CLUB, other)
+    ada.do(lambda engine: write_control(ada.space(CLUB), [Unknown(11, b"rule of tomorrow")], ms(ada)))
+    world.settle()
+    assert cem.space(CLUB).state.stopped
+    assert world.texts(cem, CLUB) == [SECRET + " for a while"], "all of it is hidden"
+    sleep(world, GRACE_MS / 86_400_000 + 1.5)
+    profile = cem.engine.profile
+    assert [readable(profile, text) for text in (SECRET + " for a while",)] == [[]]
+    assert "message key" in readable(profile, SECRET + " of Bob")
+    cem.restart()
+    world.settle()
+    assert "message key" in readable(cem.engine.profile, SECRET + " of Bob")
 
 
 def test_whoever_has_no_right_erases_nothing() -> None:

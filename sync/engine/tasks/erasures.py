@@ -34,10 +34,11 @@ def name_late_copies(profile: Profile, space: Space, messages: Iterable[bytes], 
             if entry is not None and entry.block and author and not is_cleared(mine.core, fact.seq, author, policy):
                 blocks.add(Block(mine.core, fact.seq, leaf_of(entry.block)[1]))
         if blocks:
-            _delete(profile, space, Deletion(message, tuple(sorted(blocks)[:MAX_BLOCKS])), now_ms)
+            delete_blocks(profile, space, Deletion(message, tuple(sorted(blocks)[:MAX_BLOCKS])), now_ms)
 
 
-def _delete(profile: Profile, space: Space, deletion: Deletion, now_ms: int) -> None:
+def delete_blocks(profile: Profile, space: Space, deletion: Deletion, now_ms: int) -> None:
+    """Writes one deletion entry."""
     body = encode_deletion(deletion)
     ensure_key(space, now_ms, profile.recovery)
     space.append([Draft(Kind.DELETION, lambda seq: body)], now_ms)
@@ -55,5 +56,5 @@ def name_erased(profile: Profile, space: Space, now_ms: int) -> None:
         if entry is not None and entry.leaf is not None:
             blocks.append(Block(core, seq, entry.leaf[1]))
     if blocks:
-        _delete(profile, space, Deletion(NO_MESSAGE, tuple(blocks)), now_ms)
+        delete_blocks(profile, space, Deletion(NO_MESSAGE, tuple(blocks)), now_ms)
     space.erasing.named(places)

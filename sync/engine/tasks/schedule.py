@@ -14,6 +14,7 @@ it is done once whatever the order of arrival, and again after a crash before it
 | restarts | the same, and a device known to be out | `restarts.py` |
 | own devices | any change at all | `admission.py` |
 | erased | a deletion that misses a copy of mine; a day after a lifetime is over | `erasures.py` |
+| spent | a day after the last time, where my devices have the same | `spent.py` |
 | receipt | my read mark moved past what the others were told | `receipts.py` |
 | erasing, forgetting | a slice a tick, while anything is due | `sync.space.erasing`, `sync.space.forgetting` |
 | places | the stamp of a row that was ahead has passed, or the clock was set back | `sync.space.timeline` |
@@ -40,6 +41,7 @@ from sync.engine.tasks.offers import answer_offers
 from sync.engine.tasks.profiles import exchange_profiles
 from sync.engine.tasks.receipts import receipt_due, write_receipt
 from sync.engine.tasks.restarts import take_restarts
+from sync.engine.tasks.spent import AGAIN, SOON, name_spent
 from sync.engine.tasks.twins import share_with_twins
 from sync.space.delta import SpaceDelta
 from sync.space.epochs import ensure_key
@@ -67,6 +69,7 @@ class Schedule:
         self._record_last: dict[bytes, float] = {}
         self._epoch_due: dict[bytes, float] = {}
         self._naming_due: dict[bytes, float] = {}
+        self._spent_due = 0.0  # when spent values of my own documents are looked at
         self._receipt_due: dict[bytes, int] = {}  # space -> Unix ms from when a receipt is owed
         self._names_due: dict[bytes, int] = {}  # space -> Unix ms from when its contact's name may be noted again
         self._marks: Mapping[bytes, Feeds] = {}  # as they were when that was worked out
@@ -94,6 +97,7 @@ class Schedule:
     def clock_set_back(self, now: float) -> None:
         """What was due by the old clock would wait for as long as it went wrong."""
         self._record_due = dict.fromkeys(self._profile.spaces, now)
+        self._spent_due = now
         self._record_last.clear()
         self._epoch_due.clear()
         self._all_due = True
@@ -161,6 +165,12 @@ class Schedule:
             if space.due <= now * 1000:
                 space.place_rows(int(now * 1000))
         self._run_erasures(now)
+        if self._spent_due <= now:
+            self._spent_due = now + AGAIN
+            self._run("spent", self._profile.personal.id, lambda space: self._name_spent(now))
+
+    def _name_spent(self, now: float) -> None:
+        self._spent_due = now + name_spent(self._profile, int(now * 1000))
 
     def review(self, deltas: Iterable[SpaceDelta], now: float) -> None:
         """Does the tasks that follow from what a commit changed; at the start, and after starting over, all of them.
@@ -194,6 +204,7 @@ class Schedule:
             if space.kind is SpaceKind.DIRECT and (start or delta.membership):
                 self._run("twins", id_, lambda space: share_with_twins(profile, space, now_ms))
             if space.personal:
+                self._spent_due = min(self._spent_due, now + SOON)
                 for one in list(profile.spaces):
                     self._run("profiles", one, lambda space: self._exchange_profiles(space, now_ms))
             elif start or ABOUT_PROFILES in delta.topics or (space.mine is not None and space.mine.length == 1):
@@ -224,7 +235,7 @@ class Schedule:
         times += [space.due / 1000 for space in self._profile.spaces.values()]
         times += [space.erasing.next_due() / 1000 for space in self._profile.spaces.values()]
         times += [0.0 for space in self._profile.spaces.values() if space.forgetting.more]
-        times += self._naming_due.values()
+        times += [*self._naming_due.values(), self._spent_due]
         if online:
             times += [*self._record_due.values(), *self._epoch_due.values()]
         return min(times, default=inf)

@@ -304,6 +304,30 @@ def test_fresh_link_is_undone_from_its_notice_and_a_lost_device_is_shut_out(tmp_
     asyncio.run(story())
 
 
+def test_a_chat_is_deleted_in_the_window_after_a_question(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with person(tmp_path / "ada", "Ada") as ada:
+            (notes,) = ada.chats.state.rows
+            await ada.show_chat(notes.id)
+            await ada.chat(notes.id).send("kelp canary")
+            await ada.show(PageKind.MEMBERS, notes.id)
+            await ada.delete_chat()
+            pages = [len(ada.pages.state.pages)]
+            assert pages == [3], "nothing is done before it is asked"
+            ada.members.ask_to_delete(True)
+            assert "What others hold stays with them" in ada.members.state.deletes
+            ada.members.ask_to_delete(False)
+            await ada.delete_chat()
+            ada.members.ask_to_delete(True)
+            await ada.delete_chat()
+            pages.append(len(ada.pages.state.pages))
+            assert pages == [3, 1]
+            await ada.show_chat(notes.id)
+            assert ada.chat(notes.id).state.bubbles == ()
+
+    asyncio.run(story())
+
+
 def test_a_profile_is_erased_in_the_window_and_another_can_be_made(tmp_path: Path) -> None:
     async def story() -> None:
         async with started(tmp_path / "ada") as app:
