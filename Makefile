@@ -87,6 +87,16 @@ soak: venv
 	@mkdir -p docs/evidence
 	set -o pipefail; pytest --soak -m soak -v -s 2>&1 | tee docs/evidence/soak.txt
 
+# Three of the long runs, each by itself.  They go on where their logs end, so they may be done in pieces.
+histories: venv
+	python -m tests.property.membership.soak_histories --log docs/evidence/histories.txt
+
+clocks: venv
+	python -m tests.simulation.soak_clocks --log docs/evidence/clocks.txt
+
+exploration: venv
+	python -m tests.property.exploration.soak --log docs/evidence/exploration.txt
+
 lock: .stamps/python
 	bash .ci/lock
 

@@ -79,13 +79,14 @@ class Walk(ControlGraph):
             if (strand := getattr(self, strands).get(core)) is not None
         }
         mask, tips, state, epochs = self._masks.get(entry.core, 0), set(self._tips), self._state, self._epochs
-        void = self._folder.void
+        void, forked = self._folder.void, dict(self._forked)
         assert self.add(entry) == [entry]
 
         def back() -> None:
             self._history.take_back(self._history.rows[entry.id])
             self._masks[entry.core], self._tips, self._state, self._epochs = mask, tips, state, epochs
-            assert self._folder.void == void, "nobody here leaves out what it wrote"
+            assert self._folder.void == void, "nobody here leaves out what it wrote on the same branch"
+            self._forked = forked
             for strands in ("_stands", "_named"):
                 for core in touched:
                     if (strands, core) not in kept:
@@ -100,12 +101,13 @@ class Walk(ControlGraph):
 @dataclass
 class Exploration:
     """bounds: the common past and the deeds; depth: how many of them; salt: hashes are mirrored if it is odd, so that
-    whatever a hash decides is decided the other way."""
+    whatever a hash decides is decided the other way; forks: a device that writes as if it knew nothing of its own."""
 
     bounds: Bounds
     check: Check
     depth: int = 3
     salt: int = 0
+    forks: str = ""
     count: Count = field(default_factory=Count)
 
     def __post_init__(self) -> None:
@@ -158,7 +160,7 @@ class Exploration:
                 own = {done.entry.core for done in history if done.entry.id not in before}
                 for done in self._next[before]:
                     # Whoever writes knows what it wrote itself.
-                    if done.deed.name not in names and done.entry.core not in own:
+                    if done.deed.name not in names and (done.entry.core not in own or done.deed.author == self.forks):
                         yield done
 
     def _written(self, history: tuple[Done, ...], here: Ids) -> Iterator[Done]:

@@ -2,15 +2,17 @@
 
     python -m tests.property.exploration.soak --log docs/evidence/exploration.txt
 
-All deeds, lies among them, three at a time after each common past, with hashes as they fall and mirrored; every state
-held against the promises and against the model.
+All deeds, lies among them, three at a time after each common past, with hashes as they fall, with hashes mirrored, and
+with a device that forks its feed; every state held against the promises and against the model.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from crdt.space.membership import SpaceState
@@ -33,31 +35,60 @@ class Both:
         return [*check(past, history, state), *self.model.check(past, history, state)]
 
 
+# Common past, whether hashes are mirrored, a device that forks its feed.
+RUNS = (
+    *((name, salt, "") for name in BOUNDS for salt in (0, 1)),
+    ("people", 0, "a1"),
+    ("devices", 0, "a1"),
+    ("devices", 0, "c2"),
+    ("pair", 0, "a1"),
+)
+
+
 def soak(log: Path | None, depth: int = 3) -> bool:
-    """Whether all held."""
-    lines, found, histories, deliveries = list[str](), 0, 0, 0
-    for name, bounds in BOUNDS.items():
-        for salt in (0, 1):
-            began, broken = time.process_time(), list[str]()
-            bound = bounds(True)
-            exploration = Exploration(bound, Both(Model(bound.past)), depth, salt)
-            for what in exploration.found():
-                broken.append(str(what))
-            count = exploration.count
-            histories, deliveries = histories + count.histories, deliveries + count.deliveries
-            found += len(broken)
-            lines.append(
-                f"{name:8} hashes {'mirrored' if salt else 'as they fall'}: {len(bound.deeds)} deeds,"
-                f" {count.histories} histories, {count.deliveries} orders of delivery,"
-                f" {len(broken)} broken, cpu {time.process_time() - began:.0f} s"
-            )
-            lines += broken[:10]
-            print("\n".join(lines[-1 - len(broken[:10]) :]), flush=True)
-            sums = f"{histories} histories in {deliveries} orders of delivery; {found} broken"
-            if log is not None:
-                log.write_text("\n".join([*lines, sums]) + "\n", "utf-8")
-    print(sums)
-    return not found
+    """Whether all held.  What the log has already is not run again, so it may be done in pieces."""
+    lines = logged(log)
+    for name, salt, forks in RUNS:
+        which = f"{name:8} " + (f"{forks} forks" if forks else f"hashes {'mirrored' if salt else 'as they fall'}")
+        if which in lines:
+            continue
+        began, bounds = time.process_time(), BOUNDS[name](True)
+        exploration = Exploration(bounds, Both(Model(bounds.past)), depth, salt, forks)
+        broken = [str(found) for found in exploration.found()]
+        count = exploration.count
+        told = (
+            f"{which}: {len(bounds.deeds)} deeds, {count.histories} histories, {count.deliveries} orders of delivery,"
+            f" {len(broken)} broken, cpu {time.process_time() - began:.0f} s"
+        )
+        lines[which] = "\n    ".join([told, *broken[:10]])
+        print(lines[which], flush=True)
+        if log is not None:
+            log.write_text("\n".join([*lines.values(), summary(lines)]) + "\n", "utf-8")
+    print(summary(lines))
+    return all(" 0 broken" in line for line in lines.values())
+
+
+LINE = re.compile(r"([^:]+): \d+ deeds, (\d+) histories, (\d+) orders of delivery, (\d+) broken")
+
+
+def logged(log: Path | None) -> dict[str, str]:
+    """Run -> what the log says of it."""
+    found: dict[str, str] = {}
+    for line in log.read_text("utf-8").splitlines() if log is not None and log.exists() else []:
+        if match := LINE.match(line):
+            found[last := match[1]] = line
+        elif line.startswith("    "):
+            found[last] += "\n" + line
+    return found
+
+
+def summary(lines: Mapping[str, str]) -> str:
+    sums = [0, 0, 0]
+    for line in lines.values():
+        match = LINE.match(line)
+        assert match is not None
+        sums = [a + int(b) for a, b in zip(sums, match.groups()[1:], strict=True)]
+    return f"{sums[0]} histories in {sums[1]} orders of delivery; {sums[2]} broken"
 
 
 def main() -> int:

@@ -33,6 +33,13 @@ def test_promises_hold_in_every_history_of_two_deeds_with_lies_and_hashes_either
     assert exploration.count == TWO[name]
 
 
+@pytest.mark.parametrize(("name", "forks"), [("people", "a1"), ("devices", "a1"), ("devices", "c2"), ("pair", "a1")])
+def test_promises_hold_where_a_device_forks_its_feed(name: str, forks: str) -> None:
+    exploration = Exploration(BOUNDS[name](True), check, depth=2, forks=forks)
+    assert [str(found) for found in exploration.found()] == []
+    assert exploration.count.histories > TWO[name].histories
+
+
 @pytest.mark.parametrize("name", BOUNDS)
 def test_every_deed_is_done_in_some_history(name: str) -> None:
     """None of them is there for show.  What newcomers do needs one or two deeds of `a1` before it."""
