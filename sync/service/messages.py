@@ -292,11 +292,14 @@ def write_deletion(profile: Profile, space: Space, row: Row, now_ms: int) -> Non
     """The deletion entry of a message: its copies and edits by name, so that each holder can clear them."""
     blocks: list[Block] = []
     for fact in timeline.facts_about(profile.store, space.id, row.id):
-        feed = space.feed_store.feeds.get(fact.core)
+        feed, offshoot = space.feed_store.feeds.get(fact.core), space.feed_store.offshoots.by_name.get(fact.core)
         entry = space.feed_store.entry(feed, fact.seq) if feed is not None else None
+        if offshoot is not None:
+            entry = space.feed_store.offshoots.entry(offshoot, fact.seq)
         if entry is None or fact.kind not in (FactKind.COPY, FactKind.EDIT):
             continue
-        blocks.append(Block(fact.core, fact.seq, (entry.leaf or leaf_of(entry.block))[1]))
+        core = space.members.feed_of(fact.core)  # whichever branch the others keep
+        blocks.append(Block(core, fact.seq, (entry.leaf or leaf_of(entry.block))[1]))
     body = encode_deletion(Deletion(row.id, tuple(sorted(set(blocks)))[:1024]))
     ensure_key(space, now_ms, profile.recovery)
     space.append([Draft(Kind.DELETION, lambda seq: body)], now_ms)

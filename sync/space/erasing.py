@@ -82,8 +82,12 @@ class Erasing:
 
     def _take(self) -> None:
         """What the facts of this commit bring: deletions, and updates that have a lifetime or are deleted already."""
+        offshoots = self._feed_store.offshoots.held.values()
         for place in self._facts.take_named():
             self._look.setdefault(place, 0)
+            for offshoot in offshoots:
+                if offshoot.core == place[0]:
+                    self._look.setdefault((offshoot.name, place[1]), 0)
             if self._left is not None:
                 self._note_left(self._left, place)
         for place in self._facts.take_explained():
@@ -137,13 +141,12 @@ class Erasing:
             self._changes.frontier_moved()
 
     def _judge(self, place: Place, expires: int, now_ms: int) -> None:
-        feed, held = self._feed_store.feeds.get(place[0]), self._due.get(place)
-        entry = self._feed_store.entry(feed, place[1]) if feed is not None and place[1] < feed.length else None
-        if feed is None or entry is None or not self._may_go(entry):
+        entry, held = self._entry(place), self._due.get(place)
+        if entry is None or not self._may_go(entry):
             return  # once it is opened, it is looked at again
         due = self._deleted_at(place, leaf_of(entry.block)[1])
         if not expires and held is not None and due is None:
-            expires = expiry(self._facts.facts_at(feed, place[1]))
+            expires = expiry(self._facts.said_at(*place))
         if expires:
             due = expires if due is None else min(due, expires)
         if due is None:
@@ -152,6 +155,13 @@ class Erasing:
             self._due[place] = due
             heappush(self._queue, (due, place))
             self._put(place, due)
+
+    def _entry(self, place: Place) -> StoredEntry | None:
+        """What stands at a place of a feed or, by its name, of an offshoot."""
+        offshoot, feed = self._feed_store.offshoots.by_name.get(place[0]), self._feed_store.feeds.get(place[0])
+        if offshoot is not None:
+            return self._feed_store.offshoots.entry(offshoot, place[1])
+        return self._feed_store.entry(feed, place[1]) if feed is not None and place[1] < feed.length else None
 
     def _may_go(self, entry: StoredEntry) -> bool:
         """Whether a stored block may be erased, as far as its state tells."""
@@ -166,7 +176,8 @@ class Erasing:
         if author is None:
             return None
         found: int | None = None
-        for fact in self._facts.deletions_of(place):
+        offshoot = self._feed_store.offshoots.by_name.get(place[0])
+        for fact in self._facts.deletions_of(place if offshoot is None else (offshoot.core, place[1])):
             if fact.raw != leaf or not counts_deletion(fact, author, policy):
                 continue
             at = 0 if policy.member(fact.core) == author else fact.arrived + GRACE_MS
@@ -176,12 +187,12 @@ class Erasing:
     # -- how it goes --------------------------------------------------------------------------------------------
 
     def _erase(self, place: Place, now_ms: int) -> None:
-        core, seq = place
-        feed = self._feed_store.feeds[core]
-        entry = self._feed_store.entry(feed, seq)
+        name, seq = place
+        offshoot, feed = self._feed_store.offshoots.by_name.get(name), self._feed_store.feeds.get(name)
+        core, mine, entry = name if offshoot is None else offshoot.core, self._feed_store.mine, self._entry(place)
         if entry is None or not self._may_go(entry):
             self._drop(place)
-            if entry is not None and entry.state is EntryState.FORGOTTEN and feed is self._feed_store.mine:
+            if entry is not None and entry.state is EntryState.FORGOTTEN and feed is not None and feed is mine:
                 self.unnamed.add(place)  # devices that come late have to learn that its lifetime is over
                 self._put(place, UNNAMED)
             return
@@ -192,7 +203,7 @@ class Erasing:
                 self._drop(place)
                 return
         deleted = self._deleted_at(place, leaf[1])
-        facts = self._facts.facts_at(feed, seq)
+        facts = self._facts.said_at(name, seq)
         expires = expiry(facts)
         over = 0 < expires <= now_ms
         if (deleted is None or deleted > now_ms) and not over:
@@ -205,15 +216,17 @@ class Erasing:
             return
         for fact in facts:
             self._facts.forget(fact, batch)
-        self._feed_store.put_entry(batch, feed, seq, encode_leaf(EntryState.CLEARED, leaf))
-        self._feed_store.forget_item(batch, core, seq)
-        if entry.state is not EntryState.OPENED:
-            self._inbound.let_go(feed, seq)
+        if offshoot is not None:
+            self._feed_store.offshoots.put(batch, offshoot, seq, encode_leaf(EntryState.CLEARED, leaf))
+        elif feed is not None:
+            self._feed_store.put_entry(batch, feed, seq, encode_leaf(EntryState.CLEARED, leaf))
+            self._feed_store.forget_item(batch, core, seq)
+            if entry.state is not EntryState.OPENED:
+                self._inbound.let_go(feed, seq)
         self.stain(core, seq)
         self._forget_left(place)
         batch.put(Table.META, SCRUB, b"")
-        mine = self._feed_store.mine
-        if deleted is None and mine is not None and core == mine.core:
+        if deleted is None and feed is not None and feed is mine:
             del self._due[place]
             self.unnamed.add(place)
             self._put(place, UNNAMED)

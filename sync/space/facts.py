@@ -105,8 +105,8 @@ class SpaceFacts:
             made = [fact for fact in made if fact.about != ABOUT_OFFERS or self._is_heard(fact)]
             self.facts += made
             expires = expiry(made)
-            if offshoot is None and (expires or (core, seq) in self._clears):
-                self._doomed.append((core, seq, expires))
+            if expires or (core, seq) in self._clears:
+                self._doomed.append((offshoot or core, seq, expires))
         elif core not in self.unfolded and len(self.unfolded) < MAX_CORES:
             self.unfolded.add(core)
             self._changes.row_changed()
@@ -189,7 +189,7 @@ class SpaceFacts:
         return explained
 
     def take_doomed(self) -> list[tuple[bytes, int, int]]:
-        """(core, seq, end of its lifetime in Unix ms or 0) of updates that came since the last call and are to go."""
+        """(core or name of an offshoot, seq, end of its lifetime in Unix ms or 0) of updates that came since the last call and are to go."""
         doomed, self._doomed = self._doomed, []
         return doomed
 

@@ -10,7 +10,7 @@ import pytest
 
 from crdt.docs.chat import Message as ChatMessage
 from sync.engine.twins import twins_of
-from sync.service.ids import chat_id, message_id
+from sync.service.ids import chat_id, identity_id, message_id
 from sync.service.messages import shown
 from sync.space.epochs import open_epoch
 from sync.space.feed import EntryState
@@ -252,6 +252,30 @@ def test_both_branches_of_a_fork_go_with_their_chat(mode: str) -> None:
     world.run(30)
     assert [read(ada, text) for text in ("from the copy", "from the original", "bob answers")] == [[], [], []]
     assert {"from the copy", "bob answers"} <= set(world.texts(bob, CLUB))
+
+
+@pytest.mark.parametrize("deleter", ["Ada", "Bob"])
+def test_what_is_deleted_for_everyone_goes_from_either_branch_of_a_fork(deleter: str) -> None:
+    world, ada, bob, mal, copy = forked(43, "messages")
+    meet(world, mal, copy)
+    remove(bob, "Mal")
+    bob.call(lambda calls: calls.chat_admin(chat_id(bob.space(CLUB).id), identity_id(world.identities["Ada"])))
+    world.run(60)
+    by = ada if deleter == "Ada" else bob
+    (message,) = [message_id(row.id) for row in by.rows(CLUB) if row.text == "from the copy"]
+    by.delete(CLUB, message)
+    world.run(60)
+    for _ in range(2):
+        for device in (ada, bob):
+            device.stop()
+        for device in (mal, copy):
+            assert not device.up
+        world.sleep(4)
+        for device in (ada, bob):
+            device.boot()
+        world.run(60)
+    assert [read(device, "from the copy") for device in (ada, bob)] == [[], []]
+    assert "bob answers" in world.texts(ada, CLUB) and "ada answers" in world.texts(bob, CLUB)
 
 
 def test_thousands_of_messages_go_in_slices_and_go_on_after_a_power_cut() -> None:
