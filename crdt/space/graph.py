@@ -30,6 +30,7 @@ MAX_WAITING = 1000  # entries of one feed
 MAX_WAITING_ALL = 8192
 MAX_ABSENT = 16_384  # parents that are not complete, named by waiting entries of one feed; honest ones name few
 MAX_ABSENT_ALL = 131_072
+MAX_SOUGHT = 1024  # parents that one feed names and that are asked for at a time
 MAX_FORKED = 64  # entries beside another branch of their feed that are taken though nobody named them
 PREVIEW = b"\xff" * 32
 LATEST = 2**64 - 1  # stamp of a preview: nothing was written later
@@ -93,6 +94,7 @@ class ControlGraph:
         self._absent_all = 0
         self._nowhere: dict[bytes, set[Parent]] = {}  # by hash: parents that are neither complete nor waiting
         self._nowhere_in: dict[bytes, int] = {}  # core key -> how many of them stand there
+        self._sought: tuple[Parent, ...] | None = None  # those to be fetched first, while that is known
         self._children: dict[bytes, set[bytes]] = {}  # parent not complete -> entries in waiting that name it
         self._named: dict[bytes, Strand] = {}  # core key -> ends that complete closes give it
         self._stands: dict[bytes, Strand] = {}  # core key -> ends of its complete entries
@@ -116,6 +118,7 @@ class ControlGraph:
         of_feed = self._absent_of.get(entry.core, 0) + len(parents)
         if of_feed > MAX_ABSENT or self._absent_all + len(parents) > MAX_ABSENT_ALL:
             return []
+        self._sought = None
         self._waiting[entry.id] = entry
         self._waiting_of[entry.core] = self._waiting_of.get(entry.core, 0) + 1
         self._absent[entry.id], self._absent_of[entry.core] = len(parents), of_feed
@@ -156,6 +159,7 @@ class ControlGraph:
             if honest and not self._ready(entry):
                 continue
             del self._waiting[entry.id]
+            self._sought = None
             self._crowded.discard(entry.id)
             self._waiting_of[entry.core] -= 1
             absent = self._absent.pop(entry.id)
@@ -328,8 +332,26 @@ class ControlGraph:
         return tuple(sorted(entry.parent for entry in rows))
 
     def missing(self) -> tuple[Parent, ...]:
-        """Parents that are nowhere: to be fetched by hash, on whatever branch."""
+        """Parents that are nowhere, on whatever branch they may be."""
         return tuple(sorted(parent for places in self._nowhere.values() for parent in places))
+
+    def sought(self) -> tuple[Parent, ...]:
+        """Those of them to be fetched first: at most MAX_SOUGHT for each feed that names them, the longest missing,
+        so that parents which one author made up keep nobody else's from being asked for."""
+        if self._sought is None:
+            found, taken = list[Parent](), dict[bytes, int]()
+            for hash_, places in self._nowhere.items():
+                children = (self._waiting.get(child) for child in self._children.get(hash_, ()))
+                namers = {child.core for child in children if child is not None}
+                if any(taken.get(namer, 0) < MAX_SOUGHT for namer in namers):
+                    found += places
+                    taken.update((namer, taken.get(namer, 0) + len(places)) for namer in namers)
+            self._sought = tuple(sorted(found))
+        return self._sought
+
+    def waiting_feeds(self) -> list[bytes]:
+        """Core keys of the feeds of which entries wait."""
+        return [core for core, count in self._waiting_of.items() if count]
 
     def missing_cores(self) -> Collection[bytes]:
         """Feeds in which they stand; a view that follows what arrives."""

@@ -27,6 +27,7 @@ from sync.store.port import Table, prefix_end
 
 MIN_SNAPSHOT = 64  # control entries; fewer are folded as fast as a snapshot is read
 SNAPSHOT_MS = 60_000  # between two snapshots of a space
+MISSING_MS = 60_000  # that missing control entries named by one feed are waited for
 MAX_CORES = 4096  # feeds on somebody's word, and feeds whose author is not known yet
 
 Shape = tuple[dict[bytes, End], frozenset[bytes], dict[bytes, tuple[End, ...]]]  # ends, admins, witnessed
@@ -68,6 +69,8 @@ class Members:
         self.arrived: dict[bytes, int] = {}  # core -> Unix ms when its admission came
         self.vouched: set[bytes] = set()  # cores that a proved member sent items of
         self.awaited: dict[bytes, bytes] = {}  # core -> the device whose feed will follow it, and brings its end
+        self._named_missing: dict[bytes, int] = {}  # core -> Unix ms when entries of it first waited for missing ones
+        self._waits = True
         self.left_out: set[bytes] = set()  # of these, cores whose devices an epoch of mine left out since
         self.version = 0  # how often membership changed
         self._context, self._feed_store, self._changes = context, feed_store, changes
@@ -166,6 +169,23 @@ class Members:
         return self._graph.missing_cores() if self._graph is not None else ()
 
     @property
+    def expects_control(self) -> bool:
+        """Whether control entries are missing that are still waited for (`wait_for_missing`)."""
+        return bool(self.missing_cores) and self._waits
+
+    def wait_for_missing(self, now_ms: int) -> int | None:
+        """Until when (Unix ms) missing control entries are waited for, None: not any more.  They are for a minute from
+        when a feed first named one, and for no other of that feed: made-up parents hold nothing up for good."""
+        self._waits = False
+        if not self.missing_cores:
+            return None
+        since = {core: min(self._named_missing.get(core, now_ms), now_ms) for core in self.graph.waiting_feeds()}
+        self._named_missing.update(since)
+        end = max((at + MISSING_MS for at in since.values()), default=now_ms)
+        self._waits = end > now_ms
+        return end if self._waits else None
+
+    @property
     def admitted(self) -> int:
         """The stamp of the entry that lets this device in; beyond every stamp before that entry is here."""
         mine = self._feed_store.mine
@@ -184,8 +204,8 @@ class Members:
         return found
 
     def missing(self) -> tuple[Parent, ...]:
-        """Parents of control entries that are nowhere."""
-        return self._graph.missing() if self._graph is not None else ()
+        """Parents of control entries that are nowhere, as many as are asked for at a time."""
+        return self._graph.sought() if self._graph is not None else ()
 
     def questions(self) -> list[Question]:
         """Proofs that control entries in waiting wait for."""

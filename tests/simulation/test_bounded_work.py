@@ -13,6 +13,7 @@ from crdt.log import merkle
 from crdt.log.entry import Kind, Plaintext, encode_plaintext, message_key, seal_entry
 from crdt.log.head import Head, sign_head
 from crdt.log.merkle import leaf_of
+from crdt.space.control import ControlBody, Parent, Set, encode_control
 from identity.codec import Writer
 from sync.engine import fetching, history
 from sync.engine.engine import Engine
@@ -53,6 +54,7 @@ from sync.space import feed_store as feed_stores
 from sync.space import inbound
 from sync.space.feed import Feed, StoredEntry
 from sync.space.feed_store import FeedStore
+from sync.space.outbound import Draft
 from sync.space.space import Space
 from tests.simulation.test_attacks import ms, must, nothing_broke, peer
 from tests.support.device import Device
@@ -246,6 +248,32 @@ def test_tips_of_a_liar_cost_nobody_else_a_question_and_one_look_at_each_block(m
     assert asked == []
     assert sum(hashed) < 5 * 200_000
     monkeypatch.undo()
+    nothing_broke(ada, bob)
+
+
+def test_made_up_parents_are_waited_for_once_and_for_a_minute() -> None:
+    world, ada, mal, bob = three(37)
+    world.grouped("club", bob, ada, mal)
+
+    def orphan() -> None:
+        named = (Parent(mal.rng(32), 0, mal.rng(32)),)
+        body = encode_control(ControlBody(named, (Set("title", b"x"),)))
+        mal.do(lambda engine: mal.space("club").append([Draft(Kind.CONTROL, lambda seq: body)], ms(mal)))
+        world.run(2)
+
+    def waits() -> tuple[bool, bool]:
+        """Whether something is missing, and whether it is waited for."""
+        members = ada.space("club").members
+        end = members.wait_for_missing(ms(ada))
+        assert members.expects_control == (end is not None) and (end or 0) <= ms(ada) + 60_000
+        return bool(members.missing_cores), end is not None
+
+    assert waits() == (False, False)
+    orphan()
+    assert waits() == (True, True)
+    world.run(61)
+    orphan()
+    assert waits() == (True, False)
     nothing_broke(ada, bob)
 
 

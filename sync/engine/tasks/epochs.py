@@ -12,7 +12,7 @@ from sync.space.space import Space
 def write_first_entry(profile: Profile, space: Space, now_ms: int) -> None:
     """Block 0 of a feed opens an epoch: opening it proves to each device, deniably, whose writer this is."""
     mine = space.mine
-    if mine is None or mine.length or not space.may_write or space.members.missing_cores:
+    if mine is None or mine.length or not space.may_write or space.members.expects_control:
         return
     open_epoch(space, now_ms, recovery=profile.recovery)
 
@@ -24,7 +24,7 @@ def turn_to_open(space: Space) -> int | None:
     cannot open comes as items; but device records do not, so somebody opens an epoch for all: decision 0073.
     """
     mine, state = space.mine, space.state
-    if mine is None or not mine.length or not space.may_write or space.members.missing_cores or len(state.roster) < 2:
+    if mine is None or not mine.length or not space.may_write or space.members.expects_control or len(state.roster) < 2:
         return None
     if any(e.roster == state.roster and e.covers and not e.superseded for e in state.epochs.values()):
         return None

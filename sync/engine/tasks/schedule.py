@@ -68,6 +68,7 @@ class Schedule:
         self._record_due: dict[bytes, float] = {}
         self._record_last: dict[bytes, float] = {}
         self._epoch_due: dict[bytes, float] = {}
+        self._missing_due: dict[bytes, float] = {}  # spaces that wait for missing control entries -> until when
         self._naming_due: dict[bytes, float] = {}
         self._spent_due = 0.0  # when spent values of my own documents are looked at
         self._receipt_due: dict[bytes, int] = {}  # space -> Unix ms from when a receipt is owed
@@ -100,6 +101,7 @@ class Schedule:
         self._spent_due = now
         self._record_last.clear()
         self._epoch_due.clear()
+        self._missing_due.clear()
         self._all_due = True
         for space in self._profile.spaces.values():
             space.place_rows(int(now * 1000), clock_set_back=True)
@@ -153,6 +155,8 @@ class Schedule:
             return
         if self._all_due or self._answers_due:
             self.review((), now)
+        if over := [id_ for id_, at in self._missing_due.items() if at <= now]:
+            self.review(map(SpaceDelta, over), now)  # what is missing has had its time: what waited for it is done
         self._run_owing(int(now * 1000))
         if hints is not None:
             self._run_records(hints, now)
@@ -188,6 +192,7 @@ class Schedule:
         given = list(map(SpaceDelta, profile.spaces)) if start else list(deltas)
         for delta in given:
             id_ = delta.space
+            self._wait_for_missing(id_, now)
             self._run("first_entry", id_, lambda space: write_first_entry(profile, space, now_ms))
             space = profile.spaces.get(id_)
             if space is None:
@@ -235,7 +240,7 @@ class Schedule:
         times += [space.due / 1000 for space in self._profile.spaces.values()]
         times += [space.erasing.next_due() / 1000 for space in self._profile.spaces.values()]
         times += [0.0 for space in self._profile.spaces.values() if space.forgetting.more]
-        times += [*self._naming_due.values(), self._spent_due]
+        times += [*self._naming_due.values(), *self._missing_due.values(), self._spent_due]
         if online:
             times += [*self._record_due.values(), *self._epoch_due.values()]
         return min(times, default=inf)
@@ -252,6 +257,13 @@ class Schedule:
         except Exception as defect:
             self._failed.add((name, id_))
             self._defect(defect)
+
+    def _wait_for_missing(self, id_: bytes, now: float) -> None:
+        self._missing_due.pop(id_, None)
+        space = self._profile.spaces.get(id_)
+        until = space.members.wait_for_missing(int(now * 1000)) if space is not None else None
+        if until is not None:
+            self._missing_due[id_] = until / 1000
 
     def _owe(self, id_: bytes) -> None:
         if id_ not in self._owing and self._vain.get(id_) != self._profile.directory.version:

@@ -1,4 +1,4 @@
-"""A member signs heads that lie: of lengths that never were, of other people's feeds, of the past, and two of one length.
+"""A member signs heads that lie: of lengths that never were, of other feeds, of the past, and two of one length.
 
 A head is believed for what it covers (`Remote.hear`, `check_range`): one beyond everything brings nothing, an earlier
 one takes nothing back, one of another's feed ends the connection.  Two histories prove themselves to be two (`Fork`),

@@ -50,3 +50,17 @@ def test_missing_cores_is_a_live_view_without_a_scan_of_waiting_entries() -> Non
     parent = entry.parents[0]
     graph.add(ControlEntry(parent.hash, RNG(32), 0, RNG(32), 1, (entry.parents[1],), (Set("title", b"x"),)))
     assert parent.core not in view and len(view) == 99
+
+
+def test_parents_that_one_feed_made_up_keep_nobody_elses_from_being_asked_for() -> None:
+    graph = ControlGraph(bytes(32), Every())
+    liar, other = SigningKey.generate(RNG).public, SigningKey.generate(RNG).public
+    for seq in range(5):
+        graph.add(waiting(liar, seq, 700))
+    true = waiting(other, 0, 3)
+    graph.add(true)
+    assert len(graph.missing()) == 3503 and set(true.parents) <= set(graph.sought())
+    assert len(graph.sought()) <= 1024 + 3
+    for parent in graph.sought()[:900]:  # what is answered makes room for the next
+        graph.add(ControlEntry(parent.hash, RNG(32), parent.seq, RNG(32), 1, (), (Set("title", b"x"),)))
+    assert len(graph.sought()) == 1024 + len(set(true.parents) & set(graph.missing()))
