@@ -206,6 +206,30 @@ class Directory:
         known = family.rooted.values() if family is not None else ()
         return sorted({s.device for s in known if isinstance(s, Revocation) and s.issuer == device})
 
+    def gave_way(self, identity: bytes, device: bytes) -> bool:
+        """Whether a device is out by its own word alone: its store was put back, and goes on as another one.  Whoever
+        has that backup can do the same again, until somebody else shuts the device out."""
+        family = self._families.get(identity)
+        found = fold(family.rooted.values(), identity) if family is not None else None
+        by = {s.issuer for s in found.revocations if s.device == device} if found is not None else set()
+        return by == {device}
+
+    def places_taken(self, identity: bytes, device: bytes) -> list[bytes]:
+        """Devices that gave way to this one, or to one that gave way to it."""
+        family = self._families.get(identity)
+        known = family.rooted.values() if family is not None else ()
+        issuers: dict[bytes, set[bytes]] = {}
+        for s in known:
+            if isinstance(s, Certificate) and s.issuer is not None:
+                issuers.setdefault(s.device, set()).add(s.issuer)
+        found, waiting = set[bytes](), [device]
+        while waiting:
+            for issuer in issuers.get(waiting.pop(), set()) - found:
+                if self.gave_way(identity, issuer):
+                    found.add(issuer)
+                    waiting.append(issuer)
+        return sorted(found)
+
     def take_departed(self) -> list[KnownDevice]:
         """Devices that stood and are out now, by what was learnt since the last call."""
         found, self._departed = self._departed, []

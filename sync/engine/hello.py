@@ -43,7 +43,7 @@ from sync.engine.peer import Peer
 from sync.engine.profile import Profile
 from sync.engine.recovery.messages import ASK, COPY, INTRODUCE, KEEP, KEPT, REJOIN
 from sync.engine.recovery.recovery import Recovery
-from sync.engine.replication import PROTOCOL, Replication, shared_z
+from sync.engine.replication import PROTOCOL, Replication, newest_z, shared_z
 from sync.engine.tasks.admission import retired_writers
 from sync.engine.topics import needs_discovery, rendezvous_secrets
 from sync.space.epochs import open_epoch
@@ -52,6 +52,7 @@ from sync.space.space import Space
 SAY, GRANTS, JOIN, OUT = range(4)  # message types of the hello channel
 RECOVERING = frozenset((KEEP, ASK, COPY, REJOIN, KEPT))
 MAX_GRANTS = 8  # epochs handed over at once
+MAX_FALLBACKS = 4  # Z that one connection tries where no epoch leads to a shared one
 MAX_HANDOVER = 384 * 1024  # bytes of one: a frame has room for it
 MAX_STATEMENTS = 64
 MAX_CONSENTS = 6
@@ -203,8 +204,9 @@ class DeviceHandshake:
             return
         peer.proved = device
         if peer.former:
+            # The other side may know that the former device was shut out, and its successor with it: it says so.
+            peer.leaving, peer.guest = now + SETTLED, known.identity
             self.introductions.tell(peer, known.identity, int(now * 1000))
-            self._drop(peer, "this device comes back as the one that it is now")
             return
         if not self.profile.directory.is_active(device):
             peer.guest = known.identity
@@ -266,8 +268,16 @@ class DeviceHandshake:
             peer.offers.add(name)
             return
         for space in list(self.profile.spaces.values()):
-            z = shared_z(peer, space)
-            if z is not None and channel_id(capability(z), peer.hash) == name and self.shares(peer, space):
+            newest, shared = newest_z(peer, space), shared_z(peer, space)
+            # Who was told our epochs and still comes by an earlier Z found no slot of its own in them.
+            told = space.rendezvous if space.id in peer.granted else ()
+            for z in dict.fromkeys((newest, shared, *told)):
+                if z is None or channel_id(capability(z), peer.hash) != name or not self.shares(peer, space):
+                    continue
+                if z == newest or newest is None:
+                    peer.earlier.pop(space.id, None)
+                else:
+                    peer.earlier[space.id] = newest, z
                 self.replication.offer(peer, space, now)
                 return
         peer.mux.refuse(PROTOCOL, name)
@@ -278,9 +288,23 @@ class DeviceHandshake:
         One that was handed our epochs before and refuses still knows that they are superseded: we are the ones behind,
         however low their ids are, and meet where we were told.
         """
-        if not self.hand_over(peer, space) and space.id in peer.known_z and space.id not in peer.outdated:
+        if self.hand_over(peer, space):
+            return
+        if space.id in peer.known_z and space.id not in peer.outdated:
             peer.outdated.add(space.id)
             self.replication.offer(peer, space, now)
+        else:
+            self._fall_back(peer, space, now)
+
+    def _fall_back(self, peer: Peer, space: Space, now: float) -> None:
+        """An epoch that the other side uses has no slot for this device, as a member can make one that parts two
+        others: they meet under a Z that both had before.  What one cannot open comes as items then."""
+        tried, newest = peer.fallen_back.get(space.id, 0), newest_z(peer, space)
+        if space.id in peer.links or newest is None or tried >= min(len(space.rendezvous), MAX_FALLBACKS):
+            return
+        peer.fallen_back[space.id] = tried + 1
+        peer.earlier[space.id] = newest, space.rendezvous[tried]
+        self.replication.offer(peer, space, now)
 
     # -- a removal that the removed cannot read ----------------------------------------------------------------
 
@@ -330,7 +354,9 @@ class DeviceHandshake:
             self.replication.admission_changed(space, now)
         for other in list(self.peers.values()) if spaces else ():
             self.open_spaces(other, now)
-        if self.profile.out and peer.device is not None:
+        if peer.former:
+            self._drop(peer, "this device comes back as the one that it is now")
+        elif self.profile.out and peer.device is not None:
             self.told_by.add(peer.device)
             identity = self.profile.account.identity
             word = own_word(self.profile)[:MAX_STATEMENTS]
@@ -436,7 +462,10 @@ class DeviceHandshake:
         opened = space.epoch_keys.try_grant(core, seq, header, senders, dict(carriers).get)
         epoch = told_epoch(opened, core, space.id, block, header) if opened is not None else None
         held = peer.known_z.get(space.id)
-        if opened is None or epoch is None or opened.z in space.rendezvous or epoch in space.state.epochs:
+        if opened is None or epoch is None:
+            self._fall_back(peer, space, now)
+            return
+        if opened.z in space.rendezvous or epoch in space.state.epochs:
             return
         if held is None or epoch < held[0]:
             peer.known_z[space.id] = epoch, opened.z

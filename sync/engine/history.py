@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,7 +17,7 @@ from crdt.log.entry import GRANT_TAG, open_entry, read_block
 from crdt.log.item import Item
 from crdt.log.merkle import leaf_hash
 from crdt.log.pack import encode_pack, item_cost, seal_pack
-from crdt.space.control import SpaceKind
+from crdt.space.control import Epoch, SpaceKind
 from crdt.space.demotion import epochs_missed
 from sync.engine.peer import Serving
 from sync.replicate.messages import Span
@@ -154,12 +154,15 @@ def denied(serving: Serving, most: int) -> tuple[Span, ...]:
 class Gate:
     """What a device of somebody else may have: entries under the epochs whose roster held its member.
 
-    open: those epochs; known: all that count here.  About an entry under any other this device has no say: its state
-    may be behind, and a "not for you" is final for whoever hears it.
+    open: those epochs; known: all that count here; held: whether the roster of one that does not count names the
+    member.  An epoch falls with the admission of whoever opened it, and what others sealed under it before they knew is
+    for its roster all the same.  Of such an entry no device says "not for you": its state may be behind, and that word
+    is final for whoever hears it.
     """
 
     open: frozenset[bytes]
     known: frozenset[bytes]
+    held: Callable[[bytes], bool]
 
     @staticmethod
     def of(space: Space, device: bytes) -> Gate | None:
@@ -172,12 +175,20 @@ class Gate:
         held = {epoch.id for epoch in state.epochs.values() if any(place.writer in cores for place in epoch.roster)}
         for identity in identities:
             held |= epochs_missed(space.graph, identity)
-        return Gate(frozenset(held), frozenset(state.epochs))
+
+        def fallen(epoch: bytes) -> bool:
+            entry = space.graph.entry(epoch)
+            rosters = (op.roster for op in entry.ops if isinstance(op, Epoch)) if entry is not None else ()
+            return any(place.writer in cores for roster in rosters for place in roster)
+
+        return Gate(frozenset(held), frozenset(state.epochs), fallen)
 
     def passes(self, epoch: bytes | None) -> bool | None:
         """Whether an entry under that epoch is for it, None where that cannot be told here."""
-        if epoch is None or epoch not in self.known:
+        if epoch is None:
             return None
+        if epoch not in self.known:
+            return True if self.held(epoch) else None
         return epoch in self.open
 
 

@@ -103,6 +103,8 @@ class Peer:
     leaving: float | None = None  # Unix time at which a device that was told to be out is disconnected
     outdated: set[bytes] = field(default_factory=set)  # spaces of whose epochs here it knows that they are superseded
     known_z: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # space -> lowest epoch handed over, its Z
+    earlier: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)  # space -> Z that cannot be shared, Z used
+    fallen_back: dict[bytes, int] = field(default_factory=dict)  # space -> how many of its Z were tried for want of one
 
     def drop(self, effects: list[Effect], reason: str) -> None:
         """Gives the connection up, once."""

@@ -485,7 +485,13 @@ class Replication:
 
 
 def shared_z(peer: Peer, space: Space) -> bytes | None:
-    """Under which Z to meet a peer: that of the lowest epoch known on both sides.
+    """Under which Z to meet a peer: the one that epochs lead to, or an earlier one while that one cannot be shared."""
+    z, earlier = newest_z(peer, space), peer.earlier.get(space.id)
+    return earlier[1] if earlier is not None and earlier[0] == z else z
+
+
+def newest_z(peer: Peer, space: Space) -> bytes | None:
+    """Z of the lowest epoch known on both sides.
 
     Who is ahead uses its own, and hands its grants over where the peer refuses; who is behind uses the one that it was
     told.  After a close both may have drawn a new Z while apart: then both were told, and the lower epoch decides.

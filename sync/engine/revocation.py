@@ -32,7 +32,7 @@ def loss_of(profile: Profile, device: bytes) -> Loss:
         raise KithkinError(
             "not_allowed", "That is this device: shut it out from another device of yours, so that one is left."
         )
-    if directory.is_out(device):
+    if directory.is_out(device) and not directory.gave_way(account.identity, device):
         raise KithkinError("not_allowed", "That device is shut out already.")
     spaces = 0 if profile.out else sum(device in space.devices() for space in profile.spaces.values())
     stays = tuple(dict.fromkeys(c.device for c in directory.issued_by(account.identity, device)))
@@ -41,14 +41,26 @@ def loss_of(profile: Profile, device: bytes) -> Loss:
 
 def shut_out(profile: Profile, device: bytes, now_ms: int) -> Loss:
     """Puts the signed statement into the open batch; the spaces follow.  Devices that it let in, and that are active,
-    stay.  Raises as `loss_of`."""
+    stay.  A device that gave way to it is shut out as well, or the same backup would make the next one.  Raises as
+    `loss_of`."""
     loss = loss_of(profile, device)
-    profile.learn([sign_revocation(profile, device, now_ms)])
+    former = profile.directory.places_taken(profile.account.identity, device)
+    profile.learn([sign_revocation(profile, one, now_ms, gone=device) for one in (device, *former)])
+    profile.learn([sign_revocation(profile, one, now_ms, gone=device) for one in unproved(profile)])
     return loss
 
 
-def sign_revocation(profile: Profile, device: bytes, now_ms: int) -> Revocation:
-    """This device's word that another one is out."""
+def unproved(profile: Profile) -> list[bytes]:
+    """Devices of mine that fell with another, still stand in some list, and were certified by so many that no operation
+    could carry what shows them as out: named in a revocation of their own, one statement shows it."""
+    directory, me = profile.directory, profile.account.identity
+    listed = {device for space in profile.spaces.values() for device in space.devices()}
+    fallen = directory.out(me, [one for one in listed if (known := directory.device(one)) and known.identity == me])
+    return sorted(one for one in fallen if not directory.evidence(me, one))
+
+
+def sign_revocation(profile: Profile, device: bytes, now_ms: int, *, gone: bytes = b"") -> Revocation:
+    """This device's word that another one is out.  gone: a device that it let in and that goes with it."""
     account, directory = profile.account, profile.directory
     return revoke(
         account.identity,
@@ -57,5 +69,5 @@ def sign_revocation(profile: Profile, device: bytes, now_ms: int) -> Revocation:
         generation=directory.generation(account.identity),
         signer=(account.keys.signing.public, account.keys.agreement.public),
         key=account.keys.signing,
-        stay=[c.id for c in directory.issued_by(account.identity, device)],
+        stay=[c.id for c in directory.issued_by(account.identity, device) if c.device != gone],
     )

@@ -777,3 +777,35 @@ def test_reconnecting_device_replaces_only_its_own_connection(monkeypatch: Patch
     world.settle()
     works(world, ada, mal, "hello again")
     nothing_broke(ada, bob)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_epoch_that_is_kept_from_one_of_two_parts_nobody(apart: bool) -> None:
+    """Mal gives a new epoch to Ada alone; and another one to Bob alone, too (apart)."""
+    world, ada, mal, bob = three(41)
+    world.grouped("club", ada, mal, bob)
+    world.settle()
+    for given in (ada, bob)[: 1 + apart]:
+        _open_epoch_for(mal, "club", given)
+    world.run(3)
+    for round in range(2):
+        ada.send("club", f"Ada {round}")
+        bob.send("club", f"Bob {round}")
+        world.run(10)
+    for device in (ada, bob):
+        assert sorted(world.texts(device, "club")) == ["Ada 0", "Ada 1", "Bob 0", "Bob 1"], device.name
+    nothing_broke(ada, bob)
+
+
+def _open_epoch_for(mal: Device, title: str, given: Device) -> None:
+    """An epoch of Mal with the whole roster, a Z of its own, and slots for one other device."""
+    space, secret, z = mal.space(title), mal.rng(32), mal.rng(32)
+    core = must(space.mine).core
+    over = tuple(sorted(epoch.id for epoch in space.state.epochs.values() if not epoch.superseded))
+    body = encode_control(ControlBody(space.graph.tips(core), (Epoch(space.state.roster, over, z_check(z)),)))
+    slots = [(keys(one).agreement.public, keys(one).prekey.public) for one in (given, mal)]
+
+    def grant(seq: int) -> bytes:
+        return make_grant(mal.rng, secret, z, core, seq, space.id, keys(mal).agreement, slots, None)
+
+    mal.do(lambda engine: space.append([Draft(Kind.CONTROL, lambda seq: body, grant, secret)], ms(mal)))

@@ -411,3 +411,21 @@ def test_whoever_left_or_was_removed_is_not_asked_back_by_a_word_of_anybody_else
     bob.do(ask)
     world.settle()
     assert state_of(cem) == "invited" and role(ada, "Cem") == ""
+
+
+def test_words_under_an_epoch_whose_opener_fell_reach_who_was_in_its_roster() -> None:
+    """An admin who is being removed brings somebody in, and a member writes under the epoch of that newcomer."""
+    world, ada, bob, cem = trio("fallen epoch", admin=True)
+    dora = world.person("Dora")
+    world.friends(bob, dora)
+    world.cut(ada, [bob, cem, dora])
+    remove(ada, "Bob")
+    add(bob, "Dora")
+    world.run(5)
+    dora.join(CLUB)
+    world.run(5)
+    cem.send(CLUB, "said to Ada, too")
+    world.run(5)
+    world.heal().settle()
+    assert world.texts(ada, CLUB) == world.texts(cem, CLUB) == ["said to Ada, too"]
+    assert states(ada) == states(cem) == {"Ada": "active", "Bob": "removed", "Cem": "active"}

@@ -14,6 +14,7 @@ from sync.engine.peer import Peer, SpaceLink
 from sync.engine.profile import Profile
 from sync.replicate.messages import Blocks, Fetched, Frontier, Tips
 from sync.replicate.messages import Message as Wire
+from sync.service.ids import device_id as shown_id
 from sync.service.ids import message_id
 from sync.store.memory import MemoryStore
 from tests.support.device import Device
@@ -305,3 +306,45 @@ def test_nothing_is_sealed_to_a_device_that_gave_way_while_the_new_feed_is_on_it
     assert [world.texts(device, "club") for device in (ada, cem, new)] == [["for those who are in"]] * 3
     assert writes(new, "club") and not writes(bob, "club")
     no_fork(ada, cem, new)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_shutting_a_restored_device_out_ends_the_backup_it_came_from(seed: int) -> None:
+    world = World(f"again {seed}")
+    phone, desk = world.linked("Ada", devices=2)
+    bob = world.person("Bob")
+    world.friends(phone, bob)
+    backup = phone.store.reopen()
+    first = world.restored(backup, "Ada", "box")
+    world.settle()
+    desk.call(lambda calls: calls.device_revoke(shown_id(device_id(first))))
+    world.settle()
+    again = world.restored(backup, "Ada", "second box")
+    world.run(20)
+    world.settle()
+    for device in (desk, bob):
+        active = [one.id for one in device.engine.profile.directory.active(world.identities["Ada"])]
+        assert active == [device_id(desk)], device.name
+    assert again.engine.profile.out and first.engine.profile.out and not desk.engine.profile.out
+    bob.send("Ada", "for the desktop")
+    world.settle()
+    assert "for the desktop" in world.texts(desk, bob) and "for the desktop" not in world.texts(again)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_device_that_gave_way_is_shut_out_by_name_before_its_backup_is_used_again(seed: int) -> None:
+    world = World(f"by name {seed}")
+    phone, desk = world.linked("Ada", devices=2)
+    old, backup = device_id(phone), phone.store.reopen()
+    phone.stop()
+    world.forget(phone.name)
+    new = world.restored(backup, "Ada", "new phone")
+    world.settle()
+    desk.call(lambda calls: calls.device_revoke(shown_id(old)))
+    world.settle()
+    active = {one.id for one in desk.engine.profile.directory.active(world.identities["Ada"])}
+    assert active == {device_id(desk), device_id(new)}, "what it let in stays"
+    thief = world.restored(backup, "Ada", "box")
+    world.run(20)
+    world.settle()
+    assert thief.engine.profile.out and not new.engine.profile.out

@@ -15,10 +15,12 @@ from crdt.docs.schema import Value, dump_value
 from crdt.docs.update import make_update
 from crdt.log.entry import Kind, Plaintext, encode_plaintext, message_key, seal_entry
 from crdt.log.head import sign_head
+from crdt.log.manifest import core_key
 from crdt.log.merkle import leaf_of
 from crdt.log.stamp import next_stamp
 from crdt.space.control import ControlBody, Op, encode_control
 from identity.errors import KithkinError
+from identity.keys import SigningKey
 from identity.statement import Certificate, Statement
 from sync.account.directory import Directory
 from sync.engine.engine import Engine
@@ -197,6 +199,30 @@ def seal(device: Device, space: Space, make: object, kind: Kind = Kind.UPDATE) -
         tree, nodes = feed.tree.extend([leaf])
         assert feed.key is not None
         space.inbound.absorb(feed.writer, feed.length, [block], [leaf], tree, nodes, sign_head(feed.key, tree), now_ms)
+
+    device.do(write)
+
+
+def speak(device: Device, space: Space, key: SigningKey, *texts: str) -> None:
+    """Messages of a feed of which the device holds the writer's key, under the newest epoch that it has."""
+    for text in texts:
+        say(device, space, key, Message(device.rng(16), text))
+
+
+def say(device: Device, space: Space, key: SigningKey, *values: Value) -> None:
+    """An update entry of a feed of which the device holds the writer's key."""
+    secret, core, dumped = list(space.keys.values())[-1].secret, core_key(key.public), [dump_value(v) for v in values]
+
+    def write(engine: Engine) -> None:
+        now_ms, feed = int(device.now * 1000), space.feed_store.feed(key.public)
+        body = make_update(core, feed.length, DocKind.CHAT, dumped)
+        sealed, tag = message_key(secret, core, feed.length)
+        plain = encode_plaintext(Plaintext(Kind.UPDATE, next_stamp(feed.stamp, 0, now_ms), (), body))
+        block = seal_entry(sealed, tag, core, space.id, feed.length, plain, b"")
+        leaf = leaf_of(block)
+        tree, nodes = feed.tree.extend([leaf])
+        head = sign_head(key, tree)
+        space.inbound.absorb(key.public, feed.length, [block], [leaf], tree, nodes, head, now_ms)
 
     device.do(write)
 

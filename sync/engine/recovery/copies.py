@@ -191,7 +191,7 @@ class Copies:
             raise DecodeError("a copy of another version")
         seed, secret, copy = reader.fixed(32), reader.fixed(32), reader.rest()
         counter, held = copy_counter(copy), self.kept(identity)
-        makers = {one.agreement: one.id for one in self._profile.directory.active(identity)}
+        makers = self._makers(identity)
         if identity not in self._profile.view.contacts or makers.get(copy_maker(copy)) != peer.device:
             return False
         # The word of a device that was shut out does not outlast it, however high it counted.
@@ -202,6 +202,11 @@ class Copies:
         # Said with the commit that keeps it: frames leave after that.
         peer.mux.send(peer.main, KEPT, Writer().fixed_uint(copy_counter(held.copy), 8).finish())
         return newer
+
+    def _makers(self, identity: bytes) -> dict[bytes, bytes]:
+        """D -> id of a contact's active devices that a chat lists: it is told of those alone when one is out."""
+        listed = {device for space in self._profile.spaces.values() for device in space.devices()}
+        return {one.agreement: one.id for one in self._profile.directory.active(identity) if one.id in listed}
 
     def kept(self, identity: bytes) -> KeptCopy | None:
         """The copy that this device keeps for a contact."""
