@@ -189,8 +189,8 @@ class SpaceFacts:
         return explained
 
     def take_doomed(self) -> list[tuple[bytes, int, int]]:
-        """(core or name of an offshoot, seq, end of its lifetime in Unix ms or 0) of updates that came since the last call
-        and are to go."""
+        """(core or name of an offshoot, seq, end of its lifetime in Unix ms or 0) of updates that came since the last
+        call and are to go."""
         doomed, self._doomed = self._doomed, []
         return doomed
 
