@@ -119,7 +119,8 @@ class Offer:
     follows and gives the space id); `feeds` are the W of the feeds in that space that may write the `add`, for consents
     to name (none: the creator's); `past` are the tips of the control graph (entry ids, rising) when it was made: an add
     or a removal of the person that stands outside their past uses it up; `again`: its author has just ended their
-    membership to let them in as a member, so their devices come back by themselves.
+    membership to let them in as a member, so their devices come back by themselves; `old`: the group that this one goes
+    on from.
     """
 
     space: bytes
@@ -129,6 +130,7 @@ class Offer:
     feeds: tuple[bytes, ...] = ()
     past: tuple[bytes, ...] = ()
     again: bool = False
+    old: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,7 @@ OFFER = Shape(
         Member("feeds", "feeds", several(KEY, 1, MAX_DEVICES), optional=True, default=()),
         Member("past", "past", several(KEY, 1, MAX_PAST), optional=True, default=()),
         Member("again", "again", FLAG, optional=True, default=False),
+        Member("old", "old", KEY, optional=True),
     ),
 )
 STATEMENTS = several(octets(1, MAX_STATEMENT), 1, MAX_STATEMENTS)

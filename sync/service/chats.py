@@ -26,7 +26,7 @@ from sync.service.domain import Domain, commits
 from sync.service.ids import chat_id, find_chat, find_contact, find_participant, find_space, identity_id
 from sync.service.messages import shown, writable
 from sync.service.names import author_of_row, chat_title, member_speaks, person_name, speaks, vouched_name
-from sync.service.restarts import answer_restart, awaited, notice_of, refuse_restart
+from sync.service.restarts import answer_restart, awaited, is_restart, notice_of, refuse_restart
 from sync.service.text import check_name
 from sync.service.times import exact_lifetime, moment
 from sync.space import timeline
@@ -74,7 +74,7 @@ class ChatCalls(Domain):
         known = profile.view.chats[id_]
         if known.state == "active":
             return _ref(id_)
-        if known.old is not None and known.state == "invited":
+        if known.state == "invited" and is_restart(profile, known):
             answer_restart(profile, known, self._now_ms)
             return _ref(listed_id(profile, id_))
         direct, offers = _offers(profile, id_)
@@ -83,7 +83,7 @@ class ChatCalls(Domain):
         profile.write(direct, [[answer_to(profile, offers[0])]], now_ms)
         joined = OwnChat(id_, on=True, kind="group", state="active", creator=offers[0].creator)
         _note_own(profile, profile.space(id_), now_ms, joined)
-        return _ref(id_)
+        return _ref(listed_id(profile, id_))
 
     @commits
     def chat_decline(self, chat: str) -> models.ChatRef:
@@ -91,7 +91,7 @@ class ChatCalls(Domain):
         id_ = find_chat(profile, chat)
         if profile.view.chats[id_].state != "invited":
             raise KithkinError("not_allowed", "You are not invited to that chat.")
-        if profile.view.chats[id_].old is not None:
+        if is_restart(profile, profile.view.chats[id_]):
             refuse_restart(profile, profile.view.chats[id_], now_ms)
             return _ref(id_)
         direct, offers = _offers(profile, id_)

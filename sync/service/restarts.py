@@ -80,6 +80,15 @@ def why_asked(found: Judgement) -> str:
     return f"The others are asked first: {' and '.join(reasons)}." if reasons else ""
 
 
+def is_restart(profile: Profile, chat: OwnChat) -> bool:
+    """Whether an invitation is one to go on with a chat of mine, which is answered in that chat."""
+    try:
+        _open_restart(profile, chat)
+    except KithkinError:
+        return False
+    return True
+
+
 def answer_restart(profile: Profile, chat: OwnChat, now_ms: int) -> None:
     """Yes to an invitation to go on in a new group.  Raises `not_allowed`."""
     old, core, restart = _open_restart(profile, chat)

@@ -11,6 +11,7 @@ from crdt.docs.facts import ABOUT_OFFERS
 from identity.errors import KithkinError
 from sync.engine.engine import Engine
 from sync.engine.talks import group_talks
+from sync.engine.tasks.offers import make_offer
 from sync.engine.tasks.restarts import begin_restart
 from sync.engine.twins import twin_ids
 from sync.service import chats
@@ -445,3 +446,45 @@ def test_a_question_is_no_question_any_more_once_the_loss_is_known() -> None:
     new.send(CLUB, "here again")
     world.settle()
     assert world.texts(cleo, CLUB) == world.texts(bob, CLUB) == ["here again"]
+
+
+def test_a_recovered_creator_whom_nobody_can_let_back_is_offered_the_new_group_and_sees_one_chat() -> None:
+    world = World("no admin", dht=True)
+    ada, bob, cleo = (world.person(name) for name in ("Ada", "Bob", "Cleo"))
+    world.friends(ada, bob)
+    world.friends(ada, cleo)
+    world.grouped(CLUB, ada, bob, cleo)
+    old = shown(ada)
+    world.run(10)
+    new = world.recover("Ada")
+    world.run_until(lambda: new.knows("Bob"), "coming back", 900)
+    world.settle()
+    assert restart(bob) == ""
+    world.settle()
+    bob.call(lambda calls: calls.chat_add(old, identity_id(world.identities["Ada"])))
+    world.settle()
+    new.call(lambda calls: calls.chat_join(asked(new)[0].id))
+    world.settle()
+    assert shown(new) == shown(cleo) == old
+    new.send(CLUB, "here again")
+    world.settle()
+    assert world.texts(cleo, CLUB) == world.texts(bob, CLUB) == world.texts(new, CLUB) == ["here again"]
+    assert roles(new) == {"Bob": "creator", "Ada": "member", "Cleo": "member"}
+
+
+def test_no_offer_makes_another_group_of_a_chat_that_i_am_in() -> None:
+    world, _, _, bob, cleo = bereft("claimed")
+    world.friends(bob, cleo)
+    bob.group("other", cleo)
+    world.settle()
+    other, here = bob.space("other"), bob.space(CLUB).id
+
+    def claim(engine: Engine) -> None:
+        offer = replace(make_offer(engine.profile, other, int(bob.now * 1000)), old=here)
+        engine.profile.write(bob.space("Cleo"), [[offer]], int(bob.now * 1000))
+
+    bob.do(claim)
+    world.settle()
+    cleo.join("other")
+    world.settle()
+    assert {chat.title for chat in groups(cleo)} == {CLUB, "other"} and cleo.space(CLUB).id == here

@@ -32,7 +32,9 @@ def make_offer(profile: Profile, group: Space, now_ms: int) -> Offer:
         open_epoch(group, now_ms)  # one entry that joins them
     past = sorted(tip.hash for tip in group.graph.tips())
     creator = state.members[state.creator].writer
-    return Offer(group.id, creator, state.title, profile.rng(OFFER_ID), admitting_feeds(group), tuple(past))
+    noted = profile.view.chats.get(group.id)
+    old = noted.old if noted is not None else None
+    return Offer(group.id, creator, state.title, profile.rng(OFFER_ID), admitting_feeds(group), tuple(past), old=old)
 
 
 def members_of(space: Space, identity: bytes) -> set[bytes]:
@@ -133,9 +135,20 @@ def _take_offer(profile: Profile, space: Space, offer: Offer, now_ms: int) -> No
         creator=offer.creator,
         title=offer.title,
         peer=identity,
+        old=offer.old if _waits_outside(profile, offer.old) else None,
     )
     profile.note(now_ms, invited)
     profile.effects.append(ChatChanged(offer.space))
+
+
+def _waits_outside(profile: Profile, old: bytes | None) -> bool:
+    """Whether that is a group of mine in which no device of mine is: whoever comes back with the words may be let in
+    nowhere but where it goes on.  Of any other group nobody says by an offer that it goes on elsewhere."""
+    chat = profile.view.chats.get(old) if old is not None else None
+    if chat is None or chat.kind != "group" or chat.state != "active":
+        return False
+    space = profile.spaces.get(chat.space)
+    return space is None or not any(m.identity == profile.account.identity for m in space.state.members.values())
 
 
 def _is_asked_back(profile: Profile, group: Space, space: Space, offer: Offer) -> bool:

@@ -72,6 +72,7 @@ CHAT_VALUES: list[Value] = [
     Offer(CORE, OTHER, "Picnic", NONCE),
     Offer(CORE, OTHER, "Picnic", NONCE, (OTHER, CORE), (CORE, ID)),
     Offer(CORE, OTHER, "Picnic", NONCE, (OTHER,), (CORE,), again=True),
+    Offer(CORE, OTHER, "Picnic", NONCE, (OTHER,), (CORE,), old=ID),
     Answer(CORE, (b"certificate", b"revocation"), (FEED,), NONCE),
     Decline(CORE, NONCE),
     Restart(CORE, ID, OTHER, NONCE, SIGNATURE, (OTHER,), (CORE,)),
