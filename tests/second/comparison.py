@@ -20,12 +20,14 @@ from tests.second.rules import AS_WRITTEN, Rules
 
 
 def production(world: RandomSpace, entries: list[Placed], rng: random.Random) -> tuple[ControlGraph, SpaceState]:
-    """Production's fold: it decodes the bodies itself, and entries arrive in any order."""
+    """Production's fold: it decodes the bodies itself, entries arrive in any order, and it is asked in between."""
     graph = world.graph()
     order = list(entries)
     rng.shuffle(order)
     for one in order:
         body = decode_control(one.body.encoded())
+        if rng.random() < 0.1:
+            graph.state()
         graph.add(ControlEntry(one.hash, one.writer, one.seq, one.end.tree, one.stamp, body.parents, body.ops))
     return graph, graph.state()
 
@@ -60,7 +62,8 @@ def differences(world: RandomSpace, entries: list[Placed], branches: Branches, r
             {name: {tuple(end) for end in ends} for name, ends in theirs.witnessed.items()},
         ),
         "title": (mine.title, theirs.title),
-        "kind": (fold.kind, theirs.kind),
+        # Where no creator is known a space is of no kind.
+        "kind": (fold.kind if mine.members else theirs.kind, theirs.kind),
         "stopped": (mine.stopped, theirs.stopped),
     }
     for writer in mine.roster:
@@ -77,6 +80,14 @@ def compare_world(world: RandomSpace, rules: Rules = AS_WRITTEN) -> list[Any]:
     """What the two folds of all that was written in a space say differently."""
     entries, branches = read_branches(world.space, world.branches())
     return differences(world, entries, branches, rules)
+
+
+def compare_parts(seed: int, seats: int = 4) -> list[Any]:
+    """What the two folds of what some devices hold, each for itself, say differently."""
+    world = RandomSpace(seed).live()
+    entries, branches = read_branches(world.space, world.branches())
+    parts = [[entry for entry in entries if entry.hash in seat.held] for seat in world.seats[:seats]]
+    return [one for part in parts if part for one in differences(world, part, branches)]
 
 
 def tally(seed: int) -> Counter[tuple[str, bool]]:
