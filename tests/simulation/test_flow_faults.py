@@ -194,6 +194,10 @@ def play(flow: str, fault: str, at: int) -> bool:
     return struck
 
 
+# A device whose power goes drops what it had just begun.
+dropped = pytest.mark.filterwarnings(
+    "ignore:coroutine .* was never awaited:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 SAMPLE = {
     "revocation": 1,
     "removal": 1,
@@ -203,6 +207,7 @@ SAMPLE = {
 }
 
 
+@dropped
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("flow", SAMPLE)
 def test_a_flow_that_a_fault_interrupts_ends_as_if_it_had_not_been(flow: str, fault: str) -> None:
@@ -210,6 +215,7 @@ def test_a_flow_that_a_fault_interrupts_ends_as_if_it_had_not_been(flow: str, fa
 
 
 @pytest.mark.soak
+@dropped
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("flow", FLOWS)
 def test_a_fault_at_any_store_call_of_a_flow_changes_nothing_of_its_end(flow: str, fault: str) -> None:

@@ -74,6 +74,7 @@ def test_a_device_that_is_kept_by_name_goes_on_without_being_linked_anew(seed: i
     assert world.texts(bob, "Trip") == ["all here?"]
     assert world.texts(bob, "Ada")[1:] == world.texts(new, "Bob")[1:]
     assert len([chat for chat in new.engine.profile.view.chats.values() if chat.kind == "self"]) == 1
+    assert knowing(new, "phone") == (["Bob", "desktop"], [])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -229,3 +230,32 @@ def test_a_device_whose_feeds_another_one_ended_is_linked_anew() -> None:
     with pytest.raises(KithkinError, match="linked anew"):
         keep(world, phone, "desktop")
     assert out(desk) and not out(phone)
+
+
+def knowing(device: Device, lost: str) -> tuple[list[str], list[str]]:
+    """Who knows that a device is out, and who does not yet, as the list of devices says."""
+    (found,) = [one for one in device.call(lambda calls: calls.devices()).devices if one.name == lost]
+    return found.told, found.waiting
+
+
+def test_a_revocation_says_who_knows_of_it_and_who_sleeps() -> None:
+    world = World(7)
+    phone, desk = world.linked("Ada")
+    tablet = world.link(phone, "tablet")
+    bob, carol = world.person("Bob"), world.person("Carol")
+    world.friends(phone, bob)
+    world.friends(phone, carol)
+    world.settle()
+    carol.stop()
+    tablet.stop()
+    lost = id_of(desk)
+    said = phone.call(lambda calls: calls.device_revoke(lost))
+    assert (said.told, said.waiting) == ([], ["Bob", "Carol", "tablet"])
+    world.run(10)
+    assert knowing(phone, "desktop") == (["Bob"], ["Carol", "tablet"])
+    carol.boot()
+    tablet.boot()
+    world.run(10)
+    world.settle()
+    assert knowing(phone, "desktop") == (["Bob", "Carol", "tablet"], [])
+    assert knowing(tablet, "desktop") == (["Bob", "Carol", "phone"], [])

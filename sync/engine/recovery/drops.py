@@ -98,9 +98,11 @@ class Drops:
         except DecodeError:
             return
         directory, me = self._profile.directory, self._profile.account.identity
-        self._profile.learn(certificates)
         if certificates[0].identity == me:
+            self._profile.learn(certificates)  # kept: a generation above mine says that this clock was behind
             directory.know_former(certificates[0])
+        else:
+            directory.learn([certificate.encoded for certificate in certificates])
         if directory.device(device) is None:
             return
         named = self._named.setdefault(public, [])
