@@ -10,12 +10,15 @@ from collections.abc import Mapping
 
 from crdt.log.head import HeadRef
 from crdt.space.control import SpaceKind
-from sync.space.feed import Feed
+from crdt.space.record import MAX_RANGES
+from sync.space.feed import EntryState, Feed
 from sync.space.feed_store import FeedStore
 from sync.space.keys import EpochKeys
 from sync.space.members import Members
 from sync.space.proofs import Proofs
 from sync.space.records import Records
+
+LOOKED_AT = 1024  # entries of one span that are looked at
 
 
 class Delivered:
@@ -44,9 +47,32 @@ class Delivered:
             return length
         root = self._feed_store.root_at(feed, head.length)
         if root is not None and root[:16] == head.root16:
-            length = max(length, head.length)
+            length = max(length, self._past_forgotten(core, feed, head.length))
         self._agreed[core, feed.core] = head, length
         return length
+
+    def _past_forgotten(self, core: bytes, feed: Feed, opened: int) -> int:
+        """How far a writer has opened a feed, past entries that I deleted for me and nobody has any more: the record
+        names what it still waits for, and of these bytes all else that it stores is opened."""
+        report = self._records.reports.get(core)
+        next_ = self._feed_store.entry(feed, opened) if opened < feed.length else None
+        if next_ is None or next_.state is not EntryState.FORGOTTEN:
+            return opened
+        if report is None or len(report.missing) >= MAX_RANGES:
+            return opened
+        stored = next((head for head in report.stored if head.core8 == feed.core[:8]), None)
+        if stored is None or not opened < stored.length <= feed.length:
+            return opened
+        root = self._feed_store.root_at(feed, stored.length)
+        if root is None or root[:16] != stored.root16:
+            return opened
+        waits = sorted((gap.start, gap.end) for gap in report.missing if gap.core8 == feed.core[:8])
+        for start, end in waits:
+            entries = self._feed_store.entries(feed, start, min(end, start + LOOKED_AT, stored.length))
+            gone = next((i for i, e in enumerate(entries) if e.state is not EntryState.FORGOTTEN), len(entries))
+            if start + gone < end:
+                return max(opened, start + gone)
+        return stored.length
 
     def reaches(self, identity: bytes) -> dict[tuple[bytes, bytes], int]:
         """(core of a rostered writer, core of a feed of this person) -> how far that feed is opened there."""

@@ -168,6 +168,29 @@ def test_a_backup_that_is_restored_later_forgets_as_soon_as_it_hears_of_it() -> 
     assert world.texts(again, bob) == []
 
 
+def test_who_restores_an_older_backup_gets_what_comes_after_what_i_forgot() -> None:
+    """The forgotten message is gone for both; it holds back neither later ones nor the word that they came."""
+    world, phone, _, bob = pair("older")
+    world.settle()
+    bob.stop()
+    backup = bob.store.reopen()
+    bob.boot()
+    message = phone.send(bob, SECRET)
+    phone.send(bob, "between")
+    world.settle()
+    phone.delete(bob, message, everyone=False)
+    world.settle()
+    bob.stop()
+    world.forget(bob.name)
+    again = world.restored(backup, "Bob", "again")
+    world.run(60)
+    phone.send("Bob", "after")
+    world.run(60)
+    assert world.texts(again, "Ada") == ["between", "after"]
+    assert [one.state for one in world.of(phone, "Bob") if one.text in ("between", "after")] == ["delivered"] * 2
+    assert world.outbox(phone) == []
+
+
 def test_a_chat_with_myself_is_gone_at_once() -> None:
     world = World("notes")
     phone, desk = world.linked("Ada", 2)

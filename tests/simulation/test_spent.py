@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from crdt.docs.own import OwnDraft
 from sync.service.ids import chat_id, identity_id
+from sync.store.memory import When
 from tests.support.device import Device
 from tests.support.readable import openers, readable, record
 from tests.support.world import World
@@ -127,3 +130,35 @@ def test_a_backup_of_before_comes_back_with_the_lists_of_now() -> None:
     assert read(again) == read(phone) == []
     assert again.engine.profile.view.contacts == phone.engine.profile.view.contacts
     assert chat_id(again.space(bob).id) == chat_id(phone.space(bob).id)
+
+
+@pytest.mark.parametrize("when", [When.BEFORE, When.AFTER])
+def test_a_power_cut_at_any_store_call_leaves_the_lists_as_they_are_and_the_rest_is_erased_later(when: When) -> None:
+    world = World(f"power {when}")
+    (phone, desk), bob = world.linked("Ada", 2), world.person("Bob")
+    world.friends(phone, bob)
+    struck = 0
+    for kill in range(0, 42, 6):
+        call_contact(phone, bob, f"{OLD} {kill}")
+        world.settle()
+        call_contact(desk, bob, f"Bobby {kill}")
+        world.settle()
+        before = lists(phone)
+        for device in world.devices:
+            device.stop()
+        world.sleep(1.1)
+        for device in world.devices:
+            device.boot()
+        for device in (phone, desk):
+            device.misfortune.crash_in, device.misfortune.when = kill, when
+        world.run(70)
+        struck += sum(not device.up for device in (phone, desk))
+        for device in (phone, desk):
+            device.misfortune.crash_in = None
+        world.heal().settle()
+        world.run(130)
+        world.settle()
+        for device in (phone, desk):
+            assert read(device) == [], f"{device} after a cut at call {kill}"
+            assert lists(device) == before
+    assert struck
