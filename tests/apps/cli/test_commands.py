@@ -184,7 +184,7 @@ def test_every_command_of_the_table_can_be_parsed() -> None:
     asked = [
         value
         for name, value in (vars(commands) | vars(losses)).items()
-        if name.startswith("DEVICE") or (name in vars(commands) and name.isupper())
+        if name.startswith("DEVICE") or (name in vars(commands) and name.isupper() and not isinstance(value, str))
     ]
     assert [value for value in asked if id(value) not in said] == []
 

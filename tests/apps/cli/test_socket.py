@@ -19,7 +19,7 @@ from sync.service.calls import CALLS
 from sync.service.frames import MAX_REQUEST, SOCKET
 from sync.service.remote import SocketService, connect
 from sync.service.socket import ServiceServer, line_of
-from tests.apps.cli.fake_service import CODE, PAIR, FakeService
+from tests.apps.cli.fake_service import CODE, PAIR, WORDS, FakeService
 
 
 @asynccontextmanager
@@ -99,6 +99,7 @@ def test_every_call_answers_over_the_socket_as_in_process(tmp_path: Path) -> Non
             "devices": lambda s: s.devices(),
             "device_revocation": lambda s: s.device_revocation("device_desktop"),
             "device_revoke": lambda s: s.device_revoke("device_desktop"),
+            "device_keep": lambda s: s.device_keep(WORDS, ["desk"]),
             "device_rename": lambda s: s.device_rename("device_phone", "pocket"),
             "profile": lambda s: s.profile(),
             "profile_set": lambda s: s.profile_set(name="Ada L.", about="engines"),
