@@ -267,7 +267,9 @@ def _(value: m.Chats, page: Page) -> str:
         )
         for one in value.chats
     ]
-    return page.table(("id", "title", "kind", "state", "members", "unread", "last"), rows, "No chats.")
+    table = page.table(("id", "title", "kind", "state", "members", "unread", "last"), rows, "No chats.")
+    told = [f"{one_line(one.title)}: {one_line(one.notice)}" for one in value.chats if one.notice]
+    return "\n".join([table, *told])
 
 
 @shows

@@ -263,3 +263,14 @@ def test_hint_fits_what_was_not_found(home: Desk, words: tuple[str, ...], senten
 def test_passphrase_file_that_cannot_be_read_is_named_with_a_hint_about_files(desk: Desk) -> None:
     desk.patch.setenv("KITHKIN_PASSPHRASE_FILE", "/nowhere/passphrase")
     assert "next: Name a readable file that holds it" in desk.shown("init", "--name", "Ada").err
+
+
+def test_what_a_restart_means_for_a_chat_stands_below_the_list() -> None:
+    chat = m.Chat(id="chat_a", title="Trip", kind="group", state="active", members=3, unread=0, last=None)
+    lost = chat.model_copy(update={"notice": "The devices with which Ada made this group are lost.\x1b[31m"})
+    quiet, told = (render(m.Chats(chats=[one]), colour=False) for one in (chat, lost))
+    assert told.splitlines()[:-1] == quiet.splitlines()
+    assert (
+        told.splitlines()[-1].startswith("Trip: The devices with which Ada made this group are lost.")
+        and "\x1b" not in told
+    )
