@@ -201,12 +201,14 @@ def device_model(profile: Profile, device: bytes, now_ms: int) -> models.Device:
         state = "revoked"
     elif not this and seen is not None and now_ms - seen >= DORMANT_MS:
         state = "dormant"
+    certificate = keepable(profile).get(device) if found is None else None
+    since = found.since if found is not None else certificate.created if certificate is not None else 0
     told, waiting = told_of_losses(profile) if state == "revoked" and not this else ([], [])
     return models.Device(
         id=device_id(device),
         name=device_name(profile, device),
         this=this,
-        added=moment((found.since if found is not None else 0) * 1000),
+        added=moment(since * 1000),
         last_seen=moment(now_ms) if this else moment(seen) if seen is not None else None,
         state=state,
         told=told,

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from sync.service.testnet import open_testnet
-from tests.support.processes import Profile, Stage
+from tests.support.processes import HOST, Profile, Stage
 
 
 async def contacts(profile: Profile) -> list[str]:
@@ -162,6 +162,37 @@ async def told(profile: Profile, chat: str) -> str:
 
 async def inside(profile: Profile, chat: str) -> set[str]:
     return {m.name for m in (await profile.node.chat_members(chat)).members if m.state == "active"}
+
+
+def test_words_keep_a_desktop_by_name_which_goes_on_with_the_new_phone(tmp_path: Path) -> None:
+    """`init --recover --keep`: the list of devices is found, the words keep the desktop, and both are one again."""
+
+    async def story() -> None:
+        async with open_testnet(8) as net, Stage(tmp_path / "stage") as stage:
+            phone, new = stage.profile("phone"), stage.profile("new")
+            words = (await phone.ask("init", "--name", "Ada"))["phrase"].encode()
+            await phone.run()
+            desk = await stage.link("desk", phone)
+            for one in (phone, desk, new):
+                one.environment["KITHKIN_BOOTSTRAP"] = net.bootstrap
+            await phone.stop()
+            for one in (phone, desk):
+                await one.run()
+            await writes(desk, "self")
+            await desk.node.send("self", "milk")
+            await phone.holds("self", 1)
+            await phone.kill()
+            keep = ("init", "--name", "Ada", "--recover", "--keep", "desk", "--host", HOST)
+            kept = await new.ask(*keep, stdin=words)
+            assert kept == {"kept": [desk.ready["device"]], "out": [phone.ready["device"]]}
+            await new.run()
+            await new.holds("self", 1)
+            await new.node.send("self", "bread")
+            await desk.holds("self", 2)
+            states = [device.state for device in (await desk.node.devices()).devices]
+            assert states == ["active", "active", "revoked"]
+
+    asyncio.run(story())
 
 
 async def notices(profile: Profile) -> str:
