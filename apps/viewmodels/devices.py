@@ -91,12 +91,12 @@ class Devices(ViewModel[DevicesState]):
     def _device(self, device: models.Device) -> ListedDevice:
         if device.this:
             about = "This device"
-        elif device.id in self._peers:
-            about = "Online"
-        elif device.state == "revoked":
+        elif device.state == "revoked":  # also while it is still connected
             about = one_line(
                 f"Revoked; not yet known to {', '.join(device.waiting)}" if device.waiting else "Revoked", 200
             )
+        elif device.id in self._peers:
+            about = "Online"
         elif device.last_seen is not None:
             now = self._now()
             today = day(device.last_seen, now) == "Today"

@@ -17,7 +17,6 @@ from sync.service import models
 from sync.service.domain import Domain, commits
 from sync.service.ids import DEVICE, among, chat_id, device_id, find_contact, identity_id
 from sync.service.names import device_name, person_name, told_profiles
-from sync.service.plural import counted
 from sync.service.text import MAX_ABOUT, check_name
 from sync.service.times import moment
 from sync.service.told import told_of_losses
@@ -88,7 +87,9 @@ class DeviceCalls(Domain):
         name = device_name(profile, loss.device)
         effects = [
             f'"{name}" is shut out of your account for good: it gets no new messages and can write nothing.',
-            f"{counted(loss.spaces, 'chat or list')} of yours get new keys.".replace("or lists", "and lists"),
+            "One chat or list of yours gets new keys."
+            if loss.spaces == 1
+            else f"{loss.spaces} chats and lists of yours get new keys.",
             "Your other devices and your contacts are told.",
             "It keeps what it has, and can read what people write until they hear of this.",
         ]

@@ -1,5 +1,6 @@
 """Two windows, used like a person does: a phone profile is created, a desktop linked with a picture of its code, a
-contact invited; messages in both directions, a group, search, both themes; everything is there again after closing.
+contact invited; messages in both directions, a group, search, members, a deletion, a contact without the newer keys,
+both themes; everything is there again after closing.  Then a backup, a device that is shut out, and the 24 words.
 
 Two real processes under Xvfb with real keys and clicks; the contact is a node of the command line.  With
 KITHKIN_SCREENS=FOLDER the pictures stay there (`docs/screens` was made so).
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -52,21 +53,29 @@ ROUTE = " ".join(
 PHONE, DESKTOP = (400, 800), (1200, 800)
 
 
-class Contact:
-    """Bob, who uses the command line."""
+# A command line whose library has no ML-KEM, as on a platform that lacks it.
+WITHOUT_KEM = """import sys
+sys.modules["cryptography.hazmat.primitives.asymmetric.mlkem"] = None
+from apps.cli.main import main
+sys.exit(main())"""
 
-    def __init__(self, folder: Path) -> None:
-        secret = folder / "bob.txt"
+
+class Contact:
+    """Somebody who uses the command line.  kem: with the newer keys."""
+
+    def __init__(self, folder: Path, name: str, *, kem: bool = True) -> None:
+        secret = folder / f"{name}.txt"
         secret.write_text(SECRET)
+        self._command = [sys.executable, *(("-m", "apps.cli") if kem else ("-c", WITHOUT_KEM)), "--json"]
         self._environment = {
             **os.environ,
-            "KITHKIN_PROFILE": str(folder / "bob"),
+            "KITHKIN_PROFILE": str(folder / name),
             "KITHKIN_PASSPHRASE_FILE": str(secret),
             "KITHKIN_BOOTSTRAP": "",
         }
-        self.say("init", "--name", "Bob Marsh")
+        self.say("init", "--name", name)
         self._node = subprocess.Popen(
-            [sys.executable, "-m", "apps.cli", "--json", "run", "--host", "127.0.0.1"],
+            [*self._command, "run", "--host", "127.0.0.1"],
             env=self._environment,
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -78,7 +87,7 @@ class Contact:
     def say(self, *words: str) -> dict[str, Any]:
         """The last line of a command."""
         done = subprocess.run(
-            [sys.executable, "-m", "apps.cli", "--json", *words],
+            [*self._command, *words],
             env=self._environment,
             capture_output=True,
             text=True,
@@ -122,8 +131,7 @@ class Album:
     def keep(self, screen: Screen, name: str) -> Path:
         from PIL import Image
 
-        time.sleep(0.6)  # animations end; only the picture depends on it
-        path = screen.picture(self._folder / f"{screen.kind}-{name}.png")
+        path = screen.still(self._folder / f"{screen.kind}-{name}.png")
         with Image.open(path) as picture:
             small = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         small.save(path, optimize=True)
@@ -149,9 +157,9 @@ def screen(kind: str, size: tuple[int, int], folder: Path, log: Path) -> Screen:
 def test_phone_desktop_and_a_contact_in_real_windows(tmp_path: Path, album: Album, log: Path) -> None:
     phone = screen("phone", PHONE, tmp_path, log)
     desktop = screen("desktop", DESKTOP, tmp_path, log)
-    friend = Contact(tmp_path)
+    friend = Contact(tmp_path, "Bob Marsh")
     try:
-        create(phone, album)
+        words = create(phone, album)
         link(phone, desktop, album, tmp_path)
         chat = invite(phone, desktop, friend, album)
         talk(phone, desktop, friend, chat, album)
@@ -159,15 +167,21 @@ def test_phone_desktop_and_a_contact_in_real_windows(tmp_path: Path, album: Albu
         search(phone, desktop, album)
         invitation(phone, friend, album)
         people(phone, friend, chat, album, tmp_path)
+        members(phone, desktop, album)
+        deletion(phone, desktop, friend, album)
         looks(phone, desktop, album)
+        uncovered(phone, tmp_path, album)
         again(phone, desktop, album)
+        lost(phone, desktop, friend, album, tmp_path)
+        recovered(tmp_path, words, album, log)
     finally:
         phone.close()
         desktop.close()
         friend.stop()
 
 
-def create(phone: Screen, album: Album) -> None:
+def create(phone: Screen, album: Album) -> list[str]:
+    """Returns the 24 words."""
     phone.start()
     phone.wait("Create a profile", kind="Action")
     album.keep(phone, "welcome")
@@ -201,6 +215,7 @@ def create(phone: Screen, album: Album) -> None:
         answered.add(place)
     phone.wait("Notes to self")
     album.keep(phone, "first")
+    return [words[place] for place in range(1, 25)]
 
 
 def asked_words(screen: Screen) -> set[int]:
@@ -397,6 +412,72 @@ def people(phone: Screen, friend: Contact, chat: str, album: Album, folder: Path
     phone.wait("Book club")
 
 
+def members(phone: Screen, desktop: Screen, album: Album) -> None:
+    """Who is in the group, what may be done about them, and the question before it."""
+    desktop.click("Mountain trip", kind="MyChatRow")
+    desktop.click("2 members", kind="OneLine")
+    desktop.click("Bob Marsh", kind="Tappable")
+    desktop.wait("Remove from the group", kind="Action")
+    album.keep(desktop, "members")
+    phone.click("Mountain trip", kind="MyChatRow")
+    phone.click("2 members", kind="OneLine")
+    phone.click("Bob Marsh", kind="Tappable")
+    phone.click("Remove from the group", kind="Action")
+    phone.wait("Remove", kind="Action")
+    album.keep(phone, "remove")
+    phone.key("Escape", "Escape")
+    phone.wait("Book club")
+    desktop.key("Escape")
+
+
+def deletion(phone: Screen, desktop: Screen, friend: Contact, album: Album) -> None:
+    """A message is deleted for everyone, and each window says on how many devices it is gone."""
+    trip = friend.chat("Mountain trip")
+    phone.click("Mountain trip", kind="MyChatRow")
+    phone.enter("Message")
+    phone.type("Wrong chat, sorry")
+    phone.key("Return")
+    friend.until_read(trip, "Wrong chat, sorry")
+    phone.click("Wrong chat, sorry", kind="MessageRow")
+    phone.click("Delete for everyone", kind="SheetRow")
+    phone.wait("This message was deleted", kind="MessageRow")
+    phone.click(icon="arrow-left")
+    end = time.monotonic() + 60
+    while friend.say("read", trip)["messages"][-1]["erased"] != {"devices": 3, "of_devices": 3} | NO_RELAYS:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    desktop.click("Bob Marsh", kind="MyChatRow")
+    for one in (desktop, phone):
+        one.click("Mountain trip", kind="MyChatRow")
+        one.wait("This message was deleted", kind="MessageRow")
+        album.keep(one, "deleted")
+    phone.click(icon="arrow-left")
+
+
+NO_RELAYS = {"relays": 0, "of_relays": 0}
+
+
+def uncovered(phone: Screen, folder: Path, album: Album) -> None:
+    """A contact whose platform has no ML-KEM: the chat names the device."""
+    cleo = Contact(folder, "Cleo", kem=False)
+    try:
+        phone.click(icon="arrow-left")
+        menu(phone, "Invite a contact")
+        phone.until(lambda: phone.says("kithkin:invite/"), "an invite")
+        accepted = cleo.say("contact", "accept", read_picture(phone.still(folder / "cleo.png")))
+        phone.key("Escape")
+        phone.click("Cleo", kind="MyChatRow")
+        phone.enter("Message")
+        phone.type("Is your computer still the old one?")
+        phone.key("Return")
+        cleo.until_read(accepted["chat"], "Is your computer still the old one?")
+        phone.until(lambda: phone.says("quantum"), "the reason why the chat is not covered")
+        album.keep(phone, "uncovered")
+        phone.click(icon="arrow-left")
+    finally:
+        cleo.stop()
+
+
 def looks(phone: Screen, desktop: Screen, album: Album) -> None:
     phone.wait("Mountain trip")
     album.keep(phone, "chats")
@@ -427,4 +508,72 @@ def again(phone: Screen, desktop: Screen, album: Album) -> None:
     phone.click("Profile and devices", kind="SheetRow")
     phone.wait("Desktop")
     album.keep(phone, "devices")
-    assert phone.stop() == 0
+
+
+def lost(phone: Screen, desktop: Screen, friend: Contact, album: Album, folder: Path) -> None:
+    """A backup; then the desktop is shut out, and says so."""
+    phone.click("Back up", kind="Action")
+    for hint in ("Passphrase of the backup", "Repeat passphrase, for a new file"):
+        phone.fill(hint, f"{SECRET} of the backup")
+    album.keep(phone, "backup")
+    phone.clear("File or folder")
+    phone.fill("File or folder", str(folder / "kithkin-backup"))
+    phone.click("Back up", kind="Action")
+    phone.until(lambda: (folder / "kithkin-backup").exists() and phone.says("in a backup of"), "a backup")
+    phone.key("Escape")
+
+    desktop.start()
+    desktop.fill("Passphrase", SECRET)
+    desktop.key("Return")
+    desktop.wait("Bob Marsh")
+    phone.click("Desktop", kind="OneLine")
+    phone.wait("Shut out Desktop?")
+    album.keep(phone, "shut-out")
+    phone.click("Shut it out", kind="Action")
+    phone.until(lambda: phone.says("Revoked"), "a device that is out")
+    album.keep(phone, "revoked")
+    phone.key("Escape")
+    desktop.until(lambda: desktop.says("shut out"), "being told")
+    album.keep(desktop, "shut-out")
+    until(lambda: friend.say("status")["kept_by"] >= 1, "a copy at a contact")
+    assert (phone.stop(), desktop.stop()) == (0, 0)
+
+
+def recovered(folder: Path, words: list[str], album: Album, log: Path) -> None:
+    """Everything is lost: the 24 words make a device of the same person."""
+    new = Screen("desktop", DESKTOP, folder / "new", folder, log)
+    small = Screen("phone", PHONE, folder / "newer", folder, log)
+    try:
+        small.start()
+        small.click("I lost my devices and have the 24 words", kind="Action")
+        small.wait(hint="The 24 words, in order")
+        album.keep(small, "recover")
+        small.click(icon="arrow-left")
+        small.click("Restore a backup", kind="Action")
+        small.wait(hint="File of the backup")
+        album.keep(small, "restore")
+        new.start()
+        new.click("I lost my devices and have the 24 words", kind="Action")
+        new.fill("The 24 words, in order", " ".join(["zoo", *words[1:]]))
+        new.fill("Name", "Ada Lind")
+        for hint in ("Passphrase", "Repeat passphrase"):
+            new.fill(hint, SECRET)
+        new.key("Return")
+        new.until(lambda: any(seen.kind == "Problem" and seen.said for seen in new.look()), "a refusal")
+        album.keep(new, "recover")
+        new.clear("The 24 words, in order")
+        new.fill("The 24 words, in order", " ".join(words))
+        new.click("Recover", kind="Action")
+        new.wait("Bob Marsh")
+        album.keep(new, "recovered")
+        assert (new.stop(), small.stop()) == (0, 0)
+    finally:
+        new.close()
+        small.close()
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 90
+    while not holds():
+        assert time.monotonic() < end, what
+        time.sleep(0.3)
