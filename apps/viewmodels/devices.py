@@ -86,6 +86,8 @@ class Devices(ViewModel[DevicesState]):
     def _draw(self) -> None:
         devices = tuple(self._device(device) for device in self._listed.values())
         network = "Connected" if self._peers else "Offline, messages will be sent later"
+        if any(device.this and device.state == "revoked" for device in self._listed.values()):
+            network = "This device was shut out"
         self._become(devices=devices, network=network)
 
     def _device(self, device: models.Device) -> ListedDevice:

@@ -36,7 +36,7 @@ class ChatList(View):
     name = StringProperty("")
     network = StringProperty("")
     notice = StringProperty("")
-    fresh = BooleanProperty(False)
+    linked = StringProperty("")  # asks whether the device that was linked just now is mine
     empty = BooleanProperty(False)
 
     def __init__(self, ui: Ui) -> None:
@@ -86,7 +86,9 @@ class ChatList(View):
         self._theme_button.icon = "weather-sunny" if state.dark else "weather-night"
 
     def _draw_network(self, state: DevicesState) -> None:
-        self.name, self.network, self.fresh = state.name, state.network, bool(state.fresh)
+        self.name, self.network = state.name, state.network
+        fresh = next((device.name for device in state.devices if device.id == state.fresh), "")
+        self.linked = f'"{fresh}" was linked to your account. Is it yours?' if fresh else ""
         if state.notice:
             toast(state.notice, 8)
             self.ui.call(self.ui.home.devices.noticed)

@@ -484,3 +484,23 @@ def test_session_takes_contacts_and_devices_from_their_events(tmp_path: Path) ->
             await session.stop()
 
     asyncio.run(story())
+
+
+def test_devices_that_are_out_are_shown_so_while_they_are_connected_and_on_themselves(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with offline_service(tmp_path, "out") as d:
+            session = Session(d.service, lambda problem: None)
+            await session.start()
+            await session.devices.load()
+            (own,) = (await d.service.devices()).devices
+            lost = own.model_copy(update={"id": "dev_other", "name": "tablet", "this": False, "state": "revoked"})
+            peer = models.Peer(device="dev_other", identity="id_me", name="Ada", address="")
+            session.devices.peer(peer, True)
+            session.devices.changed(lost, "")
+            assert [device.about for device in session.devices.state.devices] == ["This device", "Revoked"]
+            assert session.devices.state.network == "Connected"
+            session.devices.changed(own.model_copy(update={"state": "revoked"}), "")
+            assert session.devices.state.network == "This device was shut out"
+            await session.stop()
+
+    asyncio.run(story())

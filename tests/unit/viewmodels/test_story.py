@@ -277,7 +277,7 @@ def test_fresh_link_is_undone_from_its_notice_and_a_lost_device_is_shut_out(tmp_
             await devices.ask(fresh)
             question = devices.state.question
             assert question is not None and (question.id, question.name) == (fresh, "Desk")
-            assert any("read what people write who have not heard" in effect for effect in question.effects)
+            assert any("read what people write until they hear of this" in effect for effect in question.effects)
             devices.keep()
             assert (devices.state.question, devices.state.fresh) == (None, "")
             await devices.ask(next(device.id for device in devices.state.devices if device.this))
