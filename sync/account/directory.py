@@ -69,6 +69,7 @@ class Directory:
         self._told: dict[bytes, int] = {}  # space -> identities first heard of there
         self.version = 0  # how often something was learnt
         self._departed: list[KnownDevice] = []  # that stood until something was learnt just now
+        self._returned: set[bytes] = set()  # identities of which a device stands again since
 
     def learn(
         self, encoded: Iterable[bytes], only: Collection[bytes] | None = None, by: bytes | None = None
@@ -117,6 +118,8 @@ class Directory:
         family.rooted = rooted
         standing = frozenset(found.since) - found.revoked
         self._departed += [family.devices[id_] for id_ in sorted(family.standing - standing) if id_ in family.devices]
+        if (standing - family.standing) & family.devices.keys():
+            self._returned.add(identity)
         family.standing, family.decisive = standing, None
         family.pool = dict(list(waiting.items())[-MAX_POOL:])
         family.active = active_devices(rooted.values(), identity)
@@ -229,6 +232,20 @@ class Directory:
                     found.add(issuer)
                     waiting.append(issuer)
         return sorted(found)
+
+    def take_returned(self) -> set[bytes]:
+        """Identities of which devices stand, by what was learnt since the last call, that were known before."""
+        found, self._returned = self._returned, set()
+        return found
+
+    def kept(self, device: bytes) -> bool:
+        """Whether a device stands because the root key's newest word lists it: it may not have heard that word."""
+        known = self._owners.get(device)
+        if known is None or self.out(known.identity, (device,)):
+            return False
+        newest = self.generation(known.identity)
+        found = [s for s in self.statements(known.identity) if isinstance(s, Certificate) and s.device == device]
+        return bool(found) and all(certificate.generation < newest for certificate in found)
 
     def take_departed(self) -> list[KnownDevice]:
         """Devices that stood and are out now, by what was learnt since the last call."""

@@ -389,6 +389,8 @@ class Engine:
             self.tasks.start_over()  # a later word of the phrase keeps it
             profile.effects.append(DeviceChanged(profile.account.device, news.KEPT))
         self._was_out = profile.out
+        if (returned := profile.directory.take_returned()) and not profile.out:
+            self.tasks.devices_out(returned)  # what was told of them may be wrong now
         if not departed or profile.out:
             return
         self.tasks.devices_out({device.identity for device in departed})

@@ -222,6 +222,8 @@ class DeviceHandshake:
                 self._drop(peer, "another connection to the same device")
                 return
         self.profile.effects.append(PeerChanged(device, True, peer.address))
+        if self.profile.directory.kept(device):  # before it reads in some space that all of them were out
+            self.introductions.tell(peer, known.identity, int(now * 1000), guest=True)
         self._ask_to_join(peer)
         self.open_spaces(peer, now)
         self.recovery.met(peer)

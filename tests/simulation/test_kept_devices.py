@@ -259,3 +259,33 @@ def test_a_revocation_says_who_knows_of_it_and_who_sleeps() -> None:
     world.settle()
     assert knowing(phone, "desktop") == (["Bob", "Carol", "tablet"], [])
     assert knowing(tablet, "desktop") == (["Bob", "Carol", "phone"], [])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_plain_member_who_heard_that_all_are_out_hears_that_one_is_kept(seed: int) -> None:
+    """Bob has told the group that every device of its creator is out, and may add nobody there."""
+    world = World(seed, dht=True)
+    phone, desk = world.linked("Ada")
+    bob = world.person("Bob")
+    world.friends(phone, bob)
+    world.grouped("Trip", phone, bob)
+    bob.send("Trip", "before")
+    world.settle()
+    world.run(10)
+    desk.stop()
+    lose(world, phone)
+    new = world.recover("Ada")
+    world.run_until(lambda: new.knows("Bob"), "coming back", 900)
+    world.settle()
+    assert not [p for p in bob.space("Trip").state.roster if p.device != bob.engine.profile.account.device]
+    keep(world, new, "desktop")
+    world.run(30)
+    new.stop()
+    desk.boot()
+    world.run(60)
+    desk.send("Trip", "from the desk")
+    world.run(60)
+    new.boot()
+    world.run_until(lambda: joined(new, desk), "moving", 900)
+    world.settle()
+    assert world.texts(bob, "Trip") == world.texts(desk, "Trip") == ["before", "from the desk"]

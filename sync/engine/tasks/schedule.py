@@ -121,7 +121,7 @@ class Schedule:
         self._answers_due = True
 
     def devices_out(self, identities: Collection[bytes]) -> None:
-        """Devices of these people are out since something was learnt: every space that lists one is keyed anew."""
+        """Devices of these people are out, or back, since something was learnt: their spaces are keyed anew."""
         for id_, space in self._profile.spaces.items():
             if any(m.identity in identities for m in space.state.members.values()) and owes_epoch(space):
                 self._owe(id_)
