@@ -273,8 +273,8 @@ async def recovery(one: People) -> None:
         await device.holds(one.trip, 1)
         assert sorted(await device.texts("self")) == ["milk", "written alone"]
     await bob.holds(one.trip, 1)
-    states = {device.name: device.state for device in (await new.node.devices()).devices}
-    assert states.pop("desk") == "active" and sorted(states.values()) == ["active", "revoked"]
+    states = {device.id: device.state for device in (await new.node.devices()).devices}
+    assert states.pop(kept) == "active" and sorted(states.values()) == ["active", "revoked"]
 
 
 async def contacts_offline(profile: Profile) -> list[str]:
