@@ -489,7 +489,7 @@ def looks(phone: Screen, desktop: Screen, album: Album) -> None:
     phone.wait("All of it by heart!", kind="MessageRow")
     album.keep(phone, "chat-dark")
     desktop.click("Bob Marsh", kind="MyChatRow")
-    desktop.wait("All of it by heart!", kind="MessageRow")
+    desktop.wait("Bob Marsh", kind="Bar")
     desktop.click(icon="weather-night")
     desktop.wait(icon="weather-sunny")
     album.keep(desktop, "chat-dark")
