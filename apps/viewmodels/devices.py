@@ -95,7 +95,7 @@ class Devices(ViewModel[DevicesState]):
             about = "This device"
         elif device.state == "revoked":  # also while it is still connected
             about = one_line(
-                f"Revoked; not yet known to {', '.join(device.waiting)}" if device.waiting else "Revoked", 200
+                f"Shut out; not yet known to {', '.join(device.waiting)}" if device.waiting else "Shut out", 200
             )
         elif device.id in self._peers:
             about = "Online"

@@ -533,7 +533,7 @@ def lost(phone: Screen, desktop: Screen, friend: Contact, album: Album, folder: 
     phone.wait("Shut out Desktop?")
     album.keep(phone, "shut-out")
     phone.click("Shut it out", kind="Action")
-    phone.until(lambda: phone.says("Revoked"), "a device that is out")
+    phone.until(lambda: phone.says("Shut out"), "a device that is out")
     album.keep(phone, "revoked")
     phone.key("Escape")
     desktop.until(lambda: desktop.says("shut out"), "being told")

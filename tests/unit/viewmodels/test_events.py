@@ -497,7 +497,7 @@ def test_devices_that_are_out_are_shown_so_while_they_are_connected_and_on_thems
             peer = models.Peer(device="dev_other", identity="id_me", name="Ada", address="")
             session.devices.peer(peer, True)
             session.devices.changed(lost, "")
-            assert [device.about for device in session.devices.state.devices] == ["This device", "Revoked"]
+            assert [device.about for device in session.devices.state.devices] == ["This device", "Shut out"]
             assert session.devices.state.network == "Connected"
             session.devices.changed(own.model_copy(update={"state": "revoked"}), "")
             assert session.devices.state.network == "This device was shut out"

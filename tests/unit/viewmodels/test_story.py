@@ -284,7 +284,7 @@ def test_fresh_link_is_undone_from_its_notice_and_a_lost_device_is_shut_out(tmp_
             assert devices.state.question is None  # this one is shut out from another
             await devices.ask(fresh)
             await devices.shut_out()
-            await until(lambda: [d.about for d in devices.state.devices if d.id == fresh] == ["Revoked"])
+            await until(lambda: [d.about for d in devices.state.devices if d.id == fresh] == ["Shut out"])
             theirs = home(desktop).devices
             await until(lambda: "shut out of your account" in theirs.state.notice)
             # What the words keep is chosen by switches, beside the ids.
@@ -299,7 +299,7 @@ def test_fresh_link_is_undone_from_its_notice_and_a_lost_device_is_shut_out(tmp_
             devices.toggle(fresh)
             await devices.keep_chosen(words)
             assert (devices.state.choosing, devices.state.problem) == (False, "")
-            assert [d.about for d in devices.state.devices] == ["This device", "Revoked"]
+            assert [d.about for d in devices.state.devices] == ["This device", "Shut out"]
 
     asyncio.run(story())
 
