@@ -488,3 +488,43 @@ def test_no_offer_makes_another_group_of_a_chat_that_i_am_in() -> None:
     cleo.join("other")
     world.settle()
     assert {chat.title for chat in groups(cleo)} == {CLUB, "other"} and cleo.space(CLUB).id == here
+
+
+
+def accept(device: Device) -> None:
+    (chat,) = asked(device)
+    device.call(lambda calls: calls.chat_join(chat.id))
+    device.world.settle()
+
+
+
+
+
+
+
+
+def test_no_offer_takes_over_a_group_that_i_wait_to_be_let_into() -> None:
+    world = World("taken over")
+    ada, bob, mal = (world.person(name) for name in ("Ada", "Bob", "Mal"))
+    for one, other in ((ada, bob), (ada, mal), (bob, mal)):
+        world.friends(one, other)
+    world.grouped(CLUB, bob, mal)
+    bob.call(lambda calls: calls.chat_add(shown(bob), identity_id(world.identities["Ada"])))
+    world.settle()
+    bob.stop()
+    ada.join(CLUB)
+    mal.group("trap")
+    trap, old = mal.space("trap"), mal.space(CLUB).id
+
+    def claim(engine: Engine) -> None:
+        offer = replace(make_offer(engine.profile, trap, int(mal.now * 1000)), old=old)
+        engine.profile.write(mal.space("Ada"), [[offer]], int(mal.now * 1000))
+
+    mal.do(claim)
+    world.settle()
+    accept(ada)
+    bob.boot()
+    world.settle()
+    ada.call(lambda calls: calls.send(chat_id(old), "for the club"))
+    world.settle()
+    assert world.texts(bob, CLUB) == world.texts(mal, CLUB) == ["for the club"] and world.texts(mal, "trap") == []

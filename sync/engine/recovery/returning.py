@@ -230,6 +230,11 @@ def asked_back(profile: Profile, space: bytes) -> tuple[bytes, ...]:
     return _writers_of(profile.store.get(Table.META, _BACK + space))
 
 
+def comes_back(profile: Profile, space: bytes) -> bool:
+    """Whether this device knows a chat by a found copy, and is still outside of it."""
+    return profile.store.get(Table.META, _BACK + space) is not None
+
+
 def _writers_of(row: bytes | None) -> tuple[bytes, ...]:
     """The W in a row of `_BACK`, in order."""
     return tuple(row[at : at + 32] for at in range(0, len(row), 32)) if row is not None else ()

@@ -15,6 +15,7 @@ from crdt.space.rendezvous import space_id
 from sync.account.context import new_writer
 from sync.engine.effects import ChatChanged
 from sync.engine.profile import Profile
+from sync.engine.recovery.returning import comes_back
 from sync.engine.talks import group_talks
 from sync.engine.tasks.admission import MAX_CONSENTS, retired_writers
 from sync.space.epochs import open_epoch
@@ -147,6 +148,8 @@ def _waits_outside(profile: Profile, old: bytes | None) -> bool:
     chat = profile.view.chats.get(old) if old is not None else None
     if chat is None or chat.kind != "group" or chat.state != "active":
         return False
+    if not comes_back(profile, chat.space):
+        return False  # it was joined here, and somebody is going to let this device in
     space = profile.spaces.get(chat.space)
     return space is None or not any(m.identity == profile.account.identity for m in space.state.members.values())
 
