@@ -147,10 +147,15 @@ def _came_with(profile: Profile, old: Space, way: Space) -> list[bytes]:
 
 
 def came_along(profile: Profile, space: Space, identity: bytes | None) -> bool:
-    """Whether somebody was in the group that this one goes on from: what was written before their device heard of it
-    is theirs to read."""
+    """Whether somebody was in the group that this one goes on from, was not left out, and did not go since: what was
+    written before their device heard of it is theirs to read."""
     old = profile.spaces.get(_before(profile).get(space.id, b""))
-    return old is not None and identity in old.state.people()
+    if old is None or identity not in old.state.people():
+        return False
+    talk, state = group_talks(profile, old).get(space.id), space.state
+    if talk is not None and any(identity in restart.without for restart, _ in talk.restarts.values()):
+        return False
+    return all(state.active(member.id) for member in state.members.values() if member.identity == identity)
 
 
 def listed_id(profile: Profile, id_: bytes) -> bytes:

@@ -15,6 +15,7 @@ from identity.errors import KithkinError
 from sync.engine.effects import ChatChanged
 from sync.engine.profile import Profile
 from sync.engine.talks import group_talks
+from sync.engine.tasks.offers import members_of
 from sync.engine.tasks.restarts import begin_restart, go_along, judged
 from sync.engine.twins import listed_id
 from sync.service import models
@@ -107,7 +108,10 @@ def _open_restart(profile: Profile, chat: OwnChat) -> tuple[Space, bytes, Restar
     """The old group, the feed that said it there, and what it said.  Raises `not_allowed`."""
     old = profile.spaces.get(chat.old) if chat.old is not None else None
     talk = group_talks(profile, old).get(chat.space) if old is not None else None
+    me = members_of(old, profile.account.identity) if old is not None else ()
     for (core, _), (restart, _) in talk.restarts.items() if talk is not None else ():
+        if talk is not None and talk.replied(me, restart.id):
+            continue  # good for one coming-in: whoever was removed or said no comes back by an offer
         if old is not None and judged(profile, old, core, restart).counts:
             return old, core, restart
     raise KithkinError("not_allowed", "Nobody offers you that chat any more.")

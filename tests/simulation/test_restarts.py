@@ -22,6 +22,7 @@ from sync.space.facts import MAX_GROUP_TALK
 from sync.space.timeline import facts_of_kind
 from sync.store.memory import When
 from tests.support.device import Device, Died
+from tests.support.readable import readable
 from tests.support.world import World
 
 CLUB = "club"
@@ -490,6 +491,9 @@ def test_no_offer_makes_another_group_of_a_chat_that_i_am_in() -> None:
     assert {chat.title for chat in groups(cleo)} == {CLUB, "other"} and cleo.space(CLUB).id == here
 
 
+def dan_of(world: World) -> Device:
+    return next(device for device in world.devices if device.owner == "Dan")
+
 
 def accept(device: Device) -> None:
     (chat,) = asked(device)
@@ -497,8 +501,55 @@ def accept(device: Device) -> None:
     device.world.settle()
 
 
+def removed_and_asked_back(world: World, bob: Device, dan: Device) -> None:
+    """Bob restarts, removes Dan from the new group, writes there, and lets him in again."""
+    world.friends(bob, dan)
+    restart(bob)
+    world.settle()
+    who = identity_id(world.identities["Dan"])
+    bob.call(lambda calls: calls.chat_remove(shown(bob), who))
+    world.settle()
+    bob.send(CLUB, "while Dan was out")
+    world.settle()
+    bob.call(lambda calls: calls.chat_add(shown(bob), who))
+    world.settle()
+    accept(dan)
+    bob.send(CLUB, "Dan is back")
+    world.settle()
 
 
+def test_whoever_was_removed_from_the_new_group_comes_back_by_an_offer() -> None:
+    world, _, _, bob, _ = bereft("removed, asked back")
+    dan = dan_of(world)
+    removed_and_asked_back(world, bob, dan)
+    dan.send(CLUB, "thanks")
+    world.settle()
+    assert world.texts(bob, CLUB)[-2:] == ["Dan is back", "thanks"] and roles(bob)["Dan"] == "member"
+
+
+def test_what_was_written_while_somebody_was_removed_from_the_new_group_is_not_given_to_them() -> None:
+    world, _, _, bob, _ = bereft("written meanwhile")
+    dan = dan_of(world)
+    removed_and_asked_back(world, bob, dan)
+    assert readable(dan.engine.profile, "Dan is back") and not readable(dan.engine.profile, "while Dan was out")
+
+
+def test_whoever_was_left_out_and_is_added_later_is_not_given_what_was_written_before() -> None:
+    world, _, ada, bob, cleo = bereft("added later")
+    dan = dan_of(world)
+    world.friends(bob, dan)
+    restart(bob, "Dan")
+    world.settle()
+    for device in (ada, cleo):
+        accept(device)
+    bob.send(CLUB, "while Dan was out")
+    world.settle()
+    bob.call(lambda calls: calls.chat_add(shown(bob), identity_id(world.identities["Dan"])))
+    world.settle()
+    accept(dan)
+    bob.send(CLUB, "Dan is here")
+    world.settle()
+    assert readable(dan.engine.profile, "Dan is here") and not readable(dan.engine.profile, "while Dan was out")
 
 
 
