@@ -9,7 +9,7 @@ Reactions are folded beside the rows (`marks.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from crdt.docs.chat import MAX_RESTARTS, Answer, Decline, Edit, MemberProfile, Message, Offer, Receipt, Restart
 from crdt.docs.facts import Fact, FactKind, decode_fact, facts_of, facts_of_deletion, message_prefix, messages_of
@@ -258,7 +258,9 @@ def fold_offers(facts: Iterable[Fact], policy: TimelinePolicy) -> dict[bytes, Gr
         if isinstance(value, Offer):
             talk.offers[member, value.id] = value
         elif isinstance(value, Restart):
-            talk.restarts[fact.core, value.id] = value, fact.seq
+            first = talk.restarts.get((fact.core, value.id), (value, 0))[0]  # who said yes did so to these people
+            said_now = replace(value, past=first.past, without=first.without)
+            talk.restarts[fact.core, value.id] = said_now, fact.seq
         elif isinstance(value, Decline):
             talk.declined.add((member, value.id))
         else:

@@ -11,6 +11,7 @@ from crdt.docs.facts import ABOUT_OFFERS
 from identity.errors import KithkinError
 from sync.engine.engine import Engine
 from sync.engine.talks import group_talks
+from sync.engine.tasks import restarts
 from sync.engine.tasks.offers import make_offer
 from sync.engine.tasks.restarts import begin_restart
 from sync.engine.twins import twin_ids
@@ -552,6 +553,36 @@ def test_whoever_was_left_out_and_is_added_later_is_not_given_what_was_written_b
     assert readable(dan.engine.profile, "Dan is here") and not readable(dan.engine.profile, "while Dan was out")
 
 
+def test_tips_that_are_too_old_leave_nobody_out_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, _, ada, bob, cleo = bereft("old tips")
+    dan = dan_of(world)
+    creator = bob.space(CLUB).state.creator
+    assert creator is not None
+    monkeypatch.setattr(restarts, "Restart", lambda *values: replace(Restart(*values), past=(creator,)))
+    force_restart(bob)
+    monkeypatch.undo()
+    world.settle()
+    assert asked(cleo) == asked(dan) == [], "they are left out, and told"
+    assert listed(dan).notice == listed(cleo).notice == "Bob went on with this chat in a new group, without you."
+    (told,) = [chat.notice for chat in asked(ada)]
+    assert told.endswith((", without Cleo and Dan.", ", without Dan and Cleo."))
+
+
+def test_a_restart_said_again_leaves_nobody_out_whom_it_named_at_first() -> None:
+    world, _, _, bob, cleo = bereft("said again")
+    dan = dan_of(world)
+    dan.stop()
+    restart(bob)
+    world.settle()
+    genuine = restarts_in(bob, CLUB)[0]
+    again = replace(genuine, without=(world.identities["Dan"],))
+    bob.do(lambda engine: engine.profile.write(engine.profile.spaces[genuine.old], [[again]], int(bob.now * 1000)))
+    world.settle()
+    invited = [m.name for m in chats.members(cleo.engine.profile, shown(cleo)).members if m.state == "invited"]
+    assert invited == ["Dan"]
+    dan.boot()
+    world.settle()
+    assert dan.space(CLUB).id == bob.space(CLUB).id
 
 
 def test_no_offer_takes_over_a_group_that_i_wait_to_be_let_into() -> None:

@@ -13,7 +13,7 @@ from crdt.docs.chat import MAX_PAST, OFFER_ID, Answer, Restart
 from crdt.docs.own import OwnChat, OwnWriter
 from crdt.docs.timeline import GroupTalk
 from crdt.space.control import Admin, Op, Revoke, Set, SpaceKind
-from crdt.space.restart import NOTHING, Judgement, judge, meant, sign_restart, verify_restart
+from crdt.space.restart import NOTHING, Judgement, judge, meant, people_there, sign_restart, verify_restart
 from crdt.space.view import ADMIN
 from identity.statement import MAX_STATEMENT_SET, MAX_STATEMENTS
 from sync.account.context import new_writer
@@ -92,8 +92,11 @@ def judged(profile: Profile, old: Space, core: bytes, restart: Restart) -> Judge
     if restart.old != old.id or any(old.graph.entry(tip) is None for tip in restart.past):
         return NOTHING  # of another group, or its author knew what is not here yet
     core = old.members.feed_of(core)
-    genuine = verify_restart(restart.creator, restart.space, old.id, core, restart.id, restart.signature)
-    return judge(old.state, core, restart.without, profile.is_out) if genuine else NOTHING
+    if not verify_restart(restart.creator, restart.space, old.id, core, restart.id, restart.signature):
+        return NOTHING
+    unmeant = people_there(old.state, profile.is_out).keys() - meant(old.graph, restart.past, profile.is_out).keys()
+    author = _author(old, core)  # who is in the new group whatever the tips say
+    return judge(old.state, core, {*restart.without, *(one for one in unmeant if one != author)}, profile.is_out)
 
 
 def take_restarts(profile: Profile, old: Space, connected: Collection[bytes], now_ms: int) -> None:
@@ -134,7 +137,7 @@ def _take(
         if chat is not None and chat.peer == _author(old, core):
             profile.note(now_ms, OwnChat(restart.space, state="declined"))
             profile.effects.append(ChatChanged(restart.space))
-    elif profile.account.identity in restart.without:
+    elif profile.account.identity in found.left_out:
         return
     elif found.joins:
         go_along(profile, old, core, restart, now_ms)
