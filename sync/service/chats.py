@@ -191,6 +191,9 @@ class ChatCalls(Domain):
         if mine is None or not all(space.graph.can(mine.core, op) for op in ops):
             raise KithkinError("not_allowed", _why_not_removed(space, present))
         open_epoch(space, now_ms, ops)
+        for twin in twins_of(profile, space):
+            if twin is not space:
+                _remove_before(twin, identity, now_ms)
         return _ref(listed_id(profile, space.id))
 
     @commits
@@ -243,6 +246,18 @@ class ChatCalls(Domain):
             raise KithkinError("not_allowed", refusal)
         write_control(space, [op], self._now_ms)
         return _ref(listed_id(self._profile, space.id))
+
+
+def _remove_before(old: Space, identity: bytes, now_ms: int) -> None:
+    """Ends a person's feeds in a group that was restarted, too, where this device may: what they write there would show
+    in the chat all the same."""
+    mine, members = old.mine, old.state.people().get(identity, ())
+    if mine is None or not members or not old.may_write:
+        return
+    frontiers = _frontiers(old)
+    ops = [close for member in members for close in moves.remove(old.graph, member.id, frontiers)]
+    if all(old.graph.can(mine.core, op) for op in ops):
+        open_epoch(old, now_ms, ops)
 
 
 def _frontiers(space: Space) -> dict[bytes, End]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from crdt.docs.chat import Decline, Restart
+from crdt.docs.chat import Decline, Message, Restart
 from crdt.docs.facts import ABOUT_OFFERS
 from identity.errors import KithkinError
 from sync.engine.engine import Engine
@@ -610,3 +610,18 @@ def test_no_offer_takes_over_a_group_that_i_wait_to_be_let_into() -> None:
     ada.call(lambda calls: calls.send(chat_id(old), "for the club"))
     world.settle()
     assert world.texts(bob, CLUB) == world.texts(mal, CLUB) == ["for the club"] and world.texts(mal, "trap") == []
+
+
+def test_whoever_is_removed_after_a_restart_speaks_in_the_old_group_no_more() -> None:
+    world, _, ada, bob, cleo = bereft("removed from both")
+    dan = dan_of(world)
+    old = dan.engine.profile.spaces[bob.space(CLUB).id]
+    restart(bob)
+    world.settle()
+    bob.call(lambda calls: calls.chat_remove(shown(bob), identity_id(world.identities["Dan"])))
+    world.settle()
+    still = Message(dan.rng(16), "still here")
+    dan.do(lambda engine: engine.profile.write(old, [[still]], int(dan.now * 1000)))
+    world.settle()
+    for device in (ada, bob, cleo):
+        assert "still here" not in world.texts(device, CLUB)
