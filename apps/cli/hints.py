@@ -4,7 +4,7 @@ from __future__ import annotations
 
 HINTS = {
     "usage": "`kithkin --help` lists the commands, `kithkin COMMAND --help` the arguments of one.",
-    "profile_in_use": "Wait until the other process has ended, or stop it; a node that runs answers commands itself.",
+    "profile_in_use": "Stop `kithkin run` or the window that has this profile open, then run this again.",
     "profile_not_found": "Make one with `kithkin init --name NAME`, or name another with --profile.",
     "profile_unreadable": "Name a folder of yours with --profile; an existing profile must be readable by you alone.",
     "profile_newer": "Update Kithkin; this version would damage what a newer one wrote.",
@@ -23,13 +23,13 @@ HINTS = {
     "phrase_invalid": "Check the 24 words and their order.",
     "profile_exists": "Use it as it is, or name an empty folder with --profile.",
     "not_found": "`kithkin chat list`, `contact list`, `device list` and `read CHAT` show the ids there are.",
-    "not_allowed": "`kithkin chat members CHAT` shows who may do what.",
+    "not_allowed": "",
     "empty_text": "Write something, or pass `-` to read it from standard input.",
     "text_too_long": "Cut it into several.",
     "text_invalid": "Use valid UTF-8 without NUL characters.",
-    "backup_damaged": "Look for an older copy of that file; what still opens comes back with `--salvage`.",
+    "backup_damaged": "Look for an older copy of that file; `restore --salvage` saves what it can of this one.",
     "bad_query": "Search for whole words; `word*` finds what begins with it.",
-    "bad_line": "Mend that line, or pass --skip-bad to leave such lines out.",
+    "bad_line": "Mend that line; `kithkin import --skip-bad` leaves such lines out.",
     "file_exists": "Name another file, or pass --force to replace it.",
     "index_failed": "`kithkin doctor --repair` makes the index anew, `kithkin doctor` names what keeps it; "
     "KITHKIN_SEARCH=duckdb or fts5 chooses that.",
@@ -39,9 +39,20 @@ HINTS = {
     "timeout": "Look whether the other side runs and is reachable, then try again.",
     "internal": "Set KITHKIN_DEBUG=1 and run it again to see where; please report it.",
 }
-"""`not_available_yet` needs none: its sentence says what there is instead."""
+"""`not_available_yet` needs none, its sentence says what there is instead; of `not_allowed` some sentences have one."""
 
 SENTENCES = {
+    ("not_allowed", "Only the creator"): "`kithkin chat members CHAT` shows who is what.",
+    ("not_allowed", "Only its author or an admin"): "`kithkin chat members CHAT` shows who is an admin; "
+    "`kithkin delete` without --everyone deletes it for you.",
+    ("not_allowed", "This device is not in that chat yet."): "`kithkin chat join CHAT` says yes to an invitation; else "
+    "wait until the person who invited you is online.",
+    ("not_allowed", "This device was shut out of"): "If that was not you, your 24 words decide: `kithkin device keep`.",
+    ("not_allowed", "That is this device: "): "`kithkin profile erase` takes this profile off this machine.",
+    ("phrase_invalid", "These are good words, but of another identity"): "Take the words of this profile, or name "
+    "another profile with --profile.",
+    ("backup_damaged", "That file holds no finished backup"): "Look for an older copy of that file.",
+    ("backup_damaged", "What is left of that backup is no profile"): "Look for an older copy of that file.",
     ("no_passphrase", "The two passphrases differ."): "Run the command again and type the same passphrase twice.",
     ("no_passphrase", "The passphrase file "): "Name a readable file that holds it with KITHKIN_PASSPHRASE_FILE.",
     ("no_passphrase", "A backup needs its own passphrase."): "Set KITHKIN_BACKUP_PASSPHRASE_FILE to a file with it, or "
@@ -69,4 +80,4 @@ def hint_of(code: str, sentence: str, *, interactive: bool) -> str | None:
     for (of, beginning), hint in SENTENCES.items():
         if of == code and sentence.startswith(beginning):
             return hint
-    return TYPED if code == "no_passphrase" and interactive else HINTS.get(code)
+    return TYPED if code == "no_passphrase" and interactive else HINTS.get(code) or None

@@ -216,7 +216,7 @@ def _(value: m.Devices, page: Page) -> str:
             device.id,
             device.name + (" (this)" if device.this else ""),
             device.state + (f", not yet known to {names(device.waiting)}" if device.waiting else ""),
-            when(device.added),
+            when(device.added) if device.added else "-",
             when(device.last_seen),
         )
         for device in value.devices
@@ -351,6 +351,7 @@ def _(value: m.Status, page: Page) -> str:
         ("identity", value.identity),
         ("name", value.name or "-"),
         ("device", value.device),
+        *([("shut out", value.out)] if value.out else []),
         ("online", online),
         *network_rows(value.dht),
         ("outbox", str(value.pending)),

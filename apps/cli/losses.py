@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,8 @@ async def device_revoke(service: Service, args: Args, out: Output) -> None:
 
 async def _told(service: Service, done: Revoked, wait: float) -> Record:
     """Waits a little while devices that are connected hear of it, and says who does not know it yet."""
+    import asyncio
+
     end, told, waiting = monotonic() + wait, done.told, done.waiting
     while waiting and monotonic() < end and (await service.status()).peers:
         await asyncio.sleep(PAUSE)
@@ -53,6 +54,8 @@ async def device_keep(service: Service, args: Args, out: Output) -> None:
 
 async def keep(place: Place, args: Args, secret: str | None, words: str) -> None:
     """Once the list of devices was found, the words keep those named; until then every other device is out."""
+    import asyncio
+
     place.out.note("Looking for the list of your devices…")
     end = monotonic() + args.wait
     async with place.profiles.open_service(place.folder, secret, network=network_of(args)) as service:

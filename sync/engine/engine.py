@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import inf
 
 from crdt.docs.facts import ABOUT_PROFILES
@@ -362,7 +363,7 @@ class Engine:
         profile, me = self.profile, self.profile.account
         before, self._told = self._told, profile.view
         if before is not profile.view:
-            profile.effects += news.of_view(before, profile.view, me.device)
+            profile.effects += news.of_view(before, profile.view, me.device, partial(profile.is_out, me.identity))
             profile.effects += news.of_names(before, profile.view, profile.spaces.values())
         profile.effects += news.of_facts(deltas)
         for delta in deltas:

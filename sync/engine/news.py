@@ -6,7 +6,7 @@ have opened and read, and what another device of mine did to my lists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from crdt.docs.facts import ABOUT_PROFILES, ABOUT_READING
 from crdt.docs.personal import PersonalView
@@ -44,13 +44,16 @@ KEPT = "Your words keep this device: it goes on as before."
 WHOLE = (ChatChanged, ContactChanged, DeviceChanged, ListChanged, NamesChanged, ReceiptsChanged)
 
 
-def of_view(before: PersonalView, after: PersonalView, device: bytes) -> Iterator[Event]:
-    """What my devices agree on now and did not before.  device: this one, in whose name its own changes are told."""
+def of_view(
+    before: PersonalView, after: PersonalView, device: bytes, is_out: Callable[[bytes], bool] = lambda _: False
+) -> Iterator[Event]:
+    """What my devices agree on now and did not before.  device: this one, in whose name its own changes are told;
+    is_out: whether a device of mine was shut out, so that its name alone is news and not that it was linked."""
     if (before.profile, before.devices) != (after.profile, after.devices):
         yield DeviceChanged(device)
     if device in before.devices:  # else this one is new itself, and hears of all the others
         for linked in after.devices.keys() - before.devices.keys():
-            yield DeviceChanged(linked, linked_notice(after.devices[linked]))
+            yield DeviceChanged(linked, "" if is_out(linked) else linked_notice(after.devices[linked]))
     cleared = {space for space, upto in after.cleared.items() if before.cleared.get(space) != upto}
     for key in dict.fromkeys((*before.hidden, *after.hidden)):
         old, new = before.hidden.get(key), after.hidden.get(key)

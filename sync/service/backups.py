@@ -143,7 +143,7 @@ def lost_chats(opened: BackupFile, contents: Contents, lost: list[Part]) -> str:
             space = feeds.get(int.from_bytes(part.first[:4], "big"), b"")
         else:
             space = b""
-        named[f'from "{titles[space]}" on' if space in titles else "lists and keys"] += part.rows
+        named[f'from "{titles[space]}" on' if space in titles else "of lists and keys"] += part.rows
     some = [f"{counted(rows, 'row')} {what}" for what, rows in named.most_common(MAX_NAMED)]
     return ", ".join([*some, "and others"] if len(named) > MAX_NAMED else some)
 

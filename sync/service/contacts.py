@@ -209,7 +209,7 @@ def device_model(profile: Profile, device: bytes, now_ms: int) -> models.Device:
         id=device_id(device),
         name=device_name(profile, device),
         this=this,
-        added=moment(since * 1000),
+        added=moment(since * 1000) if since else None,
         last_seen=moment(now_ms) if this else moment(seen) if seen is not None else None,
         state=state,
         told=told,

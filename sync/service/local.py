@@ -29,6 +29,7 @@ from sync.service.text import check_query
 from sync.service.times import moment
 from sync.space import timeline
 from sync.space.erasing import SCRUB
+from sync.space.obligations import why_out
 from sync.store.port import Batch, Table, prefix_end
 
 Rewrap = Callable[[str | None, bool | None], None]  # (new passphrase, keyring on or off)
@@ -131,6 +132,7 @@ class LocalService(
             kept_by=len(node.engine.recovery.keepers()),
             not_kept=own.left if (own := node.engine.recovery.copies.own()) is not None else 0,
             uncovered=status.uncovered(profile),
+            out=why_out(profile.personal),
         )
 
     async def stats(self) -> models.Stats:

@@ -92,7 +92,7 @@ class Device(Line):
     id: str
     name: str
     this: bool
-    added: datetime
+    added: datetime | None
     last_seen: datetime | None
     state: DeviceState
     told: list[str] = Field(default_factory=list)
@@ -453,8 +453,8 @@ class Uncovered(Line):
 class Status(Line):
     """`online`: the node accepts peers. `pending` messages in the outbox; `feeds` and `entries` stored. `kept_by`:
     contacts that keep my newest recovery copy, which the 24 words open; `not_kept`: contacts and chats that it has no
-    room for. `uncovered`: chats of which a recording
-    could be read by a quantum computer one day."""
+    room for. `uncovered`: chats of which a recording could be read by a quantum computer one day. `out`: a sentence
+    where this device was shut out."""
 
     identity: str
     device: str
@@ -469,6 +469,7 @@ class Status(Line):
     kept_by: int = 0
     not_kept: int = 0
     uncovered: list[Uncovered] = Field(default_factory=list)
+    out: str = ""
 
 
 class PersonMonth(Line):

@@ -20,12 +20,18 @@ SHUT_OUT = "This device was shut out of your account. What it has stays readable
 GAVE_WAY = "This device was signed out: another device of yours took its place. What it has stays readable."
 
 
+def why_out(space: Space) -> str:
+    """A sentence for people where this device is out, else nothing."""
+    account, directory = space.context.account, space.context.directory
+    if not directory.is_out(account.device):
+        return ""
+    return GAVE_WAY if account.device in directory.shut_out_by(account.identity, account.device) else SHUT_OUT
+
+
 def refuse_out(space: Space) -> None:
     """Raises KithkinError `not_allowed` where this device is out: it seals nothing more."""
-    account, directory = space.context.account, space.context.directory
-    if directory.is_out(account.device):
-        gave_way = account.device in directory.shut_out_by(account.identity, account.device)
-        raise KithkinError("not_allowed", GAVE_WAY if gave_way else SHUT_OUT)
+    if said := why_out(space):
+        raise KithkinError("not_allowed", said)
 
 
 def lost_devices(space: Space) -> dict[bytes, tuple[bytes, ...]]:

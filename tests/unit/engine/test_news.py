@@ -43,6 +43,17 @@ def test_cleared_chat_is_told_as_cleared() -> None:
     assert list(news.of_view(view(), cleared, ME)) == [ListChanged(CHAT, cleared=True)]
 
 
+def test_device_that_was_shut_out_is_not_told_as_linked() -> None:
+    before, after = view(devices={ME: "desk"}), view(devices={ME: "desk", OTHER: "phone", CHAT: "lost"})
+    told = list(news.of_view(before, after, ME, lambda device: device == CHAT))
+    assert [
+        (event.device, event.notice) for event in told if isinstance(event, DeviceChanged) and event.device != ME
+    ] == [
+        (OTHER, 'A new device was linked: "phone"'),
+        (CHAT, ""),
+    ]
+
+
 def test_chat_that_another_device_brought_is_told() -> None:
     before = PersonalView(chats={CHAT: OwnChat(CHAT, on=True)})
     assert list(news.of_view(before, view(), ME)) == [ChatChanged(OTHER)]
