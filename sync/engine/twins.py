@@ -122,7 +122,7 @@ def _waiting(profile: Profile, old: Space, way: Space) -> int:
     found: set[bytes] = set()
     for (_, id_), (restart, _) in talk.restarts.items():
         people = meant(old.graph, restart.past, profile.is_out)
-        for by, answer in talk.answers.get(id_, {}).values():
+        for by, answer in {id(answer): (by, answer) for by, answer in talk.answers.get(id_, {}).values()}.values():
             member = old.state.members.get(by)
             if member is None or member.identity not in people or member.identity in ever | {*restart.without}:
                 continue

@@ -200,7 +200,7 @@ def _serve(
     if profile.account.identity in said_no:
         return
     answers: dict[bytes, list[Answer]] = {}
-    for by, answer in talk.answers.get(restart.id, {}).values():
+    for by, answer in {id(answer): (by, answer) for by, answer in talk.answers.get(restart.id, {}).values()}.values():
         answers.setdefault(old.state.members[by].identity, []).append(answer)
     waiting = set()
     for identity, member in meant(old.graph, restart.past, profile.is_out).items():
