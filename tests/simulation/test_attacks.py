@@ -708,7 +708,8 @@ def test_flood_of_group_offers_makes_few_invitations() -> None:
     new = set(ada.engine.profile.view.chats) - before
     assert not new & {offer.space for offer in false}
     assert len(new) <= MAX_INVITED
-    assert mine.length - length <= MAX_INVITED + 4
+    # The title of a chat stands in an entry of its own, so that it can be erased.
+    assert mine.length - length <= 2 * MAX_INVITED + 4
     works(world, ada, mal, "hello")
     nothing_broke(ada)
 
