@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from sync.service.testnet import open_testnet
 from tests.support.processes import HOST, Profile, Stage
 
@@ -164,6 +166,7 @@ async def inside(profile: Profile, chat: str) -> set[str]:
     return {m.name for m in (await profile.node.chat_members(chat)).members if m.state == "active"}
 
 
+@pytest.mark.soak  # it times out on a quiet machine: docs/evidence/trust.md, recovery
 def test_words_keep_a_desktop_by_name_which_goes_on_with_the_new_phone(tmp_path: Path) -> None:
     """`init --recover --keep`: the list of devices is found, the words keep the desktop, and both are one again."""
 
