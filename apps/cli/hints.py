@@ -39,11 +39,12 @@ HINTS = {
     "timeout": "Look whether the other side runs and is reachable, then try again.",
     "internal": "Set KITHKIN_DEBUG=1 and run it again to see where; please report it.",
 }
-"""`not_available_yet` needs none, its sentence says what there is instead; of `not_allowed` some sentences have one."""
+"""`not_available_yet` needs none: its sentence says what there is instead.  `not_allowed` has hints for some of its
+sentences alone."""
 
 SENTENCES = {
-    ("not_allowed", "Only the creator"): "`kithkin chat members CHAT` shows who is what.",
-    ("not_allowed", "Only its author or an admin"): "`kithkin chat members CHAT` shows who is an admin; "
+    ("not_allowed", "Only the creator"): "`kithkin chat members CHAT` names the creator and the admins.",
+    ("not_allowed", "Only its author or an admin"): "`kithkin chat members CHAT` names the admins; "
     "`kithkin delete` without --everyone deletes it for you.",
     ("not_allowed", "This device is not in that chat yet."): "`kithkin chat join CHAT` says yes to an invitation; else "
     "wait until the person who invited you is online.",
